@@ -1,0 +1,133 @@
+"""Segmentor: backbone, decoder, head. The whole model is one line, `resize(head(decoder(backbone(x))))`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from densevit import backbones, decoders
+from densevit.blocks import nd
+from densevit.blocks.init import init_vit_weights
+from densevit.registry import BACKBONES, DECODERS
+from densevit.weights import load_weights
+
+# Options with which a published model pairs its decoder; decoder_options override them.
+PUBLISHED_DECODER_OPTIONS = {("all_mlp", f"mit_b{i}"): dict(dim=768) for i in (2, 3, 4, 5)}
+
+
+class Segmentor(nn.Module):
+    """Image to logits at the image's own size: (B, C, *S) -> (B, num_classes, *S)."""
+
+    def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.spatial_dims = backbone.spatial_dims
+        self.in_channels = backbone.in_channels
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.decoder = decoder
+        self.head = nd.CONV[self.spatial_dims](decoder.out_channels, num_classes, 1)
+        self.head.apply(init_vit_weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nd.resize(self.forward_logits(x), x.shape[2:])
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        """The backbone's maps: (B, C, *S) -> [(B, C_i, *S_i)], fine to coarse."""
+        return self.backbone(x)
+
+    def forward_logits(self, x: Tensor) -> Tensor:
+        """Logits at the decoder's stride, before the last resize: (B, C, *S) -> (B, num_classes, *S_0)."""
+        return self.head(self.decoder(self.backbone(x)))
+
+
+def list_backbones() -> list[str]:
+    """Names that `create_backbone` knows."""
+    return BACKBONES.names()
+
+
+def list_decoders() -> list[str]:
+    """Names that `create_decoder` knows."""
+    return DECODERS.names()
+
+
+def create_backbone(
+    name: str,
+    *,
+    spatial_dims: int = 2,
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+    frozen: int = 0,
+    checkpointing: bool = False,
+    **options: Any,
+) -> nn.Module:
+    """Build a backbone by name: (B, in_channels, *S) -> list of (B, C_i, *S_i), fine to coarse.
+
+    `weights` is a file that `load_weights` reads; `frozen` counts the stages that training leaves alone;
+    `checkpointing` trades time for memory in training; `options` go to the family (`drop_path=0.1`, ...).
+    Unknown names and options raise KeyError and TypeError.
+    """
+    _check_rank(spatial_dims)
+    backbone = BACKBONES.create(name, spatial_dims=spatial_dims, in_channels=in_channels, **options)
+    if weights is not None:
+        load_weights(backbone, weights)
+    backbone.freeze(frozen)
+    backbone.set_checkpointing(checkpointing)
+    return backbone
+
+
+def create_decoder(
+    name: str,
+    *,
+    in_channels: Sequence[int],
+    in_strides: Sequence[int],
+    spatial_dims: int = 2,
+    **options: Any,
+) -> nn.Module:
+    """Build a decoder by name: list of (B, C_i, *S_i), fine to coarse -> (B, out_channels, *S_0).
+
+    `in_channels` and `in_strides` are the backbone's `out_channels` and `out_strides`; `options` go to the decoder.
+    """
+    _check_rank(spatial_dims)
+    return DECODERS.create(name, spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides, **options)
+
+
+def create_segmentor(
+    backbone: str,
+    decoder: str,
+    *,
+    num_classes: int,
+    spatial_dims: int = 2,
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    decoder_options: Mapping[str, Any] | None = None,
+) -> Segmentor:
+    """Build backbone and decoder by name and join them: (B, in_channels, *S) -> logits (B, num_classes, *S).
+
+    Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
+    `weights` is a checkpoint of the whole model; one of the backbone alone goes in
+    `backbone_options=dict(weights=...)`.
+    """
+    encoder = create_backbone(
+        backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
+    )
+    published = PUBLISHED_DECODER_OPTIONS.get((decoder, backbone), {})
+    head = create_decoder(
+        decoder,
+        in_channels=encoder.out_channels,
+        in_strides=encoder.out_strides,
+        spatial_dims=spatial_dims,
+        **{**published, **dict(decoder_options or {})},
+    )
+    model = Segmentor(encoder, head, num_classes=num_classes)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def _check_rank(spatial_dims: int) -> None:
+    if spatial_dims not in nd.CONV:
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
