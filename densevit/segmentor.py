@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from densevit import backbones, decoders
+from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.blocks.init import init_vit_weights
-from densevit.registry import BACKBONES, DECODERS
+from densevit.decoders import DECODERS
 from densevit.weights import load_weights
 
 # Options with which a published model pairs its decoder; decoder_options override them.
