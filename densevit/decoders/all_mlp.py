@@ -4,16 +4,19 @@ Upsampling commutes with a linear map over channels, and its weights sum to 1, s
     fuse(concat_i(up(project_i(x_i)))) = sum_i up(fuse_i(project_i(x_i)))
 where fuse_i is the slice of fuse for level i. Two consequences, both exact up to rounding, in training too:
 the fusion runs at each level's own resolution instead of on all levels' channels at the finest one, and
-fuse_i after project_i is a single matrix.
+fuse_i after project_i is a single matrix. In eval mode the batch norm after the sum is in that matrix as well.
 """
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.init import init_vit_weights
+from densevit.blocks.precision import full_precision
+from densevit.blocks.upsample import upsampled_sum
 from densevit.registry import DECODERS
 
 
@@ -46,23 +49,30 @@ class AllMLPDecoder(nn.Module):
         self.apply(init_vit_weights)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        size = features[0].shape[2:]
-        levels = self._fused_levels([nd.to_grid(f) for f in features])  # [(B, *S_i, dim)]
-        fused = nd.to_image(levels[0])
-        for level in levels[1:]:
-            fused = fused + nd.resize(nd.to_image(level), size)
-        return self.dropout(F.relu(self.norm(fused)))
+        with full_precision(self.fuse.weight.device):
+            weights, biases = self._folded_weights()
+        grids = self._normed_projections(features) if self.project_norms is not None else map(nd.to_grid, features)
+        levels = [F.linear(g, w, b) for g, w, b in zip(grids, weights, biases, strict=True)]  # [(B, *S_i, dim)]
+        fused = nd.to_image(upsampled_sum(levels))
+        return self.dropout(F.relu(self.norm(fused) if self.norm.training else fused, inplace=True))
 
-    def _fused_levels(self, grids: Sequence[Tensor]) -> list[Tensor]:
-        """[(B, *S_i, C_i)] -> [(B, *S_i, dim)], whose upsampled sum is the fused map before its norm."""
-        slices = self.fuse.weight.chunk(len(grids), dim=1)[::-1]  # (dim, dim) each, fine to coarse
+    def _folded_weights(self) -> tuple[list[Tensor], list[Tensor | None]]:
+        """One matrix (dim, C_i) a level and its bias; a norm in eval mode is a scale and a shift, so it is in there."""
+        slices = list(self.fuse.weight.chunk(len(self.project), dim=1)[::-1])  # (dim, dim) each, fine to coarse
+        biases: list[Tensor | None] = [None] * len(slices)
+        if not self.norm.training:
+            scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+            slices = [scale[:, None] * weight for weight in slices]
+            biases[0] = self.norm.bias - self.norm.running_mean * scale
         if self.project_norms is not None:
-            projected = [
-                nd.to_grid(F.relu(norm(nd.to_image(project(grid)))))
-                for project, norm, grid in zip(self.project, self.project_norms, grids, strict=True)
-            ]
-            return [F.linear(grid, weight) for grid, weight in zip(projected, slices, strict=True)]
+            return slices, biases
+        constant = sum(weight @ project.bias for weight, project in zip(slices, self.project, strict=True))
+        biases[0] = constant if biases[0] is None else constant + biases[0]
+        return [weight @ project.weight for weight, project in zip(slices, self.project, strict=True)], biases
+
+    def _normed_projections(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """[(B, C_i, *S_i)] -> [(B, *S_i, dim)]: the form in which something stands between projection and fusion."""
         return [
-            F.linear(grid, weight @ project.weight, weight @ project.bias)
-            for grid, weight, project in zip(grids, slices, self.project, strict=True)
+            nd.to_grid(F.relu(norm(nd.to_image(project(nd.to_grid(feature))))))
+            for feature, project, norm in zip(features, self.project, self.project_norms, strict=True)
         ]
