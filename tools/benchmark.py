@@ -1,0 +1,35 @@
+"""Measure densevit and its peers on the same work in one run: `python tools/benchmark.py model --help`.
+
+Every comparison takes turns (ours, peer, ours, peer, ...), quotes medians, and prints ratios first: a ratio above 1
+says how many times faster densevit is. `--json FILE` keeps every single measurement.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1])]  # the repository, for `tests.peers`
+
+COMMANDS = {
+    "model": "forward of whole models: latency, equality of outputs, MACs, parameters, peak memory",
+    "windows": "sliding-window inference: total time over the plain forwards of the same windows",
+    "train": "training side by side: seconds per iteration, loss curves, mIoU",
+}
+
+
+def main() -> int:
+    """Run one benchmark; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name == wanted:  # only the one that runs is imported
+            import_module(f"benchmarks.{name}").add_arguments(command)
+    arguments = parser.parse_args()
+    return import_module(f"benchmarks.{arguments.command}").run(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

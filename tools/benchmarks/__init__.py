@@ -1,0 +1,1 @@
+"""One file a benchmark; each has `add_arguments(parser)` and `run(arguments)`."""

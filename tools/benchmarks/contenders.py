@@ -1,0 +1,132 @@
+"""The same SegFormer, with the same weights, as densevit and its peers build it.
+
+A contender maps an image (B, 3, H, W) to logits (B, classes, H, W) at the image's own size.
+"""
+
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import densevit
+from densevit.weights.rename import to_ours
+from tests.peers import import_mmseg, import_peer
+
+PACKAGES = {"transformers": "transformers", "smp": "segmentation_models_pytorch", "mmseg": "mmseg"}
+DEPTHS = dict(b0=(2, 2, 2, 2), b1=(2, 2, 2, 2), b2=(3, 4, 6, 3), b3=(3, 4, 18, 3), b4=(3, 8, 27, 3), b5=(3, 6, 40, 3))
+
+
+class Peer(nn.Module):
+    """A peer's own forward, then its logits at the image's size: (B, 3, H, W) -> (B, classes, H, W)."""
+
+    def __init__(self, model: nn.Module, encoder: nn.Module, logits: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.model = model
+        self.encoder = encoder
+        self.logits = logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.logits(x)
+        if y.shape[2:] == x.shape[2:]:
+            return y
+        return F.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def installed(names: list[str]) -> list[str]:
+    """Those of the peers that are installed here."""
+    return [name for name in names if find_spec(PACKAGES[name])]
+
+
+def make_pair(name: str, variant: str, *, classes: int, seed: int = 0) -> tuple[nn.Module, Peer]:
+    """Ours in the form of the peer `name`, and the peer with the same random weights, both in eval mode."""
+    torch.manual_seed(seed)
+    options = dict(project_norm=True, dim=256) if name == "mmseg" else {}  # mmsegmentation's head is another one
+    ours = densevit.create_segmentor(f"mit_{variant}", "all_mlp", num_classes=classes, decoder_options=options)
+    make, source = MAKERS[name]
+    peer = make(variant, classes, ours)
+    randomize(peer.model)
+    state = peer.model.state_dict()
+    ours.load_state_dict(to_ours(_official_names(state) if name == "smp" else state, source).state)
+    return ours.eval(), peer.eval()
+
+
+def randomize(model: nn.Module) -> None:
+    """Random values for every norm too, so that equal outputs prove something."""
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+
+
+def _transformers(variant: str, classes: int, ours: nn.Module) -> Peer:
+    package = import_peer("transformers")
+    config = package.SegformerConfig(
+        num_labels=classes,
+        hidden_sizes=list(ours.backbone.out_channels),
+        depths=list(DEPTHS[variant]),
+        num_attention_heads=[1, 2, 5, 8],
+        decoder_hidden_size=ours.decoder.out_channels,
+    )
+    model = package.SegformerForSemanticSegmentation(config)
+    # The released models' epsilon; the package has 1e-5 everywhere.
+    set_epsilon(model, r"layernorm_(before|after)$|stages\.\d\.layer_norm$", 1e-6)
+    return Peer(model, model.segformer, lambda x: model(x).logits)
+
+
+def _smp(variant: str, classes: int, ours: nn.Module) -> Peer:
+    package = import_peer("segmentation_models_pytorch")
+    dim = ours.decoder.out_channels
+    model = package.Segformer(
+        f"mit_{variant}", encoder_weights=None, decoder_segmentation_channels=dim, classes=classes
+    )
+    # Its last upsampling aligns corners, unlike the published model's: the common one stands in for it.
+    return Peer(model, model.encoder, lambda x: model.segmentation_head[0](model.decoder(model.encoder(x))))
+
+
+def _official_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """smp's names to the published checkpoints'."""
+    rules = (
+        (r"^encoder\.", "backbone."),
+        (r"^decoder\.mlp_stage\.(\d)\.linear", lambda m: f"decode_head.linear_c{4 - int(m[1])}.proj"),
+        (r"^decoder\.fuse_stage\.0", "decode_head.linear_fuse.conv"),
+        (r"^decoder\.fuse_stage\.1", "decode_head.linear_fuse.bn"),
+        (r"^segmentation_head\.0", "decode_head.linear_pred"),
+    )
+    for pattern, replacement in rules:
+        state = {re.sub(pattern, replacement, name): tensor for name, tensor in state.items()}
+    return state
+
+
+def _mmseg(variant: str, classes: int, ours: nn.Module) -> Peer:
+    package = import_mmseg()
+    dims = list(ours.backbone.out_channels)
+    backbone = package.models.backbones.MixVisionTransformer(
+        embed_dims=dims[0], num_layers=list(DEPTHS[variant]), num_heads=[1, 2, 5, 8], drop_path_rate=0.0
+    )
+    decode_head = package.models.decode_heads.SegformerHead(
+        in_channels=dims, in_index=[0, 1, 2, 3], channels=256, num_classes=classes, norm_cfg=dict(type="BN")
+    )
+    model = nn.ModuleDict(dict(backbone=backbone, decode_head=decode_head))
+    # The released models' epsilon; the package has 1e-6 everywhere.
+    set_epsilon(model, r"layers\.\d\.0\.norm$|attn\.norm$", 1e-5)
+    return Peer(model, backbone, lambda x: decode_head(backbone(x)))
+
+
+def set_epsilon(model: nn.Module, pattern: str, eps: float) -> None:
+    """Set the epsilon of the layer norms whose name matches."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm) and re.search(pattern, name):
+            module.eps = eps
+
+
+MAKERS = {  # how a peer is built, and whose names its weights then have
+    "transformers": (_transformers, "huggingface"),
+    "smp": (_smp, "nvlabs"),
+    "mmseg": (_mmseg, "mmseg"),
+}
