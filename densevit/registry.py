@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from typing import Any
 
 Builder = Callable[..., Any]
@@ -38,6 +39,10 @@ class Registry:
         if name not in self._builders:
             raise KeyError(f"no {self.kind} named {name!r}; {hint(name, list(self._builders))}")
         return self._builders[name](**kwargs)
+
+    def keywords(self, name: str) -> list[str]:
+        """The names of the keywords that the builder called `name` takes."""
+        return list(signature(self._builders[name]).parameters)
 
     def names(self) -> list[str]:
         return sorted(self._builders)

@@ -1,10 +1,8 @@
-"""Loading weights: ours and every official release whose key map we hold."""
+"""Weights: ours as safetensors, every official release whose key map we hold, one loader with a report."""
 
-from pathlib import Path
-
-from torch import nn
-
-
-def load_weights(model: nn.Module, path: str | Path, *, source: str | None = None, strict: bool = True) -> object:
-    """Placeholder until the key maps land."""
-    raise NotImplementedError
+from densevit.weights.describe import Description, describe
+from densevit.weights.files import read_checkpoint, read_weights, save_weights
+from densevit.weights.load import load_weights
+from densevit.weights.maps import SOURCES
+from densevit.weights.rename import Translation, guess_source, to_ours, to_theirs
+from densevit.weights.report import LoadReport

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import densevit
-from densevit.weights.rename import to_ours
+from densevit.weights.rename import to_theirs
 from tests.peers import import_mmseg, import_peer
 
 PACKAGES = {"transformers": "transformers", "smp": "segmentation_models_pytorch", "mmseg": "mmseg"}
@@ -40,17 +40,21 @@ def installed(names: list[str]) -> list[str]:
     return [name for name in names if find_spec(PACKAGES[name])]
 
 
-def make_pair(name: str, variant: str, *, classes: int, seed: int = 0) -> tuple[nn.Module, Peer]:
-    """Ours in the form of the peer `name`, and the peer with the same random weights, both in eval mode."""
+def make_pair(name: str, variant: str, *, classes: int, fresh: bool = False, seed: int = 0) -> tuple[nn.Module, Peer]:
+    """Ours in the form of the peer `name`, and the peer with the same random weights, both in eval mode.
+
+    `fresh` weights are those of a model before its training; otherwise norms are random as well, so that equal
+    outputs prove something. There is no dropout and no stochastic depth.
+    """
     torch.manual_seed(seed)
     options = dict(project_norm=True, dim=256) if name == "mmseg" else {}  # mmsegmentation's head is another one
-    ours = densevit.create_segmentor(f"mit_{variant}", "all_mlp", num_classes=classes, decoder_options=options)
-    make, source = MAKERS[name]
-    peer = make(variant, classes, ours)
-    randomize(peer.model)
-    state = peer.model.state_dict()
-    ours.load_state_dict(to_ours(_official_names(state) if name == "smp" else state, source).state)
-    return ours.eval(), peer.eval()
+    ours = densevit.create_segmentor(
+        f"mit_{variant}", "all_mlp", num_classes=classes, decoder_options=dict(dropout=0.0, **options)
+    )
+    if not fresh:
+        randomize(ours)
+    make = {"transformers": _transformers, "smp": _smp, "mmseg": _mmseg}[name]
+    return ours.eval(), make(variant, classes, ours).eval()
 
 
 def randomize(model: nn.Module) -> None:
@@ -72,8 +76,12 @@ def _transformers(variant: str, classes: int, ours: nn.Module) -> Peer:
         depths=list(DEPTHS[variant]),
         num_attention_heads=[1, 2, 5, 8],
         decoder_hidden_size=ours.decoder.out_channels,
+        drop_path_rate=0.0,
+        classifier_dropout_prob=0.0,
     )
-    model = package.SegformerForSemanticSegmentation(config)
+    package.logging.disable_progress_bar()
+    state = to_theirs(ours.state_dict(), "huggingface")
+    model = package.SegformerForSemanticSegmentation.from_pretrained(None, config=config, state_dict=state)
     # The released models' epsilon; the package has 1e-5 everywhere.
     set_epsilon(model, r"layernorm_(before|after)$|stages\.\d\.layer_norm$", 1e-6)
     return Peer(model, model.segformer, lambda x: model(x).logits)
@@ -85,18 +93,19 @@ def _smp(variant: str, classes: int, ours: nn.Module) -> Peer:
     model = package.Segformer(
         f"mit_{variant}", encoder_weights=None, decoder_segmentation_channels=dim, classes=classes
     )
+    model.load_state_dict(_smp_names(to_theirs(ours.state_dict(), "nvlabs")))
     # Its last upsampling aligns corners, unlike the published model's: the common one stands in for it.
     return Peer(model, model.encoder, lambda x: model.segmentation_head[0](model.decoder(model.encoder(x))))
 
 
-def _official_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """smp's names to the published checkpoints'."""
+def _smp_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The published checkpoints' names to smp's."""
     rules = (
-        (r"^encoder\.", "backbone."),
-        (r"^decoder\.mlp_stage\.(\d)\.linear", lambda m: f"decode_head.linear_c{4 - int(m[1])}.proj"),
-        (r"^decoder\.fuse_stage\.0", "decode_head.linear_fuse.conv"),
-        (r"^decoder\.fuse_stage\.1", "decode_head.linear_fuse.bn"),
-        (r"^segmentation_head\.0", "decode_head.linear_pred"),
+        (r"^backbone\.", "encoder."),
+        (r"^decode_head\.linear_c(\d)\.proj", lambda m: f"decoder.mlp_stage.{4 - int(m[1])}.linear"),
+        (r"^decode_head\.linear_fuse\.conv", "decoder.fuse_stage.0"),
+        (r"^decode_head\.linear_fuse\.bn", "decoder.fuse_stage.1"),
+        (r"^decode_head\.linear_pred", "segmentation_head.0"),
     )
     for pattern, replacement in rules:
         state = {re.sub(pattern, replacement, name): tensor for name, tensor in state.items()}
@@ -112,7 +121,9 @@ def _mmseg(variant: str, classes: int, ours: nn.Module) -> Peer:
     decode_head = package.models.decode_heads.SegformerHead(
         in_channels=dims, in_index=[0, 1, 2, 3], channels=256, num_classes=classes, norm_cfg=dict(type="BN")
     )
+    decode_head.dropout = nn.Identity()
     model = nn.ModuleDict(dict(backbone=backbone, decode_head=decode_head))
+    model.load_state_dict(to_theirs(ours.state_dict(), "mmseg"))
     # The released models' epsilon; the package has 1e-6 everywhere.
     set_epsilon(model, r"layers\.\d\.0\.norm$|attn\.norm$", 1e-5)
     return Peer(model, backbone, lambda x: decode_head(backbone(x)))
@@ -123,10 +134,3 @@ def set_epsilon(model: nn.Module, pattern: str, eps: float) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.LayerNorm) and re.search(pattern, name):
             module.eps = eps
-
-
-MAKERS = {  # how a peer is built, and whose names its weights then have
-    "transformers": (_transformers, "huggingface"),
-    "smp": (_smp, "nvlabs"),
-    "mmseg": (_mmseg, "mmseg"),
-}

@@ -69,7 +69,7 @@ def _compare(
         calls = {key: torch.compile(call) for key, call in calls.items()}
     half = torch.autocast(torch.device(arguments.device).type, torch.bfloat16, enabled=mode == "bf16")
     with torch.inference_mode(), half:
-        error = (ours(x).float() - peer(x).float()).abs().max().item()
+        error = (calls["ours"](x).float() - calls["peer"](x).float()).abs().max().item()
         work = {key: lambda call=call: call(x) for key, call in calls.items()}
         seconds = take_turns(work, rounds=arguments.rounds, device=arguments.device)
     ms = {key: 1000 * statistics.median(values) for key, values in seconds.items()}

@@ -1,0 +1,11 @@
+"""Rendered street scenes in the Cityscapes layout, from densevit.datasets.synthetic; tools/quickstart.py makes them."""
+
+train_data = dict(
+    dataset=dict(type="cityscapes", root="data/synthetic_streets", split="train"),
+    augment=dict(scale=(0.75, 1.5), crop_size=(128, 256), cat_max_ratio=0.75, flip=0.5, photometric=True),
+    batch_size=4,
+    num_workers=0,
+)
+val_data = dict(dataset=dict(type="cityscapes", root="data/synthetic_streets", split="val"), num_workers=0)
+test_data = dict(dataset=dict(type="cityscapes", root="data/synthetic_streets", split="val"), num_workers=0)
+inference = dict(mode="slide", roi_size=(128, 256), stride=(96, 192), batch_size=4)

@@ -1,0 +1,60 @@
+"""Parse, run, and turn a user's mistakes into one sentence."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import densevit
+from densevit.cli import models, predict, test, train
+
+COMMANDS = {"train": train, "test": test, "predict": predict, "models": models}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; each verb's module adds its own flags."""
+    parser = argparse.ArgumentParser("densevit", description="Dense prediction with transformers, in 2D and 3D.")
+    parser.add_argument("--version", action="version", version=f"densevit {densevit.__version__}")
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        summary = command.__doc__.splitlines()[0]
+        verb = verbs.add_parser(
+            name,
+            help=summary,
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(verb)
+        verb.add_argument("--traceback", action="store_true", help="show where an error came from")
+        verb.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 done but something failed, 2 could not be done."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write("densevit: interrupted\n")
+        return 130
+    except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
+        sentence = explain(error)
+        if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
+            raise
+        sys.stderr.write(f"densevit: {sentence}\n")
+        return 2
+
+
+def explain(error: Exception) -> str | None:
+    """The sentence for a user's mistake; None for what is no user's mistake."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = (error.name or "densevit").partition(".")[0]
+        return None if missing == "densevit" else f"{missing} is not installed; pip install 'densevit[train]' brings it"
+    if isinstance(error, KeyError):  # a registry's KeyError holds a sentence, a programming error's holds a key
+        text = error.args[0] if error.args else None
+        return text if isinstance(text, str) and " " in text else None
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
+    return str(error)

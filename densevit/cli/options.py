@@ -1,0 +1,40 @@
+"""Flags that several commands share."""
+
+import argparse
+from collections.abc import Sequence
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Overrides and launchers, named as OpenMMLab's users know them."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override the config: train_cfg.max_iters=4 model.backbone=mit_b0 inference.roi_size=[512,512]",
+    )
+    parser.add_argument(
+        "--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="who starts the processes"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1; default a GPU where there is one")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_inference_options(parser: argparse.ArgumentParser) -> None:
+    """Whole or slide, windows, flips and scales."""
+    parser.add_argument("--mode", choices=("whole", "slide"), help="the picture at once, or in windows")
+    parser.add_argument(
+        "--roi-size", type=int, nargs="+", metavar="N", help="window size, one number or height and width"
+    )
+    parser.add_argument("--stride", type=int, nargs="+", metavar="N", help="step between windows")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="windows predicted together")
+
+
+def per_axis(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    """One number for both axes, or height and width."""
+    if values is None:
+        return None
+    if len(values) > 2:
+        raise ValueError(f"expected one number or height and width, got {len(values)}: {' '.join(map(str, values))}")
+    return tuple(values) if len(values) == 2 else tuple(values) * 2

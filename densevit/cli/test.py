@@ -1,0 +1,98 @@
+"""Score a checkpoint on the test images of a config (val_data where it has no test_data).
+
+Prints the scores of each class and their means, in percent; --json keeps them, --out and --show-dir the predictions.
+Images without labels cannot be scored: `densevit predict --format label_ids` writes what the Cityscapes server takes.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from densevit.cli.options import add_config_options, add_inference_options, per_axis
+
+TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `test`, as OpenMMLab's users know them."""
+    parser.add_argument("config", help="a Python file such as configs/segformer_b2_cityscapes.py")
+    parser.add_argument("checkpoint", help="weights.safetensors, a folder that holds it, or another release's weights")
+    parser.add_argument("--work-dir", metavar="DIR", help="folder that gets the scores as test_scores.json")
+    parser.add_argument("--json", metavar="FILE", help="write the scores to this file")
+    parser.add_argument("--out", metavar="DIR", help="write every prediction as PNG")
+    parser.add_argument(
+        "--format",
+        default="train_ids",
+        choices=("train_ids", "label_ids", "palette"),
+        help="what --out writes; label_ids are for the Cityscapes server",
+    )
+    parser.add_argument("--show-dir", metavar="DIR", help="write every prediction blended over its picture")
+    parser.add_argument("--tta", action="store_true", help="average over 6 sizes and their mirror images")
+    add_inference_options(parser)
+    add_config_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the config, predict and score every image; the first process prints."""
+    from densevit.engine import load_config, parse_overrides, test
+
+    config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
+    writer = _make_writer(args, config)
+    result = test(config, args.checkpoint, launcher=args.launcher, device=args.device, on_prediction=writer)
+    if _rank(args.launcher) == 0:
+        sys.stdout.write(f"\n{result.scores.table(result.classes)}\n\n{result.num_images} images\n")
+        scores = dict(
+            config=args.config,
+            checkpoint=args.checkpoint,
+            num_images=result.num_images,
+            inference=config["inference"].to_dict(),
+            **result.scores.as_dict(result.classes),
+        )
+        for path in _json_files(args):
+            _write_json(path, scores)
+    return 0
+
+
+def _inference_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    given = dict(
+        mode=args.mode,
+        roi_size=per_axis(args.roi_size),
+        stride=per_axis(args.stride),
+        batch_size=args.batch_size,
+        flips=(-1,) if args.tta else None,
+        scales=TTA_SCALES if args.tta else None,
+    )
+    return {f"inference.{key}": value for key, value in given.items() if value is not None}
+
+
+def _make_writer(args: argparse.Namespace, config: Any) -> Any:
+    """The function that stores a prediction in --out and --show-dir; None when neither is given."""
+    if args.out is None and args.show_dir is None:
+        return None
+    from densevit.datasets import create_dataset
+    from densevit.predictor.dataset import PredictionWriter
+
+    dataset = create_dataset((config["test_data"] or config["val_data"])["dataset"].to_dict())
+    folders = {args.format: args.out, "overlay": args.show_dir}
+    return PredictionWriter(dataset, {name: folder for name, folder in folders.items() if folder is not None})
+
+
+def _rank(launcher: str) -> int:
+    from densevit.engine.distributed import VARIABLES
+
+    return 0 if launcher == "none" else int(os.environ[VARIABLES[launcher][0]])
+
+
+def _json_files(args: argparse.Namespace) -> list[Path]:
+    from_work_dir = [Path(args.work_dir) / "test_scores.json"] if args.work_dir else []
+    return from_work_dir + ([Path(args.json)] if args.json else [])
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    from densevit.engine.files import write_text
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,113 @@
+"""Pairs of photo and label file as a data set: `dataset[i]` is an image, its train ids and where they come from."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from densevit.datasets.coding import LabelCoding
+from densevit.datasets.colors import IGNORE, Color, default_palette
+from densevit.datasets.reading import read_oriented_image, read_oriented_label, turn_back
+from densevit.registry import Registry
+
+DATASETS = Registry("dataset")
+EXIF_MODES = (None, "apply", "ignore")
+Pair = tuple[str, str | None]
+
+
+class SegmentationDataset:
+    """Images with one label map each; `files` are (image, label) paths, label None where there is none.
+
+    `coding` says what label values mean: one LabelCoding, or several by the ending of the file's name. `exif` says
+    what to do with a photo that carries an EXIF turn while its label does not: None refuses it where the label's size
+    leaves open how it was drawn, "apply" takes labels as drawn on the upright photo, "ignore" leaves both as stored.
+    """
+
+    ignore_index = IGNORE
+
+    def __init__(
+        self,
+        files: Sequence[Pair],
+        *,
+        classes: Sequence[str],
+        coding: LabelCoding | Mapping[str, LabelCoding],
+        palette: Sequence[Color] | None = None,
+        exif: str | None = None,
+    ):
+        if exif not in EXIF_MODES:
+            raise ValueError(f"exif must be None, 'apply' or 'ignore', got {exif!r}")
+        self.files = list(files)
+        self.classes = check_classes(classes)
+        self.palette = [tuple(color) for color in palette or default_palette(len(self.classes))]
+        if len(self.palette) != len(self.classes):
+            raise ValueError(f"the palette has {len(self.palette)} colours for {len(self.classes)} classes")
+        self.codings = dict(coding) if isinstance(coding, Mapping) else {"": coding}
+        self.exif = exif
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def has_labels(self) -> bool:
+        return all(label is not None for _, label in self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict:
+        """dict(image=uint8 (H, W, 3), label=uint8 (H, W) of train ids and 255, meta); no label key without a label."""
+        image_path, label_path = self.files[index]
+        image, turned = read_oriented_image(image_path)
+        meta = dict(image=image_path, label=label_path)
+        if label_path is None:
+            image = turn_back(image, turned) if self.exif == "ignore" else image
+            return dict(image=image, meta=dict(meta, size=image.shape[:2]))
+        label, label_turned = self.read_label(label_path)
+        if self.exif == "ignore":
+            image, label = turn_back(image, turned), turn_back(label, label_turned)
+        elif self.exif is None and turned != 1 and label_turned == 1:
+            _check_drawn_upright(image, label, turned=turned, meta=meta)
+        _check_sizes(image, label, meta=meta)
+        return dict(image=image, label=label, meta=dict(meta, size=image.shape[:2]))
+
+    def read_label(self, path: str) -> tuple[np.ndarray, int]:
+        """Train ids uint8 (H, W) of a label file, upright, and the EXIF orientation that was applied."""
+        coding = self.coding_of(path)
+        values, orientation = read_oriented_label(path, color_map=coding.color_map)
+        return coding.decode(values, path=path), orientation
+
+    def coding_of(self, path: str) -> LabelCoding:
+        """The coding of a label file, by the ending of its name."""
+        return next(coding for ending, coding in self.codings.items() if path.endswith(ending))
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """The class names as a tuple; none, an empty or a repeated name raises ValueError."""
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes) or not classes:
+        raise ValueError(f"classes must be a list of names, got {classes!r}")
+    twice = sorted({name for name in classes if list(classes).count(name) > 1})
+    if twice:
+        raise ValueError(f"the classes name {', '.join(twice)} more than once; each name may appear once")
+    return tuple(classes)
+
+
+def _check_sizes(image: np.ndarray, label: np.ndarray, *, meta: dict) -> None:
+    if image.shape[:2] != label.shape:
+        raise ValueError(
+            f"{meta['label']} is {label.shape[1]} x {label.shape[0]} and its image {meta['image']} is "
+            f"{image.shape[1]} x {image.shape[0]}; a label needs the size of its image"
+        )
+
+
+def _check_drawn_upright(image: np.ndarray, label: np.ndarray, *, turned: int, meta: dict) -> None:
+    """Refuse a label without an EXIF tag unless its size shows that it was drawn on the upright photo."""
+    stored = image.shape[1::-1] if turned >= 5 else image.shape[:2]
+    if label.shape != stored:
+        return
+    says = f"{meta['image']} is turned by its EXIF orientation ({turned}) and its label {meta['label']} is not"
+    if stored != image.shape[:2]:
+        raise ValueError(f"{says}: turn the label, or set exif='ignore' to use both as they are stored")
+    raise ValueError(
+        f"{says}, and their sizes do not tell which view the label was drawn on: "
+        "set exif='apply' if on the upright view, exif='ignore' if on the stored pixels"
+    )

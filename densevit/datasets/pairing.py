@@ -1,0 +1,120 @@
+"""Finding files: folders of images, their labels by name, and split files."""
+
+import logging
+from collections.abc import Mapping
+from os import walk
+from pathlib import Path, PurePath
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
+logger = logging.getLogger("densevit")
+
+
+def check_root(root: str | Path) -> Path:
+    """The data root as a Path; a missing one raises ValueError."""
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        kind = "is not a folder" if path.exists() else "does not exist"
+        raise ValueError(f"the data root {path} {kind}; set root to the folder that holds the data set")
+    return path
+
+
+def check_folder(root: Path, folder: str, *, key: str) -> Path:
+    """The folder below the root; a missing one raises ValueError that lists what is there."""
+    path = root / folder
+    if path.is_dir():
+        return path
+    parent = path.parent
+    while not parent.is_dir():
+        parent = parent.parent
+    there = ", ".join(sorted(entry.name for entry in parent.iterdir() if entry.is_dir())[:12]) or "no folder"
+    raise ValueError(f"{path} does not exist ({parent} has {there}); set {key} to the folder below root")
+
+
+def list_pictures(folder: Path, *, suffix: str = "") -> dict[str, str]:
+    """Picture files in a folder and its subfolders, in order: name without suffix and ending -> path.
+
+    `suffix` is what follows the name that image and label share, with the ending ("_gt.png") or without ("_gt");
+    files without it are left out.
+    """
+    found: dict[str, str] = {}
+    for directory, folders, names in walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            stem = _stem(name, suffix)
+            if stem is None:
+                continue
+            key = (Path(directory).relative_to(folder) / stem).as_posix()
+            if key in found:
+                raise ValueError(f"{found[key]} and {Path(directory, name)} share one name; keep one of them")
+            found[key] = str(Path(directory, name))
+    return dict(sorted(found.items()))
+
+
+def _stem(name: str, suffix: str) -> str | None:
+    path = PurePath(name)
+    if name.startswith(".") or path.suffix.lower() not in IMAGE_ENDINGS:
+        return None
+    if "." in suffix:
+        return name.removesuffix(suffix) if name.endswith(suffix) else None
+    return path.stem.removesuffix(suffix) if path.stem.endswith(suffix) else None
+
+
+def pair(images: Mapping[str, str], labels: Mapping[str, str], *, labels_folder: Path) -> list[tuple[str, str]]:
+    """(image, label) by shared name; an image without label raises ValueError, labels without image are warned of."""
+    missing = [stem for stem in images if stem not in labels]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(images)} images have no label, first {images[missing[0]]}: expected "
+            f"{labels_folder / missing[0]}.png; {_advice(missing[0], labels)}"
+        )
+    extra = [path for stem, path in labels.items() if stem not in images]
+    if extra:
+        logger.warning("%d labels in %s have no image and are left out, first %s", len(extra), labels_folder, extra[0])
+    return [(path, labels[stem]) for stem, path in images.items()]
+
+
+def _advice(stem: str, labels: Mapping[str, str]) -> str:
+    close = next((name for name in labels if name.startswith(stem)), None)
+    if close is not None:
+        return f"is it {labels[close]}? Then set label_suffix={close.removeprefix(stem)!r}"
+    if not labels:
+        return "the folder holds no pictures"
+    return f"labels there are named like {PurePath(next(iter(labels.values()))).name} (see image_suffix, label_suffix)"
+
+
+def read_split_file(path: Path) -> list[list[str]]:
+    """The lines of a split file, each as its one or two columns; blank lines and # comments are left out."""
+    if not path.is_file():
+        raise ValueError(f"the split file {path} does not exist; set split_file to a text file with one name a line")
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    for row in rows:
+        if len(row) > 2:
+            raise ValueError(f"{path} has the line {' '.join(row)!r}; expected a name, or an image and a label")
+        for name in row:
+            if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+                raise ValueError(f"{path} names {name!r}, which may lie outside the data root; write paths below it")
+    if not rows:
+        raise ValueError(f"the split file {path} is empty; write one name a line")
+    return rows
+
+
+def select(images: Mapping[str, str], names: list[str], *, suffix: str, split_file: Path) -> dict[str, str]:
+    """Those images that a split file names, in its order, with or without suffix and ending."""
+    chosen = {}
+    for name in names:
+        plain = PurePath(name).as_posix()
+        stem = next((s for s in (plain, _without_ending(plain, suffix)) if s in images), None)
+        if stem is None:
+            raise ValueError(f"{split_file} names {name!r}, but the images have names like {_some(images)}")
+        chosen[stem] = images[stem]
+    return chosen
+
+
+def _without_ending(name: str, suffix: str) -> str:
+    path = PurePath(name)
+    return (path.parent / (_stem(path.name, suffix) or path.name)).as_posix()
+
+
+def _some(images: Mapping[str, str]) -> str:
+    return ", ".join(list(images)[:2]) or "nothing: the folder is empty"

@@ -1,0 +1,123 @@
+"""Samples for training and evaluation, `dict(image (3, H, W), label (H, W), meta)`, and their batches.
+
+A training sample depends on (seed, draw number) alone: not on workers, processes, or where a run was resumed.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from densevit.datasets.base import SegmentationDataset
+from densevit.datasets.label_check import check_labels
+from densevit.datasets.normalize import normalize_image
+from densevit.datasets.rare_classes import create_rare_classes
+
+Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Normalize = Callable[[np.ndarray], Tensor]
+_CROP_TRIES = 10
+_PERMUTATIONS = 1  # highest counter word: permutations never share random numbers with samples
+
+
+class TrainStream(Dataset):
+    """An endless data set addressed by draw number: each epoch of len(dataset) draws is a new permutation.
+
+    With `rare_class_sampling` (True, or a dict of temperature, min_pixels, min_crop_ratio) images are drawn by class.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        augment: Augment,
+        *,
+        seed: int,
+        rare_class_sampling: dict | bool | None = None,
+        normalize: Normalize = normalize_image,
+    ):
+        if not dataset.has_labels:
+            raise ValueError("training needs labels, and this set was opened without")
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
+        self.dataset = dataset
+        self.augment = augment
+        self.seed = seed
+        self.normalize = normalize
+        self.rare_classes = None
+        if rare_class_sampling:
+            self.rare_classes = create_rare_classes(rare_class_sampling, counts=check_labels(dataset).counts)
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __getitem__(self, draw: int) -> dict:
+        """dict(image float32 (3, h, w), label int64 (h, w), meta) of draw number 0, 1, 2, ..."""
+        if draw < 0:
+            raise IndexError(f"draws are numbered from 0, got {draw}")
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
+        index, wanted = (self._index_of(draw), None) if self.rare_classes is None else self.rare_classes.draw(rng)
+        sample = self.dataset[index]
+        image, label = self._augmented(sample, wanted, rng=rng)
+        meta = dict(sample["meta"], draw=draw)
+        return dict(image=self.normalize(image), label=_to_int64(label), meta=meta)
+
+    def _index_of(self, draw: int) -> int:
+        epoch, position = divmod(draw, len(self.dataset))
+        if epoch != self._epoch:
+            bits = np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, _PERMUTATIONS])
+            self._epoch, self._order = epoch, np.random.Generator(bits).permutation(len(self.dataset))
+        return int(self._order[position])
+
+    def _augmented(
+        self, sample: dict, wanted: int | None, *, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        for _ in range(_CROP_TRIES):
+            image, label = self.augment(sample["image"], sample["label"], rng)
+            if wanted is None or np.count_nonzero(label == wanted) >= self.rare_classes.crop_pixels:
+                break
+        return image, label
+
+
+class DrawSampler(Sampler):
+    """The draw numbers of one process, without end: start + rank, start + rank + world_size, ..."""
+
+    def __init__(self, start: int = 0, rank: int = 0, world_size: int = 1):
+        if start < 0 or not 0 <= rank < world_size:
+            raise ValueError(f"expected start >= 0 and 0 <= rank < world_size, got {start}, {rank}, {world_size}")
+        self.start = start
+        self.rank = rank
+        self.world_size = world_size
+
+    def __iter__(self) -> Iterator[int]:
+        return count(self.start + self.rank, self.world_size)
+
+
+class EvalSet(Dataset):
+    """Every sample of a data set at its full size, normalized; without label where the set has none."""
+
+    def __init__(self, dataset: SegmentationDataset, normalize: Normalize = normalize_image):
+        self.dataset = dataset
+        self.normalize = normalize
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        sample = self.dataset[index]
+        label = dict(label=_to_int64(sample["label"])) if "label" in sample else {}
+        return dict(image=self.normalize(sample["image"]), **label, meta=sample["meta"])
+
+
+def collate(samples: list[dict]) -> dict:
+    """Samples of one size -> dict(image (B, 3, H, W), label (B, H, W) where they have labels, meta list)."""
+    sizes = {tuple(sample["image"].shape) for sample in samples}
+    if len(sizes) > 1:
+        names = ", ".join(str(sample["meta"]["image"]) for sample in samples[:4])
+        raise ValueError(f"images of sizes {sorted(sizes)} cannot form one batch ({names}); use batch_size=1 or a crop")
+    keys = [key for key in ("image", "label") if all(key in sample for sample in samples)]
+    batch = {key: torch.stack([sample[key] for sample in samples]) for key in keys}
+    return dict(batch, meta=[sample["meta"] for sample in samples])
+
+
+def _to_int64(label: np.ndarray) -> Tensor:
+    return torch.from_numpy(label.astype(np.int64))

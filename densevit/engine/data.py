@@ -1,0 +1,62 @@
+"""Data sets of a config to loaders: the endless stream of training draws, and the images to validate on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from densevit.datasets import SegmentationDataset, create_dataset
+from densevit.datasets.augment_2d import create_augment_2d
+from densevit.datasets.stream import DrawSampler, EvalSet, TrainStream, collate
+from densevit.engine.distributed import rank_and_size
+
+
+def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset:
+    """The data set of `train_data`, `val_data` or `test_data`; ValueError if it is absent or its classes do not fit."""
+    if config[section] is None:
+        raise ValueError(f"the config has no {section}; add one such as val_data, with its dataset")
+    dataset = create_dataset(config[section]["dataset"])
+    wanted = config["model"]["num_classes"]
+    if dataset.num_classes != wanted:
+        raise ValueError(
+            f"model.num_classes is {wanted} but {section} has {dataset.num_classes} classes; "
+            f"set model.num_classes={dataset.num_classes}"
+        )
+    return dataset
+
+
+def open_stream(config: Mapping[str, Any]) -> TrainStream:
+    """The endless, augmented samples of `train_data`."""
+    section = config["train_data"]
+    return TrainStream(
+        open_dataset(config, "train_data"),
+        create_augment_2d(section["augment"]),
+        seed=config["seed"],
+        rare_class_sampling=section["rare_class_sampling"],
+    )
+
+
+def train_loader(
+    stream: TrainStream, config: Mapping[str, Any], *, first_draw: int, device: torch.device
+) -> DataLoader:
+    """Endless batches from draw number `first_draw` on; this process takes every n-th draw of n processes."""
+    section = config["train_data"]
+    rank, size = rank_and_size()
+    return DataLoader(
+        stream,
+        batch_size=section["batch_size"],
+        sampler=DrawSampler(first_draw, rank, size),
+        num_workers=section["num_workers"],
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(config["seed"]),  # so that the global one is left alone
+    )
+
+
+def open_samples(config: Mapping[str, Any], section: str) -> EvalSet:
+    """Normalised images of `val_data` or `test_data`, with labels, at their own size."""
+    dataset = open_dataset(config, section)
+    if not dataset.has_labels:
+        raise ValueError(f"{section} has images without labels, which cannot be scored; use densevit predict for them")
+    return EvalSet(dataset)

@@ -1,0 +1,25 @@
+"""What a weights file says about itself, so that prediction needs no other file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import densevit
+from densevit.datasets import SegmentationDataset
+from densevit.datasets.normalize import MEAN, STD
+
+
+def make_header(config: Mapping[str, Any], dataset: SegmentationDataset) -> dict[str, Any]:
+    """JSON-ready: model, classes, palette, ignore_index, inference, base_size, normalization, version."""
+    model = {key: value for key, value in config["model"].items() if key != "weights"}
+    model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
+    inference = {key: value for key, value in config["inference"].items() if key != "base_size"}
+    return dict(
+        model=model,
+        classes=list(dataset.classes),
+        palette=[list(color) for color in dataset.palette],
+        ignore_index=dataset.ignore_index,
+        inference=inference,
+        base_size=config["inference"]["base_size"],
+        normalization=dict(mean=list(MEAN), std=list(STD)),
+        version=densevit.__version__,
+    )

@@ -1,0 +1,142 @@
+"""What a config may hold: one dataclass a section, with types and defaults; `check_config` reads them as the schema.
+
+An iteration is one update of the weights: it takes `accumulate` batches of `batch_size` on each process, so the batch
+of a recipe is batch_size * accumulate * processes, and its schedule stays as published however it is split.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSection:
+    """Arguments of `densevit.create_segmentor`."""
+
+    backbone: str
+    decoder: str
+    num_classes: int
+    in_channels: int = 3
+    spatial_dims: int = 2
+    weights: str | None = None
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    decoder_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSection:
+    """`no_decay` and `lr_multipliers` name parts of the model; None leaves the optimizer's own default."""
+
+    type: str = "AdamW"
+    lr: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    no_decay: tuple[str, ...] = ()
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSection:
+    """Learning rate over iterations: linear warm-up from `warmup_ratio` of it, then `type` down to `min_lr`."""
+
+    type: str = "poly"
+    power: float = 1.0
+    min_lr: float = 0.0
+    warmup_iters: int = 0
+    warmup_ratio: float = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSection:
+    """The run itself. `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights."""
+
+    max_iters: int
+    val_interval: int = 1000
+    checkpoint_interval: int = 1000
+    log_interval: int = 50
+    accumulate: int = 1
+    clip_grad: float | None = None
+    amp: Literal["bf16", "fp16"] | None = None
+    ema: float | None = None
+    checkpointing: bool = False
+    sync_bn: bool = True
+    compile: bool = False
+    max_keep: int = 2
+    deterministic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSection:
+    """Arguments of `densevit.datasets.augment_2d.create_augment_2d`; sizes are (height, width)."""
+
+    crop_size: tuple[int, int]
+    scale: tuple[float, float] = (0.5, 2.0)
+    base_size: tuple[int, int] | None = None
+    cat_max_ratio: float = 0.75
+    flip: float = 0.5
+    photometric: bool = True
+    extra: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDataSection:
+    """Where training samples come from, and how many at once on each process."""
+
+    dataset: dict[str, Any]
+    augment: AugmentSection
+    batch_size: int
+    num_workers: int = 4
+    rare_class_sampling: dict[str, Any] | bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalDataSection:
+    """Where validation or test images come from; they are used one by one at their own size."""
+
+    dataset: dict[str, Any]
+    num_workers: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceSection:
+    """Arguments of `densevit.inference.predict_logits`.
+
+    `base_size` (height, width): the image is first resized to the largest size that fits, as ADE20K's protocol does.
+    """
+
+    mode: Literal["whole", "slide"] = "whole"
+    roi_size: tuple[int, ...] | None = None
+    stride: tuple[int, ...] | None = None
+    batch_size: int = 1
+    flips: tuple[Any, ...] = ()
+    scales: tuple[float, ...] = (1.0,)
+    base_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizationSection:
+    """TensorBoard on or off, and how many validation images are drawn as image, truth, prediction."""
+
+    tensorboard: bool = True
+    num_images: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigFile:
+    """A whole config file."""
+
+    model: ModelSection
+    loss: list[dict[str, Any]] | dict[str, Any]
+    optimizer: OptimizerSection
+    schedule: ScheduleSection
+    train_cfg: TrainSection
+    train_data: TrainDataSection
+    val_data: EvalDataSection | None = None
+    test_data: EvalDataSection | None = None
+    inference: InferenceSection = field(default_factory=InferenceSection)
+    visualization: VisualizationSection = field(default_factory=VisualizationSection)
+    seed: int = 0
+    load_from: str | None = None
+    work_dir: str | None = None

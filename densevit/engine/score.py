@@ -1,0 +1,68 @@
+"""Score a checkpoint on a config's test images."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import Tensor
+
+from densevit.engine import data
+from densevit.engine.checkpoint import WEIGHTS
+from densevit.engine.config import check_config
+from densevit.engine.distributed import process_group, rank_and_size
+from densevit.engine.evaluate import evaluate
+from densevit.engine.progress import display
+from densevit.metrics.scores import SegmentationScores
+from densevit.segmentor import create_segmentor
+from densevit.weights import load_weights
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Scores with the names that make them readable: `.scores.table(classes)`, `.scores.as_dict(classes)`."""
+
+    scores: SegmentationScores
+    classes: tuple[str, ...]
+    palette: list[tuple[int, int, int]]
+    num_images: int
+
+
+def test(
+    config: Config | Mapping[str, Any],
+    checkpoint: str | Path,
+    *,
+    launcher: str = "none",
+    device: str | None = None,
+    on_prediction: Callable[[dict[str, Any], Tensor], None] | None = None,
+    progress: bool = True,
+) -> TestResult:
+    """Score the weights in `checkpoint`, a file or a folder that holds one, on `test_data`, else on `val_data`.
+
+    Predicts as the config's `inference` says; with a launcher each process takes its share and all get the result.
+    `on_prediction(sample, labels (H, W))` is called for each image of this process.
+    """
+    config = check_config(config, path=getattr(config, "filename", None)).to_dict()
+    section = "test_data" if config["test_data"] is not None else "val_data"
+    path = Path(checkpoint) / WEIGHTS if Path(checkpoint).is_dir() else Path(checkpoint)
+    with process_group(launcher, device) as chosen, display(enabled=progress and rank_and_size()[0] == 0) as shown:
+        samples = data.open_samples(config, section)
+        model = create_segmentor(**{**config["model"], "weights": None})
+        load_weights(model, path)
+
+        def on_image(done: int, total: int) -> bool:
+            shown.show("test", done, total)
+            return False
+
+        evaluation = evaluate(
+            model.to(chosen),
+            samples,
+            inference=config["inference"],
+            device=chosen,
+            num_workers=config[section]["num_workers"],
+            on_image=on_image,
+            on_prediction=on_prediction,
+        )
+    dataset = samples.dataset
+    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset))

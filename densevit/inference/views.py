@@ -1,0 +1,114 @@
+"""Logits of one image, seen whole or by windows, once or several times: flipped, and at other scales.
+
+Sizes: image (C, *S), logits (K, *S).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from densevit.blocks import nd
+from densevit.inference.sliding_window import sliding_window
+from densevit.registry import hint
+
+Predict = Callable[[Tensor], Tensor]
+MODES = ("slide", "whole")
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: Predict,
+    image: Tensor,
+    *,
+    mode: str = "whole",
+    roi_size: Sequence[int] | None = None,
+    stride: Sequence[int] | None = None,
+    batch_size: int = 1,
+    flips: Sequence[int | Sequence[int]] = (),
+    scales: Sequence[float] = (1.0,),
+) -> Tensor:
+    """(C, *S) -> logits (K, *S); of several views the log of their mean probability, so that softmax gives the mean.
+
+    `model` maps (B, C, *S) to (B, K, *S) and runs under the caller's autocast. `mode="slide"` averages the logits of
+    windows of `roi_size`, `stride` apart (half of the roi by default), on mmsegmentation's grid. At each of `scales`
+    the image is seen as it is and once per entry of `flips`: a spatial axis, or several flipped together; -1 is the
+    last one, left to right. `batch_size` counts views of the whole image, or windows.
+    """
+    _check(mode, roi_size, batch_size=batch_size, scales=scales)
+    views = [(), *(_axes(flip, image.ndim - 1) for flip in flips)]
+    num_views = len(views) * len(scales)
+    see = partial(_see_whole, model, batch_size=batch_size)
+    if mode == "slide":
+        see = partial(_slide, model, roi_size=roi_size, stride=stride, batch_size=batch_size)
+    total = None
+    for scale in scales:
+        scaled = nd.resize(image[None], [max(1, int(s * scale + 0.5)) for s in image.shape[1:]])[0]
+        outputs = see([_flip(scaled, axes) for axes in views])
+        for axes, logits in zip(views, outputs, strict=True):
+            logits = nd.resize(_flip(_at_least_float32(logits), axes)[None], image.shape[1:])[0]
+            if num_views == 1:
+                return logits
+            total = _add_probability(total, logits)
+    return total.div_(num_views).clamp_min_(torch.finfo(total.dtype).tiny).log_()
+
+
+def _see_whole(model: Predict, views: Sequence[Tensor], *, batch_size: int) -> Iterator[Tensor]:
+    """Logits (K, *S) of each view, `batch_size` views at once."""
+    for first in range(0, len(views), batch_size):
+        yield from model(torch.stack(views[first : first + batch_size]))
+
+
+def _slide(
+    model: Predict,
+    views: Sequence[Tensor],
+    *,
+    roi_size: Sequence[int],
+    stride: Sequence[int] | None,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Logits (K, *S) of each view, by windows."""
+    for view in views:
+        yield sliding_window(
+            model, view, roi_size=roi_size, stride=stride, batch_size=batch_size, blend="constant", grid="mmseg"
+        )
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:
+    return x.flip(axes) if axes else x
+
+
+def _add_probability(total: Tensor | None, logits: Tensor) -> Tensor:
+    if len(logits) < 2:
+        raise ValueError(
+            f"several views are averaged by softmax, which needs at least 2 classes, got {len(logits)}; "
+            "train with num_classes=2 or use one view"
+        )
+    probability = logits.softmax(0)
+    return probability if total is None else total.add_(probability)
+
+
+def _axes(flip: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+    """Spatial axes -> axes of (C, *S), counted from the end."""
+    axes = (flip,) if isinstance(flip, int) else tuple(flip)
+    if not axes or any(not -spatial_dims <= axis < spatial_dims for axis in axes):
+        raise ValueError(
+            f"flips must name spatial axes, {-spatial_dims} to {spatial_dims - 1}, got {flip!r}; -1 is left to right"
+        )
+    return tuple(axis % spatial_dims - spatial_dims for axis in axes)
+
+
+def _check(mode: str, roi_size: Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
+    if mode not in MODES:
+        raise ValueError(f"no mode named {mode!r}; {hint(str(mode), list(MODES))}")
+    if mode == "slide" and roi_size is None:
+        raise ValueError("mode='slide' needs the size of its windows; give roi_size, for example (1024, 1024)")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales must be positive factors of the image size, got {tuple(scales)}")

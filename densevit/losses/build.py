@@ -1,0 +1,81 @@
+"""A training loss from a config: weighted terms, each named for its function."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densevit.losses.pixel import cross_entropy, focal_loss, ohem_cross_entropy
+from densevit.losses.region import dice_loss, lovasz_softmax
+from densevit.registry import hint
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "dice": dice_loss,
+    "focal": focal_loss,
+    "lovasz_softmax": lovasz_softmax,
+    "ohem_cross_entropy": ohem_cross_entropy,
+}
+
+
+class Term(nn.Module):
+    """One weighted loss: logits (B, K, *S), label (B, *S) -> scalar. Class weights follow the module's device."""
+
+    def __init__(self, function: Callable[..., Tensor], *, weight: float, class_weights: Sequence[float] | None):
+        super().__init__()
+        self.function = function
+        self.weight = weight
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        if self.class_weights is None:
+            return self.weight * self.function(logits, label)
+        return self.weight * self.function(logits, label, class_weights=self.class_weights)
+
+
+class SegmentationLoss(nn.Module):
+    """Logits (B, K, *S), label (B, *S) -> `{"loss_cross_entropy": scalar, ...}`, weighted: train on their sum."""
+
+    def __init__(self, terms: Mapping[str, Term]):
+        super().__init__()
+        self.terms = nn.ModuleDict(terms)
+
+    def forward(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {f"loss_{name}": term(logits, label) for name, term in self.terms.items()}
+
+
+def create_loss(
+    config: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, ignore_index: int = 255
+) -> SegmentationLoss:
+    """Build the loss that `dict(type="cross_entropy", weight=1.0, label_smoothing=0.1)`, or a list of such, asks for.
+
+    Keys are `type`, one of `LOSSES`; `weight`; and the keywords of that function. `ignore_index` is the default of
+    those that do not name it. Anything unknown raises ValueError with the nearest known name.
+    """
+    configs = [config] if isinstance(config, Mapping) else list(config)
+    if not configs:
+        raise ValueError("the loss has no terms; give at least dict(type='cross_entropy')")
+    terms: dict[str, Term] = {}
+    for entry in configs:
+        name, term = _create_term(dict(entry), ignore_index)
+        if name in terms:
+            raise ValueError(f"the loss has two terms of type {name!r}; give one, with the sum of their weights")
+        terms[name] = term
+    return SegmentationLoss(terms)
+
+
+def _create_term(entry: dict[str, Any], ignore_index: int) -> tuple[str, Term]:
+    name = entry.pop("type", None)
+    if name not in LOSSES:
+        raise ValueError(f"no loss of type {name!r}; {hint(str(name), list(LOSSES))}")
+    known = [p.name for p in signature(LOSSES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key in entry:
+        if key not in (*known, "weight"):
+            raise ValueError(f"loss {name!r} has no option {key!r}; {hint(key, [*known, 'weight'])}")
+    weight, class_weights = entry.pop("weight", 1.0), entry.pop("class_weights", None)
+    function = partial(LOSSES[name], **{"ignore_index": ignore_index, **entry})
+    return name, Term(function, weight=weight, class_weights=class_weights)

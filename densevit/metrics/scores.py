@@ -1,0 +1,114 @@
+"""Scores of semantic segmentation from a confusion matrix, defined as mmsegmentation defines them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+# Column of a table, field of SegmentationScores.
+COLUMNS = {
+    "IoU": "iou",
+    "Acc": "acc",
+    "Dice": "dice",
+    "Fscore": "fscore",
+    "Precision": "precision",
+    "Recall": "recall",
+}
+
+
+@dataclass(frozen=True)
+class SegmentationScores:
+    """Per class (K,) float64 fractions, nan where a score is 0 / 0; the means leave nan out, as mmsegmentation does.
+
+    `iou` and `dice` are nan for a class that neither label nor prediction holds, `acc` (which is `recall`) where the
+    label does not hold it, `precision` where the prediction does not. `fscore` is the harmonic mean of precision and
+    recall and nan also where both are 0: a class that was always missed lowers mDice but not mFscore.
+    """
+
+    aAcc: float
+    iou: Tensor
+    acc: Tensor
+    dice: Tensor
+    fscore: Tensor
+    precision: Tensor
+    recall: Tensor
+
+    @property
+    def mIoU(self) -> float:
+        return self.iou.nanmean().item()
+
+    @property
+    def mAcc(self) -> float:
+        return self.acc.nanmean().item()
+
+    @property
+    def mDice(self) -> float:
+        return self.dice.nanmean().item()
+
+    @property
+    def mFscore(self) -> float:
+        return self.fscore.nanmean().item()
+
+    @property
+    def mPrecision(self) -> float:
+        return self.precision.nanmean().item()
+
+    @property
+    def mRecall(self) -> float:
+        return self.recall.nanmean().item()
+
+    def as_dict(self, classes: Sequence[str]) -> dict:
+        """JSON-ready, in percent: `aAcc`, `mIoU`, ..., and under `classes` the scores of each; nan becomes None."""
+        self._check_names(classes)
+        per_class = {
+            name: {column: _percent(float(getattr(self, field)[i])) for column, field in COLUMNS.items()}
+            for i, name in enumerate(classes)
+        }
+        return {**{name: _percent(value) for name, value in self._means().items()}, "classes": per_class}
+
+    def table(self, classes: Sequence[str]) -> str:
+        """Text tables in percent, one row per class and one of the means."""
+        self._check_names(classes)
+        rows = [
+            [name, *(f"{100 * float(getattr(self, field)[i]):.2f}" for field in COLUMNS.values())]
+            for i, name in enumerate(classes)
+        ]
+        means = self._means()
+        summary = _draw(list(means), [[f"{100 * value:.2f}" for value in means.values()]])
+        return f"per class results:\n\n{_draw(['Class', *COLUMNS], rows)}\n\nsummary:\n\n{summary}"
+
+    def _means(self) -> dict[str, float]:
+        return {"aAcc": self.aAcc, **{f"m{column}": getattr(self, f"m{column}") for column in COLUMNS}}
+
+    def _check_names(self, classes: Sequence[str]) -> None:
+        if len(classes) != len(self.iou) or len(set(classes)) != len(classes):
+            raise ValueError(f"expected {len(self.iou)} different class names, got {list(classes)}")
+
+
+def scores_from_counts(counts: Tensor) -> SegmentationScores:
+    """(K, K) counts, rows are the truth -> scores."""
+    counts = counts.double()
+    hit, label, prediction = counts.diagonal(), counts.sum(1), counts.sum(0)
+    precision, recall = hit / prediction, hit / label
+    return SegmentationScores(
+        aAcc=(hit.sum() / label.sum()).item(),
+        iou=hit / (label + prediction - hit),
+        acc=recall,
+        dice=2 * hit / (label + prediction),
+        fscore=2 * precision * recall / (precision + recall),
+        precision=precision,
+        recall=recall,
+    )
+
+
+def _percent(value: float) -> float | None:
+    return None if value != value else 100 * value
+
+
+def _draw(header: list[str], rows: list[list[str]]) -> str:
+    """A table with a frame, cells centred."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    frame = "+" + "+".join("-" * (w + 2) for w in widths) + "+"
+    lines = ["|" + "|".join(f" {cell:^{w}} " for cell, w in zip(row, widths, strict=True)) + "|" for row in rows]
+    head = "|" + "|".join(f" {cell:^{w}} " for cell, w in zip(header, widths, strict=True)) + "|"
+    return "\n".join([frame, head, frame, *lines, frame])

@@ -1,0 +1,49 @@
+"""Predictions of a data set's images as files, named as the images are."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densevit.datasets import SegmentationDataset
+from densevit.datasets.normalize import MEAN, STD
+from densevit.predictor.files import check_folder
+from densevit.predictor.inputs import Picture, check_names
+from densevit.predictor.outputs import check_formats, compact_label, render, write_png
+
+
+class PredictionWriter:
+    """Called with a sample and its prediction (H, W), writes the PNGs of each format to that format's folder.
+
+    Names are the images' paths below the folder that holds them all: frankfurt/frankfurt_000000_000294_leftImg8bit.png.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, folders: Mapping[str, str | Path]):
+        check_formats(tuple(folders), classes=dataset.classes)
+        self.folders = {name: Path(folder) for name, folder in folders.items()}
+        self.palette = dataset.palette
+        self.num_classes = dataset.num_classes
+        images = [Path(image) for image, _ in dataset.files]
+        root = os.path.commonpath([image.parent for image in images])
+        self.names = {str(image): image.relative_to(root).with_suffix("") for image in images}
+        check_names([Picture(Path(image), name) for image, name in self.names.items()])
+        for folder in self.folders.values():
+            check_folder(folder)
+
+    def __call__(self, sample: Mapping[str, Any], prediction: Tensor) -> None:
+        image = denormalize(sample["image"])
+        label = compact_label(prediction.cpu().numpy(), self.num_classes)
+        name = self.names[str(sample["meta"]["image"])]
+        for format_name, folder in self.folders.items():
+            picture = render(format_name, image, label, palette=self.palette)
+            write_png(picture, folder / name.with_name(f"{name.name}.png"))
+
+
+def denormalize(image: Tensor) -> np.ndarray:
+    """The picture that `normalize_image` made this of: float (3, H, W) -> uint8 (H, W, 3)."""
+    pixels = image.permute(1, 2, 0).cpu() * torch.tensor(STD) + torch.tensor(MEAN)
+    return pixels.round().clamp(0, 255).to(torch.uint8).numpy()

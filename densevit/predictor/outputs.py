@@ -1,0 +1,89 @@
+"""Label maps as files: train ids, label ids, palette and overlay.
+
+Legend: label (H, W) integers, image (H, W, 3) uint8, palette one (r, g, b) a class.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from densevit.datasets import cityscapes
+
+FORMATS = ("train_ids", "label_ids", "palette", "overlay")
+OVERLAY_ALPHA = 0.5
+Palette = Sequence[Sequence[int]]
+
+
+def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
+    """Raise ValueError for an unknown format, or one that these classes cannot be written in."""
+    if not formats:
+        raise ValueError(f"no output format was given; choose from {', '.join(FORMATS)}")
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"no output format named {name!r}; known: {', '.join(FORMATS)}")
+    if "label_ids" in formats and tuple(classes) != tuple(cityscapes.CLASSES):
+        raise ValueError(
+            f"label_ids are Cityscapes' own numbers, but this checkpoint has {len(classes)} other classes; "
+            "choose train_ids"
+        )
+    if "palette" in formats and len(classes) > 256:
+        raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
+
+
+def compact_label(label: np.ndarray, num_classes: int) -> np.ndarray:
+    """(H, W) of any integer type -> the smallest that keeps 255 free to mean "ignored": uint8 or uint16."""
+    return label.astype(np.uint8 if num_classes <= 255 else np.uint16)
+
+
+def colorize(label: np.ndarray, palette: Palette) -> np.ndarray:
+    """(H, W) -> (H, W, 3) uint8; values without a colour, such as 255, become black."""
+    table = np.zeros((max(256, len(palette), int(label.max(initial=0)) + 1), 3), np.uint8)
+    table[: len(palette)] = np.asarray(palette, np.uint8)
+    return table[label]
+
+
+def overlay(image: np.ndarray, label: np.ndarray, *, palette: Palette, alpha: float = OVERLAY_ALPHA) -> np.ndarray:
+    """The picture with each class's colour blended over it, alpha of 1 hiding it: (H, W, 3) uint8."""
+    colours = colorize(label, palette)
+    return np.round(image * np.float32(1 - alpha) + colours * np.float32(alpha)).astype(np.uint8)
+
+
+def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: Palette) -> Image.Image:
+    """One label map as the picture that is stored under that format's name."""
+    if format_name == "overlay":
+        return Image.fromarray(overlay(image, label, palette=palette))
+    if format_name == "label_ids":
+        return Image.fromarray(_label_id_table()[label])
+    picture = Image.fromarray(label)
+    if format_name == "palette":
+        # All 256 entries: PIL packs pixels of shorter palettes into 1, 2 or 4 bits.
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(palette)] = np.asarray(palette, np.uint8)
+        picture.putpalette(table.tobytes())
+    return picture
+
+
+def write_png(picture: Image.Image, path: Path) -> None:
+    """Write beside the target, sync, rename: the file is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            picture.save(file, format="PNG")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _label_id_table() -> np.ndarray:
+    table = np.zeros(256, np.uint8)
+    for train_id, label_id in dict(cityscapes.TRAIN_ID_TO_LABEL_ID).items():
+        if 0 <= train_id < len(cityscapes.CLASSES):
+            table[train_id] = label_id
+    return table

@@ -1,0 +1,167 @@
+"""One checkpoint as a function from picture to label map.
+
+Legend: picture (H, W, 3) uint8 RGB, image (3, H, W) normalised, logits (K, H, W), label (H, W).
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from densevit.datasets.colors import default_palette
+from densevit.datasets.normalize import MEAN, STD, normalize_image
+from densevit.datasets.reading import read_image
+from densevit.predictor.outputs import compact_label
+from densevit.predictor.sizes import predict_image
+from densevit.segmentor import create_segmentor
+from densevit.weights import load_weights, read_weights
+
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was seen: `label` (H, W), class numbers as uint8 (uint16 above 255 classes), and its `logits` (K, H, W)."""
+
+    label: np.ndarray
+    logits: Tensor
+
+
+class Predictor:
+    """A picture (a path, or uint8 RGB of shape (H, W, 3)) -> its Prediction, at the picture's own size.
+
+    `checkpoint` is one weights.safetensors (or the folder that holds it) whose header says how the model is built,
+    what its classes are and how it was tested. `mode`, `roi_size`, `stride`, `batch_size`, `flips` and `scales`
+    override what the header says about inference, see `densevit.inference.predict_logits`; `amp` is "bf16" or "fp16".
+    Raises FileNotFoundError, and ValueError for a file that is no such checkpoint.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        amp: str | None = None,
+        mode: str | None = None,
+        roi_size: Sequence[int] | None = None,
+        stride: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        flips: Sequence[Any] | None = None,
+        scales: Sequence[float] | None = None,
+        compile: bool = False,
+    ):
+        if amp is not None and amp not in AMP_DTYPES:
+            raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
+        path = weights_file(checkpoint)
+        _, header = read_weights(path)
+        self.config = _checked(header, path)
+        self.device = usable_device(device)
+        self.amp = amp
+        self.num_classes: int = self.config["model"]["num_classes"]
+        self.classes = tuple(self.config.get("classes") or map(str, range(self.num_classes)))
+        self.palette = self.config.get("palette") or default_palette(self.num_classes)
+        self.normalization = {"mean": MEAN, "std": STD} | (self.config.get("normalization") or {})
+        given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
+        self.inference = inference_options(self.config, given)
+        model = _build(self.config["model"], path).eval().to(self.device)
+        self.model: nn.Module = torch.compile(model) if compile else model
+
+    def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
+        if isinstance(picture, str | Path):
+            picture = read_image(picture)
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+            raise ValueError(
+                f"expected a path or a uint8 RGB array of shape (H, W, 3), got {_described(picture)}; "
+                "densevit.datasets.reading.read_image makes one of any picture file"
+            )
+        logits = self.logits(normalize_image(picture, **self.normalization))
+        return Prediction(compact_label(logits.argmax(0).cpu().numpy(), self.num_classes), logits)
+
+    def logits(self, image: Tensor) -> Tensor:
+        """(3, H, W) normalised -> (K, H, W), on the predictor's device."""
+        with self._autocast():
+            return predict_image(self.model, image.to(self.device), inference=self.inference)
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, AMP_DTYPES[self.amp]) if self.amp else nullcontext()
+
+
+def weights_file(checkpoint: str | Path) -> Path:
+    """The weights file that a path means: itself, or the one in that folder. FileNotFoundError when there is none."""
+    path = Path(checkpoint)
+    if path.is_dir():
+        path = path / "weights.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}; give the weights.safetensors that training wrote")
+    return path
+
+
+def default_device() -> str:
+    """The GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device of that name, when this machine has it; ValueError otherwise."""
+    try:
+        named = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"no device named {device!r}; cpu, cuda, cuda:1 and mps are names of devices") from error
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(named.type, 1)
+    if (named.index or 0) >= count:
+        raise ValueError(f"device {str(device)!r} is not on this machine; choose cpu or another one")
+    return named
+
+
+def inference_options(header: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The header's inference options, overridden by those given that are not None; ValueError if they do not fit."""
+    inference = header.get("inference") or {}
+    options = {"base_size": header.get("base_size"), **inference, **given}
+    options = {key: inference.get(key) if value is None else value for key, value in options.items()}
+    for key in ("roi_size", "stride"):
+        if isinstance(options[key], int):
+            options[key] = (options[key],) * 2
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items() if v is not None}
+    predict_image(lambda image: image, torch.zeros(3, 8, 8), inference=options)  # they are checked where they are used
+    return options
+
+
+def _checked(header: Any, path: Path) -> dict[str, Any]:
+    """The header of a checkpoint of pictures, or ValueError."""
+    model = header.get("model") if isinstance(header, Mapping) else None
+    if not isinstance(model, Mapping) or not {"backbone", "decoder", "num_classes"} <= model.keys():
+        raise ValueError(
+            f"{path} holds weights but not the description of their model; give the weights.safetensors "
+            "that densevit's training wrote, or convert the file with tools/convert_weights.py"
+        )
+    rank, channels = model.get("spatial_dims", 2), model.get("in_channels", 3)
+    if (rank, channels) != (2, 3):
+        raise ValueError(
+            f"{path} is a {rank}D model of {channels} channels, pictures need a 2D one of 3; "
+            "use densevit.sliding_window with create_segmentor for other data"
+        )
+    return dict(header)
+
+
+def _build(description: Mapping[str, Any], path: Path) -> nn.Module:
+    model = create_segmentor(**_without_weights(description))
+    load_weights(model, path, source="densevit")
+    return model
+
+
+def _without_weights(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's description without files of pretrained weights, which the checkpoint replaces."""
+    return {
+        key: _without_weights(value) if isinstance(value, Mapping) else value
+        for key, value in description.items()
+        if key != "weights"
+    }
+
+
+def _described(thing: Any) -> str:
+    return f"{thing.dtype} of shape {thing.shape}" if isinstance(thing, np.ndarray) else type(thing).__name__

@@ -1,0 +1,30 @@
+"""Predict an image at a fixed scale of size and give the logits back at its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densevit.blocks.nd import resize
+from densevit.inference import predict_logits
+
+
+@torch.inference_mode()
+def predict_image(model: nn.Module, image: Tensor, *, inference: Mapping[str, Any]) -> Tensor:
+    """Logits of one normalised image at its own size: (C, *S) -> (K, *S); resized to fit `base_size` on the way.
+
+    `inference` is the section of a config: what `densevit.inference.predict_logits` takes, and `base_size`.
+    """
+    options = {key: value for key, value in inference.items() if key != "base_size"}
+    base_size = inference.get("base_size")
+    if base_size is None:
+        return predict_logits(model, image, **options)
+    resized = resize(image[None], fit_size(tuple(image.shape[1:]), tuple(base_size)))[0]
+    return resize(predict_logits(model, resized, **options)[None], tuple(image.shape[1:]))[0]
+
+
+def fit_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the same shape with long side <= the box's long one, short <= its short one; at least 1."""
+    scale = min(max(box) / max(size), min(box) / min(size))
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))

@@ -1,0 +1,116 @@
+"""Curves of one run or several: loss, learning rate and mIoU over the iterations."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from densevit.report.saving import BLUE, GREEN, INK, ORANGE, PURPLE, QUIET, new_figure, save, tidy
+
+Points = Sequence[tuple[float, float]]
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Centred running mean over about a twentieth of the points, over fewer towards both ends: (n,) -> (n,)."""
+    n = len(values)
+    half = np.minimum(n // 40, np.minimum(np.arange(n), np.arange(n)[::-1]))
+    total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    first, last = np.arange(n) - half, np.arange(n) + half + 1
+    return (total[last] - total[first]) / (last - first)
+
+
+def series(scalars: Sequence[Mapping[str, object]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Iterations and values of one scalar, without the rows that lack it or hold no finite number."""
+    found = [(row["iter"], row[key]) for row in scalars if isinstance(row.get(key), int | float)]
+    points = np.array(found, dtype=np.float64).reshape(-1, 2)
+    points = points[np.isfinite(points[:, 1])]
+    return points[:, 0], points[:, 1]
+
+
+def _draw_raw_and_smooth(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
+    axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.9)
+    axes.plot(x, smooth(y), color=BLUE, linewidth=1.8)
+
+
+def _limit_to_most(axes: Axes, values: np.ndarray) -> None:
+    """Let the first steep iterations and single peaks leave the picture, so that the rest can be read."""
+    low, high = float(values.min()), float(np.quantile(values, 0.995))
+    margin = 0.06 * max(high - low, 1e-6 * abs(high), 1e-9)
+    axes.set_ylim(max(low - margin, 0.0) if low >= 0 else low - margin, high + margin)
+
+
+def _draw_miou(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
+    axes.plot(x, y, color=GREEN, linewidth=1.6, marker="o", markersize=4)
+    best = int(np.argmax(y))
+    axes.annotate(f"best {y[best]:.2f}", (x[best], y[best]), xytext=(0, 6), textcoords="offset points",
+                  ha="right" if x[best] > x.mean() else "left", fontsize=9, color=GREEN, fontweight="bold")  # fmt: skip
+    axes.margins(y=0.2)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
+
+
+def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Path:
+    """Draw the curves of one run as PNG: training loss, validation mIoU where there is one, and learning rate.
+
+    `scalars` are the rows of a run's scalars.jsonl: each has `iter`, and `loss`, `lr` or `mIoU` where it was measured.
+    Raises ValueError if no row holds any of them.
+    """
+    curves = {key: series(scalars, key) for key in ("loss", "mIoU", "lr")}
+    shown = [key for key, (x, _) in curves.items() if len(x)]
+    if not shown:
+        raise ValueError(
+            f"none of the {len(scalars)} rows holds a loss, a mIoU or a learning rate; nothing can be drawn"
+        )
+    weights = {"loss": 3.0, "mIoU": 2.0, "lr": 1.0}
+    figure = new_figure(8.0, 0.7 + 0.95 * sum(weights[key] for key in shown))
+    rows = figure.subplots(len(shown), 1, sharex=True, squeeze=False,
+                           height_ratios=[weights[key] for key in shown])[:, 0]  # fmt: skip
+    for axes, key in zip(rows, shown, strict=True):
+        x, y = curves[key]
+        if key == "loss":
+            _draw_raw_and_smooth(axes, x=x, y=y)
+            _limit_to_most(axes, y)
+        elif key == "mIoU":
+            _draw_miou(axes, x=x, y=y)
+        else:
+            axes.plot(x, y, color=ORANGE, linewidth=1.6)
+            axes.set_ylim(bottom=0.0)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+            axes.yaxis.set_major_formatter("{x:g}")
+        names = {"loss": "training loss", "mIoU": "validation mIoU, %", "lr": "learning rate"}
+        tidy(axes, ylabel=names[key])
+    rows[-1].set_xlabel("iteration", fontsize=9, color=INK)
+    figure.tight_layout()
+    return save(figure, path)
+
+
+def compare_curves(runs: Mapping[str, Points], path: str | Path, *, ylabel: str) -> Path:
+    """Draw curves of several runs on each other as PNG: raw values faint, their running mean strong.
+
+    `runs` maps a name to its (iteration, value) points. The first curve is broad and the next ones are thin, so that
+    curves that agree are all seen. Raises ValueError if a run has no finite point.
+    """
+    empty = [name for name, points in runs.items() if not any(np.isfinite(value) for _, value in points)]
+    if empty or not runs:
+        raise ValueError(
+            f"expected at least one finite point a run to draw {ylabel!r}, got none for {empty or 'any run'}"
+        )
+    figure = new_figure(8.0, 4.2)
+    axes = figure.subplots()
+    values = []
+    for i, (name, points) in enumerate(runs.items()):
+        finite = np.array(points, dtype=np.float64)
+        x, y = finite[np.isfinite(finite[:, 1])].T
+        color = (BLUE, ORANGE, GREEN, PURPLE, QUIET)[i % 5]
+        axes.plot(x, y, color=color, alpha=0.18, linewidth=0.8)
+        axes.plot(
+            x, smooth(y), color=color, alpha=0.45 if i == 0 else 1.0, linewidth=5.0 if i == 0 else 1.3, label=name
+        )
+        values.append(y)
+    _limit_to_most(axes, np.concatenate(values))
+    tidy(axes, ylabel=ylabel)
+    axes.set_xlabel("iteration", fontsize=9, color=INK)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    figure.tight_layout()
+    return save(figure, path)

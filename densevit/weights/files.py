@@ -1,0 +1,173 @@
+"""Checkpoint files: ours are safetensors with the config inside; others' pickles are read without running code."""
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+CONFIG_KEY = "densevit"  # in the header's metadata
+# Where frameworks keep the weights inside a checkpoint, the first that is there.
+_CONTAINERS = ("state_dict", "model", "model_state_dict", "module")
+
+
+class _Inert:
+    """Stands for every object of a checkpoint that is not a tensor or plain data: takes anything, does nothing."""
+
+    def __new__(cls, *_arguments: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __setstate__(self, _state: Any) -> None:
+        return None
+
+
+# What training frameworks leave in their checkpoints beside weights. Each name is given the inert class instead of
+# the real thing, so that allowing it allows nothing: not even getattr, with which mmengine's log history is pickled.
+_HARMLESS = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",  # getattr(HistoryBuffer, "min")
+    "mmengine.config.config.ConfigDict",
+    "argparse.Namespace",
+    "pathlib.PosixPath",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+)
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """Read the state dict and the metadata of a .safetensors, .pth, .pt or .bin file.
+
+    The metadata are our config, or a framework's `meta` (mmengine's holds `dataset_meta`), or empty. No code from the
+    file runs. Raises FileNotFoundError, or ValueError in one sentence for any file that holds no readable weights.
+    """
+    path = _existing_file(path)
+    if path.suffix == ".safetensors":
+        state, config = read_weights(path)
+        return state, config or {}
+    content = _read_pickle(path)
+    meta = content.get("meta") if isinstance(content, dict) else None
+    return _find_state(content, path), meta if isinstance(meta, dict) else {}
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
+    """Read a safetensors file: its tensors, and the config of its header or None.
+
+    Raises ValueError for a file that is damaged or not safetensors.
+    """
+    path = _existing_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(CONFIG_KEY)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+        config = None if text is None else json.loads(text)
+        if not isinstance(config, dict | None):
+            raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
+    return state, config
+
+
+def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, *, config: dict) -> None:
+    """Write a safetensors file with `config` as JSON in its header.
+
+    It is written beside `path`, synced, then renamed, so that an existing file survives any failure. Raises
+    ValueError for a config that JSON cannot hold and OSError when the file cannot be written.
+    """
+    path = Path(path)
+    state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    try:
+        text = json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the config of {path.name} must hold only what JSON can: {error}") from error
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(_independent(state), temporary, metadata={"format": "pt", CONFIG_KEY: text})
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _existing_file(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the checkpoint file inside it")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {path}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; copy or download it again")
+    return path
+
+
+def _read_pickle(path: Path) -> Any:
+    allowed = [(_Inert, name) for name in _HARMLESS]
+    try:
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols and storages, nothing a caller could act on
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        if asked is None:
+            raise ValueError(f"{path} is damaged or not a checkpoint: {_reason(error)}") from error
+        raise ValueError(
+            f"{path} was not loaded: it asks for {asked[1]}, which plain weights never need and which could run code; "
+            "save its state dict alone, or as safetensors"
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"{path} is damaged or not a checkpoint: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The cause alone: what torch writes around it advises to run the file's code."""
+    cause = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
+    text = (cause[1] if cause else str(error)).strip()
+    return text.splitlines()[0].split(". ")[0] if text else type(error).__name__
+
+
+def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
+    for key in _CONTAINERS:
+        if isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state:
+        raise ValueError(f"{path} holds no tensors, only {', '.join(map(str, list(content)[:5])) or 'nothing'}")
+    return state
+
+
+def _independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors on the CPU that share no memory, as safetensors demands; tied weights are written twice."""
+    seen, result = set(), {}
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return result
+
+
+def _sync(path: str | Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

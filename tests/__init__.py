@@ -1,0 +1,1 @@
+"""Tests, room by room; a package, so that `from tests.peers import import_mmseg` finds these files and no others."""

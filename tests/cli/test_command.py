@@ -1,0 +1,126 @@
+"""The `densevit` command: its verbs, its exit codes, and one sentence for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import densevit
+from densevit.cli import main
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run_python(*arguments, cwd=REPOSITORY):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+def test_help_imports_neither_torch_nor_numpy_nor_mmengine():
+    code = """
+import sys
+from densevit.cli import main
+for arguments in (["--help"], ["train", "--help"], ["test", "--help"], ["predict", "--help"], ["models", "--help"]):
+    try:
+        main(arguments)
+    except SystemExit as done:
+        assert done.code == 0
+heavy = {"torch", "numpy", "PIL", "mmengine", "rich", "safetensors"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+    done = run_python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_python_m_densevit_is_the_command():
+    done = run_python("-m", "densevit", "--help")
+    assert done.returncode == 0
+    assert all(f"\n    {verb} " in done.stdout for verb in ("train", "test", "predict", "models"))
+    assert run_python("-m", "densevit", "--version").stdout == f"densevit {densevit.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", ["train", "test", "predict"])
+def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
+    done = run_python(str(REPOSITORY / "tools" / f"{verb}.py"), "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: densevit {verb}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("predict {checkpoint} {tmp}/none.png -o {tmp}/out", "no such file or folder"),
+        ("predict {checkpoint} {tmp}/empty -o {tmp}/out", "holds no image"),
+        ("predict {checkpoint} {tmp}/*.bmp -o {tmp}/out", "no image matches"),
+        ("predict {tmp}/none.safetensors {photos} -o {tmp}/out", "no checkpoint at"),
+        ("predict {tmp}/text.pth {photos} -o {tmp}/out", "is damaged or not a safetensors file"),
+        ("predict {checkpoint} {photos} -o {tmp}/text.pth", "is a file; give a folder"),
+        ("predict {checkpoint} {photos} -o {tmp}/text.pth/out", "cannot write to the output folder"),
+        ("predict {checkpoint} {photos} -o {tmp}/out --format colours", "no output format named 'colours'"),
+        ("predict {checkpoint} {photos} -o {tmp}/out --format label_ids", "label_ids are Cityscapes' own"),
+        ("predict {checkpoint} {photos} -o {tmp}/out --device cuda:99", "not on this machine"),
+        ("predict {checkpoint} {photos} -o {tmp}/out --mode slide", "needs the size of its windows"),
+        ("predict {checkpoint} {photos} -o {tmp}/out --roi-size 1 2 3", "expected one number or height and width"),
+        ("models --filter resnet", "no backbone, decoder or pair matches 'resnet'"),
+        ("train {tmp}/none.py", "not found"),
+        ("train {config} --cfg-options model.backbone=mit_b9", "did you mean"),
+        ("train {config} --cfg-options max_iters", "key=value"),
+        ("test {config} {tmp}/none.safetensors --device cpu", "no checkpoint at"),
+        ("test {config} {checkpoint} --device cpu --out {tmp}/text.pth", "is a file; give a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, checkpoint, photos, config, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.pth").write_text("no weights")
+    names = dict(checkpoint=checkpoint, photos=photos, config=config, tmp=tmp_path)
+    assert main([part.format(**names) for part in arguments.split()]) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.startswith("densevit: ")
+    assert told.count("\n") == 1
+
+
+def test_traceback_shows_where_an_error_came_from(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError):
+        main(["predict", str(tmp_path), str(tmp_path / "none"), "-o", str(tmp_path), "--traceback"])
+    monkeypatch.setenv("DENSEVIT_TRACEBACK", "1")
+    with pytest.raises(FileNotFoundError):
+        main(["predict", str(tmp_path), str(tmp_path / "none"), "-o", str(tmp_path)])
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+    def broken(*_arguments, **_options):
+        return {}["key"]
+
+    monkeypatch.setattr("densevit.cli.models.describe", broken)
+    with pytest.raises(KeyError, match="key"):
+        main(["models"])
+
+
+def test_models_lists_every_name_with_its_parameters(capsys, tmp_path):
+    assert main(["models", "--json", str(tmp_path / "models.json")]) == 0
+    printed = capsys.readouterr().out
+    tables = json.loads((tmp_path / "models.json").read_text())
+    assert [row["name"] for row in tables["backbones"]] == densevit.list_backbones()
+    assert [row["name"] for row in tables["decoders"]] == densevit.list_decoders()
+    rows = {row["name"]: row for table in ("backbones", "segformer") for row in tables[table]}
+    model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=19)
+    assert rows["mit_b0"]["parameters"] == sum(p.numel() for p in model.backbone.parameters())
+    assert rows["mit_b0 + all_mlp"]["parameters"] == sum(p.numel() for p in model.parameters())
+    assert rows["mit_b2 + all_mlp"]["dim"] == 768
+    assert rows["pvt_v2_b2"]["out_channels"] == [64, 128, 320, 512]
+    assert f"{rows['mit_b0']['parameters']:,}" in printed
+    assert all(name in printed for name in densevit.list_backbones())
+
+
+def test_models_are_filtered_and_counted_in_3d(capsys, tmp_path):
+    assert main(["models", "--filter", "mit_b0", "--spatial-dims", "3", "--json", str(tmp_path / "models.json")]) == 0
+    tables = json.loads((tmp_path / "models.json").read_text())
+    assert [row["name"] for row in tables["backbones"]] == ["mit_b0"]
+    assert tables["decoders"] == []
+    volume_backbone = densevit.create_backbone("mit_b0", spatial_dims=3)
+    assert tables["backbones"][0]["parameters"] == sum(p.numel() for p in volume_backbone.parameters())
+    assert "pvt" not in capsys.readouterr().out

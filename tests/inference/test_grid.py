@@ -1,0 +1,71 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from densevit.inference.blend import PROFILES, make_blend
+from densevit.inference.grid import GRIDS, all_windows, covered, dense_starts, even_starts, inside, make_axes
+from tests.peers import import_peer
+
+AXIS = st.integers(1, 40).flatmap(lambda roi: st.tuples(st.integers(1, 90), st.just(roi), st.integers(1, roi)))
+
+
+@given(axis=AXIS, grid=st.sampled_from(sorted(GRIDS)))
+@settings(max_examples=300, deadline=None)
+def test_windows_cover_the_axis_at_most_a_stride_apart_and_stay_inside_a_long_one(axis, grid):
+    size, roi, stride = axis
+    starts = GRIDS[grid](size, roi, stride)
+    assert {x for start in starts for x in range(start, start + roi)} >= set(range(size))
+    assert all(0 < b - a <= stride for a, b in pairwise(starts))
+    if size > roi:
+        assert (starts[0], starts[-1]) == (0, size - roi)
+    else:
+        assert len(starts) == 1
+
+
+@given(axis=AXIS)
+@settings(max_examples=200, deadline=None)
+def test_the_even_grid_never_needs_more_windows_than_the_dense_one(axis):
+    assert len(even_starts(*axis)) == len(dense_starts(*axis))
+
+
+@given(size=st.integers(1, 90), crop=st.integers(1, 40), stride=st.integers(1, 40))
+@settings(max_examples=200, deadline=None)
+def test_mmseg_windows_are_a_stride_apart_with_the_last_one_shifted_back(size, crop, stride):
+    stride = min(stride, crop)
+    number = max(size - crop + stride - 1, 0) // stride + 1
+    ends = [min(i * stride + crop, size) for i in range(number)]
+    (axis,) = make_axes([size], [crop], [stride], "mmseg")
+    assert [(s, s + axis.roi) for s in axis.starts] == [(max(end - crop, 0), end) for end in ends]
+
+
+@pytest.mark.parity
+@given(axes=st.lists(AXIS, min_size=1, max_size=2))
+@settings(max_examples=50, deadline=None)
+def test_monai_windows_are_those_of_dense_patch_slices(axes):
+    size, roi, stride = ([max(s, r) for s, r, _ in axes], [r for _, r, _ in axes], [t for _, _, t in axes])
+    ours = make_axes(size, roi, stride, "monai")
+    theirs = import_peer("monai.data.utils").dense_patch_slices(size, roi, stride)
+    assert [covered(ours, index) for index in all_windows(ours)] == list(theirs)
+
+
+@given(
+    axes=st.lists(AXIS, min_size=1, max_size=3),
+    grid=st.sampled_from(sorted(GRIDS)),
+    profile=st.sampled_from(sorted(PROFILES)),
+    floor=st.sampled_from([0.0, 1e-3]),
+)
+@settings(max_examples=80, deadline=None)
+def test_the_weights_of_every_pixel_sum_to_one_and_none_is_negative(axes, grid, profile, floor):
+    size, roi, stride = zip(*[(min(s, 30), r, max(t, r // 2, 1)) for s, r, t in axes], strict=True)
+    made = make_axes(size, roi, stride, grid)
+    weigh = make_blend(made, profile=profile, floor=floor, device=torch.device("cpu"))
+    total = torch.zeros(size)
+    for index in all_windows(made):
+        weights = weigh(index)
+        assert (weights >= 0).all()
+        assert weights.shape == tuple(part.stop - part.start for part in inside(made, index))
+        total[covered(made, index)] += weights
+    torch.testing.assert_close(total, torch.ones(size), rtol=0, atol=1e-5)

@@ -1,0 +1,169 @@
+"""Folders of pictures in, PNGs out."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import densevit
+from densevit.datasets import SegmentationDataset, cityscapes
+from densevit.datasets.coding import LabelCoding
+from densevit.datasets.normalize import normalize_image
+from densevit.predictor import Predictor
+from densevit.predictor.dataset import PredictionWriter
+from densevit.predictor.outputs import colorize, overlay, write_png
+from tests.checkpoints import save_tiny_checkpoint
+from tests.predictor.common import files_below, make_photo, read, save_photo, truncate
+
+
+def test_predictions_are_written_below_the_output_with_the_names_of_the_inputs(predictor, photos, tmp_path):
+    report = densevit.predict(predictor, photos, tmp_path / "out", recursive=True, progress=False)
+    assert files_below(tmp_path / "out") == ["a.png", "b.png", "deeper/a.png"]
+    assert report.written[photos / "b.jpg"] == [tmp_path / "out" / "b.png"]
+    assert report.failed == {}
+    for name in ("a.png", "deeper/a.png"):
+        stored = read(tmp_path / "out" / name)
+        assert stored.dtype == np.uint8
+        assert np.array_equal(stored, predictor(photos / name).label)
+
+
+def test_every_format_shows_the_same_label(predictor, photos, tmp_path):
+    formats = ("train_ids", "label_ids", "palette", "overlay")
+    densevit.predict(predictor, photos / "a.png", tmp_path, formats=formats, progress=False)
+    stored = {name: tmp_path / name / "a.png" for name in formats}
+    label = predictor(photos / "a.png").label
+    assert np.array_equal(read(stored["train_ids"]), label)
+    to_label_id = dict(cityscapes.TRAIN_ID_TO_LABEL_ID)
+    assert np.array_equal(read(stored["label_ids"]), np.vectorize(to_label_id.get)(label))
+    assert np.array_equal(read(stored["palette"]), label)
+    with Image.open(stored["palette"]) as picture:
+        assert picture.mode == "P"
+        assert np.array_equal(np.array(picture.convert("RGB")), np.array(cityscapes.PALETTE, np.uint8)[label])
+    assert read(stored["overlay"]).shape == (33, 48, 3)
+
+
+def test_an_overlay_lies_halfway_between_picture_and_colour():
+    photo, label = np.full((1, 2, 3), 100, np.uint8), np.array([[0, 255]], np.uint8)
+    blended = overlay(photo, label, palette=[(200, 0, 100)])
+    assert blended.tolist() == [[[150, 50, 100], [50, 50, 50]]]
+    assert overlay(photo, label, palette=[(200, 0, 100)], alpha=0.0).tolist() == photo.tolist()
+    assert colorize(label, [(200, 0, 100)]).tolist() == [[[200, 0, 100], [0, 0, 0]]]
+
+
+def test_more_than_255_classes_are_written_as_16_bits(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors", num_classes=300)
+    photo = save_photo(tmp_path / "a.png")
+    predictor = Predictor(path)
+    densevit.predict(predictor, photo, tmp_path / "out", progress=False)
+    stored = read(tmp_path / "out" / "a.png")
+    assert stored.dtype == np.uint16
+    assert np.array_equal(stored, predictor(photo).label)
+    with pytest.raises(ValueError, match="a palette PNG holds 256 colours"):
+        densevit.predict(predictor, photo, tmp_path / "out", formats=["palette"], progress=False)
+
+
+def test_formats_that_cannot_be_written_are_told(tmp_path, predictor, photos):
+    other = Predictor(save_tiny_checkpoint(tmp_path / "weights.safetensors", num_classes=3))
+    for model, formats, sentence in [
+        (other, ["label_ids"], "label_ids are Cityscapes' own numbers"),
+        (predictor, ["colour"], "no output format named 'colour'"),
+        (predictor, [], "no output format was given"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            densevit.predict(model, photos, tmp_path / "out", formats=formats, progress=False)
+
+
+def test_one_truncated_picture_is_reported_and_the_others_are_written(predictor, photos, tmp_path, caplog):
+    truncate(photos / "b.jpg")
+    save_photo(photos / "c.png")
+    with caplog.at_level(logging.ERROR, "densevit"):
+        report = densevit.predict(predictor, photos, tmp_path / "out", progress=False)
+    assert files_below(tmp_path / "out") == ["a.png", "c.png"]
+    assert list(report.failed) == [photos / "b.jpg"]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "b.jpg" in message
+    assert "\n" not in message
+
+
+def test_resume_leaves_what_is_done_and_makes_the_rest(predictor, photos, tmp_path):
+    out = tmp_path / "out"
+    densevit.predict(predictor, photos / "a.png", out, progress=False)
+    (out / "a.png").write_bytes(b"made before")
+    report = densevit.predict(predictor, photos, out, resume=True, progress=False)
+    assert report.resumed == [photos / "a.png"]
+    assert list(report.written) == [photos / "b.jpg"]
+    assert (out / "a.png").read_bytes() == b"made before"
+    densevit.predict(predictor, photos, out, progress=False)
+    assert (out / "a.png").read_bytes() != b"made before"
+
+
+def test_a_picture_is_never_overwritten_by_its_prediction(predictor, photos):
+    before = (photos / "a.png").read_bytes()
+    with pytest.raises(ValueError, match="would overwrite the picture"):
+        densevit.predict(predictor, photos, photos, progress=False)
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_earlier_results_inside_the_input_folder_are_no_inputs(predictor, photos):
+    for _ in range(2):
+        report = densevit.predict(predictor, photos, photos / "out", recursive=True, progress=False)
+        assert len(report.written) == 3
+
+
+def test_an_output_that_cannot_be_a_folder_is_told_before_the_checkpoint_is_read(photos, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
+        densevit.predict(tmp_path / "no checkpoint", photos, tmp_path / "file", progress=False)
+    with pytest.raises(PermissionError, match="cannot write to the output folder"):
+        densevit.predict(tmp_path / "no checkpoint", photos, tmp_path / "file" / "below", progress=False)
+
+
+def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path, monkeypatch):
+    target = tmp_path / "a.png"
+    write_png(Image.new("L", (4, 4), 1), target)
+    before = target.read_bytes()
+
+    def full_disk(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_png(Image.new("L", (4, 4), 2), target)
+    assert target.read_bytes() == before
+    assert files_below(tmp_path) == ["a.png"]
+
+
+def test_pictures_of_every_kind_are_predicted(predictor, tmp_path):
+    photo = Image.fromarray(make_photo((20, 30)))
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    photo.convert("L").save(folder / "grey.png")
+    photo.convert("P").save(folder / "palette.png")
+    photo.convert("CMYK").save(folder / "cmyk.jpg")
+    photo.convert("RGBA").save(folder / "opaque.png")
+    Image.fromarray(np.array(photo.convert("L")).astype(np.uint16) * 257).save(folder / "sixteen_bits.png")
+    turned = photo.getexif()
+    turned[0x0112] = 6  # to be shown turned by a quarter
+    photo.save(folder / "turned.jpg", exif=turned)
+    report = densevit.predict(predictor, folder, tmp_path / "out", progress=False)
+    assert report.failed == {}
+    shapes = {path.stem: read(path).shape for path in (tmp_path / "out").iterdir()}
+    assert shapes.pop("turned") == (30, 20)
+    assert set(shapes.values()) == {(20, 30)}
+    assert len(shapes) == 5
+
+
+def test_a_dataset_writer_names_predictions_as_the_images_are_named(tmp_path):
+    folder = tmp_path / "images"
+    files = [(str(save_photo(folder / city / "a.png")), None) for city in ("aachen", "ulm")]
+    dataset = SegmentationDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
+    writer = PredictionWriter(dataset, {"train_ids": tmp_path / "ids", "overlay": tmp_path / "shown"})
+    label = torch.arange(33 * 48).reshape(33, 48) % 3
+    writer(dict(image=normalize_image(make_photo()), meta=dict(image=files[1][0])), label)
+    assert files_below(tmp_path / "ids") == files_below(tmp_path / "shown") == ["ulm/a.png"]
+    assert np.array_equal(read(tmp_path / "ids" / "ulm" / "a.png"), label.numpy())
+    expected = overlay(make_photo(), label.numpy(), palette=dataset.palette)
+    assert np.array_equal(read(tmp_path / "shown" / "ulm" / "a.png"), expected)

@@ -1,0 +1,161 @@
+"""One picture in, its label map out."""
+
+import numpy as np
+import pytest
+import torch
+
+import densevit
+from densevit.datasets.normalize import normalize_image
+from densevit.predictor import Prediction, Predictor
+from densevit.predictor.sizes import fit_size
+from densevit.weights import save_weights
+from tests.checkpoints import save_tiny_checkpoint
+from tests.predictor.common import make_photo, save_photo
+
+
+@pytest.mark.parametrize("size", [(33, 48), (64, 64), (75, 93)], ids=str)
+def test_a_label_map_has_the_size_of_the_picture(predictor, size):
+    prediction = predictor(make_photo(size))
+    assert isinstance(prediction, Prediction)
+    assert prediction.label.shape == size
+    assert prediction.label.dtype == np.uint8
+    assert prediction.logits.shape == (19, *size)
+    assert len(np.unique(prediction.label)) > 1
+
+
+def test_a_path_and_its_pixels_give_the_same_label(predictor, tmp_path):
+    path = save_photo(tmp_path / "a.png")
+    assert np.array_equal(predictor(path).label, predictor(make_photo()).label)
+    assert np.array_equal(predictor(str(path)).label, predictor(make_photo()).label)
+
+
+def test_the_label_is_what_the_model_says_of_the_normalised_picture(predictor):
+    photo = make_photo()
+    image = (torch.from_numpy(photo).permute(2, 0, 1) - torch.tensor(cityscapes_mean())) / torch.tensor(
+        cityscapes_std()
+    )
+    with torch.inference_mode():
+        expected = predictor.model(image[None].float())[0].argmax(0)
+    assert np.array_equal(predictor(photo).label, expected.numpy())
+
+
+def cityscapes_mean():
+    return np.array([123.675, 116.28, 103.53], np.float32).reshape(3, 1, 1)
+
+
+def cityscapes_std():
+    return np.array([58.395, 57.12, 57.375], np.float32).reshape(3, 1, 1)
+
+
+def test_the_header_says_how_to_predict_and_arguments_override_it(tmp_path):
+    inference = dict(mode="slide", roi_size=[32, 32], stride=[16, 16], batch_size=2)
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors", inference=inference)
+    assert Predictor(path).inference == dict(mode="slide", roi_size=(32, 32), stride=(16, 16), batch_size=2)
+    whole = Predictor(path, mode="whole")
+    assert whole.inference["mode"] == "whole"
+    photo = make_photo((64, 64))
+    assert not torch.equal(Predictor(path)(photo).logits, whole(photo).logits)
+
+
+def test_one_window_as_large_as_the_picture_is_the_whole_picture(checkpoint, predictor):
+    photo = make_photo((64, 64))
+    slide = Predictor(checkpoint, mode="slide", roi_size=64, stride=64)
+    torch.testing.assert_close(slide(photo).logits, predictor(photo).logits)
+
+
+def test_flips_make_the_prediction_of_a_mirrored_picture_the_mirrored_prediction(checkpoint):
+    flipping = Predictor(checkpoint, flips=(-1,))
+    photo = make_photo((64, 96))
+    mirrored = flipping(np.ascontiguousarray(photo[:, ::-1])).logits.flip(-1)
+    torch.testing.assert_close(mirrored, flipping(photo).logits, atol=1e-4, rtol=0)
+
+
+def test_a_checkpoint_is_found_in_its_folder(checkpoint, predictor):
+    assert np.array_equal(Predictor(checkpoint.parent)(make_photo()).label, predictor(make_photo()).label)
+
+
+def test_bf16_predicts_nearly_what_fp32_does(checkpoint, predictor):
+    photo = make_photo((64, 96))
+    assert np.mean(Predictor(checkpoint, amp="bf16")(photo).label == predictor(photo).label) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (dict(amp="half"), "amp must be one of bf16, fp16 or None"),
+        (dict(device="gpu"), "no device named 'gpu'"),
+        (dict(device="cuda:99"), "not on this machine"),
+        (dict(mode="slide"), "needs the size of its windows"),
+        (dict(mode="slide", roi_size=32, stride=64), "stride must be"),
+        (dict(flips=(5,)), "flips must name spatial axes"),
+        (dict(scales=(0.0,)), "scales must be positive"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_told(checkpoint, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Predictor(checkpoint, **options)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [make_photo().astype(np.float32), make_photo()[..., 0], torch.zeros(3, 8, 8)],
+    ids=["float", "grey", "tensor"],
+)
+def test_a_thing_that_is_no_picture_is_told(predictor, picture):
+    with pytest.raises(ValueError, match="expected a path or a uint8 RGB array"):
+        predictor(picture)
+
+
+def test_a_missing_checkpoint_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        Predictor(tmp_path / "none.safetensors")
+
+
+def test_weights_without_description_are_told(tmp_path):
+    model = densevit.create_backbone("mit_b0")
+    save_weights(model, tmp_path / "weights.safetensors", config={})
+    with pytest.raises(ValueError, match="not the description of their model"):
+        Predictor(tmp_path / "weights.safetensors")
+
+
+def test_a_checkpoint_of_another_framework_is_told(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=r"model\.pth"):
+        Predictor(tmp_path / "model.pth")
+
+
+def test_weights_that_do_not_fit_their_own_description_are_told(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors")
+    state, header = densevit.weights.read_weights(path)
+    header["model"]["decoder_options"] = dict(dim=8)
+    save_weights(state, path, config=header)
+    with pytest.raises(ValueError, match="its decoder is 16 wide, the model's 8"):
+        Predictor(path)
+
+
+def test_a_checkpoint_for_volumes_is_told(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors", num_classes=2, spatial_dims=3, in_channels=1)
+    with pytest.raises(ValueError, match="3D model of 1 channels"):
+        Predictor(path)
+
+
+def test_a_base_size_predicts_the_picture_at_that_scale_and_answers_at_its_own(tmp_path, predictor):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors", inference=dict(mode="whole", base_size=[64, 96]))
+    prediction = Predictor(path)(make_photo((40, 30)))  # 85 x 64 touches the box
+    image = normalize_image(make_photo((40, 30)))[None]
+    enlarged = torch.nn.functional.interpolate(image, size=(85, 64), mode="bilinear")
+    logits = torch.nn.functional.interpolate(predictor.logits(enlarged[0])[None], size=(40, 30), mode="bilinear")
+    torch.testing.assert_close(prediction.logits, logits[0])
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "fitted"),
+    [
+        ((512, 683), (512, 2048), (512, 683)),
+        ((100, 50), (512, 2048), (1024, 512)),
+        ((10, 4000), (512, 2048), (5, 2048)),
+    ],
+)
+def test_the_long_side_fits_the_long_side_and_the_short_the_short(size, box, fitted):
+    assert fit_size(size, box) == fitted

@@ -1,0 +1,191 @@
+"""Every backbone with every decoder in 2D and 3D, and what a backbone and a segmentor promise."""
+
+from functools import cache
+from math import ceil
+
+import pytest
+import torch
+from torch import nn
+
+import densevit
+from densevit.registry import BACKBONES, DECODERS
+
+SIZES = {
+    "even": [(128, 96), (64, 32, 96)],
+    "odd": [(75, 93), (50, 33, 61)],
+    "one pixel": [(1, 1), (1, 1, 1)],
+    "tiny": [(5, 3), (3, 2, 5)],
+    "anisotropic": [(7, 333), (5, 160, 96)],
+}
+SMALL = {2: (37, 50), 3: (9, 37, 30)}
+
+
+@cache
+def model_on_meta(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
+    with torch.device("meta"):
+        model = densevit.create_segmentor(backbone, decoder, num_classes=5, spatial_dims=spatial_dims, in_channels=2)
+    return model.eval()
+
+
+def small_backbone(name: str, spatial_dims: int, **options) -> nn.Module:
+    torch.manual_seed(0)
+    return densevit.create_backbone(name, spatial_dims=spatial_dims, in_channels=1, **options)
+
+
+def gradients(backbone: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)  # the same samples are dropped
+    sum(feature.square().mean() for feature in backbone(x)).backward()
+    return {name: p.grad for name, p in backbone.named_parameters()}
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("decoder", densevit.list_decoders())
+@pytest.mark.parametrize("backbone", densevit.list_backbones())
+def test_logits_have_the_size_of_the_image(backbone, decoder, spatial_dims, shape):
+    size = SIZES[shape][spatial_dims - 2]
+    model = model_on_meta(backbone, decoder, spatial_dims)
+    assert model(torch.empty(2, 2, *size, device="meta")).shape == (2, 5, *size)
+
+
+@pytest.mark.parametrize("shape", ["odd", "one pixel"])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", densevit.list_backbones())
+def test_features_have_the_channels_and_strides_that_the_backbone_names(name, spatial_dims, shape):
+    size = SIZES[shape][spatial_dims - 2]
+    backbone = model_on_meta(name, "all_mlp", spatial_dims).backbone
+    features = backbone(torch.empty(2, 2, *size, device="meta"))
+    wanted = [
+        (2, c, *(ceil(s / stride) for s in size))
+        for c, stride in zip(backbone.out_channels, backbone.out_strides, strict=True)
+    ]
+    assert [tuple(feature.shape) for feature in features] == wanted
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", densevit.list_decoders())
+def test_a_decoder_gives_its_channels_at_its_stride(name, spatial_dims):
+    size, channels, strides = (40, 33, 65)[-spatial_dims:], (8, 16, 24), (2, 4, 8)
+    decoder = densevit.create_decoder(name, in_channels=channels, in_strides=strides, spatial_dims=spatial_dims)
+    features = [torch.randn(2, c, *(ceil(s / k) for s in size)) for c, k in zip(channels, strides, strict=True)]
+    assert decoder(features).shape == (2, decoder.out_channels, *(ceil(s / decoder.out_stride) for s in size))
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_logits_and_features_are_reachable_without_the_last_resize(spatial_dims):
+    size = SMALL[spatial_dims]
+    model = model_on_meta("mit_b0", "all_mlp", spatial_dims)
+    x = torch.empty(1, 2, *size, device="meta")
+    assert len(model.forward_features(x)) == len(model.backbone.out_channels)
+    assert model.forward_logits(x).shape == (1, 5, *(ceil(s / model.decoder.out_stride) for s in size))
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", ["mit_b0", "pvt_v2_b2_li"])
+def test_the_result_of_a_sample_does_not_depend_on_its_batch(name, spatial_dims):
+    backbone = small_backbone(name, spatial_dims).eval()
+    x = torch.randn(3, 1, *SMALL[spatial_dims])
+    with torch.inference_mode():
+        for together, alone in zip(backbone(x), backbone(x[1:2]), strict=True):
+            torch.testing.assert_close(together[1:2], alone)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_the_memory_layout_of_an_image_does_not_change_the_result(spatial_dims):
+    backbone = small_backbone("mit_b0", spatial_dims).eval()
+    x = torch.randn(2, 1, *SMALL[spatial_dims])
+    transposed = x.transpose(-1, -2).contiguous().transpose(-1, -2)
+    with torch.inference_mode():
+        for a, b in zip(backbone(x), backbone(transposed), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", ["mit_b0", "pvt_v2_b0"])
+def test_checkpointing_changes_no_gradient(name, spatial_dims):
+    x = torch.randn(2, 1, *SMALL[spatial_dims])
+    plain = gradients(small_backbone(name, spatial_dims, drop_path=0.3), x)
+    saved = gradients(small_backbone(name, spatial_dims, drop_path=0.3, checkpointing=True), x)
+    assert plain.keys() == saved.keys()
+    for name in plain:
+        torch.testing.assert_close(saved[name], plain[name], rtol=0, atol=0)
+
+
+def test_checkpointing_keeps_fewer_activations():
+    def saved_bytes(**options) -> int:
+        kept = []
+        backbone = small_backbone("mit_b0", 2, **options).train()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+            backbone(torch.randn(1, 1, 64, 64))
+        return sum(kept)
+
+    assert saved_bytes(checkpointing=True) < 0.5 * saved_bytes()
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 4])
+def test_frozen_stages_have_no_gradient_and_stay_in_eval_mode(frozen):
+    backbone = small_backbone("mit_b0", 2, frozen=frozen, drop_path=0.5).train()
+    for i, stage in enumerate(backbone.stages):
+        assert {p.requires_grad for p in stage.parameters()} == {i >= frozen}
+        assert {module.training for module in stage.modules()} == {i >= frozen}
+    features = backbone(torch.randn(1, 1, 64, 64))
+    assert [feature.requires_grad for feature in features] == [i >= frozen for i in range(4)]
+
+
+def test_frozen_stages_pass_checkpointing_by():
+    backbone = small_backbone("mit_b0", 2, frozen=2, checkpointing=True).train()
+    backbone(torch.randn(1, 1, 64, 64))[-1].sum().backward()
+    assert backbone.stages[0].blocks[0].attn.q.weight.grad is None
+    assert backbone.stages[2].blocks[0].attn.q.weight.grad is not None
+
+
+@pytest.mark.parametrize("frozen", [-1, 5])
+def test_freezing_more_stages_than_there_are_is_refused(frozen):
+    with pytest.raises(ValueError, match=f"0 to 4 stages, got {frozen}"):
+        small_backbone("mit_b0", 2, frozen=frozen)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64), (3, 64, 64), (1, 3, 8, 64, 64), (1, 4, 64, 64)], ids=str)
+def test_an_image_of_another_rank_or_channel_count_is_refused(shape):
+    model = model_on_meta("mit_b0", "all_mlp", 2)
+    with pytest.raises(ValueError, match=r"expected \(B, 2, \*S\) with 2 spatial dimensions, got shape"):
+        model(torch.empty(shape, device="meta"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "decoder", "message"),
+    [
+        ("mit_b9", "all_mlp", "no backbone named 'mit_b9'; did you mean mit_b"),
+        ("pvtv2_b2", "all_mlp", "did you mean pvt_v2_b2"),
+        ("resnet50", "all_mlp", "known: .*mit_b0"),
+        ("mit_b0", "all_mpl", "no decoder named 'all_mpl'; did you mean all_mlp"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_one(backbone, decoder, message):
+    with pytest.raises(KeyError, match=message):
+        densevit.create_segmentor(backbone, decoder, num_classes=2)
+
+
+def test_an_unknown_option_is_refused_where_it_was_typed():
+    with pytest.raises(TypeError, match="drop_pth"):
+        densevit.create_backbone("mit_b0", drop_pth=0.1)
+    with pytest.raises(TypeError, match="dimm"):
+        densevit.create_segmentor("mit_b0", "all_mlp", num_classes=2, decoder_options=dict(dimm=128))
+
+
+@pytest.mark.parametrize("spatial_dims", [1, 4, "2"])
+def test_other_ranks_than_two_and_three_are_refused(spatial_dims):
+    with pytest.raises(ValueError, match="spatial_dims must be 2 or 3"):
+        densevit.create_backbone("mit_b0", spatial_dims=spatial_dims)
+
+
+def test_a_model_without_classes_is_refused():
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        densevit.create_segmentor("mit_b0", "all_mlp", num_classes=0)
+
+
+def test_a_name_is_registered_once():
+    for registry in (BACKBONES, DECODERS):
+        taken = registry.names()[0]
+        with pytest.raises(ValueError, match="registered twice"):
+            registry.register({taken: {}})(nn.Identity)

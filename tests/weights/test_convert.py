@@ -1,0 +1,130 @@
+"""tools/convert_weights.py: the model is recognised, the report printed, faults are one sentence and exit code 2."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+import densevit
+from densevit.weights import read_weights
+from tests.weights.common import backbone, equal, release, segformer
+
+TOOL = Path(__file__).parents[2] / "tools" / "convert_weights.py"
+
+
+@pytest.fixture(scope="module")
+def convert():
+    """The tool's main function."""
+    spec = importlib.util.spec_from_file_location("convert_weights", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *arguments: module.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Files of two releases: a whole model of mmsegmentation with its classes, and an ImageNet backbone."""
+    meta = {"dataset_meta": {"classes": ("road", "sky", "car"), "palette": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}}
+    model = segformer(num_classes=3, decoder_options=dict(project_norm=True))
+    torch.save({"state_dict": release(model, "mmseg"), "meta": meta}, tmp_path / "whole.pth")
+    alone = backbone("pvt_v2_b0")
+    torch.save(release(alone, "whai362"), tmp_path / "alone.pth")
+    return tmp_path, model, alone
+
+
+def test_a_whole_model_is_recognised_and_carries_its_classes(convert, files, capsys):
+    folder, expected, _ = files
+    assert convert(folder / "whole.pth", folder / "out.safetensors") == 0
+    state, config = read_weights(folder / "out.safetensors")
+    assert equal(state, expected)
+    assert config == {
+        "model": {
+            "backbone": "mit_b0",
+            "decoder": "all_mlp",
+            "num_classes": 3,
+            "spatial_dims": 2,
+            "in_channels": 3,
+            "decoder_options": {"dim": 256, "project_norm": True},
+        },
+        "classes": ["road", "sky", "car"],
+        "palette": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+        "converted": {"source": "mmseg"},
+    }
+    assert equal(densevit.create_segmentor(**config["model"], weights=folder / "out.safetensors"), expected)
+    out = capsys.readouterr().out
+    assert out.startswith("mmseg: ")
+    assert "3,7" in out.splitlines()[-1]
+
+
+def test_a_backbone_is_recognised(convert, files):
+    folder, _, expected = files
+    assert convert(folder / "alone.pth", folder / "out.safetensors") == 0
+    state, config = read_weights(folder / "out.safetensors")
+    assert equal(state, expected)
+    assert config["model"] == {"backbone": "pvt_v2_b0", "spatial_dims": 2, "in_channels": 3}
+    assert equal(densevit.create_backbone("pvt_v2_b0", weights=folder / "out.safetensors"), expected)
+
+
+def test_a_backbone_is_taken_out_of_a_whole_model(convert, files):
+    folder, expected, _ = files
+    assert convert(folder / "whole.pth", folder / "out.safetensors", "--backbone-only") == 0
+    assert equal(read_weights(folder / "out.safetensors")[0], expected.backbone)
+
+
+def test_classes_and_channels_are_changed_on_request_and_said(convert, files, capsys):
+    folder, _, _ = files
+    arguments = ["--num-classes", 7, "--new-head", "--in-channels", 1, "--adapt-channels", "sum"]
+    assert convert(folder / "whole.pth", folder / "out.safetensors", *arguments) == 0
+    state, config = read_weights(folder / "out.safetensors")
+    assert state["head.weight"].shape[0] == config["model"]["num_classes"] == 7
+    assert state["backbone.stages.0.downsample.proj.weight"].shape[1] == config["model"]["in_channels"] == 1
+    assert "classes" not in config
+    out = capsys.readouterr().out
+    assert "fresh       head.weight" in out
+    assert "by sum over channels" in out
+
+
+def test_our_own_file_converts_to_itself(convert, files):
+    folder, expected, _ = files
+    assert convert(folder / "whole.pth", folder / "a.safetensors") == 0
+    assert convert(folder / "a.safetensors", folder / "b.safetensors") == 0
+    state, config = read_weights(folder / "b.safetensors")
+    assert equal(state, expected)
+    assert config["classes"] == ["road", "sky", "car"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("none.pth", [], "there is no checkpoint"),
+        ("damaged.pth", [], "damaged or not a checkpoint"),
+        ("whole.pth", ["--num-classes", "7"], "it has 3 classes, the model 7"),
+        ("whole.pth", ["--in-channels", "1"], "takes 3 input channels, the model 1"),
+        ("whole.pth", ["--spatial-dims", "3"], "its weights are 2D, the model is 3D"),
+        ("whole.pth", ["--model", "mit_b1"], "this looks like mit_b0, the model is mit_b1"),
+        ("whole.pth", ["--model", "mit_b9"], "did you mean mit_b"),
+        ("alone.pth", ["--decoder", "all_mlp"], "holds no classifier"),
+        ("alone.pth", ["--decoder", "all_mlp", "--num-classes", "2"], "backbone only"),
+        ("odd.pth", [], "name it with --model"),
+        ("unknown.pth", [], "fit no key map"),
+    ],
+)
+def test_a_fault_is_one_sentence_and_writes_nothing(convert, files, capsys, name, arguments, message):
+    folder, _, alone = files
+    (folder / "damaged.pth").write_bytes(b"PK\x03\x04 no more")
+    odd = release(alone, "whai362")
+    del odd["norm4.weight"]
+    torch.save(odd, folder / "odd.pth")
+    torch.save({"a": torch.ones(1)}, folder / "unknown.pth")
+    assert convert(folder / name, folder / "out.safetensors", *arguments) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.count("\n") == 1
+    assert message in written.err
+    assert not (folder / "out.safetensors").exists()
+
+
+def test_the_output_must_be_safetensors(convert, files, capsys):
+    assert convert(files[0] / "whole.pth", files[0] / "out.pth") == 2
+    assert "must end in .safetensors" in capsys.readouterr().err

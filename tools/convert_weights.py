@@ -1,0 +1,121 @@
+"""Convert a released checkpoint to our safetensors: `python tools/convert_weights.py mit_b2.pth mit_b2.safetensors`.
+
+The model is recognised by its tensors; the options below overrule that. Exit code 2 and one sentence on any fault.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import densevit
+from densevit.weights import SOURCES, describe, guess_source, load_weights, read_checkpoint, save_weights, to_ours
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, as attributes."""
+    sources = "; ".join(f"{name}: {source.title}" for name, source in SOURCES.items())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=f"Sources: {sources}.")
+    parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors")
+    parser.add_argument("output", type=Path, help=".safetensors to write")
+    parser.add_argument("--source", choices=list(SOURCES), help="key map; guessed from the tensors' names")
+    parser.add_argument("--model", metavar="BACKBONE", help="backbone, such as mit_b2; recognised by its tensors")
+    parser.add_argument("--decoder", help="decoder of a whole model; all_mlp where the file has one")
+    parser.add_argument("--num-classes", type=int, help="classes of the model; those of the file")
+    parser.add_argument("--in-channels", type=int, help="input channels of the model; those of the file")
+    parser.add_argument("--spatial-dims", type=int, choices=(2, 3), help="rank of the model; that of the file")
+    parser.add_argument("--new-head", action="store_true", help="fresh classifier, for other classes than the file's")
+    parser.add_argument("--adapt-channels", choices=("sum", "tile"), help="fit the first layer to --in-channels")
+    parser.add_argument("--backbone-only", action="store_true", help="leave out decoder and head")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert; 0, or 2 after a sentence on standard error."""
+    args = parse(argv)
+    try:
+        return convert(args)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        sentence = error.args[0] if isinstance(error, KeyError) else error
+        print(f"convert_weights: {sentence}", file=sys.stderr)
+        return 2
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Read, recognise, load into a model of ours, write; prints the report."""
+    if args.output.suffix != ".safetensors":
+        raise ValueError(f"the output must end in .safetensors, got {args.output}")
+    state, meta = read_checkpoint(args.input)
+    source = args.source or guess_source(state)
+    options = model_options(to_ours(state, source).state, args, family=SOURCES[source].family)
+    report = load_weights(
+        model := build(options),
+        args.input,
+        source=source,
+        new_head=args.new_head,
+        adapt_channels=args.adapt_channels,
+    )
+    kept = {} if args.new_head else classes_of(meta, options.get("num_classes"))
+    save_weights(model, args.output, config={"model": options, **kept, "converted": {"source": source}})
+    print(report)
+    count = sum(p.numel() for p in model.parameters())
+    print(f"wrote {args.output}: {options['backbone']}, {count:,} parameters")
+    return 0
+
+
+def model_options(state: dict, args: argparse.Namespace, *, family: str) -> dict[str, Any]:
+    """What `create_segmentor` (or, without a decoder, `create_backbone`) needs to build the model of these tensors."""
+    found = describe(state)
+    backbone = args.model or next((name for name in found.backbones if name.startswith(family)), None)
+    if backbone is None:
+        raise ValueError(f"the backbone of {args.input} is none that we know by its tensors; name it with --model")
+    options = {
+        "backbone": backbone,
+        "spatial_dims": args.spatial_dims or found.spatial_dims or 2,
+        "in_channels": args.in_channels or found.in_channels or 3,
+    }
+    if args.backbone_only or (found.dim is None and args.decoder is None):
+        return options
+    options |= {"decoder": args.decoder or "all_mlp", "num_classes": args.num_classes or found.num_classes}
+    if options["num_classes"] is None:
+        raise ValueError(f"{args.input} holds no classifier; say --num-classes and --new-head, or --backbone-only")
+    if found.dim is not None:
+        options["decoder_options"] = {"dim": found.dim, "project_norm": found.project_norm}
+    return options
+
+
+def build(options: dict[str, Any]) -> nn.Module:
+    """The model of these options."""
+    if "decoder" in options:
+        return densevit.create_segmentor(**options)
+    return densevit.create_backbone(
+        options["backbone"], spatial_dims=options["spatial_dims"], in_channels=options["in_channels"]
+    )
+
+
+def classes_of(meta: dict, num_classes: int | None) -> dict[str, list]:
+    """Names and colours of the classes, where the checkpoint has them for exactly these classes."""
+    described = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else meta
+    described = {str(key).lower(): value for key, value in described.items()}
+    classes, palette = described.get("classes"), described.get("palette")
+    found = {}
+    if _is_sequence(classes) and len(classes) == num_classes and all(isinstance(name, str) for name in classes):
+        found["classes"] = list(classes)
+    if _is_sequence(palette) and len(palette) == num_classes and all(map(_is_colour, palette)):
+        found["palette"] = [list(colour) for colour in palette]
+    return found
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_colour(value: Any) -> bool:
+    return _is_sequence(value) and len(value) == 3 and all(isinstance(part, int) and 0 <= part < 256 for part in value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
