@@ -23,6 +23,8 @@ def upsampled_sum(levels: Sequence[Tensor]) -> Tensor:
     Both give the same numbers up to rounding (docs/decisions/strip_upsampling.md).
     """
     finest, *coarser = levels
+    if not coarser:
+        return finest
     in_strips = finest.device.type == "cpu" and finest.is_contiguous() and finest.dtype == torch.float32
     if in_strips and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _strip_sum(finest, coarser)
