@@ -1,0 +1,40 @@
+"""The benchmark compares equal models and says so: nothing is measured here, only what a measurement consists of."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
+
+
+def run_benchmark(tmp_path, *arguments):
+    result = tmp_path / "result.json"
+    command = [sys.executable, str(REPOSITORY / "tools" / "benchmark.py"), *arguments, "--json", str(result)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())["result"], done.stdout
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
+def test_models_with_the_same_weights_give_the_same_logits_with_less_arithmetic(tmp_path):
+    rows, printed = run_benchmark(
+        tmp_path, "model", "--variants", "b0", "--sizes", "128", "--rounds", "1", "--peers", "transformers"
+    )
+    (row,) = rows
+    assert row["max error"] < 1e-5
+    assert row["ours params"] == row["peer params"] == 3_719_027
+    assert row["ours GMACs"] < 0.5 * row["peer GMACs"]
+    assert "ratio" in printed
+
+
+def test_every_system_stitches_the_same_windows_to_the_same_logits(tmp_path):
+    arguments = ("--size", "64", "112", "--roi-size", "64", "--stride", "48", "--models", "free", "--rounds", "1")
+    rows, _ = run_benchmark(tmp_path, "windows", *arguments)
+    assert {row["system"] for row in rows} >= {"densevit"}
+    assert all(row["max difference"] < 1e-5 for row in rows)
+    assert {row["windows"] for row in rows} == {2}
