@@ -1,5 +1,6 @@
-"""SegFormer-B0 on ADE20K, as published (https://arxiv.org/abs/2105.15203): 160k iterations of 16 crops of 512 x 512.
+"""SegFormer-B0 on ADE20K, as published: 160k iterations of 16 crops of 512 x 512.
 
+Paper: https://arxiv.org/abs/2105.15203
 Command: `tools/dist_train.sh configs/segformer_b0_ade20k.py 8 --cfg-options
 model.backbone_options.weights=mit_b0.safetensors` on 8 GPUs, two crops each. On one GPU add train_cfg.accumulate=8.
 The ImageNet weights come from the authors' mit_b0.pth through tools/convert_weights.py; without them the score is far

@@ -1,5 +1,6 @@
-"""SegFormer-B3 on Cityscapes, as published (https://arxiv.org/abs/2105.15203): 160k iterations of 8 crops of 1024 x 1024.
+"""SegFormer-B3 on Cityscapes, as published: 160k iterations of 8 crops of 1024 x 1024.
 
+Paper: https://arxiv.org/abs/2105.15203
 Command: `tools/dist_train.sh configs/segformer_b3_cityscapes.py 8 --cfg-options
 model.backbone_options.weights=mit_b3.safetensors` on 8 GPUs, one crop each. On one GPU add train_cfg.accumulate=8, or
 train_data.batch_size=8 if its memory allows: an iteration is then the same. The ImageNet weights come from the

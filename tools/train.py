@@ -1,4 +1,4 @@
-"""Train the model of a config: `python tools/train.py CONFIG [--work-dir DIR] [--resume] [--cfg-options KEY=VALUE ...]`.
+"""Train the model of a config: `python tools/train.py CONFIG [--work-dir DIR] [--resume] [--cfg-options K=V ...]`.
 
 The same as `densevit train`; `--help` lists the flags.
 """

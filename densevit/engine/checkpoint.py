@@ -1,10 +1,10 @@
 """Checkpoint folders that survive crashes: written aside, synced, renamed, pointed at, and only then the old removed.
 
-    checkpoints/iter_N/weights.safetensors   what prediction needs, config in the header
-    checkpoints/iter_N/state.pt              what resuming needs besides: plain tensors, numbers, strings, lists
-    checkpoints/iter_N/SHA256SUMS            their checksums, `sha256sum -c` reads it
-    last_checkpoint                          the name of the newest one and its checksums
-    best/weights.safetensors                 the weights with the best validation mIoU so far
+checkpoints/iter_N/weights.safetensors   what prediction needs, config in the header
+checkpoints/iter_N/state.pt              what resuming needs besides: plain tensors, numbers, strings, lists
+checkpoints/iter_N/SHA256SUMS            their checksums, `sha256sum -c` reads it
+last_checkpoint                          the name of the newest one and its checksums
+best/weights.safetensors                 the weights with the best validation mIoU so far
 """
 
 import logging

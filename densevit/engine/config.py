@@ -15,6 +15,7 @@ import yaml
 from mmengine.config import Config
 
 from densevit.engine.conform import conform
+from densevit.engine.files import write_text
 from densevit.engine.names import check_names
 from densevit.engine.schema import ConfigFile
 
@@ -43,6 +44,7 @@ def check_config(config: Config | Mapping[str, Any], *, path: str | Path | None 
     except (ValueError, KeyError) as error:
         message = error.args[0] if error.args else str(error)
         raise ValueError(f"{path or 'the config'}: {message}") from None
+    # cfg_text: Config would read the file again to keep its text.
     return Config(checked, filename=None if path is None else str(path), cfg_text=" ", format_python_code=False)
 
 
@@ -115,7 +117,9 @@ def _read_data(path: Path) -> Config:
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not plain {path.suffix[1:].upper()} data ({reason}); only .py configs hold code") from None
+        raise ValueError(
+            f"{path}: not plain {path.suffix[1:].upper()} data ({reason}); only .py configs hold code"
+        ) from None
     if not isinstance(data, dict) or BASE in data:
         raise ValueError(f"{path}: a {path.suffix[1:].upper()} config is one mapping without {BASE}; use a .py config")
     return Config(data, cfg_text=" ", format_python_code=False)
@@ -131,8 +135,8 @@ def _override(config: Config, overrides: Mapping[str, Any], path: Path) -> None:
 
 def dump_config(config: Config, path: Path) -> None:
     """Write a config that reads back to the same values: one flat Python file, no parent."""
-    from densevit.engine.files import write_text
-
     lines = [f"{key} = {value!r}" for key, value in config.to_dict().items()]
     source = f"Read from {os.path.basename(config.filename)}" if config.filename else "Made in memory"
-    write_text(path, f'"""{source}, with its parent, its options and the defaults filled in."""\n' + "\n".join(lines) + "\n")
+    write_text(
+        path, f'"""{source}, with its parent, its options and the defaults filled in."""\n' + "\n".join(lines) + "\n"
+    )

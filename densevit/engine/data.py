@@ -1,5 +1,6 @@
 """Data sets of a config to loaders: the endless stream of training draws, and the images to validate on."""
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,17 @@ def train_loader(
         collate_fn=collate,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(config["seed"]),  # so that the global one is left alone
+        worker_init_fn=outlive_signals,
     )
+
+
+def outlive_signals(worker: int) -> None:
+    """In a loader's worker: let a Ctrl-C or a scheduler's SIGTERM, which reach every process, wait for the main one.
+
+    That one saves and stops by itself; a worker that nobody has ended after 30 seconds ends then.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(30))
 
 
 def open_samples(config: Mapping[str, Any], section: str) -> EvalSet:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from densevit.datasets.stream import EvalSet
+from densevit.engine.data import outlive_signals
 from densevit.engine.distributed import rank_and_size
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
-from densevit.predictor.sizes import predict_image
 from densevit.predictor.dataset import denormalize
+from densevit.predictor.sizes import predict_image
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -46,7 +47,12 @@ def evaluate(
     rank, size = rank_and_size()
     order = range(rank, len(samples), size)
     loader = DataLoader(
-        samples, batch_size=None, sampler=order, num_workers=num_workers, generator=torch.Generator().manual_seed(0)
+        samples,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
+        worker_init_fn=outlive_signals,
     )
     matrix = ConfusionMatrix(samples.dataset.num_classes, ignore_index=samples.dataset.ignore_index)
     pictures: list[Picture] = []

@@ -1,6 +1,6 @@
 """The run folder: made ready before a run, an earlier run moved aside, scalars as one JSON object a line.
 
-    config.py  log.txt  scalars.jsonl  curves.png  checkpoints/  last_checkpoint  best/  tensorboard/
+config.py  log.txt  scalars.jsonl  curves.png  checkpoints/  last_checkpoint  best/  tensorboard/
 """
 
 import json

@@ -24,7 +24,7 @@ logger = logging.getLogger("densevit")
 class StopSignal:
     """Remembers SIGTERM and SIGINT while its block lasts; a second SIGINT interrupts at once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received: signal.Signals | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -82,7 +82,11 @@ class ScalarHook(Hook):
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0) + value
         self._count += 1
-        if (runner.iter + 1) % self.interval == 0 or runner.iter + 1 == runner.max_iters or runner.train_loop.stop_training:
+        if (
+            (runner.iter + 1) % self.interval == 0
+            or runner.iter + 1 == runner.max_iters
+            or runner.train_loop.stop_training
+        ):
             self._write(runner)
 
     def _write(self, runner: Any) -> None:

@@ -17,7 +17,7 @@ logger = logging.getLogger("densevit")
 class TerminalHandler(logging.StreamHandler):
     """Writes to whatever sys.stdout is at the moment, so that lines appear above a progress bar."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property

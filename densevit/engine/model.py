@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any, Literal
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
 
 
@@ -13,7 +13,7 @@ class TrainingModel(BaseModel):
     """A segmentor and its loss: dict(image (B, C, *S), label (B, *S)) -> named losses, or logits (B, K, *S)."""
 
     def __init__(self, segmentor: nn.Module, loss: nn.Module):
-        super().__init__()
+        super().__init__(BaseDataPreprocessor(non_blocking=True))
         self.segmentor = segmentor
         self.loss = loss
 

@@ -53,7 +53,8 @@ def create_optimizer(model: nn.Module, section: Mapping[str, Any]) -> torch.opti
     `lr_multipliers` keys are the dotted beginnings of names. Each group holds its own `base_lr`.
     """
     _check_multipliers(model, section["lr_multipliers"])
-    norms = {f"{name}.{p}" for name, m in model.named_modules() if isinstance(m, NORMS) for p, _ in m.named_parameters()}
+    modules = [(name, module) for name, module in model.named_modules() if isinstance(module, NORMS)]
+    norms = {f"{name}.{parameter}" for name, module in modules for parameter, _ in module.named_parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -63,12 +64,13 @@ def create_optimizer(model: nn.Module, section: Mapping[str, Any]) -> torch.opti
     if not groups:
         raise ValueError("the model has no parameter to train; lower model.backbone_options.frozen")
     options = {k: section[k] for k in ("betas", "eps", "momentum", "nesterov") if section[k] is not None}
+    lr = section["lr"]
     return OPTIMIZERS[section["type"]](
         [
-            dict(params=parameters, lr=section["lr"] * multiplier, base_lr=section["lr"] * multiplier, weight_decay=decay)
+            dict(params=parameters, lr=lr * multiplier, base_lr=lr * multiplier, weight_decay=decay)
             for (multiplier, decay), parameters in groups.items()
         ],
-        lr=section["lr"],
+        lr=lr,
         **options,
     )
 

@@ -15,8 +15,13 @@ class Display:
 
     def __init__(self, *, enabled: bool):
         self.watched = enabled
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-        # stderr of rich's own console is left alone: messages go through sys.stdout, which rich redirects above the bar.
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        # Messages go through sys.stdout, which rich redirects so that they appear above the bar.
         self.bars = Progress(*columns, console=Console(file=sys.stdout), disable=not enabled)
         self._tasks: dict[str, TaskID] = {}
 
@@ -43,7 +48,7 @@ def display(*, enabled: bool) -> Iterator[Display]:
 class Stopwatch:
     """Seconds per iteration over the last window and over the whole run, validation and saving left out."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._started = 0.0
         self.window: list[float] = []
         self.total, self.count = 0.0, 0

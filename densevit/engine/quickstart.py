@@ -27,7 +27,7 @@ from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
 from densevit.report import prediction_sheet
 
-STREETS = dict(num_train=240, num_val=60, size=(128, 256), seed=0)
+STREETS = dict(num_train=320, num_val=60, size=(128, 256), seed=0)
 NUM_PICTURES = 6
 
 

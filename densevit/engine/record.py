@@ -73,9 +73,12 @@ class Recorder:
         logger.info("best mIoU so far: %.2f", score)
 
     def close(self) -> None:
-        """Flush TensorBoard and draw the curves of the run so far."""
+        """Write out what TensorBoard still holds."""
         if self.board is not None:
             self.board.close()
+
+    def draw_curves(self) -> None:
+        """Draw the run so far as curves.png."""
         rows = read_scalars(self.work_dir) if self.active else []
         if rows:
             from densevit.report import plot_curves

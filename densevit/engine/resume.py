@@ -36,11 +36,10 @@ def find_resumption(folder: Path, *, model: Mapping[str, Any]) -> Resumption | N
         return None
     weights, header = read_weights(checkpoint.weights)
     there, here = (header or {}).get("model", {}), json.loads(json.dumps(model))
-    different = [f"{key} is {there.get(key)} there and {value} here" for key, value in here.items() if there.get(key) != value]
+    different = [key for key, value in here.items() if there.get(key) != value]
     if different:
-        raise ValueError(
-            f"{checkpoint.folder} is of another model ({', '.join(different)}); choose another --work-dir"
-        )
+        said = ", ".join(f"{key} is {there.get(key)} there and {here[key]} here" for key in different)
+        raise ValueError(f"{checkpoint.folder} is of another model ({said}); choose another --work-dir")
     logger.info("resuming from %s", checkpoint.folder)
     return Resumption(checkpoint, weights, checkpoint.read_state())
 

@@ -136,15 +136,17 @@ def _train(
         ),
         validate=None if parts.val_set is None else _validation(plain, parts.val_set, stop=stop, shown=shown),
         hooks=hooks,
-        resumption=resumption,
     )
-    runner.validate_first = resumption is not None and validation_was_missed(folder, plain, resumption)
+    if resumption is not None:
+        runner.resumption = resumption
+        runner.validate_first = validation_was_missed(folder, plain, resumption)
     _introduce(plain, parts, device)
     try:
         with stop.listening():
             runner.train()
     finally:
         recorder.close()
+    recorder.draw_curves()
     return _result(folder, scores.scores, stop=stop, runner=runner)
 
 

@@ -40,21 +40,17 @@ class TrainRunner(Runner):
         loader: DataLoader,
         validate: Callable[["TrainRunner"], Any] | None,
         hooks: Sequence[Hook],
-        resumption: Resumption | None = None,
     ):
-        self.config, self.header, self.device, self.resumption = config, header, device, resumption
-        self.folder = work_dir
+        self.config, self.header, self.device, self.folder = config, header, device, work_dir
         self.average: WeightAverage | None = None
+        self.resumption: Resumption | None = None
         self.validate_first = False
         settings = config["train_cfg"]
-        step = OptimizerStep(
-            create_optimizer(model.segmentor, config["optimizer"]),
-            device=device,
-            amp=settings["amp"],
-            accumulate=settings["accumulate"],
-            clip_grad=settings["clip_grad"],
+        options = {key: settings[key] for key in ("amp", "accumulate", "clip_grad")}
+        step = OptimizerStep(create_optimizer(model.segmentor, config["optimizer"]), device=device, **options)
+        loop = dict(
+            type=TrainLoop, train_cfg=settings, schedule=config["schedule"], ignore_index=header["ignore_index"]
         )
-        loop = dict(type=TrainLoop, train_cfg=settings, schedule=config["schedule"], ignore_index=header["ignore_index"])
         validation = {}
         if validate is not None:
             validation = dict(val_dataloader=validate, val_cfg=dict(type=ValidationLoop), val_evaluator=validate)
@@ -140,7 +136,8 @@ class TrainRunner(Runner):
         if self.average is not None and state["raw_weights"] is None:
             self.average.load(weights, 0)
         self._load_optimizer(state["optimizer"])
-        self.optim_wrapper.scaler.load_state_dict(state["scaler"])
+        if state["scaler"] and self.optim_wrapper.scaler.is_enabled():  # --amp may have been changed in between
+            self.optim_wrapper.scaler.load_state_dict(state["scaler"])
         self.train_loop.iter = state["iteration"]
         self.train_loop.num_ignored = state["num_ignored"][self._rank] if self._same_group() else 0
         if self._same_group():

@@ -29,7 +29,7 @@ class TestResult:
     num_images: int
 
 
-def test(
+def score_checkpoint(
     config: Config | Mapping[str, Any],
     checkpoint: str | Path,
     *,
@@ -66,3 +66,6 @@ def test(
         )
     dataset = samples.dataset
     return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset))
+
+
+test = score_checkpoint  # the name beside `train`; a function called test_... or test would be taken for a test

@@ -10,7 +10,7 @@ import torch
 def set_seed(seed: int, *, deterministic: bool = False) -> None:
     """Seed python, numpy and torch; `deterministic` also asks torch for repeatable GPU kernels."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  third-party transforms draw from the global generator
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.backends.cudnn.benchmark = not deterministic
@@ -18,7 +18,7 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
 
 def get_random_state() -> dict[str, Any]:
     """Every generator's state in types that `torch.load(weights_only=True)` reads."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, next_gauss = random.getstate()
     return dict(
         torch=torch.get_rng_state(),
@@ -34,6 +34,6 @@ def set_random_state(state: dict[str, Any]) -> None:
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
     kind, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, next_gauss = state["python"]
     random.setstate((version, tuple(internal), next_gauss))

@@ -31,6 +31,15 @@ def save(folder, iteration, **options):
     return save_checkpoint(folder, iteration, weights=weights, header={"model": {}}, state=state, **options)
 
 
+def sentence_of(operation):
+    """The message with which a save gave up, or None."""
+    try:
+        operation()
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
 def names(folder):
     return sorted(path.name for path in (folder / "checkpoints").iterdir())
 
@@ -79,7 +88,9 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
 
 def test_checksums_are_those_of_sha256sum(tmp_path):
     saved = save(tmp_path, 3)
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=saved.folder, check=True, capture_output=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=saved.folder, check=True, capture_output=True
+    )
     name, *sums = (tmp_path / "last_checkpoint").read_text().splitlines()
     assert name == "iter_3"
     assert sums == (saved.folder / "SHA256SUMS").read_text().splitlines()
@@ -111,13 +122,12 @@ def test_a_disk_full_at_any_step_leaves_a_whole_checkpoint_and_one_sentence(tmp_
         first = save(folder, 1, max_keep=1)
         with monkeypatch.context() as patch:
             disk = FailingDisk(patch, allowed)
-            try:
-                save(folder, 2, max_keep=1)
-            except CheckpointError as error:
-                assert re.search(r"could not save checkpoint iter_2 .*No space left on device", str(error), re.I)
-                assert re.search(r"iter_[12] is whole", str(error))
-                assert "\n" not in str(error)
+            message = sentence_of(lambda folder=folder: save(folder, 2, max_keep=1))
         failures.append(disk.failed)
+        if message is not None:
+            assert re.fullmatch(
+                r"could not save checkpoint iter_2 .*no space left.*; iter_[12] is whole.*", message, re.I
+            )
         found = find_checkpoint(folder)
         assert found.fault() is None
         assert found == first or found.iteration == 2
@@ -152,10 +162,8 @@ def test_the_best_weights_survive_a_full_disk(tmp_path, monkeypatch):
     for allowed in range(100):
         with monkeypatch.context() as patch:
             disk = FailingDisk(patch, allowed)
-            try:
-                save_best(tmp_path, weights=weights, header=header)
-            except CheckpointError as error:
-                assert "former ones, if any, are unchanged" in str(error)
+            message = sentence_of(lambda: save_best(tmp_path, weights=weights, header=header))
+        assert message is None or "former ones, if any, are unchanged" in message
         assert best_score(tmp_path) == 50.0
         if disk.failed is None:
             break

@@ -97,7 +97,10 @@ def test_yaml_and_json_run_no_code(tmp_path, monkeypatch, name, text):
         ("train_data.augment.crop_size=(1,2,3)", r"train_data.augment.crop_size must be a tuple \(int, int\)"),
         ("model.backbone=mit_b7", "unknown model.backbone 'mit_b7'; did you mean mit_b"),
         ("model.decoder=all_mpl", "unknown model.decoder 'all_mpl'; did you mean all_mlp"),
-        ("model.backbone_options.droppath=0.1", "unknown key 'model.backbone_options.droppath'; did you mean drop_path"),
+        (
+            "model.backbone_options.droppath=0.1",
+            "unknown key 'model.backbone_options.droppath'; did you mean drop_path",
+        ),
         ("model.decoder_options.dims=3", "unknown key 'model.decoder_options.dims'; did you mean dim"),
         ("loss.0.type=crossentropy", "no loss of type 'crossentropy'; did you mean cross_entropy"),
         ("loss.0.wieght=1", "no option 'wieght'; did you mean weight"),
@@ -119,7 +122,7 @@ def test_a_mistake_is_one_sentence_with_the_file_and_the_nearest_name(path, opti
 
 def test_a_missing_key_says_what_belongs_there(config):
     del config["train_cfg"]["max_iters"]
-    with pytest.raises(ValueError, match="the key 'train_cfg.max_iters' is missing: it must be int"):
+    with pytest.raises(ValueError, match=r"the key 'train_cfg.max_iters' is missing: it must be int"):
         check_config(config)
 
 
@@ -127,12 +130,12 @@ def test_a_missing_key_says_what_belongs_there(config):
 def test_a_broken_config_file_is_one_sentence(tmp_path, text):
     path = tmp_path / "broken.py"
     path.write_text(text)
-    with pytest.raises(ValueError, match="broken.py"):
+    with pytest.raises(ValueError, match=r"broken.py"):
         load_config(path)
 
 
 def test_a_missing_config_file_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="nowhere.py not found"):
+    with pytest.raises(ValueError, match=r"nowhere.py not found"):
         load_config(tmp_path / "nowhere.py")
 
 

@@ -1,8 +1,10 @@
 import errno
 import json
 import logging
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 
 import numpy as np
@@ -122,9 +124,10 @@ def test_a_crashed_run_resumes_to_the_last_bit(finished, config, tmp_path, monke
 
 def test_resuming_with_average_accumulation_and_bf16_is_exact_too(config, tmp_path, monkeypatch):
     config["train_cfg"].update(ema=0.9, accumulate=2, amp="bf16", clip_grad=1.0, checkpointing=True)
+    config["train_cfg"].update(max_iters=4, checkpoint_interval=2)
     straight = train(config, work_dir=tmp_path / "straight", device="cpu")
     with monkeypatch.context() as patch:
-        crash_at(patch, 5)
+        crash_at(patch, 3)
         with pytest.raises(SystemError):
             train(config, work_dir=tmp_path / "crashed", device="cpu")
     resumed = train(config, work_dir=tmp_path / "crashed", resume=True, device="cpu")
@@ -213,7 +216,7 @@ def test_a_loss_that_is_not_a_number_stops_with_one_sentence_and_saves_nothing_o
     config["optimizer"].update(type="SGD", lr=1e30)
     config["schedule"] = dict(type="constant")
     config["train_cfg"].update(checkpoint_interval=1)
-    with pytest.raises(ValueError, match="the loss became .* at iteration") as caught:
+    with pytest.raises(ValueError, match=r"the loss became .* at iteration") as caught:
         train(config, work_dir=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
     rows = scalars(tmp_path)
@@ -274,23 +277,26 @@ def test_missing_data_is_one_sentence_and_leaves_no_folder(config, tmp_path, sec
 
 def test_a_wrong_number_of_classes_is_one_sentence(config, tmp_path):
     config["model"]["num_classes"] = 5
-    with pytest.raises(ValueError, match="model.num_classes is 5 but train_data has 3 classes"):
+    with pytest.raises(ValueError, match=r"model.num_classes is 5 but train_data has 3 classes"):
         train(config, work_dir=tmp_path, device="cpu")
 
 
 def test_a_work_dir_that_cannot_be_written_is_one_sentence(config, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot write to the work dir .*choose another with --work-dir"):
+    with pytest.raises(ValueError, match=r"cannot write to the work dir .*choose another with --work-dir"):
         train(config, work_dir=tmp_path / "file" / "run", device="cpu")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_stops_and_the_run_can_go_on(finished, config, tmp_path, monkeypatch, number):
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 2), (signal.SIGTERM, 0)])
+def test_a_signal_saves_and_stops_and_the_run_can_go_on(finished, config, tmp_path, monkeypatch, number, workers):
+    """Schedulers and terminals send it to every process, so the workers of the loader get it too."""
+    config["train_data"]["num_workers"] = workers
     run_iter = TrainLoop.run_iter
 
     def interrupted(self, batches):
         if self.iter == 4:
-            os.kill(os.getpid(), number)
+            for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+                os.kill(process.pid, number)
         run_iter(self, batches)
 
     with monkeypatch.context() as patch:
@@ -314,7 +320,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_last_checkpoint_whole(finish
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full)
-        with pytest.raises(OSError, match="could not save checkpoint iter_6 .*iter_3 is whole"):
+        with pytest.raises(OSError, match=r"could not save checkpoint iter_6 .*iter_3 is whole"):
             train(config, work_dir=tmp_path, device="cpu")
     resumed = train(config, work_dir=tmp_path, resume=True, device="cpu")
     assert_same(final_state(resumed), final_state(finished))
@@ -359,7 +365,9 @@ def test_the_command_trains_with_options(config, tmp_path):
         (["--cfg-options", "load_from=/nowhere.safetensors"], "/nowhere.safetensors"),
     ],
 )
-def test_a_users_mistake_is_one_sentence_on_stderr_and_exit_code_2(config, tmp_path, monkeypatch, capsys, options, sentence):
+def test_a_users_mistake_is_one_sentence_on_stderr_and_exit_code_2(
+    config, tmp_path, monkeypatch, capsys, options, sentence
+):
     monkeypatch.chdir(tmp_path)
     path = write_config(tmp_path / "small.py", config)
     assert main(["train", path, *options]) == 2
@@ -368,15 +376,21 @@ def test_a_users_mistake_is_one_sentence_on_stderr_and_exit_code_2(config, tmp_p
     assert captured.err.count("\n") == 1
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.mark.slow
 def test_two_processes_on_the_cpu_train_resume_and_end_well(config, tmp_path):
     """Gloo, no GPU, batch norm that cannot be synchronised: all that breaks mmengine's own launch."""
     path = write_config(tmp_path / "small.py", config)
 
     def launch(folder, *options):
-        environment = {**os.environ, "PORT": "0", "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PORT": str(free_port()), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         command = ["bash", REPOSITORY / "tools" / "dist_train.sh", path, "2", "--device", "cpu", "--work-dir", folder]
-        subprocess.run([*map(str, command), *options], check=True, env=environment, capture_output=True)
+        subprocess.run([*map(str, command), *options], check=True, env=environment, capture_output=True, timeout=120)
         last = list_checkpoints(folder)[0]
         return read_weights(last.weights)[0], last.read_state()
 
@@ -400,6 +414,7 @@ def test_segformer_b2_trains_validates_by_slide_and_resumes_on_cityscapes_frames
         "train_cfg.log_interval=1",
         "train_data.augment.crop_size=(128,128)",
         "train_data.num_workers=0",
+        "inference.base_size=(256,512)",
         "inference.roi_size=(256,256)",
         "inference.stride=(256,256)",
         "val_data.num_workers=0",

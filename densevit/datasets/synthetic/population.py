@@ -188,7 +188,9 @@ def _plants(things: Things, rng: np.random.Generator, *, street: Street, light: 
                 mesh = furniture.tree(rng, sun_x=sun_x, detail=detail).moved(row.x + outward * deep, z)
                 things.back.append(mesh)
             if rng.random() < 0.5 and a > 4:
-                hedge = furniture.hedge(rng, length=b - a, height=rng.uniform(0.8, 1.8), detail=int(4 * (b - a)))
+                hedge = furniture.hedge(
+                    rng, length=b - a, height=rng.uniform(0.8, 1.8), detail=max(int(4 * (b - a)), 1)
+                )
                 things.back.append(hedge.moved(row.x + outward * 0.8, a))
         if rng.random() < (0.85 if street.verge[side] else 0.35):
             x = street.road[side] + outward * max(street.verge[side] / 2, 0.9)
