@@ -1,5 +1,6 @@
 """What is installed, with which versions, and the set-up that does it."""
 
+import os
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -112,13 +113,23 @@ def test_a_changed_constraint_asks_for_a_new_installation(tmp_path, monkeypatch)
 
 def test_an_environment_that_is_up_to_date_is_entered_without_installing(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # put back afterwards
     (tmp_path / "densevit-setup.json").write_text(f'{{"test": "{_venv.installation_key()}"}}')
     monkeypatch.setattr(_venv, "install", lambda *args, **options: pytest.fail("installed again"))
     _venv.enter("test", no_venv=True)
 
 
+def test_what_is_started_as_python_is_the_python_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", "/elsewhere")
+    monkeypatch.setattr(_venv, "install", lambda *args, **options: None)
+    _venv.enter("test", no_venv=True)
+    assert os.environ["PATH"] == os.pathsep.join([str(Path(sys.executable).parent), "/elsewhere"])
+
+
 def test_an_interrupted_installation_is_done_again(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # put back afterwards
     calls = []
 
     def install(*args, **options):

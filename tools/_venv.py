@@ -46,6 +46,8 @@ def enter(extras: str, *, no_venv: bool) -> None:
     if done.get(extras) != key:
         install(python, extras, own=not no_venv, log=prefix / "densevit-setup.log")
         stamp.write_text(json.dumps({**done, extras: key}, indent=1))
+    # What a test or a script starts as "python" is this one, as in an activated environment.
+    os.environ["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
     if Path(sys.prefix).resolve() != prefix.resolve():
         _start_anew(python)
 

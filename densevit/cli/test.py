@@ -38,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.engine import load_config, parse_overrides, test
+    from densevit.predictor.options import check_windows
 
     config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
+    check_windows(config["inference"]["mode"], vars(args))
     writer = _make_writer(args, config)
     result = test(config, args.checkpoint, launcher=args.launcher, device=args.device, on_prediction=writer)
     if _rank(args.launcher) == 0:

@@ -39,7 +39,9 @@ class SegmentationDataset:
         self.classes = check_classes(classes)
         self.palette = [tuple(color) for color in palette or default_palette(len(self.classes))]
         if len(self.palette) != len(self.classes):
-            raise ValueError(f"the palette has {len(self.palette)} colours for {len(self.classes)} classes")
+            raise ValueError(
+                f"the palette has {len(self.palette)} colours for {len(self.classes)} classes; give one for each"
+            )
         self.codings = dict(coding) if isinstance(coding, Mapping) else {"": coding}
         self.exif = exif
 
@@ -83,7 +85,8 @@ class SegmentationDataset:
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """The class names as a tuple; none, an empty or a repeated name raises ValueError."""
-    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes) or not classes:
+    listed = isinstance(classes, list | tuple) and len(classes) > 0
+    if not listed or not all(isinstance(name, str) and name.strip() for name in classes):
         raise ValueError(f"classes must be a list of names, got {classes!r}")
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     if twice:

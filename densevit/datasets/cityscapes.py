@@ -6,7 +6,7 @@ from pathlib import Path
 from densevit.datasets.base import DATASETS, SegmentationDataset
 from densevit.datasets.coding import LabelCoding
 from densevit.datasets.colors import IGNORE
-from densevit.datasets.pairing import check_folder, check_root
+from densevit.datasets.pairing import check_folder, check_root, is_hidden
 
 # label id, train id = position, name, colour
 _TABLE = (
@@ -63,7 +63,7 @@ class Cityscapes:
             raise ValueError(f"Cityscapes has the splits {', '.join(SPLITS)}, got {self.split!r}")
         root = check_root(self.root)
         folder = check_folder(root, f"leftImg8bit/{self.split}", key="root")
-        images = sorted(folder.glob(f"*/*{_IMAGE_ENDING}"))
+        images = sorted(path for path in folder.glob(f"*/*{_IMAGE_ENDING}") if not is_hidden(path.name))
         if not images:
             raise ValueError(f"{folder} holds no <city>/*{_IMAGE_ENDING}; unpack leftImg8bit_trainvaltest there")
         files = [(str(image), self._label_of(image, root=root)) for image in images]

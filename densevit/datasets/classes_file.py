@@ -2,23 +2,28 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from densevit.datasets.base import check_classes
-from densevit.datasets.colors import Color, parse_color
+from densevit.datasets.colors import parse_color
+from densevit.datasets.fields import check_fields
+from densevit.datasets.pairing import read_text
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesFile:
     """Class names in the order of their values; None where the file says nothing."""
 
-    classes: tuple[str, ...]
-    palette: tuple[Color, ...] | None = None
+    classes: list | tuple
+    palette: list | tuple | None = None
     color_map: dict | list | None = None
     label_map: dict | None = None
-    ignore_index: int | None = None
+    ignore_index: int | str | None = None
     reduce_zero_label: bool | None = None
+
+
+_KEYS = [field.name for field in fields(ClassesFile)]
 
 
 def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesFile:
@@ -38,10 +43,10 @@ def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesF
 def read_classes(path: str | Path) -> ClassesFile:
     """A .json file (a list of names, or an object with "classes" and more), or a text file with one name a line."""
     path = Path(path)
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     if path.suffix.lower() != ".json":
         lines = [line.strip() for line in text.splitlines()]
-        return ClassesFile(classes=_named(path, [line for line in lines if line and not line.startswith("#")]))
+        return _checked(path, dict(classes=[line for line in lines if line and not line.startswith("#")]))
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -50,19 +55,14 @@ def read_classes(path: str | Path) -> ClassesFile:
         content = {"classes": content}
     if not isinstance(content, dict) or "classes" not in content:
         raise ValueError(f'{path} has no "classes"; write it as {{"classes": ["road", ...], "ignore_index": 255}}')
-    palette = content.get("palette")
-    return ClassesFile(
-        classes=_named(path, content["classes"]),
-        palette=None if palette is None else tuple(parse_color(color) for color in palette),
-        color_map=content.get("color_map"),
-        label_map=content.get("label_map"),
-        ignore_index=content.get("ignore_index"),
-        reduce_zero_label=content.get("reduce_zero_label"),
-    )
+    return _checked(path, {key: content[key] for key in _KEYS if key in content})
 
 
-def _named(path: Path, classes: Sequence[str]) -> tuple[str, ...]:
+def _checked(path: Path, content: dict) -> ClassesFile:
     try:
-        return check_classes(classes)
+        said = ClassesFile(**content)
+        check_fields(said, owner="the file")
+        palette = None if said.palette is None else tuple(parse_color(color) for color in said.palette)
+        return replace(said, classes=check_classes(said.classes), palette=palette)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -36,10 +36,29 @@ class LabelCoding:
                     f"label_map has {value}: {index}; expected a file value from 0 to 65535 and a class below "
                     f"{self.num_classes}, or {IGNORE} to ignore it"
                 )
+        self._check_no_class_is_ignored()
+
+    def _check_no_class_is_ignored(self) -> None:
+        """Refuse an ignored value that also stands for a class, unless label_map has moved that class elsewhere."""
+        table, ignore = self._class_table(), self.ignore_value
+        if ignore is None or table[ignore] in (IGNORE, UNKNOWN):
+            return
+        index = int(table[ignore])
+        if ignore in self.label_map or np.count_nonzero(table == index) == 1:
+            raise ValueError(
+                f"the value {ignore} is both ignored (ignore_index) and class {index}: set ignore_index to the value "
+                f"that marks ignored pixels, or to 'none'; to ignore a class, give its value {IGNORE} in label_map"
+            )
 
     @cached_property
     def _table(self) -> np.ndarray:
         """Train id of every 16-bit file value; UNKNOWN where the file may not have it."""
+        table = self._class_table()
+        if self.ignore_value is not None:
+            table[self.ignore_value] = IGNORE
+        return table
+
+    def _class_table(self) -> np.ndarray:
         table = np.full(1 << 16, UNKNOWN, np.uint8)
         if self.reduce_zero_label:
             table[0] = IGNORE
@@ -48,8 +67,6 @@ class LabelCoding:
             table[: self.num_classes] = np.arange(self.num_classes)
         for value, index in self.label_map.items():
             table[value] = index
-        if self.ignore_value is not None:
-            table[self.ignore_value] = IGNORE
         return table
 
     def decode(self, values: np.ndarray, *, path: str) -> np.ndarray:

@@ -47,9 +47,14 @@ def parse_color_map(given: Mapping | Sequence, *, classes: Sequence[str]) -> dic
     if not isinstance(given, Mapping):
         if len(given) != len(classes):
             raise ValueError(f"color_map lists {len(given)} colours for {len(classes)} classes; give one for each")
-        return {parse_color(color): index for index, color in enumerate(given)}
-    pairs = [(c, k) if _is_color(c) else (k, c) for c, k in given.items()]
-    return {parse_color(color): _class_index(name, classes) for color, name in pairs}
+        given = dict(zip(classes, given, strict=True))
+    color_map: dict[Color, int] = {}
+    for key, value in given.items():
+        color, name = (key, value) if _is_color(key) else (value, key)
+        color, index = parse_color(color), class_index(name, classes=classes, key="color_map")
+        if color_map.setdefault(color, index) != index:
+            raise ValueError(f"color_map gives the colour {color} two classes; give each class a colour of its own")
+    return color_map
 
 
 def parse_color(color: Sequence[int] | str) -> Color:
@@ -71,7 +76,8 @@ def _is_color(thing: object) -> bool:
     return all(str(part).strip().isdigit() and int(part) <= 255 for part in parts)
 
 
-def _class_index(name: object, classes: Sequence[str]) -> int:
+def class_index(name: object, *, classes: Sequence[str], key: str) -> int:
+    """The train id that a config's `key` means by a class name, an index, 255 or "ignore"."""
     if name in classes:
         return list(classes).index(name)
     if isinstance(name, str) and name.lower() in ("ignore", "void", "unlabelled", "unlabeled"):
@@ -79,7 +85,7 @@ def _class_index(name: object, classes: Sequence[str]) -> int:
     if str(name).isdigit() and (int(name) < len(classes) or int(name) == IGNORE):
         return int(name)
     raise ValueError(
-        f"color_map names the class {name!r}, and the classes are {', '.join(classes)}; "
+        f"{key} names the class {name!r}, and the classes are {', '.join(classes)}; "
         f"write one of them, an index below {len(classes)}, or 'ignore'"
     )
 

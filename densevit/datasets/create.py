@@ -1,6 +1,11 @@
 """`create_dataset`: from a config dictionary to an opened, checked data set."""
 
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
 from densevit.datasets.base import DATASETS, SegmentationDataset
+from densevit.datasets.fields import check_fields
 from densevit.datasets.label_check import check_labels
 from densevit.registry import hint
 
@@ -15,17 +20,16 @@ def create_dataset(config: dict) -> SegmentationDataset:
     unknown key and a label value out of range raise ValueError.
     """
     check_dataset_config(config)
-    options = {key: value for key, value in config.items() if key not in ("type", "check")}
-    dataset = DATASETS.create(config["type"], **options).open()
+    dataset = _describe(config).open()
     if config.get("check", "open") == "open" and dataset.has_labels:
         check_labels(dataset)
     return dataset
 
 
 def check_dataset_config(config: dict) -> None:
-    """Raise ValueError for an unknown type or key, naming the nearest known one; no file is touched."""
-    if "type" not in config:
-        raise ValueError(f"a dataset config needs a type, one of {', '.join(DATASETS.names())}; got {dict(config)}")
+    """Raise ValueError for an unknown type or key, naming the nearest known one, or a wrong value; touches no file."""
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise ValueError(f"a dataset config needs a type, one of {', '.join(DATASETS.names())}; got {config!r}")
     if config["type"] not in DATASETS.names():
         raise ValueError(f"no dataset named {config['type']!r}; {hint(str(config['type']), DATASETS.names())}")
     known = [*DATASETS.keywords(config["type"]), "check"]
@@ -36,3 +40,10 @@ def check_dataset_config(config: dict) -> None:
         raise ValueError(f"the dataset {config['type']!r} needs root, the folder that holds it")
     if config.get("check", "open") not in CHECKS:
         raise ValueError(f"check must be 'open' or 'load', got {config['check']!r}")
+    described = _describe(config)
+    if is_dataclass(described):
+        check_fields(described, owner=f"the dataset {config['type']!r}")
+
+
+def _describe(config: Mapping) -> Any:
+    return DATASETS.create(config["type"], **{key: config[key] for key in config if key not in ("type", "check")})

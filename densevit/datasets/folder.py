@@ -6,8 +6,16 @@ from pathlib import Path
 from densevit.datasets.base import DATASETS, SegmentationDataset
 from densevit.datasets.classes_file import ClassesFile, find_classes
 from densevit.datasets.coding import LabelCoding
-from densevit.datasets.colors import IGNORE, parse_color_map
-from densevit.datasets.pairing import check_folder, check_root, list_pictures, pair, read_split_file, select
+from densevit.datasets.colors import IGNORE, class_index, parse_color_map
+from densevit.datasets.pairing import (
+    check_folder,
+    check_once,
+    check_root,
+    list_pictures,
+    pair,
+    read_split_file,
+    select,
+)
 
 Pairs = list[tuple[str, str | None]]
 
@@ -63,29 +71,39 @@ class Folder:
         values = (said.label_map if self.label_map is None else self.label_map) or {}
         zero = said.reduce_zero_label if self.reduce_zero_label is None else self.reduce_zero_label
         ignore = next((i for i in (self.ignore_index, said.ignore_index) if i is not None), IGNORE)
+        for key, value in (("ignore_index", ignore), *(("a value in label_map", value) for value in values)):
+            if not str(value).isdigit() and (key, value) != ("ignore_index", "none"):
+                raise ValueError(f"{key} must be a number that label files hold, got {value!r}")
         return LabelCoding(
             num_classes=len(said.classes),
             ignore_value=None if ignore == "none" else int(ignore),
             reduce_zero_label=bool(zero),
-            label_map={int(value): int(index) for value, index in values.items()},
+            label_map={
+                int(value): class_index(name, classes=said.classes, key="label_map") for value, name in values.items()
+            },
             color_map=None if colors is None else parse_color_map(colors, classes=said.classes),
         )
 
     def _place(self, root: Path, folder: str) -> Path:
-        return root / folder.format(split=self.split)
+        return root / self._named(folder)
+
+    def _named(self, folder: str) -> str:
+        return str(folder).replace("{split}", self.split)
 
     def _files(self, root: Path) -> Pairs:
-        if self.val_every and self.split not in ("train", "val"):
-            raise ValueError(f"val_every divides a set into train and val, got split {self.split!r}")
+        if self.val_every and (self.val_every < 2 or self.split not in ("train", "val")):
+            raise ValueError(
+                "val_every=n gives every n-th image to split val and the others to train, and n is at least 2; "
+                f"got {self.val_every} and split {self.split!r}"
+            )
         rows = []
         if self.split_file is not None:
             split_file = self._place(root, self.split_file)
             rows = read_split_file(split_file)
             if any(len(row) == 2 for row in rows):
                 return self._listed(root, rows, split_file=split_file)
-        images = list_pictures(
-            check_folder(root, self.images.format(split=self.split), key="images"), suffix=self.image_suffix
-        )
+        found = list_pictures(check_folder(root, self._named(self.images), key="images"), suffix=self.image_suffix)
+        images = found
         if rows:
             names = [row[0] for row in rows]
             images = select(images, names, suffix=self.image_suffix, split_file=split_file)
@@ -95,8 +113,9 @@ class Folder:
             images = {name: path for name, path in images.items() if name in chosen}
         if self.labels in (None, "none") or not images:
             return [(path, None) for path in images.values()]
-        labels = check_folder(root, self.labels.format(split=self.split), key="labels")
-        return pair(images, list_pictures(labels, suffix=self.label_suffix), labels_folder=labels)
+        labels = check_folder(root, self._named(self.labels), key="labels")
+        in_folder = list_pictures(labels, suffix=self.label_suffix)
+        return pair(images, in_folder, labels_folder=labels, left_out=found)
 
     def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> Pairs:
         for row in rows:
@@ -104,6 +123,10 @@ class Folder:
                 raise ValueError(f"{split_file} has {row[0]!r} without its label; give every line both, or none")
             missing = next((name for name in row if not (root / name).is_file()), None)
             if missing:
-                raise ValueError(f"{split_file} names {missing!r}, and {root / missing} does not exist")
+                raise ValueError(
+                    f"{split_file} names {missing!r}, and {root / missing} does not exist; "
+                    "put a tab between image and label where names hold spaces"
+                )
+        check_once([image for image, _ in rows], split_file=split_file)
         unlabelled = self.labels in (None, "none")
         return [(str(root / image), None if unlabelled else str(root / label)) for image, label in rows]

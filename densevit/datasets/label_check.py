@@ -13,7 +13,8 @@ from rich.progress import track
 from densevit.datasets.base import SegmentationDataset
 from densevit.datasets.colors import IGNORE
 from densevit.datasets.label_cache import LabelCache
-from densevit.datasets.reading import image_size, read_oriented_label
+from densevit.datasets.picture import image_size
+from densevit.datasets.reading import read_oriented_label
 
 logger = logging.getLogger("densevit")
 _BAR_FROM = 200  # files; fewer take no time worth a progress bar

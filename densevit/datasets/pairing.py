@@ -1,9 +1,11 @@
 """Finding files: folders of images, their labels by name, and split files."""
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from os import walk
 from pathlib import Path, PurePath
+from unicodedata import normalize
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 logger = logging.getLogger("densevit")
@@ -11,6 +13,8 @@ logger = logging.getLogger("densevit")
 
 def check_root(root: str | Path) -> Path:
     """The data root as a Path; a missing one raises ValueError."""
+    if not str(root):
+        raise ValueError("the data root is an empty text; set root to the folder that holds the data set")
     path = Path(root).expanduser()
     if not path.is_dir():
         kind = "is not a folder" if path.exists() else "does not exist"
@@ -27,7 +31,8 @@ def check_folder(root: Path, folder: str, *, key: str) -> Path:
     while not parent.is_dir():
         parent = parent.parent
     there = ", ".join(sorted(entry.name for entry in parent.iterdir() if entry.is_dir())[:12]) or "no folder"
-    raise ValueError(f"{path} does not exist ({parent} has {there}); set {key} to the folder below root")
+    way_out = f"set root to the folder that holds {folder}" if key == "root" else f"set {key} to the folder below root"
+    raise ValueError(f"{path} does not exist ({parent} has {there}); {way_out}")
 
 
 def list_pictures(folder: Path, *, suffix: str = "") -> dict[str, str]:
@@ -43,31 +48,46 @@ def list_pictures(folder: Path, *, suffix: str = "") -> dict[str, str]:
             stem = _stem(name, suffix)
             if stem is None:
                 continue
-            key = (Path(directory).relative_to(folder) / stem).as_posix()
+            key = _plain((Path(directory).relative_to(folder) / stem).as_posix())
             if key in found:
                 raise ValueError(f"{found[key]} and {Path(directory, name)} share one name; keep one of them")
             found[key] = str(Path(directory, name))
     return dict(sorted(found.items()))
 
 
+def _plain(name: str) -> str:
+    """An accented letter as one character: some systems store it as two."""
+    return normalize("NFC", name)
+
+
+def is_hidden(name: str) -> bool:
+    """Also what macOS leaves beside each file that it copies: ._name.png."""
+    return name.startswith(".")
+
+
 def _stem(name: str, suffix: str) -> str | None:
     path = PurePath(name)
-    if name.startswith(".") or path.suffix.lower() not in IMAGE_ENDINGS:
+    if is_hidden(name) or path.suffix.lower() not in IMAGE_ENDINGS:
         return None
     if "." in suffix:
         return name.removesuffix(suffix) if name.endswith(suffix) else None
     return path.stem.removesuffix(suffix) if path.stem.endswith(suffix) else None
 
 
-def pair(images: Mapping[str, str], labels: Mapping[str, str], *, labels_folder: Path) -> list[tuple[str, str]]:
-    """(image, label) by shared name; an image without label raises ValueError, labels without image are warned of."""
+def pair(
+    images: Mapping[str, str], labels: Mapping[str, str], *, labels_folder: Path, left_out: Mapping[str, str] = {}
+) -> list[tuple[str, str]]:
+    """(image, label) by shared name; an image without label raises ValueError, labels without image are warned of.
+
+    `left_out` are images that belong to another split, whose labels are no surprise.
+    """
     missing = [stem for stem in images if stem not in labels]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(images)} images have no label, first {images[missing[0]]}: expected "
             f"{labels_folder / missing[0]}.png; {_advice(missing[0], labels)}"
         )
-    extra = [path for stem, path in labels.items() if stem not in images]
+    extra = [path for stem, path in labels.items() if stem not in images and stem not in left_out]
     if extra:
         logger.warning("%d labels in %s have no image and are left out, first %s", len(extra), labels_folder, extra[0])
     return [(path, labels[stem]) for stem, path in images.items()]
@@ -86,8 +106,8 @@ def read_split_file(path: Path) -> list[list[str]]:
     """The lines of a split file, each as its one or two columns; blank lines and # comments are left out."""
     if not path.is_file():
         raise ValueError(f"the split file {path} does not exist; set split_file to a text file with one name a line")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    rows = [_columns(line) for line in lines if line and not line.startswith("#")]
     for row in rows:
         if len(row) > 2:
             raise ValueError(f"{path} has the line {' '.join(row)!r}; expected a name, or an image and a label")
@@ -99,16 +119,37 @@ def read_split_file(path: Path) -> list[list[str]]:
     return rows
 
 
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte order mark; another encoding raises ValueError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); save it so") from error
+
+
+def _columns(line: str) -> list[str]:
+    """Divided by tabs where there is one, so that names may hold spaces; otherwise by spaces."""
+    return [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
+
+
+def check_once(names: Sequence[str], *, split_file: Path) -> None:
+    """Raise ValueError where a split file names an image twice."""
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{split_file} names {name!r} {count} times; name every image once")
+
+
 def select(images: Mapping[str, str], names: list[str], *, suffix: str, split_file: Path) -> dict[str, str]:
     """Those images that a split file names, in its order, with or without suffix and ending."""
-    chosen = {}
+    chosen = []
     for name in names:
-        plain = PurePath(name).as_posix()
+        plain = _plain(PurePath(name).as_posix())
         stem = next((s for s in (plain, _without_ending(plain, suffix)) if s in images), None)
         if stem is None:
             raise ValueError(f"{split_file} names {name!r}, but the images have names like {_some(images)}")
-        chosen[stem] = images[stem]
-    return chosen
+        chosen.append(stem)
+    check_once(chosen, split_file=split_file)
+    return {stem: images[stem] for stem in chosen}
 
 
 def _without_ending(name: str, suffix: str) -> str:

@@ -85,7 +85,7 @@ def quickstart(
     result = Quickstart(run, tested, *constant_score(val_set))
     _write_scores(result, out)
     _draw(val_set, predictions, out / "predictions.png")
-    write_text(out / "commands.txt", commands(run, out))
+    write_text(out / "commands.txt", commands(run, out, iters=settings["train_cfg"]["max_iters"]))
     return result
 
 
@@ -154,7 +154,7 @@ def _draw(dataset: SegmentationDataset, predictions: Sequence[Tensor], path: Pat
     )
 
 
-def commands(run: RunResult, out: Path) -> str:
+def commands(run: RunResult, out: Path, *, iters: int) -> str:
     """The commands that do the same with real Cityscapes, and those that go on with what was trained here."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
@@ -167,11 +167,11 @@ def commands(run: RunResult, out: Path) -> str:
 {python} tools/test.py configs/segformer_b0_cityscapes.py work_dirs/segformer_b0_cityscapes/best/weights.safetensors
 
 # The published recipe on 8 GPUs:
-bash tools/dist_train.sh configs/segformer_b2_cityscapes.py 8
+PYTHON={python} bash tools/dist_train.sh configs/segformer_b2_cityscapes.py 8
 
 # What was trained here, on pictures of your own:
 {python} tools/predict.py {trained} PICTURES --out {out / "predicted"}
 
-# Go on with this run:
-{python} tools/train.py {out / "config.py"} --work-dir {out} --resume
+# Train it for twice as long:
+{python} tools/train.py {out / "config.py"} --work-dir {out} --resume --cfg-options train_cfg.max_iters={2 * iters}
 """

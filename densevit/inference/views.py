@@ -5,6 +5,7 @@ Sizes: image (C, *S), logits (K, *S).
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import inf
 
 import torch
 from torch import Tensor
@@ -110,5 +111,5 @@ def _check(mode: str, roi_size: Sequence[int] | None, *, batch_size: int, scales
         raise ValueError("mode='slide' needs the size of its windows; give roi_size, for example (1024, 1024)")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if not scales or min(scales) <= 0:
+    if not scales or not all(0 < scale < inf for scale in scales):
         raise ValueError(f"scales must be positive factors of the image size, got {tuple(scales)}")

@@ -84,7 +84,9 @@ def _predict_one(
     try:
         image = reading.result()
         label = predictor(image).label
-    except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
+    except (OSError, ValueError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
         reason = _reason(error, picture.path)
         logger.error("skipped: %s", reason)
         report.failed[picture.path] = reason
@@ -96,10 +98,15 @@ def _predict_one(
 
 def _reason(error: Exception, path: Path) -> str:
     """One line that names the file."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if _is_out_of_memory(error):
         return f"{path}: not enough memory for a picture of this size; predict it by mode 'slide' or a smaller roi_size"
     text = " ".join(str(error).split())
     return text if str(path) in text else f"{path}: {text}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """On the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _read_ahead(pictures: Sequence[Picture]) -> "Iterator[tuple[Picture, Future[np.ndarray]]]":

@@ -45,15 +45,18 @@ def check_names(pictures: Sequence[Picture]) -> None:
     for picture in pictures:
         other = first.setdefault(picture.name, picture)
         if other is not picture:
+            apart = picture.path.parent != other.path.parent
             raise ValueError(
-                f"{other.path} and {picture.path} would both be written as {picture.name}: "
-                "give the folder above both (with --recursive), rename one, or predict them in two runs"
+                f"{other.path} and {picture.path} would both be written as {picture.name}.png: "
+                f"{'give the folder above both (with --recursive), ' * apart}rename one, or predict them in two runs"
             )
 
 
 def _expand(named: str | Path, *, recursive: bool) -> Iterator[tuple[Path, Path]]:
     """(picture, the folder that its name is relative to) for one thing that a user named."""
     path = Path(named)
+    if not str(named):
+        raise FileNotFoundError("one of the inputs is an empty text; name an image file, a folder or a glob")
     if path.is_dir():
         found = _images_in(path, recursive=recursive)
         if not found:

@@ -69,16 +69,17 @@ def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: P
 def write_png(picture: Image.Image, path: Path) -> None:
     """Write beside the target, sync, rename: the file is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
         with aside.open("wb") as file:
             picture.save(file, format="PNG")
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
         aside.unlink(missing_ok=True)
-        raise
 
 
 def _label_id_table() -> np.ndarray:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densevit.datasets.colors import default_palette
-from densevit.datasets.normalize import MEAN, STD, normalize_image
+from densevit.datasets.normalize import normalize_image
 from densevit.datasets.reading import read_image
+from densevit.predictor.header import parse_header
+from densevit.predictor.options import inference_options
 from densevit.predictor.outputs import compact_label
 from densevit.predictor.sizes import predict_image
 from densevit.segmentor import create_segmentor
@@ -59,28 +60,40 @@ class Predictor:
             raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
         path = weights_file(checkpoint)
         _, header = read_weights(path)
-        self.config = _checked(header, path)
+        described = parse_header(header, path)
+        self.config = dict(header)
         self.device = usable_device(device)
         self.amp = amp
-        self.num_classes: int = self.config["model"]["num_classes"]
-        self.classes = tuple(self.config.get("classes") or map(str, range(self.num_classes)))
-        self.palette = self.config.get("palette") or default_palette(self.num_classes)
-        self.normalization = {"mean": MEAN, "std": STD} | (self.config.get("normalization") or {})
+        self.num_classes = described.num_classes
+        self.classes = described.class_names
+        self.palette = described.colors
+        self.normalization = described.mean_and_std
         given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
-        self.inference = inference_options(self.config, given)
-        model = _build(self.config["model"], path).eval().to(self.device)
+        self.inference = inference_options({"base_size": described.base_size, **(described.inference or {})}, given)
+        model = _build(described.model, path).eval().to(self.device)
         self.model: nn.Module = torch.compile(model) if compile else model
 
     def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
         if isinstance(picture, str | Path):
             picture = read_image(picture)
-        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+        if (
+            not isinstance(picture, np.ndarray)
+            or picture.dtype != np.uint8
+            or picture.shape[2:] != (3,)
+            or not picture.size
+        ):
             raise ValueError(
                 f"expected a path or a uint8 RGB array of shape (H, W, 3), got {_described(picture)}; "
                 "densevit.datasets.reading.read_image makes one of any picture file"
             )
         logits = self.logits(normalize_image(picture, **self.normalization))
-        return Prediction(compact_label(logits.argmax(0).cpu().numpy(), self.num_classes), logits)
+        best, label = logits.max(0)
+        if best.isnan().any():  # the largest logit is NaN as soon as one is
+            raise ValueError(
+                "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
+                "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
+            )
+        return Prediction(compact_label(label.cpu().numpy(), self.num_classes), logits)
 
     def logits(self, image: Tensor) -> Tensor:
         """(3, H, W) normalised -> (K, H, W), on the predictor's device."""
@@ -116,36 +129,6 @@ def usable_device(device: str | torch.device) -> torch.device:
     if (named.index or 0) >= count:
         raise ValueError(f"device {str(device)!r} is not on this machine; choose cpu or another one")
     return named
-
-
-def inference_options(header: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The header's inference options, overridden by those given that are not None; ValueError if they do not fit."""
-    inference = header.get("inference") or {}
-    options = {"base_size": header.get("base_size"), **inference, **given}
-    options = {key: inference.get(key) if value is None else value for key, value in options.items()}
-    for key in ("roi_size", "stride"):
-        if isinstance(options[key], int):
-            options[key] = (options[key],) * 2
-    options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items() if v is not None}
-    predict_image(lambda image: image, torch.zeros(3, 8, 8), inference=options)  # they are checked where they are used
-    return options
-
-
-def _checked(header: Any, path: Path) -> dict[str, Any]:
-    """The header of a checkpoint of pictures, or ValueError."""
-    model = header.get("model") if isinstance(header, Mapping) else None
-    if not isinstance(model, Mapping) or not {"backbone", "decoder", "num_classes"} <= model.keys():
-        raise ValueError(
-            f"{path} holds weights but not the description of their model; give the weights.safetensors "
-            "that densevit's training wrote, or convert the file with tools/convert_weights.py"
-        )
-    rank, channels = model.get("spatial_dims", 2), model.get("in_channels", 3)
-    if (rank, channels) != (2, 3):
-        raise ValueError(
-            f"{path} is a {rank}D model of {channels} channels, pictures need a 2D one of 3; "
-            "use densevit.sliding_window with create_segmentor for other data"
-        )
-    return dict(header)
 
 
 def _build(description: Mapping[str, Any], path: Path) -> nn.Module:

@@ -75,7 +75,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
         if not isinstance(config, dict | None):
             raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
+        raise ValueError(
+            f"{path} is damaged or not a safetensors file: {error}; copy it again, or convert a checkpoint of another "
+            "kind with tools/convert_weights.py"
+        ) from error
     return state, config
 
 

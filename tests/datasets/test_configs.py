@@ -41,6 +41,12 @@ def test_an_empty_split_is_refused(tmp_path, kind, folder):
         (dict(type="folder", root="x", colormap=[]), "no key 'colormap'; did you mean color_map"),
         (dict(type="cityscapes"), "needs root"),
         (dict(type="cityscapes", root="x", check="always"), "check must be"),
+        (None, "needs a type"),
+        (dict(type="folder", root=None), "'folder' needs root to be text, got None"),
+        (dict(type="folder", root=""), "root is an empty text"),
+        (dict(type="folder", root="x", classes=3), "needs classes to be text or a list or a tuple or None, got 3"),
+        (dict(type="folder", root="x", val_every="5"), "needs val_every to be a whole number, got '5'"),
+        (dict(type="folder", root="x", reduce_zero_label="False"), "to be True or False or None, got 'False'"),
     ],
 )
 def test_a_wrong_config_is_refused_before_files_are_looked_for(config, said):
@@ -55,13 +61,47 @@ def test_a_wrong_config_is_refused_before_files_are_looked_for(config, said):
         ('{"names": []}', 'has no "classes"'),
         ("[]", "list of names"),
         ('["a", "a"]', "more than"),
+        ('[" "]', "list of names"),
+        ('{"classes": 5}', "needs classes to be a list"),
+        ('{"classes": {"0": "road"}}', "needs classes to be a list"),
+        ('{"classes": ["a"], "palette": "red"}', "needs palette to be a list"),
+        ('{"classes": ["a"], "palette": [[0, 0, 256]]}', "not a colour"),
+        ('{"classes": ["a"], "ignore_index": 1.5}', "needs ignore_index to be a whole number"),
+        ('{"classes": ["a"], "reduce_zero_label": "false"}', "needs reduce_zero_label to be True or False"),
+        ('["stra\xdfe"]', "not text in UTF-8"),
     ],
 )
 def test_a_wrong_classes_file_is_named(folder_set, content, said):
     root = folder_set([LABEL])
-    (root / "classes.json").write_text(content)
+    (root / "classes.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=rf"classes\.json.*{said}"):
         create_dataset(dict(type="folder", root=root))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (dict(ignore_index=1), "value 1 is both ignored .* and class 1.*'none'"),
+        (dict(ignore_index="void"), "ignore_index must be a number"),
+        (dict(label_map={255: 1}), "value 255 is both ignored"),
+        (dict(label_map={"road": 1}), "label_map must be a number"),
+        (dict(label_map={7: "bus"}), "label_map names the class 'bus'"),
+        (dict(label_map={7: 1.7}), "label_map names the class 1.7"),
+        (dict(color_map=[(1, 2, 3)] * 3), r"the colour \(1, 2, 3\) two classes"),
+        (dict(val_every=1), "n is at least 2"),
+        (dict(images="images/{spilt}"), r"images/\{spilt\} does not exist"),
+    ],
+    ids=str,
+)
+def test_a_description_that_contradicts_itself_is_refused(folder_set, options, said):
+    with pytest.raises(ValueError, match=said):
+        create_dataset(dict(type="folder", root=folder_set([LABEL]), **options))
+
+
+def test_a_class_number_may_be_ignored_where_label_map_moves_the_class(folder_set):
+    root = folder_set([LABEL], classes=["road", "car"])  # 0 is no class, 1 and 2 are the two
+    dataset = create_dataset(dict(type="folder", root=root, label_map={1: "road", 2: "car"}, ignore_index=0))
+    np.testing.assert_array_equal(dataset[0]["label"], np.array([255, 0, 1])[LABEL])
 
 
 def test_missing_classes_are_asked_for(folder_set):

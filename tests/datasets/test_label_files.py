@@ -80,6 +80,35 @@ def test_jpeg_labels_are_refused(tmp_path, save):
         read_label(save(tmp_path / "a.jpg", np.zeros((8, 8), np.uint8)))
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [("a.tif", dict(compression="jpeg"), "TIFF with JPEG"), ("a.webp", dict(quality=95), "lossy WebP")],
+)
+def test_lossy_labels_in_any_format_are_refused(tmp_path, save, name, options, said):
+    with pytest.raises(ValueError, match=rf"{said}.*changes label values; save labels as PNG"):
+        read_label(save(tmp_path / name, np.arange(160, dtype=np.uint8).reshape(8, 20), **options))
+
+
+def test_a_lossless_webp_label_keeps_its_values(tmp_path, save):
+    values = np.arange(160, dtype=np.uint8).reshape(8, 20)
+    np.testing.assert_array_equal(read_label(save(tmp_path / "a.webp", values, lossless=True)), values)
+
+
+def test_a_grey_gif_gives_its_greys_although_its_writer_renumbered_them(tmp_path, save):
+    values = np.array([[0, 3, 11, 255]] * 8, np.uint8)
+    np.testing.assert_array_equal(read_label(save(tmp_path / "a.gif", values)), values)
+
+
+@pytest.mark.parametrize("peak", [4, 18, 255, 300, 65535])
+@pytest.mark.parametrize("plain", [False, True], ids=["binary", "plain"])
+def test_pgm_labels_keep_their_values_whatever_their_maximum(tmp_path, peak, plain):
+    values = np.array([[0, 1, 2, 3, 4]] * 3)
+    body = values.astype(">u2" if peak > 255 else np.uint8).tobytes()
+    text = " ".join(map(str, values.ravel())).encode()
+    (tmp_path / "a.pgm").write_bytes(b"P%d\n5 3\n%d\n" % (2 if plain else 5, peak) + (text if plain else body))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.pgm"), values)
+
+
 def test_float_labels_are_refused(tmp_path, save):
     with pytest.raises(ValueError, match=r"a\.tif holds floating-point values"):
         read_label(save(tmp_path / "a.tif", np.zeros((8, 8), np.float32)))

@@ -49,6 +49,12 @@ def test_cityscapes_may_mix_both_kinds_of_label_file(cityscapes_set):
     assert [int(dataset[i]["label"].max()) for i in range(2)] == [13, 5]
 
 
+def test_hidden_copies_among_cityscapes_images_are_left_out(cityscapes_set):
+    root = cityscapes_set(dict(labelTrainIds=np.zeros((8, 10))))
+    (root / "leftImg8bit/train/aachen/._aachen_000000_000019_leftImg8bit.png").write_text("macOS")
+    assert len(create_dataset(dict(type="cityscapes", root=root))) == 1
+
+
 def test_cityscapes_values_are_checked(cityscapes_set):
     root = cityscapes_set({"labelIds": np.full((8, 10), 34)})
     with pytest.raises(ValueError, match=r"labelIds\.png has the label value 34"):
@@ -159,13 +165,39 @@ def test_a_split_file_may_name_both_files(folder_set):
         ("a b c", "expected a name"),
         ("", "is empty"),
         ("images/train/00.png labels/train/77.png", r"77\.png does not exist"),
+        ("00\n00.png", "names '00' 2 times"),
+        ("images/train/00.png labels/train/00.png\n" * 2, "names 'images/train/00.png' 2 times"),
+        ("stra\xdfe", "not text in UTF-8"),
     ],
 )
 def test_a_wrong_split_file_is_refused(folder_set, line, said):
     root = folder_set([LABEL])
-    (root / "train.txt").write_text(line + "\n")
+    (root / "train.txt").write_bytes(line.encode("latin-1") + b"\n")
     with pytest.raises(ValueError, match=said):
         create_dataset(dict(type="folder", root=root, split_file="train.txt"))
+
+
+def test_a_tab_between_image_and_label_allows_spaces_in_their_names(folder_set):
+    root = folder_set([LABEL])
+    for folder in ("images", "labels"):
+        (root / folder / "train/00.png").rename(root / folder / "train/the first.png")
+    (root / "train.txt").write_text("images/train/the first.png\tlabels/train/the first.png\n")
+    assert len(create_dataset(dict(type="folder", root=root, split_file="train.txt"))) == 1
+
+
+@pytest.mark.parametrize("part", [dict(val_every=2), dict(split_file="train.txt")], ids=str)
+def test_labels_of_another_split_are_no_cause_for_a_warning(folder_set, caplog, part):
+    root = folder_set([LABEL] * 3)
+    (root / "train.txt").write_text("00\n")
+    create_dataset(dict(type="folder", root=root, **part))
+    assert not caplog.records
+
+
+def test_an_accent_stored_as_two_characters_is_the_same_name(folder_set):
+    root = folder_set([LABEL])
+    (root / "images/train/00.png").rename(root / "images/train/u\N{COMBINING DIAERESIS}.png")
+    (root / "labels/train/00.png").rename(root / "labels/train/\N{LATIN SMALL LETTER U WITH DIAERESIS}.png")
+    assert len(create_dataset(dict(type="folder", root=root))) == 1
 
 
 def test_val_every_divides_a_set(folder_set):

@@ -1,5 +1,6 @@
 """Folders of pictures in, PNGs out."""
 
+import errno
 import logging
 import os
 
@@ -119,6 +120,36 @@ def test_an_output_that_cannot_be_a_folder_is_told_before_the_checkpoint_is_read
         densevit.predict(tmp_path / "no checkpoint", photos, tmp_path / "file", progress=False)
     with pytest.raises(PermissionError, match="cannot write to the output folder"):
         densevit.predict(tmp_path / "no checkpoint", photos, tmp_path / "file" / "below", progress=False)
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing_behind(predictor, photos, tmp_path, monkeypatch):
+    def full(self, file, **_options):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        densevit.predict(predictor, photos, tmp_path / "out", progress=False)
+    assert (caught.value.filename, files_below(tmp_path / "out")) == (str(tmp_path / "out/a.png"), [])
+
+
+def test_a_picture_too_large_for_the_memory_is_reported_and_the_others_are_written(predictor, photos, tmp_path):
+    def answer(image):
+        if image.shape[-1] == 48:
+            torch.empty(10**15)
+        return logits(image)
+
+    logits, predictor.logits = predictor.logits, answer
+    try:
+        report = densevit.predict(predictor, photos, tmp_path / "out", progress=False)
+    finally:
+        del predictor.logits
+    assert list(report.written) == [photos / "b.jpg"]
+    assert "not enough memory" in report.failed[photos / "a.png"]
+
+
+def test_the_longest_file_name_is_written(tmp_path):
+    write_png(Image.new("L", (2, 2)), tmp_path / ("n" * 251 + ".png"))
 
 
 def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path, monkeypatch):

@@ -49,6 +49,17 @@ def test_a_folder_with_pictures_in_subfolders_only_names_the_switch(photos):
         find_pictures(photos.parent)
 
 
+def test_an_empty_input_is_not_the_working_folder():
+    with pytest.raises(FileNotFoundError, match="empty text"):
+        find_pictures([""], recursive=True)
+
+
+def test_two_pictures_of_one_folder_and_name_are_told_with_what_helps(photos):
+    save_photo(photos / "a.jpg")
+    with pytest.raises(ValueError, match=r"a\.png: rename one"):
+        check_names(find_pictures(photos))
+
+
 def test_two_pictures_of_one_name_are_told(photos):
     with pytest.raises(ValueError, match="would both be written as a"):
         check_names(find_pictures([photos / "a.png", photos / "deeper" / "a.png"]))

@@ -89,6 +89,9 @@ def test_bf16_predicts_nearly_what_fp32_does(checkpoint, predictor):
         (dict(mode="slide", roi_size=32, stride=64), "stride must be"),
         (dict(flips=(5,)), "flips must name spatial axes"),
         (dict(scales=(0.0,)), "scales must be positive"),
+        (dict(scales=(float("inf"),)), "scales must be positive"),
+        (dict(scales=1.0), "inference needs scales to be a list or a tuple or None, got 1.0"),
+        (dict(roi_size=32), "roi_size belongs to mode 'slide'"),
     ],
     ids=str,
 )
@@ -99,8 +102,8 @@ def test_a_wrong_option_is_told(checkpoint, options, sentence):
 
 @pytest.mark.parametrize(
     "picture",
-    [make_photo().astype(np.float32), make_photo()[..., 0], torch.zeros(3, 8, 8)],
-    ids=["float", "grey", "tensor"],
+    [make_photo().astype(np.float32), make_photo()[..., 0], make_photo()[:0], torch.zeros(3, 8, 8)],
+    ids=["float", "grey", "empty", "tensor"],
 )
 def test_a_thing_that_is_no_picture_is_told(predictor, picture):
     with pytest.raises(ValueError, match="expected a path or a uint8 RGB array"):
@@ -121,7 +124,7 @@ def test_weights_without_description_are_told(tmp_path):
 
 def test_a_checkpoint_of_another_framework_is_told(tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "model.pth")
-    with pytest.raises(ValueError, match=r"model\.pth"):
+    with pytest.raises(ValueError, match=r"model\.pth .*tools/convert_weights\.py"):
         Predictor(tmp_path / "model.pth")
 
 
@@ -132,6 +135,38 @@ def test_weights_that_do_not_fit_their_own_description_are_told(tmp_path):
     save_weights(state, path, config=header)
     with pytest.raises(ValueError, match="its decoder is 16 wide, the model's 8"):
         Predictor(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (dict(classes=["road"]), "it has 1 classes, and its model has 19 outputs"),
+        (dict(palette=[[1, 2, 3]]), "it has 1 colours, and its model has 19 outputs"),
+        (dict(palette=[[1, 2, 300]] * 19), "not a colour"),
+        (dict(classes=5), "needs classes to be a list"),
+        (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes="19")), "num_classes must be a whole"),
+        (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=19, depth=3)), "takes no 'depth'"),
+        (dict(inference=dict(window=3)), "inference has no key 'window'"),
+        (dict(normalization=dict(std=[0, 1, 1])), "three above 0 as std"),
+        (dict(normalization=dict(avg=[0, 1, 1])), "got avg="),
+    ],
+    ids=str,
+)
+def test_a_description_that_cannot_be_used_is_told_with_the_file(tmp_path, changes, sentence):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors")
+    state, header = densevit.weights.read_weights(path)
+    save_weights(state, path, config={**header, **changes})
+    with pytest.raises(ValueError, match=sentence) as caught:
+        Predictor(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_is_no_number_is_told_and_not_taken_for_class_0(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors")
+    state, header = densevit.weights.read_weights(path)
+    save_weights({**state, "head.bias": state["head.bias"] * float("nan")}, path, config=header)
+    with pytest.raises(ValueError, match="not a number"):
+        Predictor(path)(make_photo())
 
 
 def test_a_checkpoint_for_volumes_is_told(tmp_path):
