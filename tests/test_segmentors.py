@@ -1,10 +1,11 @@
 """Every backbone with every decoder in 2D and 3D, and what a backbone and a segmentor promise."""
 
 from functools import cache
-from math import ceil
+from math import ceil, log
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import densevit
@@ -78,6 +79,15 @@ def test_logits_and_features_are_reachable_without_the_last_resize(spatial_dims)
     x = torch.empty(1, 2, *size, device="meta")
     assert len(model.forward_features(x)) == len(model.backbone.out_channels)
     assert model.forward_logits(x).shape == (1, 5, *(ceil(s / model.decoder.out_stride) for s in size))
+
+
+@pytest.mark.parametrize("num_classes", [2, 19, 150])
+def test_a_fresh_model_calls_every_class_about_equally_likely(num_classes):
+    torch.manual_seed(0)
+    model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=num_classes)
+    label = torch.randint(num_classes, (2, 64, 64))
+    loss = F.cross_entropy(model(torch.randn(2, 3, 64, 64)), label)
+    assert loss.item() == pytest.approx(log(num_classes), abs=0.1)
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

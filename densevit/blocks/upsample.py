@@ -26,7 +26,8 @@ def upsampled_sum(levels: Sequence[Tensor]) -> Tensor:
     if not coarser:
         return finest
     in_strips = finest.device.type == "cpu" and finest.is_contiguous() and finest.dtype == torch.float32
-    if in_strips and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    plain = type(finest) is Tensor and not torch.compiler.is_compiling()  # not traced, whatever the tracer
+    if in_strips and plain and not torch.is_grad_enabled():
         return _strip_sum(finest, coarser)
     total = nd.to_image(finest)
     for level in coarser:
@@ -55,7 +56,7 @@ def _strips(rows: int) -> Iterator[tuple[int, int]]:
 @lru_cache(maxsize=4096)
 def _strip_weights(rows: int, rows_in: int, start: int, stop: int) -> tuple[Tensor, int, int]:
     """Linear interpolation of one strip as a matrix (stop - start, hi - lo) on the input rows lo to hi."""
-    identity = torch.eye(rows_in).unsqueeze(0)
+    identity = torch.eye(rows_in, dtype=torch.float32, device="cpu").unsqueeze(0)  # cached: no default of the caller's
     weights = F.interpolate(identity, size=rows, mode="linear", align_corners=False)[0].T[start:stop]
     used = weights.sum(0).nonzero()
     lo, hi = int(used[0]), int(used[-1]) + 1

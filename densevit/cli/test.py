@@ -38,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.engine import load_config, parse_overrides, test
+    from densevit.predictor.files import check_folder
     from densevit.predictor.options import check_windows
 
     config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
     check_windows(config["inference"]["mode"], vars(args))
+    for path in _json_files(args):
+        check_folder(path.parent)
     writer = _make_writer(args, config)
     result = test(config, args.checkpoint, launcher=args.launcher, device=args.device, on_prediction=writer)
     if _rank(args.launcher) == 0:
@@ -96,5 +99,4 @@ def _json_files(args: argparse.Namespace) -> list[Path]:
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     from densevit.engine.files import write_text
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -6,6 +6,7 @@ import numpy as np
 
 from densevit.datasets.coding import LabelCoding
 from densevit.datasets.colors import IGNORE, Color, default_palette
+from densevit.datasets.picture import View
 from densevit.datasets.reading import read_oriented_image, read_oriented_label, turn_back
 from densevit.registry import Registry
 
@@ -65,12 +66,23 @@ class SegmentationDataset:
             image = turn_back(image, turned) if self.exif == "ignore" else image
             return dict(image=image, meta=dict(meta, size=image.shape[:2]))
         label, label_turned = self.read_label(label_path)
+        self.check_fit(self.files[index], image=(image.shape[:2], turned), label=(label.shape, label_turned))
         if self.exif == "ignore":
             image, label = turn_back(image, turned), turn_back(label, label_turned)
-        elif self.exif is None and turned != 1 and label_turned == 1:
-            _check_drawn_upright(image, label, turned=turned, meta=meta)
-        _check_sizes(image, label, meta=meta)
         return dict(image=image, label=label, meta=dict(meta, size=image.shape[:2]))
+
+    def check_fit(self, pair: Pair, *, image: View, label: View) -> None:
+        """Raise ValueError where a label has another size than its image, or may be drawn on another view of it."""
+        (size, turned), (label_size, label_turned) = image, label
+        if self.exif == "ignore":
+            size, label_size = _stored(size, turned), _stored(label_size, label_turned)
+        elif self.exif is None and turned != 1 and label_turned == 1 and label_size == _stored(size, turned):
+            raise ValueError(_undecided(pair, turned=turned, told_by_size=label_size != size))
+        if size != label_size:
+            raise ValueError(
+                f"{pair[1]} is {label_size[1]} x {label_size[0]} and its image {pair[0]} is {size[1]} x {size[0]}; "
+                "a label needs the size of its image"
+            )
 
     def read_label(self, path: str) -> tuple[np.ndarray, int]:
         """Train ids uint8 (H, W) of a label file, upright, and the EXIF orientation that was applied."""
@@ -94,23 +106,16 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _check_sizes(image: np.ndarray, label: np.ndarray, *, meta: dict) -> None:
-    if image.shape[:2] != label.shape:
-        raise ValueError(
-            f"{meta['label']} is {label.shape[1]} x {label.shape[0]} and its image {meta['image']} is "
-            f"{image.shape[1]} x {image.shape[0]}; a label needs the size of its image"
-        )
+def _stored(size: tuple[int, int], turned: int) -> tuple[int, int]:
+    return size[::-1] if turned >= 5 else size
 
 
-def _check_drawn_upright(image: np.ndarray, label: np.ndarray, *, turned: int, meta: dict) -> None:
-    """Refuse a label without an EXIF tag unless its size shows that it was drawn on the upright photo."""
-    stored = image.shape[1::-1] if turned >= 5 else image.shape[:2]
-    if label.shape != stored:
-        return
-    says = f"{meta['image']} is turned by its EXIF orientation ({turned}) and its label {meta['label']} is not"
-    if stored != image.shape[:2]:
-        raise ValueError(f"{says}: turn the label, or set exif='ignore' to use both as they are stored")
-    raise ValueError(
+def _undecided(pair: Pair, *, turned: int, told_by_size: bool) -> str:
+    """The sentence for a label without EXIF tag that seems drawn, or may be drawn, on the stored pixels."""
+    says = f"{pair[0]} is turned by its EXIF orientation ({turned}) and its label {pair[1]} is not"
+    if told_by_size:
+        return f"{says}: turn the label, or set exif='ignore' to use both as they are stored"
+    return (
         f"{says}, and their sizes do not tell which view the label was drawn on: "
         "set exif='apply' if on the upright view, exif='ignore' if on the stored pixels"
     )

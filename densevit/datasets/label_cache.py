@@ -27,8 +27,8 @@ class LabelCache:
 
     @classmethod
     def open(cls, dataset: SegmentationDataset) -> "LabelCache":
-        """The cache of this set: same label files, read with the same coding."""
-        name = repr((dataset.codings, [os.path.abspath(label) for _, label in dataset.files]))
+        """The cache of this set: same label files, read with the same coding and EXIF mode."""
+        name = repr((dataset.codings, dataset.exif, [os.path.abspath(label) for _, label in dataset.files]))
         path = cache_folder() / f"labels-{hashlib.sha256(name.encode()).hexdigest()[:24]}.json"
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from rich.progress import track
 from densevit.datasets.base import SegmentationDataset
 from densevit.datasets.colors import IGNORE
 from densevit.datasets.label_cache import LabelCache
-from densevit.datasets.picture import image_size
+from densevit.datasets.picture import read_view
 from densevit.datasets.reading import read_oriented_label
 
 logger = logging.getLogger("densevit")
@@ -77,13 +77,8 @@ def _watch(results: object, total: int, *, progress: Callable[[int, int], None] 
 def _count(dataset: SegmentationDataset, index: int) -> dict[int, int]:
     """{train id or 255: pixels} of one label, whose size is compared with its image's."""
     image, path = dataset.files[index]
-    label, _ = dataset.read_label(path)
-    height, width = image_size(image)
-    if label.shape not in ((height, width), (width, height)):  # swapped: a turn by EXIF, looked into on loading
-        raise ValueError(
-            f"{path} is {label.shape[1]} x {label.shape[0]} and its image {image} is {width} x {height}; "
-            "a label needs the size of its image"
-        )
+    label, turned = dataset.read_label(path)
+    dataset.check_fit((image, path), image=read_view(image), label=(label.shape, turned))
     counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
     return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 

@@ -13,6 +13,9 @@ _SUBFILE_TAG = 0x00FE
 _PNG_END = b"IEND\xaeB`\x82"
 
 
+View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded file: PIL's pixels, the packing they had in the file, and the EXIF orientation (1 = upright).
@@ -36,7 +39,7 @@ def load_picture(path: str | PathLike) -> Picture:
         with Image.open(path, formats=FORMATS) as image:
             _check_header(image)
             packing, peak = _packing(image), _peak(image)
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)  # before loading: PIL drops it from TIFFs there
+            orientation = _orientation(image)  # before loading: PIL drops it from TIFFs there
             image.load()
         if image.format == "PNG":
             _check_png_end(path)
@@ -44,19 +47,25 @@ def load_picture(path: str | PathLike) -> Picture:
         raise
     except Exception as error:  # PIL raises almost anything on corrupt files, even SyntaxError and struct.error
         raise ValueError(_complaint(path, error)) from error
-    orientation = orientation if orientation in range(1, 9) else 1
     return Picture(path, image, packing, orientation, peak)
 
 
-def image_size(path: str | PathLike) -> tuple[int, int]:
-    """(H, W) from the file's header, before any EXIF turn."""
+def read_view(path: str | PathLike) -> View:
+    """The upright size (H, W) and the EXIF orientation that says so, from the file's header alone."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return image.height, image.width
+            orientation = _orientation(image)
+            swapped = orientation >= 5 and image.format != "TIFF"  # PIL's size of a TIFF is upright
+            return ((image.width, image.height) if swapped else (image.height, image.width)), orientation
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:
         raise ValueError(_complaint(str(path), error)) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def lossy_kind(picture: Picture) -> str | None:

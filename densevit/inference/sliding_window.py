@@ -18,14 +18,14 @@ REDUCTIONS = ("labels", "logits")
 MONAI_FLOOR = 1e-3
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sliding_window(
     predict: Predict,
     image: Tensor,
     *,
-    roi_size: Sequence[int],
+    roi_size: int | Sequence[int],
     overlap: float = 0.5,
-    stride: Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
     batch_size: int | str = "auto",
     blend: str = "gaussian",
     grid: str = "even",
@@ -36,11 +36,12 @@ def sliding_window(
     """Blend overlapping windows: (C, *S) -> logits (K, *S), or labels (*S) int64 with `reduce="labels"`.
 
     `predict` maps (B, C, *roi) on the image's device to (B, K, *roi); it runs under the caller's autocast.
-    `stride` is at most the roi and overrides `overlap`, a fraction of the roi. `grid="monai"` and `grid="mmseg"` place
-    and weigh the windows exactly as those packages do. The sum is kept on `device`, the image's own by default, so a
-    volume larger than the GPU still works. `batch_size="auto"` is 1 on a CPU and 4 elsewhere; `progress(done, total)`
-    is called after every batch.
+    `stride` is at most the roi and overrides `overlap`, a fraction of the roi; an int stands for every axis.
+    `grid="monai"` and `grid="mmseg"` place and weigh the windows exactly as those packages do. The sum is kept on
+    `device`, the image's own by default, so a volume larger than the GPU still works. `batch_size="auto"` is 1 on a
+    CPU and 4 elsewhere; `progress(done, total)` is called after every batch.
     """
+    roi_size = _per_axis(roi_size, image.ndim - 1)
     _check_image(image, roi_size)
     _check_options(batch_size, blend=blend, grid=grid, reduce=reduce)
     axes = make_axes(image.shape[1:], roi_size, _strides(roi_size, overlap, stride), grid)
@@ -53,9 +54,8 @@ def sliding_window(
     for first in range(0, len(windows), step):
         chunk = windows[first : first + step]
         batch = torch.stack([_cut(image, axes, index) for index in chunk])
-        logits = _check_logits(predict(batch), batch).to(device)
-        if total is None:
-            total = _empty(logits, axes)
+        logits = _check_logits(predict(batch), batch, total).to(device)
+        total = _empty(logits, axes) if total is None else total
         for index, window in zip(chunk, logits, strict=True):
             _add(total, window, axes, index, weigh)
         if progress is not None:
@@ -94,14 +94,19 @@ def _add(total: Tensor, logits: Tensor, axes: Sequence[Axis], index: tuple[int, 
     torch.mul(new_logits, new_weights, out=new_region)
 
 
-def _strides(roi_size: Sequence[int], overlap: float, stride: Sequence[int] | None) -> tuple[int, ...]:
+def _per_axis(value: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+    return (value,) * spatial_dims if isinstance(value, int) else tuple(value)
+
+
+def _strides(roi_size: Sequence[int], overlap: float, stride: int | Sequence[int] | None) -> tuple[int, ...]:
     if stride is None:
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, got {overlap}; it is a fraction of the roi")
         return tuple(max(1, int(r * (1 - overlap))) for r in roi_size)
+    stride = _per_axis(stride, len(roi_size))
     if len(stride) != len(roi_size) or any(not 1 <= s <= r for s, r in zip(stride, roi_size, strict=False)):
-        raise ValueError(f"stride must be 1 to roi_size {tuple(roi_size)} on every axis, got {tuple(stride)}")
-    return tuple(stride)
+        raise ValueError(f"stride must be 1 to roi_size {tuple(roi_size)} on every axis, got {stride}")
+    return stride
 
 
 def _check_image(image: Tensor, roi_size: Sequence[int]) -> None:
@@ -120,10 +125,14 @@ def _check_options(batch_size: int | str, *, blend: str, grid: str, reduce: str)
             raise ValueError(f"no {what} named {name!r}; {hint(str(name), list(known))}")
 
 
-def _check_logits(logits: Tensor, batch: Tensor) -> Tensor:
+def _check_logits(logits: Tensor, batch: Tensor, total: Tensor | None) -> Tensor:
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"predict must return one tensor of logits, got a {type(logits).__name__}; pick them from it")
     if logits.ndim != batch.ndim or logits.shape[:1] + logits.shape[2:] != batch.shape[:1] + batch.shape[2:]:
         raise ValueError(
             f"predict must keep batch and size: for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}; "
             "resize its logits to the window"
         )
+    if total is not None and logits.shape[1] != len(total):
+        raise ValueError(f"predict returned {logits.shape[1]} classes after {len(total)}; every window needs the same")
     return logits

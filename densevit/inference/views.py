@@ -18,14 +18,14 @@ Predict = Callable[[Tensor], Tensor]
 MODES = ("slide", "whole")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_logits(
     model: Predict,
     image: Tensor,
     *,
     mode: str = "whole",
-    roi_size: Sequence[int] | None = None,
-    stride: Sequence[int] | None = None,
+    roi_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
     batch_size: int = 1,
     flips: Sequence[int | Sequence[int]] = (),
     scales: Sequence[float] = (1.0,),
@@ -65,8 +65,8 @@ def _slide(
     model: Predict,
     views: Sequence[Tensor],
     *,
-    roi_size: Sequence[int],
-    stride: Sequence[int] | None,
+    roi_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
     batch_size: int,
 ) -> Iterator[Tensor]:
     """Logits (K, *S) of each view, by windows."""
@@ -96,15 +96,17 @@ def _add_probability(total: Tensor | None, logits: Tensor) -> Tensor:
 
 def _axes(flip: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
     """Spatial axes -> axes of (C, *S), counted from the end."""
-    axes = (flip,) if isinstance(flip, int) else tuple(flip)
-    if not axes or any(not -spatial_dims <= axis < spatial_dims for axis in axes):
+    named = (flip,) if isinstance(flip, int) else tuple(flip)
+    axes = {axis % spatial_dims - spatial_dims for axis in named}
+    if not named or any(not -spatial_dims <= axis < spatial_dims for axis in named) or len(axes) < len(named):
         raise ValueError(
-            f"flips must name spatial axes, {-spatial_dims} to {spatial_dims - 1}, got {flip!r}; -1 is left to right"
+            f"flips must name spatial axes, {-spatial_dims} to {spatial_dims - 1}, each once, got {flip!r}; "
+            "-1 is left to right"
         )
-    return tuple(axis % spatial_dims - spatial_dims for axis in axes)
+    return tuple(axes)
 
 
-def _check(mode: str, roi_size: Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
+def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
     if mode not in MODES:
         raise ValueError(f"no mode named {mode!r}; {hint(str(mode), list(MODES))}")
     if mode == "slide" and roi_size is None:

@@ -1,5 +1,6 @@
 """Confusion matrix of label maps of any rank, counted in integers, so that no number of pixels is too many."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -30,13 +31,14 @@ class ConfusionMatrix:
         self.counts = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64)
         self._reduced = False
 
-    def update(self, prediction: Tensor, label: Tensor) -> None:
+    def update(self, prediction: Tensor | np.ndarray, label: Tensor | np.ndarray) -> None:
         """Add the pixels of two label maps of one shape, any rank and integer dtype; uint8 is the fastest.
 
         The counting runs on the prediction's device. A value that is no class, at a pixel that is not ignored, raises
         ValueError and leaves the counts as they were.
         """
         self._check_open()
+        prediction, label = _as_tensor(prediction), _as_tensor(label)
         _check_maps(prediction, label)
         counts = torch.zeros_like(self.counts)
         pieces = zip(prediction.reshape(-1).split(PIECE), label.reshape(-1).split(PIECE), strict=True)
@@ -89,6 +91,11 @@ class ConfusionMatrix:
     def _check_open(self) -> None:
         if self._reduced:
             raise ValueError("these counts are already summed over the ranks; call reset() before adding more")
+
+
+def _as_tensor(values: Tensor | np.ndarray) -> Tensor:
+    """Arrays are copied, since torch takes neither flipped nor read-only ones."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 
 def _clamp(values: Tensor, k: int) -> Tensor:

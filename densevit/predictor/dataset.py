@@ -11,7 +11,7 @@ from torch import Tensor
 
 from densevit.datasets import SegmentationDataset
 from densevit.datasets.normalize import MEAN, STD
-from densevit.predictor.files import check_folder
+from densevit.predictor.files import check_folder, check_no_overwrite
 from densevit.predictor.inputs import Picture, check_names
 from densevit.predictor.outputs import check_formats, compact_label, render, write_png
 
@@ -31,6 +31,8 @@ class PredictionWriter:
         root = os.path.commonpath([image.parent for image in images])
         self.names = {str(image): image.relative_to(root).with_suffix("") for image in images}
         check_names([Picture(Path(image), name) for image, name in self.names.items()])
+        written = (self._target(folder, name) for folder in self.folders.values() for name in self.names.values())
+        check_no_overwrite(written, [path for pair in dataset.files for path in pair if path is not None])
         for folder in self.folders.values():
             check_folder(folder)
 
@@ -40,7 +42,11 @@ class PredictionWriter:
         name = self.names[str(sample["meta"]["image"])]
         for format_name, folder in self.folders.items():
             picture = render(format_name, image, label, palette=self.palette)
-            write_png(picture, folder / name.with_name(f"{name.name}.png"))
+            write_png(picture, self._target(folder, name))
+
+    @staticmethod
+    def _target(folder: Path, name: Path) -> Path:
+        return folder / name.with_name(f"{name.name}.png")
 
 
 def denormalize(image: Tensor) -> np.ndarray:

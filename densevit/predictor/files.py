@@ -55,7 +55,9 @@ def predict(
     output, formats = Path(output), (formats,) if isinstance(formats, str) else tuple(formats)
     pictures = find_pictures(inputs, recursive=recursive, exclude=output)
     check_names(pictures)
-    _check_output(output, pictures, formats)
+    written = (path for picture in pictures for path in targets(output, picture, formats).values())
+    check_no_overwrite(written, [picture.path for picture in pictures])
+    check_folder(output)
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
     check_formats(formats, classes=predictor.classes)
     done = {p.path for p in pictures if resume and all(t.is_file() for t in targets(output, p, formats).values())}
@@ -100,8 +102,8 @@ def _reason(error: Exception, path: Path) -> str:
     """One line that names the file."""
     if _is_out_of_memory(error):
         return f"{path}: not enough memory for a picture of this size; predict it by mode 'slide' or a smaller roi_size"
-    text = " ".join(str(error).split())
-    return text if str(path) in text else f"{path}: {text}"
+    text, name = (" ".join(str(thing).split()) for thing in (error, path))
+    return text if name in text else f"{name}: {text}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -119,16 +121,12 @@ def _read_ahead(pictures: Sequence[Picture]) -> "Iterator[tuple[Picture, Future[
             yield picture, reading
 
 
-def _check_output(output: Path, pictures: Sequence[Picture], formats: Sequence[str]) -> None:
-    """Prove that the folder takes files, and that no input is among the files it will get."""
-    inputs = {picture.path.resolve() for picture in pictures}
-    for picture in pictures:
-        for path in targets(output, picture, formats).values():
-            if path.resolve() in inputs:
-                raise ValueError(
-                    f"the prediction of {picture.path} would overwrite the picture {path}; give another output folder"
-                )
-    check_folder(output)
+def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
+    """Raise ValueError where a file that is `written` would take the place of one that is `read`."""
+    taken = {Path(path).resolve() for path in read}
+    for path in written:
+        if path.resolve() in taken:
+            raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
 
 
 def check_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from densevit.datasets.base import check_classes
 from densevit.datasets.colors import Color, default_palette, parse_color
 from densevit.datasets.fields import check_fields
 from densevit.datasets.normalize import MEAN, STD
@@ -82,7 +81,8 @@ def _check_model(header: Header) -> None:
 
 
 def _check_lists(header: Header) -> None:
-    check_classes(header.class_names)
+    if not all(isinstance(name, str) for name in header.class_names):
+        raise ValueError(f"classes must be a list of names, got {header.class_names!r}")
     for name, given in (("classes", header.class_names), ("colours", header.colors)):
         if len(given) != header.num_classes:
             raise ValueError(f"it has {len(given)} {name}, and its model has {header.num_classes} outputs")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.datasets.pairing import IMAGE_ENDINGS
+from densevit.datasets.pairing import IMAGE_ENDINGS, is_hidden
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def _images_in(folder: Path, *, recursive: bool) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".") and path.is_file()
+    """A file with a picture's ending; also a link that leads nowhere, so that its picture is missed aloud."""
+    if path.suffix.lower() not in IMAGE_ENDINGS or is_hidden(path.name):
+        return False
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _nothing_in(folder: Path, *, recursive: bool) -> str:

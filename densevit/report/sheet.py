@@ -15,6 +15,7 @@ Row = tuple[np.ndarray, np.ndarray, np.ndarray]
 WIDTH = 12.0  # inches
 GAP = 0.06
 LEGEND_COLUMNS = 8
+TALLEST = 2.0  # height over width of a cell; what is taller is shown narrower
 
 
 def prediction_sheet(
@@ -41,7 +42,7 @@ def prediction_sheet(
     present = sorted({int(value) for row in rows for part in row[1:] for value in np.unique(part)} - {ignore_index})
     ignored = any((part == ignore_index).any() for row in rows for part in row[1:])
     cell = (WIDTH - 4 * GAP) / 3
-    heights = [cell * row[0].shape[0] / row[0].shape[1] for row in rows]
+    heights = [cell * min(row[0].shape[0] / row[0].shape[1], TALLEST) for row in rows]
     legend = 0.12 + 0.21 * -(-(len(present) + ignored) // LEGEND_COLUMNS)
     total = 0.32 + sum(heights) + GAP * len(rows) + legend
     figure = new_figure(WIDTH, total)
@@ -49,7 +50,8 @@ def prediction_sheet(
     for row, height in zip(rows, heights, strict=True):
         pictures = [row[0], *(colorize(part, palette, ignore_index) for part in row[1:])]
         for column, picture in enumerate(pictures):
-            place = (GAP + column * (cell + GAP), top - height, cell, height)
+            across = min(cell, height * row[0].shape[1] / row[0].shape[0])
+            place = (GAP + column * (cell + GAP) + (cell - across) / 2, top - height, across, height)
             _show(figure, picture, place=place, soft=column == 0)
         top -= height + GAP
     for column, name in enumerate(("image", "truth", "prediction")):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from densevit.weights.describe import STEM, Description, describe
 from densevit.weights.files import read_checkpoint
-from densevit.weights.rename import Translation, guess_source, to_ours
+from densevit.weights.rename import Translation, guess_source, plain_names, to_ours
 from densevit.weights.report import LoadReport
 
 logger = logging.getLogger("densevit")
@@ -48,7 +48,7 @@ def load_weights(
         raise ValueError(f"{path}: {error}") from error
     target = _our_names(model)
     translation = _take_part(translation, target)
-    if adapt_channels is not None:
+    if adapt_channels is not None and STEM in target:
         translation = _adapt_stem(translation, target[STEM], how=adapt_channels)
     report = replace(_compare(translation, target, new_head=new_head), source=source)
     if strict and not report.complete:
@@ -62,7 +62,10 @@ def load_weights(
 
 def _our_names(model: nn.Module) -> dict[str, Tensor]:
     """The model's own tensors under the names that they have in a `Segmentor`."""
-    state = model.state_dict()
+    own = model.state_dict()
+    state = {plain: own[name] for plain, name in plain_names(own).items()}
+    if any(tensor.is_meta for tensor in state.values()):
+        raise ValueError("the model is on the meta device, which holds no values; call its to_empty(device=...) first")
     whole = any(name.startswith("backbone.") for name in state)
     return state if whole else {f"backbone.{name}": tensor for name, tensor in state.items()}
 
@@ -150,9 +153,12 @@ def _sentence(field: str, file: Description, model: Description) -> str:
         ),
         "spatial_dims": lambda: f"its weights are {theirs}D, the model is {ours}D (spatial_dims={theirs})",
         "in_channels": lambda: (
-            f"it takes {theirs} input channels, the model {ours} (adapt_channels='sum' or 'tile' fits the first layer)"
+            f"it takes {theirs} input channels, the model {ours} "
+            "(load_weights fits the first layer by adapt_channels='sum' or 'tile')"
         ),
-        "num_classes": lambda: f"it has {theirs} classes, the model {ours} (new_head=True keeps the model's own head)",
+        "num_classes": lambda: (
+            f"it has {theirs} classes, the model {ours} (load_weights keeps the model's own head by new_head=True)"
+        ),
         "dim": lambda: f"its decoder is {theirs} wide, the model's {ours} (decoder_options=dict(dim={theirs}))",
         "project_norm": lambda: (
             f"its decoder {'has' if theirs else 'lacks'} norms after the projections, the model's "

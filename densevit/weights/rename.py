@@ -75,8 +75,8 @@ def guess_source(state: Mapping[str, Tensor]) -> str:
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names without the `module.` that data-parallel training leaves -> names as they are."""
-    return {name.removeprefix("module."): name for name in state}
+    """Names without the `module.` of data-parallel training and torch.compile's `_orig_mod.` -> names as they are."""
+    return {name.replace("_orig_mod.", "").removeprefix("module."): name for name in state}
 
 
 def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:

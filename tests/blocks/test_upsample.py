@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses import FakeTensorMode
 
-from densevit.blocks.upsample import upsampled_sum
+from densevit.blocks.upsample import _strip_weights, upsampled_sum
 
 SIZES = [
     [(16, 24), (8, 12), (4, 6), (2, 3)],
@@ -52,6 +53,33 @@ def test_a_network_first_used_without_gradients_can_be_trained_afterwards():
     with torch.no_grad():
         expected = upsampled_sum([level.detach().clone() for level in levels])
     torch.testing.assert_close(upsampled_sum(levels), expected, atol=2e-6, rtol=0)
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_by_default")
+def test_the_callers_default_device_and_type_do_not_matter():
+    levels = [level.float() for level in levels_of(SIZES[1])]
+    expected = plain_sum(levels)
+    _strip_weights.cache_clear()
+    with torch.no_grad(), torch.device("meta"):
+        total = upsampled_sum(levels)
+    assert torch.allclose(total, expected, atol=2e-6, rtol=0)
+
+
+def test_fake_tensors_are_summed_and_leave_nothing_behind():
+    levels = levels_of(SIZES[1])
+    expected = plain_sum(levels)
+    _strip_weights.cache_clear()
+    with torch.no_grad():
+        with FakeTensorMode() as mode:
+            assert upsampled_sum([mode.from_tensor(level) for level in levels]).shape == levels[0].shape
+        assert torch.allclose(upsampled_sum(levels), expected, atol=2e-6, rtol=0)
 
 
 def test_half_precision_is_summed_too():

@@ -6,6 +6,8 @@ from PIL import Image
 
 import densevit.datasets.label_check as label_check
 from densevit.datasets import check_labels, create_dataset
+from densevit.datasets.picture import read_view
+from densevit.datasets.reading import read_oriented_image
 
 LABEL = np.arange(80).reshape(8, 10) % 3
 
@@ -33,6 +35,21 @@ def test_a_label_of_another_size_is_refused_when_opened_and_when_loaded(folder_s
         create_dataset(config(root))
     with pytest.raises(ValueError, match=r"labels/train/00\.png is 9 x 8 and its image .*00\.png is 10 x 8"):
         create_dataset(config(root, check="load"))[0]
+
+
+def test_a_label_on_its_side_is_refused_when_opened(folder_set):
+    with pytest.raises(ValueError, match=r"00\.png is 8 x 10 and its image .*00\.png is 10 x 8"):
+        create_dataset(config(folder_set([np.zeros((10, 8))])))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_the_view_is_known_before_the_pixels_are_read(tmp_path, photo, save, ending):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = save(tmp_path / f"{orientation}.{ending}", photo, exif=exif)
+        pixels, turned = read_oriented_image(path)
+        assert read_view(path) == (pixels.shape[:2], turned) == (pixels.shape[:2], orientation)
 
 
 def test_pixels_are_counted_by_class(folder_set):
@@ -135,7 +152,9 @@ def test_a_label_is_turned_by_its_own_orientation(turned_set, photo):
 def test_a_label_drawn_on_the_stored_pixels_is_refused_with_the_way_out(turned_set, photo):
     config, label = turned_set(6, (12, 20))
     with pytest.raises(ValueError, match=r"a\.png is turned by its EXIF orientation \(6\) .* set exif='ignore'"):
-        create_dataset(config)[0]
+        create_dataset(config)
+    with pytest.raises(ValueError, match="EXIF orientation"):
+        create_dataset(dict(config, check="load"))[0]
     sample = create_dataset(dict(config, exif="ignore"))[0]
     np.testing.assert_array_equal(sample["image"], photo)
     np.testing.assert_array_equal(sample["label"], label)
@@ -144,7 +163,9 @@ def test_a_label_drawn_on_the_stored_pixels_is_refused_with_the_way_out(turned_s
 def test_a_turn_that_keeps_the_size_needs_to_be_decided(turned_set, photo):
     config, label = turned_set(3, (12, 20))
     with pytest.raises(ValueError, match="exif='apply' if on the upright view, exif='ignore' if on the stored pixels"):
-        create_dataset(config)[0]
+        create_dataset(config)
+    with pytest.raises(ValueError, match="EXIF orientation"):
+        create_dataset(dict(config, check="load"))[0]
     for exif, expected in (("apply", photo[::-1, ::-1]), ("ignore", photo)):
         sample = create_dataset(dict(config, exif=exif))[0]
         np.testing.assert_array_equal(sample["image"], expected)

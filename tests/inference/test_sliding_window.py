@@ -138,6 +138,19 @@ def test_no_graph_is_kept():
     assert not sliding_window(network, make_image((40, 33)), roi_size=(16, 16)).requires_grad
 
 
+def test_the_logits_can_be_changed_and_trained_on():
+    logits = sliding_window(make_network(2), make_image((40, 33)), roi_size=(16, 16))
+    weight = torch.ones_like(logits, requires_grad=True)
+    (logits.add_(1) * weight).sum().backward()
+    assert torch.equal(weight.grad, logits)
+
+
+def test_an_int_stands_for_every_axis():
+    network, image = make_network(3), make_image((12, 20, 14))
+    expected = sliding_window(network, image, roi_size=(8, 8, 8), stride=(5, 5, 5))
+    assert torch.equal(sliding_window(network, image, roi_size=8, stride=5), expected)
+
+
 def test_the_sum_is_kept_where_asked():
     image = make_image((40, 33))
     assert sliding_window(lambda x: x, image, roi_size=(16, 16), device="cpu").device.type == "cpu"
@@ -192,6 +205,17 @@ def test_an_image_with_an_empty_axis_is_explained():
 def test_a_network_that_returns_another_shape_is_explained(wrong):
     with pytest.raises(ValueError, match="predict must keep batch and size"):
         sliding_window(wrong, make_image((40, 33)), roi_size=(16, 16), batch_size=2)
+
+
+def test_a_network_that_returns_something_else_than_a_tensor_is_explained():
+    with pytest.raises(ValueError, match="predict must return one tensor of logits, got a dict"):
+        sliding_window(lambda x: dict(out=x), make_image((40, 33)), roi_size=(16, 16))
+
+
+def test_a_network_that_changes_its_mind_about_the_classes_is_explained():
+    classes = iter([3, 1])
+    with pytest.raises(ValueError, match="predict returned 1 classes after 3; every window needs the same"):
+        sliding_window(lambda x: x.new_ones(1, next(classes), 16, 16), make_image((40, 33)), roi_size=16, batch_size=1)
 
 
 def test_it_is_a_public_name():

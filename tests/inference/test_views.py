@@ -99,8 +99,9 @@ def test_half_precision_logits_come_back_in_float32():
     [
         (dict(mode="slides"), "no mode named 'slides'; did you mean slide"),
         (dict(mode="slide"), "mode='slide' needs the size of its windows; give roi_size"),
-        (dict(flips=(2,)), "flips must name spatial axes, -2 to 1, got 2"),
-        (dict(flips=((0, 5),)), r"flips must name spatial axes, -2 to 1, got \(0, 5\)"),
+        (dict(flips=(2,)), "flips must name spatial axes, -2 to 1, each once, got 2"),
+        (dict(flips=((0, 5),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, 5\)"),
+        (dict(flips=((0, -2),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, -2\)"),
         (dict(scales=()), r"scales must be positive factors of the image size, got \(\)"),
         (dict(scales=(1.0, 0.0)), "scales must be positive"),
         (dict(batch_size=0), "batch_size must be at least 1, got 0"),

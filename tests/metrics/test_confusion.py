@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -56,6 +57,19 @@ def test_two_integer_types_and_memory_layouts_may_meet():
     matrix = ConfusionMatrix(5)
     matrix.update(prediction.T.contiguous().T.to(torch.int32), label.to(torch.uint8))
     assert torch.equal(matrix.counts, count_by_hand(prediction, label, 5))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_arrays_count_like_tensors_even_read_only_and_flipped_ones(dtype):
+    prediction, label = make_maps((17, 23))
+    arrays = [values.numpy().astype(dtype)[::-1] for values in (prediction, label)]
+    arrays[0].flags.writeable = False
+    matrix = ConfusionMatrix(5)
+    matrix.update(*arrays)
+    matrix.update(prediction, label.numpy())
+    assert torch.equal(matrix.counts, 2 * count_by_hand(prediction, label, 5))
+    with pytest.raises(ValueError, match=r"label must hold integer class indices, got torch\.float32"):
+        matrix.update(prediction, label.numpy().astype(np.float32))
 
 
 def test_updates_and_merges_add_up_and_reset_forgets():

@@ -89,6 +89,19 @@ def test_one_truncated_picture_is_reported_and_the_others_are_written(predictor,
     assert "\n" not in message
 
 
+def test_every_reason_is_one_line_even_if_the_name_is_not(predictor, tmp_path):
+    bad = truncate(save_photo(tmp_path / "two\nlines.png"))
+    report = densevit.predict(predictor, bad, tmp_path / "out", progress=False)
+    assert "\n" not in report.failed[bad]
+    assert "two lines.png: image file is truncated" in report.failed[bad]
+
+
+def test_a_link_that_leads_nowhere_is_reported_as_a_missing_picture(predictor, photos, tmp_path):
+    (photos / "link.png").symlink_to(tmp_path / "gone.png")
+    report = densevit.predict(predictor, photos, tmp_path / "out", progress=False)
+    assert (len(report.written), list(report.failed)) == (2, [photos / "link.png"])
+
+
 def test_resume_leaves_what_is_done_and_makes_the_rest(predictor, photos, tmp_path):
     out = tmp_path / "out"
     densevit.predict(predictor, photos / "a.png", out, progress=False)
@@ -103,7 +116,7 @@ def test_resume_leaves_what_is_done_and_makes_the_rest(predictor, photos, tmp_pa
 
 def test_a_picture_is_never_overwritten_by_its_prediction(predictor, photos):
     before = (photos / "a.png").read_bytes()
-    with pytest.raises(ValueError, match="would overwrite the picture"):
+    with pytest.raises(ValueError, match=r"would overwrite .*, which is read from"):
         densevit.predict(predictor, photos, photos, progress=False)
     assert (photos / "a.png").read_bytes() == before
 
@@ -185,6 +198,14 @@ def test_pictures_of_every_kind_are_predicted(predictor, tmp_path):
     assert shapes.pop("turned") == (30, 20)
     assert set(shapes.values()) == {(20, 30)}
     assert len(shapes) == 5
+
+
+@pytest.mark.parametrize("folder", ["images", "labels"])
+def test_a_dataset_writer_never_overwrites_the_dataset(tmp_path, folder):
+    files = [(str(save_photo(tmp_path / "images/a.png")), str(save_photo(tmp_path / "labels/a.png")))]
+    dataset = SegmentationDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
+    with pytest.raises(ValueError, match="would overwrite"):
+        PredictionWriter(dataset, {"train_ids": tmp_path / folder})
 
 
 def test_a_dataset_writer_names_predictions_as_the_images_are_named(tmp_path):

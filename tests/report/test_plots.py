@@ -114,6 +114,12 @@ def test_a_run_without_points_is_named(tmp_path):
         compare_curves({"ours": [(1, 2.0)], "theirs": []}, tmp_path / "both.png", ylabel="loss")
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 900), (900, 2)], ids=str)
+def test_a_sheet_of_pictures_of_any_shape_is_of_a_size_that_can_be_looked_at(tmp_path, size):
+    picture = read(prediction_sheet(rows(6, size), tmp_path / "sheet.png", palette=PALETTE, classes=CLASSES))
+    assert max(picture.shape) < 6000
+
+
 def test_a_sheet_shows_the_classes_in_their_colors(tmp_path):
     picture = read(prediction_sheet(rows(2), tmp_path / "sheet.png", palette=PALETTE, classes=CLASSES))
     assert all(holds(picture, color) for color in (*PALETTE, (0, 0, 0)))

@@ -141,7 +141,7 @@ def test_pvt_v2_b5_takes_weights_of_mit_b5_whose_tensors_are_the_same():
 def test_other_classes_need_a_new_head(whole):
     path, expected = whole
     model = segformer(num_classes=5, seed=1)
-    refuses(model, path, r"it has 19 classes, the model 5 \(new_head=True")
+    refuses(model, path, r"it has 19 classes, the model 5 \(load_weights keeps .* by new_head=True")
     head = model.head.weight.clone()
     report = load_weights(model, path, new_head=True)
     assert report.fresh == ("head.weight", "head.bias")
@@ -160,7 +160,7 @@ def test_adapted_channels_answer_a_grey_image_as_the_old_ones_did(whole, how, in
     path, expected = whole
     model = segformer(in_channels=in_channels, seed=1)
     if in_channels != 3:
-        refuses(model, path, rf"takes 3 input channels, the model {in_channels} \(adapt_channels='sum' or 'tile'")
+        refuses(model, path, rf"takes 3 input channels, the model {in_channels} .*adapt_channels='sum' or 'tile'")
     report = load_weights(model, path, adapt_channels=how)
     stem, old = model.backbone.stages[0].downsample.proj.weight, expected.backbone.stages[0].downsample.proj.weight
     assert any("by " + how in remark for remark in report.reshaped) == (in_channels != 3)

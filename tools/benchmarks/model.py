@@ -45,9 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one table row for each variant, size, mode and peer."""
     if arguments.peak:
         return _print_peak(arguments)
-    rows = []
+    rows, peers = [], installed(arguments.peers)
+    if not peers:
+        raise SystemExit(f"none of the peers {', '.join(arguments.peers)} is installed; install one to compare with")
     for variant in arguments.variants:
-        for name in installed(arguments.peers):
+        for name in peers:
             ours, peer = (m.to(arguments.device) for m in make_pair(name, variant, classes=CLASSES))
             for size in arguments.sizes:
                 for mode in arguments.modes:

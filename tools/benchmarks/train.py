@@ -93,7 +93,7 @@ class Lane:
         for sample in track(open_samples(config, "test_data"), description="testing"):
             logits = predict_logits(self.model, sample["image"].to(self.device))
             confusion.update(logits.argmax(0).cpu(), sample["label"])
-        return confusion.compute().mIoU
+        return 100 * confusion.compute().mIoU
 
 
 def _for_peer(config: Mapping[str, Any]) -> dict[str, Any]:
