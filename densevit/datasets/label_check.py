@@ -59,7 +59,7 @@ def check_labels(
             cache.save()
     report = _report(found, num_classes=dataset.num_classes)
     _check_not_black_and_white(dataset, report)
-    _warn_all_ignored(dataset, report)
+    _check_something_is_labelled(dataset, report)
     return report
 
 
@@ -101,8 +101,14 @@ def _check_not_black_and_white(dataset: SegmentationDataset, report: LabelReport
         )
 
 
-def _warn_all_ignored(dataset: SegmentationDataset, report: LabelReport) -> None:
+def _check_something_is_labelled(dataset: SegmentationDataset, report: LabelReport) -> None:
+    """A label that is ignored throughout is a warning; a set of nothing else can neither teach nor score."""
     empty = report.all_ignored
     if empty:
         names = ", ".join(dataset.files[index][1] for index in empty[:3]) + (", ..." if len(empty) > 3 else "")
+        if len(empty) == len(dataset):
+            raise ValueError(
+                f"in all {len(dataset)} labels every pixel is ignored ({names}): nothing can be learned or scored; "
+                "check ignore_index, reduce_zero_label and the values in these files"
+            )
         logger.warning("in %d of %d labels every pixel is ignored: %s", len(empty), len(dataset), names)

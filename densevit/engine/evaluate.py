@@ -15,7 +15,7 @@ from densevit.engine.distributed import rank_and_size
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.dataset import denormalize
-from densevit.predictor.sizes import predict_image
+from densevit.predictor.sizes import predict_image, to_labels
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -60,7 +60,7 @@ def evaluate(
     model.eval()
     try:
         for done, sample in enumerate(loader, start=1):
-            prediction = predict_image(model, sample["image"].to(device), inference=inference).argmax(0)
+            prediction = to_labels(predict_image(model, sample["image"].to(device), inference=inference))
             matrix.update(prediction, sample["label"].to(device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)

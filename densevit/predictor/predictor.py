@@ -18,7 +18,7 @@ from densevit.datasets.reading import read_image
 from densevit.predictor.header import parse_header
 from densevit.predictor.options import inference_options
 from densevit.predictor.outputs import compact_label
-from densevit.predictor.sizes import predict_image
+from densevit.predictor.sizes import predict_image, to_labels
 from densevit.segmentor import create_segmentor
 from densevit.weights import load_weights, read_weights
 
@@ -87,12 +87,7 @@ class Predictor:
                 "densevit.datasets.reading.read_image makes one of any picture file"
             )
         logits = self.logits(normalize_image(picture, **self.normalization))
-        best, label = logits.max(0)
-        if best.isnan().any():  # the largest logit is NaN as soon as one is
-            raise ValueError(
-                "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
-                "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
-            )
+        label = to_labels(logits)
         return Prediction(compact_label(label.cpu().numpy(), self.num_classes), logits)
 
     def logits(self, image: Tensor) -> Tensor:

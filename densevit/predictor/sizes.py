@@ -1,4 +1,4 @@
-"""Predict an image at a fixed scale of size and give the logits back at its own."""
+"""Predict an image at a fixed scale of size, give the logits back at its own, and reduce them to labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +22,17 @@ def predict_image(model: nn.Module, image: Tensor, *, inference: Mapping[str, An
         return predict_logits(model, image, **options)
     resized = resize(image[None], fit_size(tuple(image.shape[1:]), tuple(base_size)))[0]
     return resize(predict_logits(model, resized, **options)[None], tuple(image.shape[1:]))[0]
+
+
+def to_labels(logits: Tensor) -> Tensor:
+    """The likeliest class of every pixel: (K, *S) -> (*S) int64; ValueError where there is none because of NaN."""
+    best, label = logits.max(0)
+    if best.isnan().any():  # the largest logit is NaN as soon as one is
+        raise ValueError(
+            "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
+            "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
+        )
+    return label
 
 
 def fit_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:

@@ -66,6 +66,12 @@ def test_labels_without_any_class_are_warned_of_by_name(folder_set, caplog):
     assert "01.png" in caplog.text
 
 
+def test_a_set_without_any_labelled_pixel_is_an_error(folder_set):
+    root = folder_set([np.full((8, 10), 255)] * 2)
+    with pytest.raises(ValueError, match=r"in all 2 labels every pixel is ignored .*nothing can be learned or scored"):
+        create_dataset(config(root))
+
+
 def test_black_and_white_masks_are_not_taken_for_ignored_pixels(folder_set):
     root = folder_set([np.where(LABEL == 1, 255, 0)] * 2)
     with pytest.raises(ValueError, match=r"no values but 0 and 255 .*label_map=\{255: 1\}"):
