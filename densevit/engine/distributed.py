@@ -3,6 +3,7 @@
 mmengine's launchers select a GPU even where there is none; these do not (docs/decisions/mmengine_edge.md).
 """
 
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
     try:
         yield chosen
     finally:
+        # A DDP model that outlives its group, in a reference cycle of the runner, aborts the process as it exits.
+        gc.collect()
         dist.destroy_process_group()
 
 
