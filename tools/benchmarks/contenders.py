@@ -58,7 +58,8 @@ def make_pair(name: str, variant: str, *, classes: int, fresh: bool = False, see
 
 
 def randomize(model: nn.Module) -> None:
-    """Random values for every norm too, so that equal outputs prove something."""
+    """Random values for every norm and a head of usual size, so that equal outputs prove something."""
+    nn.init.normal_(model.head.weight, std=0.1)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

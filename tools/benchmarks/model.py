@@ -71,7 +71,8 @@ def _compare(
         calls = {key: torch.compile(call) for key, call in calls.items()}
     half = torch.autocast(torch.device(arguments.device).type, torch.bfloat16, enabled=mode == "bf16")
     with torch.inference_mode(), half:
-        error = (calls["ours"](x).float() - calls["peer"](x).float()).abs().max().item()
+        expected = calls["peer"](x).float()
+        error = (calls["ours"](x).float() - expected).abs().max().item()
         work = {key: lambda call=call: call(x) for key, call in calls.items()}
         seconds = take_turns(work, rounds=arguments.rounds, device=arguments.device)
     ms = {key: 1000 * statistics.median(values) for key, values in seconds.items()}
@@ -88,6 +89,7 @@ def _compare(
         "our encoder ms": ms["our encoder"],
         "peer encoder ms": ms["peer's encoder"],
         "max error": error,
+        "max logit": expected.abs().max().item(),
         "ours GMACs": _gmacs(ours, size),
         "peer GMACs": _gmacs(peer, size),
         "ours params": _parameters(ours),
