@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from densevit.blocks import nd
 from densevit.inference.blend import PROFILES, Blend, make_blend
 from densevit.inference.grid import GRIDS, Axis, all_windows, covered, inside, make_axes
 from densevit.registry import hint
@@ -73,9 +74,16 @@ def _cut(image: Tensor, axes: Sequence[Axis], index: tuple[int, ...]) -> Tensor:
 
 
 def _empty(logits: Tensor, axes: Sequence[Axis]) -> Tensor:
-    """The sum over windows, not yet written: (B, K, *roi) -> (K, *S) in at least float32."""
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    return torch.empty(logits.shape[1], *(axis.size for axis in axes), dtype=dtype, device=logits.device)
+    """The sum over windows, not yet written: (B, K, *roi) -> (K, *S) in at least float32.
+
+    Its memory is laid out as the logits' (channels last or first): adding windows, and argmax, are then several times
+    faster.
+    """
+    options = dict(dtype=torch.promote_types(logits.dtype, torch.float32), device=logits.device)
+    classes, size = logits.shape[1], [axis.size for axis in axes]
+    if not logits.is_contiguous() and nd.to_grid(logits).is_contiguous():
+        return torch.empty(*size, classes, **options).movedim(-1, 0)
+    return torch.empty(classes, *size, **options)
 
 
 def _add(total: Tensor, logits: Tensor, axes: Sequence[Axis], index: tuple[int, ...], weigh: Blend) -> None:

@@ -220,3 +220,14 @@ def test_a_network_that_changes_its_mind_about_the_classes_is_explained():
 
 def test_it_is_a_public_name():
     assert densevit.sliding_window is sliding_window
+
+
+@pytest.mark.parametrize("size", [(20, 33), (9, 14, 11)], ids=str)
+def test_networks_of_either_memory_layout_give_the_same_sum(size):
+    torch.manual_seed(0)
+    image, roi_size = torch.randn(2, *size), [8] * len(size)
+    expected = sliding_window(lambda windows: windows * 2, image, roi_size=roi_size)
+    last = sliding_window(
+        lambda windows: (windows * 2).movedim(1, -1).contiguous().movedim(-1, 1), image, roi_size=roi_size
+    )
+    torch.testing.assert_close(last, expected)
