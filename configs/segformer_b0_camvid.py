@@ -3,8 +3,9 @@
 Command: `python tools/train.py configs/segformer_b0_camvid.py`, on one GPU. ImageNet weights, from the authors'
 mit_b0.pth through tools/convert_weights.py, help much: `--cfg-options
 model.backbone_options.weights=mit_b0.safetensors`.
-Time: not measured here.
-Score: none published for this recipe.
+Time: 0.41 s an iteration at a batch of 4 crops of 256 x 256 on two CPU cores (docs/results.md); more was not measured.
+Score: none published for this recipe; 36.4 mIoU on the test images after a short CPU run from random weights, with the
+options that stand in docs/results.md.
 """
 
 _base_ = "_base_/camvid.py"

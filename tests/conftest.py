@@ -15,3 +15,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set DENSEVIT_SHARED_DATA to the folder that holds camvid11")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """What is remembered about labels stays inside the test."""
+    monkeypatch.setenv("DENSEVIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

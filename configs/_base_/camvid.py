@@ -1,6 +1,7 @@
 """CamVid in the 11-class SegNet form: 367 / 101 / 233 images of 360 x 480; data/README.md says how to get it.
 
-The folder holds images/{train,val,test}, labels/{train,val,test} with 255 or 11 for "unlabelled", and classes.json.
+The folder holds images/{train,val,test}, labels/{train,val,test} and classes.json, whose
+ignore_index says how "unlabelled" is written: 255, or 11 as in the original.
 """
 
 train_data = dict(

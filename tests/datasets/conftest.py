@@ -5,13 +5,6 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """What is remembered about labels stays inside the test."""
-    monkeypatch.setenv("DENSEVIT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def save():
     """Write an array as a picture, making its folders."""
