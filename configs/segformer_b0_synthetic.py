@@ -14,6 +14,8 @@ model = dict(
     decoder_options=dict(dropout=0.0),
 )
 loss = [dict(type="cross_entropy")]
-optimizer = dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.01, no_decay=("norm",), lr_multipliers=dict(head=10.0))
+optimizer = dict(
+    type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.01, no_decay=("norm",), lr_multipliers=dict(head=10.0)
+)
 schedule = dict(type="poly", power=1.0, min_lr=0.0, warmup_iters=50, warmup_ratio=1e-3)
 train_cfg = dict(max_iters=1800, val_interval=600, checkpoint_interval=600, log_interval=20, clip_grad=1.0)
