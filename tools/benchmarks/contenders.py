@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import densevit
+from densevit.backbones.mit import VARIANTS
 from densevit.weights.rename import to_theirs
 from tests.peers import import_mmseg, import_peer
 
 PACKAGES = {"transformers": "transformers", "smp": "segmentation_models_pytorch", "mmseg": "mmseg"}
-DEPTHS = dict(b0=(2, 2, 2, 2), b1=(2, 2, 2, 2), b2=(3, 4, 6, 3), b3=(3, 4, 18, 3), b4=(3, 8, 27, 3), b5=(3, 6, 40, 3))
 
 
 class Peer(nn.Module):
@@ -74,7 +74,7 @@ def _transformers(variant: str, classes: int, ours: nn.Module) -> Peer:
     config = package.SegformerConfig(
         num_labels=classes,
         hidden_sizes=list(ours.backbone.out_channels),
-        depths=list(DEPTHS[variant]),
+        depths=_depths(variant),
         num_attention_heads=[1, 2, 5, 8],
         decoder_hidden_size=ours.decoder.out_channels,
         drop_path_rate=0.0,
@@ -117,7 +117,7 @@ def _mmseg(variant: str, classes: int, ours: nn.Module) -> Peer:
     package = import_mmseg()
     dims = list(ours.backbone.out_channels)
     backbone = package.models.backbones.MixVisionTransformer(
-        embed_dims=dims[0], num_layers=list(DEPTHS[variant]), num_heads=[1, 2, 5, 8], drop_path_rate=0.0
+        embed_dims=dims[0], num_layers=_depths(variant), num_heads=[1, 2, 5, 8], drop_path_rate=0.0
     )
     decode_head = package.models.decode_heads.SegformerHead(
         in_channels=dims, in_index=[0, 1, 2, 3], channels=256, num_classes=classes, norm_cfg=dict(type="BN")
@@ -128,6 +128,10 @@ def _mmseg(variant: str, classes: int, ours: nn.Module) -> Peer:
     # The released models' epsilon; the package has 1e-6 everywhere.
     set_epsilon(model, r"layers\.\d\.0\.norm$|attn\.norm$", 1e-5)
     return Peer(model, backbone, lambda x: decode_head(backbone(x)))
+
+
+def _depths(variant: str) -> list[int]:
+    return list(VARIANTS[f"mit_{variant}"]["depths"])
 
 
 def set_epsilon(model: nn.Module, pattern: str, eps: float) -> None:
