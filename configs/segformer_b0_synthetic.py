@@ -1,7 +1,7 @@
 """SegFormer-B0 on rendered street scenes, from random weights: what tools/quickstart.py trains on two CPU cores.
 
 Command: `python tools/train.py configs/segformer_b0_synthetic.py`, after tools/quickstart.py has made the scenes.
-Time: three minutes on two CPU cores, testing included (docs/results.md).
+Time: three and a half minutes on two CPU cores, rendering, testing included (docs/results.md).
 Score: 39.8 mIoU on the 60 validation scenes; always "road" has 1.5 (docs/results.md).
 """
 
