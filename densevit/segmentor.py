@@ -16,15 +16,19 @@ PUBLISHED_DECODER_OPTIONS = {("all_mlp", f"mit_b{i}"): dict(dim=768) for i in (2
 
 
 class Segmentor(nn.Module):
-    """Image to logits at the image's own size: (B, C, *S) -> (B, num_classes, *S)."""
+    """Image to logits at the image's own size: (B, C, *S) -> (B, num_classes, *S).
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int):
+    `image_level` hands the decoder the image itself as one more level, of stride 1, before the backbone's (UNETR).
+    """
+
+    def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int, image_level: bool = False):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self.spatial_dims = backbone.spatial_dims
         self.in_channels = backbone.in_channels
         self.num_classes = num_classes
+        self.image_level = image_level
         self.backbone = backbone
         self.decoder = decoder
         self.head = nd.CONV[self.spatial_dims](decoder.out_channels, num_classes, 1)
@@ -41,7 +45,12 @@ class Segmentor(nn.Module):
 
     def forward_logits(self, x: Tensor) -> Tensor:
         """Logits at the decoder's stride, before the last resize: (B, C, *S) -> (B, num_classes, *S_0)."""
-        return self.head(self.decoder(self.backbone(x)))
+        return self.head(self.decoder(self.forward_levels(x)))
+
+    def forward_levels(self, x: Tensor) -> list[Tensor]:
+        """What the decoder reads: the backbone's maps, after the image itself where the decoder asks for it."""
+        features = self.backbone(x)
+        return [x, *features] if self.image_level else features
 
 
 def list_backbones() -> list[str]:
@@ -83,13 +92,14 @@ def create_decoder(
     name: str,
     *,
     in_channels: Sequence[int],
-    in_strides: Sequence[int],
+    in_strides: Sequence[int | tuple[int, ...]],
     spatial_dims: int = 2,
     **options: Any,
 ) -> nn.Module:
     """Build a decoder by name: list of (B, C_i, *S_i), fine to coarse -> (B, out_channels, *S_0).
 
     `in_channels` and `in_strides` are the backbone's `out_channels` and `out_strides`; `options` go to the decoder.
+    A decoder that takes `image_channels` reads the image as one more level, of stride 1, before these when it is given.
     """
     _check_rank(spatial_dims)
     return DECODERS.create(name, spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides, **options)
@@ -115,15 +125,17 @@ def create_segmentor(
     encoder = create_backbone(
         backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
     )
-    published = PUBLISHED_DECODER_OPTIONS.get((decoder, backbone), {})
+    options = {**PUBLISHED_DECODER_OPTIONS.get((decoder, backbone), {}), **dict(decoder_options or {})}
+    if decoder in DECODERS.names() and "image_channels" in DECODERS.keywords(decoder):
+        options.setdefault("image_channels", in_channels)
     head = create_decoder(
         decoder,
         in_channels=encoder.out_channels,
         in_strides=encoder.out_strides,
         spatial_dims=spatial_dims,
-        **{**published, **dict(decoder_options or {})},
+        **options,
     )
-    model = Segmentor(encoder, head, num_classes=num_classes)
+    model = Segmentor(encoder, head, num_classes=num_classes, image_level=options.get("image_channels") is not None)
     if weights is not None:
         load_weights(model, weights)
     return model

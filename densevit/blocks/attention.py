@@ -71,3 +71,18 @@ class SpatialReductionAttention(nn.Module):
         k, v = split_heads(k, self.num_heads), split_heads(v, self.num_heads)  # (B, H, M, K)
         out = merge_heads(F.scaled_dot_product_attention(q, k, v))  # (B, N, C)
         return self.proj(out).reshape(x.shape)
+
+
+class SelfAttention(nn.Module):
+    """Attention of every token to every token (ViT): (B, *S, C) -> (B, *S, C)."""
+
+    def __init__(self, dim: int, *, num_heads: int, qkv_bias: bool = True):
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).flatten(1, -2).chunk(3, dim=-1))
+        out = merge_heads(F.scaled_dot_product_attention(q, k, v))  # (B, N, C)
+        return self.proj(out).reshape(x.shape)

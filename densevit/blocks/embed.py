@@ -1,5 +1,7 @@
 """Patch embeddings: image or grid in, coarser grid out."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from densevit.blocks import nd
@@ -8,18 +10,28 @@ from densevit.blocks import nd
 class PatchEmbed(nn.Module):
     """Strided convolution, then LayerNorm: (B, *S, C_in) -> (B, *ceil(S / stride), C_out).
 
-    Overlapping (PVT v2, MiT) when kernel_size > stride; plain (Swin, ViT) when they are equal: then zeros at the far
-    ends fill the last patches.
+    Overlapping (PVT v2, MiT, MViT) when kernel_size > stride; plain (Swin, ViT) when they are equal: then zeros at the
+    far ends fill the last patches. `norm=False` leaves the norm out (ViT, MViT).
     """
 
-    def __init__(self, spatial_dims: int, in_channels: int, dim: int, *, kernel_size: int, stride: int):
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        dim: int,
+        *,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int],
+        norm: bool = True,
+    ):
         super().__init__()
-        self.patch = None if kernel_size > stride else nd.ntuple(stride, spatial_dims)
-        padding = 0 if self.patch else kernel_size // 2
-        self.proj = nd.CONV[spatial_dims](in_channels, dim, kernel_size, stride, padding)
-        self.norm = nn.LayerNorm(dim, eps=1e-5)
+        kernel, strides = nd.ntuple(kernel_size, spatial_dims), nd.ntuple(stride, spatial_dims)
+        self.patch = strides if kernel == strides else None
+        padding = 0 if self.patch else tuple(k // 2 for k in kernel)
+        self.proj = nd.CONV[spatial_dims](in_channels, dim, kernel, strides, padding)
+        self.norm = nn.LayerNorm(dim, eps=1e-5) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.patch:
-            x = nd.pad_to_at_least(x, [-(-s // p) * p for s, p in zip(x.shape[1:-1], self.patch, strict=True)])
+            x = nd.pad_to_multiple(x, self.patch)
         return self.norm(nd.to_grid(self.proj(nd.to_image(x))))

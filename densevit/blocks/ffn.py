@@ -6,6 +6,19 @@ from torch import Tensor, nn
 from densevit.blocks import nd
 
 
+class Mlp(nn.Module):
+    """Linear, GELU, Linear: (B, *S, C) -> (B, *S, C_out), as wide as it came unless `dim_out` says otherwise."""
+
+    def __init__(self, dim: int, *, ratio: float = 4.0, dim_out: int | None = None):
+        super().__init__()
+        hidden = int(dim * ratio)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim if dim_out is None else dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
 class MixFFN(nn.Module):
     """Linear, 3 x 3 (x 3) depthwise convolution in place of a position embedding, GELU, Linear: (B, *S, C) -> same.
 

@@ -7,12 +7,16 @@ S is (H, W) or (D, H, W).
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 ADAPTIVE_AVG_POOL = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
@@ -36,6 +40,17 @@ def to_image(grid: Tensor) -> Tensor:
     return grid.movedim(-1, 1)
 
 
+def as_grid(tokens: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, T + N, C) -> (B, *size, C) with N = prod(size): tokens before the grid's own, such as a class token, are
+    left out. A grid stays as it is."""
+    return tokens if tokens.ndim == len(size) + 2 else tokens[:, -prod(size) :].unflatten(1, tuple(size))
+
+
+def ceil_div(size: Sequence[int], divisor: int | Sequence[int]) -> tuple[int, ...]:
+    """Each entry of size over its divisor, rounded up."""
+    return tuple(-(-s // d) for s, d in zip(size, ntuple(divisor, len(size)), strict=True))
+
+
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
     """(B, C, *S) -> (B, C, *size), linear along every spatial dimension, half-pixel centres."""
     if tuple(image.shape[2:]) == tuple(size):
@@ -47,3 +62,31 @@ def pad_to_at_least(grid: Tensor, size: Sequence[int]) -> Tensor:
     """(B, *S, C) -> (B, *max(S, size), C), zeros added at the far end of the axes that are too short."""
     missing = [max(least - s, 0) for s, least in zip(grid.shape[1:-1], size, strict=True)]
     return F.pad(grid, [0, 0] + [p for m in reversed(missing) for p in (0, m)]) if any(missing) else grid
+
+
+def pad_to_multiple(grid: Tensor, divisor: int | Sequence[int]) -> Tensor:
+    """(B, *S, C) -> (B, *ceil(S / divisor) * divisor, C), zeros added at the far ends."""
+    divisors = ntuple(divisor, grid.ndim - 2)
+    whole = [n * d for n, d in zip(ceil_div(grid.shape[1:-1], divisors), divisors, strict=True)]
+    return pad_to_at_least(grid, whole)
+
+
+def crop(grid: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, *S, C) -> (B, *size, C), a view of the near corner."""
+    return grid[(slice(None), *(slice(s) for s in size))]
+
+
+def partition_windows(grid: Tensor, window: Sequence[int]) -> Tensor:
+    """(B, *S, C) -> (B * n_windows, prod(window), C); S must divide by window."""
+    n, (b, *size, c) = len(window), grid.shape
+    split = [f for s, w in zip(size, window, strict=True) for f in (s // w, w)]  # S1/w1, w1, S2/w2, w2, ...
+    outer, inner = range(1, 2 * n, 2), range(2, 2 * n + 1, 2)  # 2D: (1, 3) windows, (2, 4) positions in a window
+    return grid.reshape(b, *split, c).permute(0, *outer, *inner, 2 * n + 1).reshape(-1, prod(window), c)
+
+
+def merge_windows(windows: Tensor, window: Sequence[int], size: Sequence[int]) -> Tensor:
+    """(B * n_windows, prod(window), C) -> (B, *size, C): the inverse of `partition_windows`."""
+    n, c = len(window), windows.shape[-1]
+    count = [s // w for s, w in zip(size, window, strict=True)]
+    order = [i for k in range(n) for i in (1 + k, 1 + n + k)]  # 2D: 1, 3, 2, 4 = rows, window rows, columns, ...
+    return windows.reshape(-1, *count, *window, c).permute(0, *order, 2 * n + 1).reshape(-1, *size, c)

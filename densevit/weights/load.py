@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from densevit.weights.describe import STEM, Description, describe
 from densevit.weights.files import read_checkpoint
-from densevit.weights.rename import Translation, guess_source, plain_names, to_ours
+from densevit.weights.rename import Translation, guess_source, plain_names, to_ours, to_stages
 from densevit.weights.report import LoadReport
 
 logger = logging.getLogger("densevit")
@@ -47,6 +47,7 @@ def load_weights(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     target = _our_names(model)
+    translation = replace(translation, state=to_stages(translation.state, target))
     translation = _take_part(translation, target)
     if adapt_channels is not None and STEM in target:
         translation = _adapt_stem(translation, target[STEM], how=adapt_channels)

@@ -1,7 +1,7 @@
 """Translate the names and shapes of a checkpoint to ours, and back, by the rows of `maps`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,13 @@ from densevit.registry import hint
 from densevit.weights.maps import SOURCES, Names, Row, Source
 
 _PARTS = r"weight|bias|running_mean|running_var|num_batches_tracked"
-_PLACEHOLDERS = {"{i+1}": r"(?P<i1>\d+)", "{i}": r"(?P<i>\d+)", "{j}": r"(?P<j>\d+)", "{p}": f"(?P<p>{_PARTS})"}
+_PLACEHOLDERS = {
+    "{i+1}": r"(?P<i1>\d+)",
+    "{i}": r"(?P<i>\d+)",
+    "{j}": r"(?P<j>\d+)",
+    "{k}": r"(?P<k>\d+)",
+    "{p}": f"(?P<p>{_PARTS})",
+}
 
 
 def _pointwise(tensors: list[Tensor]) -> list[Tensor]:
@@ -81,8 +87,10 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
     """Translate a release's state dict to the names of a `Segmentor`: `backbone.*`, `decoder.*`, `head.*`."""
-    spec = get_source(source)
     names = plain_names(state)
+    shapes = {plain: tuple(state[name].shape) for plain, name in names.items()}
+    candidates = get_sources(source)
+    spec = next((candidate for candidate in candidates if candidate.is_it(shapes)), candidates[0])
     if not spec.backbone:  # our own names: only a backbone saved alone lacks its prefix
         prefix = "" if any(name.startswith(spec.prefix) for name in names) else spec.prefix
         return Translation({prefix + plain: state[name] for plain, name in names.items()})
@@ -97,22 +105,55 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
 
     Raises ValueError when a tensor has no place there.
     """
-    spec = get_source(source)
-    if not spec.backbone:
-        return dict(state)
     whole = any(name.startswith("backbone.") for name in state)
     ours = state if whole else {f"backbone.{name}": tensor for name, tensor in state.items()}
-    theirs, left, _ = _translate(ours, _reversed_rules(spec, prefix=spec.prefix if whole else ""))
-    if left:
-        raise ValueError(f"{source} has no place for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}")
-    return theirs
+    left: list[str] = []
+    for spec in get_sources(source):
+        if not spec.backbone:
+            return dict(state)
+        counted = count_through(ours) if _counts_through(spec) else ours
+        theirs, left, _ = _translate(counted, _reversed_rules(spec, prefix=spec.prefix if whole else ""))
+        if not left:
+            return theirs
+    raise ValueError(f"{source} has no place for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}")
 
 
-def get_source(name: str) -> Source:
-    """The release called `name`; ValueError with the nearest known names."""
-    if name not in SOURCES:
+def get_sources(name: str) -> list[Source]:
+    """The release called `name`, or all of a publisher (`timm`); ValueError with the nearest known names."""
+    found = [source for known, source in SOURCES.items() if known == name or known.startswith(f"{name}_")]
+    if not found:
         raise ValueError(f"no source named {name!r}; {hint(name, list(SOURCES))}")
-    return SOURCES[name]
+    return [SOURCES[name]] if name in SOURCES else found
+
+
+_STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
+_COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
+
+
+def to_stages(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """Give blocks that are counted through (`backbone.blocks.{k}`) the stages that a model with these names has."""
+    places = sorted({(int(m[1]), int(m[2])) for name in names if (m := _STAGED.fullmatch(name))})
+
+    def staged(name: str) -> str:
+        m = _COUNTED.fullmatch(name)
+        if m is None or int(m[1]) >= len(places):
+            return name
+        i, j = places[int(m[1])]
+        return f"backbone.stages.{i}.blocks.{j}.{m[2]}"
+
+    return {staged(name): tensor for name, tensor in state.items()}
+
+
+def count_through(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `to_stages`: `backbone.stages.{i}.blocks.{j}` becomes `backbone.blocks.{k}`."""
+    found = {name: m for name in state if (m := _STAGED.fullmatch(name))}
+    places = sorted({(int(m[1]), int(m[2])) for m in found.values()})
+    counted = {name: f"backbone.blocks.{places.index((int(m[1]), int(m[2])))}.{m[3]}" for name, m in found.items()}
+    return {counted.get(name, name): tensor for name, tensor in state.items()}
+
+
+def _counts_through(source: Source) -> bool:
+    return any("{k}" in name for row in source.backbone for name in ((row[1],) if isinstance(row[1], str) else row[1]))
 
 
 def _clean(name: str, source: Source) -> str:
@@ -185,15 +226,15 @@ def _pattern(name: str) -> str:
     return pattern
 
 
-def _captured(m: re.Match) -> tuple[int | None, str | None, str]:
-    """(stage counted from 0, block, part) of a name."""
+def _captured(m: re.Match) -> tuple[int | None, str | None, str | None, str]:
+    """(stage counted from 0, block of the stage, block counted through, part) of a name."""
     found = m.groupdict()
     stage = int(found["i1"]) - 1 if "i1" in found else int(found["i"]) if "i" in found else None
-    return stage, found.get("j"), found["p"]
+    return stage, found.get("j"), found.get("k"), found["p"]
 
 
-def _fill(name: str, stage: int | None, block: str | None, part: str) -> str:
+def _fill(name: str, stage: int | None, block: str | None, counted: str | None, part: str) -> str:
     values = {"{i+1}": stage + 1, "{i}": stage} if stage is not None else {}
-    for placeholder, value in {**values, "{j}": block, "{p}": part}.items():
+    for placeholder, value in {**values, "{j}": block, "{k}": counted, "{p}": part}.items():
         name = name.replace(placeholder, str(value))
     return name

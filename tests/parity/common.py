@@ -4,7 +4,7 @@ import warnings
 
 import torch
 
-from densevit.weights import to_ours
+from densevit.weights import to_ours, to_stages
 from tests.peers import import_mmseg, import_peer
 
 # Name -> blocks of the four stages, and width of the decoder.
@@ -90,8 +90,9 @@ def copy_weights(peer, ours, *, source):
     """Copy a peer's state dict into our model through the key map; both must fit without remainder."""
     translation = to_ours(peer.state_dict(), source)
     assert translation.unexpected == []
-    state = translation.state
     whole = any(name.startswith("backbone.") for name in ours.state_dict())
+    names = [name if whole else f"backbone.{name}" for name in ours.state_dict()]
+    state = to_stages(translation.state, names)
     ours.load_state_dict(state if whole else {name.removeprefix("backbone."): t for name, t in state.items()})
     return ours.eval()
 

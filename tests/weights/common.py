@@ -22,10 +22,10 @@ def release(model, source):
     beside = {
         ("nvlabs", True): ("decode_head.conv_seg.weight", "decode_head.conv_seg.bias"),
         ("nvlabs", False): ("head.weight", "head.bias"),
-        ("whai362", False): ("head.weight", "head.bias"),
-        ("timm", False): ("head.weight", "head.bias"),
-        ("huggingface", False): ("classifier.weight", "classifier.bias"),
-        ("mmseg", True): ("auxiliary_head.conv_seg.weight",),
+        ("whai362_pvt_v2", False): ("head.weight", "head.bias"),
+        ("timm_pvt_v2", False): ("head.weight", "head.bias"),
+        ("huggingface_segformer", False): ("classifier.weight", "classifier.bias"),
+        ("mmseg_segformer", True): ("auxiliary_head.conv_seg.weight",),
     }
     return state | {name: torch.zeros(3) for name in beside.get((source, whole), ())}
 

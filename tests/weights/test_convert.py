@@ -49,11 +49,11 @@ def test_a_whole_model_is_recognised_and_carries_its_classes(convert, files, cap
         },
         "classes": ["road", "sky", "car"],
         "palette": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
-        "converted": {"source": "mmseg"},
+        "converted": {"source": "mmseg_segformer"},
     }
     assert equal(densevit.create_segmentor(**config["model"], weights=folder / "out.safetensors"), expected)
     out = capsys.readouterr().out
-    assert out.startswith("mmseg: ")
+    assert out.startswith("mmseg_segformer: ")
     assert "3,7" in out.splitlines()[-1]
 
 

@@ -12,21 +12,21 @@ from tests.parity.common import mmseg_segformer, randomize, transformers_segform
 from tests.peers import import_mmseg, import_peer
 from tests.weights.common import backbone, equal, release, segformer
 
-WHOLE = ["densevit", "nvlabs", "huggingface", "mmseg"]
+WHOLE = ["densevit", "nvlabs", "huggingface_segformer", "mmseg_segformer"]
 ALONE = [
     ("densevit", "mit_b0"),
     ("nvlabs", "mit_b0"),
-    ("huggingface", "mit_b0"),
-    ("mmseg", "mit_b0"),
-    ("whai362", "pvt_v2_b0"),
-    ("whai362", "pvt_v2_b2_li"),
-    ("timm", "pvt_v2_b0"),
-    ("timm", "pvt_v2_b2_li"),
+    ("huggingface_segformer", "mit_b0"),
+    ("mmseg_segformer", "mit_b0"),
+    ("whai362_pvt_v2", "pvt_v2_b0"),
+    ("whai362_pvt_v2", "pvt_v2_b2_li"),
+    ("timm_pvt_v2", "pvt_v2_b0"),
+    ("timm_pvt_v2", "pvt_v2_b2_li"),
 ]
 
 
 def whole_of(source):
-    return segformer(decoder_options=dict(project_norm=source == "mmseg"))
+    return segformer(decoder_options=dict(project_norm=source == "mmseg_segformer"))
 
 
 def test_every_source_is_tried():
@@ -95,7 +95,7 @@ def test_the_released_names_of_mit_are_those_of_its_authors():
 def test_pvt_v2_b5_and_mit_b5_share_names_and_shapes_so_that_either_source_fits(linear):
     state = {"patch_embed1.proj.weight": torch.zeros(64, 3, 7, 7), "block1.0.mlp.fc1.weight": torch.zeros(256, 64)}
     state |= {"block4.0.attn.sr.weight": torch.zeros(512, 512, 1, 1)} if linear else {}
-    assert guess_source(state) == ("whai362" if linear else "nvlabs")
+    assert guess_source(state) == ("whai362_pvt_v2" if linear else "nvlabs")
     assert to_ours(state, "whai362").state.keys() == to_ours(state, "nvlabs").state.keys()
 
 
@@ -140,7 +140,7 @@ def test_transformers_writes_files_that_load(tmp_path):
     assert any(name.startswith("segformer.encoder.block.") for name in state)
     model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=19)
     report = load_weights(model, tmp_path / "model.safetensors")
-    assert (report.source, report.complete) == ("huggingface", True)
+    assert (report.source, report.complete) == ("huggingface_segformer", True)
     assert equal(to_ours(theirs.state_dict(), "huggingface").state, model)
     assert equal(to_theirs(model.state_dict(), "huggingface"), state)
 
@@ -219,7 +219,7 @@ def test_a_checkpoint_that_the_runner_of_mmengine_wrote_loads_with_its_meta(tmp_
     assert {"builtins.getattr", "mmengine.logging.history_buffer.HistoryBuffer"} <= set(needed)
     model = segformer(num_classes=2, decoder_options=dict(project_norm=True))
     report = load_weights(model, path)
-    assert (report.source, report.complete, report.ignored) == ("mmseg", True, ())
+    assert (report.source, report.complete, report.ignored) == ("mmseg_segformer", True, ())
     assert equal(to_ours(theirs.state_dict(), "mmseg").state, model)
     _, meta = read_checkpoint(path)
     assert meta["dataset_meta"] == TwoNumbers.metainfo

@@ -1,37 +1,6 @@
-"""Key maps of the official releases, as data.
+"""Key maps of SegFormer and PVT v2."""
 
-A row is (their names, our names[, operation]). Names are of modules; `.{p}` (weight, bias, running_mean, ...) is added
-where it is not written. {i} is a stage or level counted from 0, {i+1} the same counted from 1, {j} a block.
-A tuple of names stands for several tensors that the operation joins or splits; see `rename.OPERATIONS`.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from re import match
-
-Names = str | tuple[str, ...]
-Row = tuple[Names, Names] | tuple[Names, Names, str]
-Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of its tensor
-
-
-@dataclass(frozen=True)
-class Source:
-    """One release: how its names are recognised and translated.
-
-    `prefix` stands before the backbone's names in a checkpoint of a whole model, and may be absent.
-    `is_it` looks at names and shapes; `ignored` are patterns of tensors that our models have no place for;
-    `cleanups` are (pattern, replacement) applied to every name first.
-    """
-
-    title: str
-    family: str
-    is_it: Callable[[Shapes], bool]
-    prefix: str = ""
-    backbone: tuple[Row, ...] = ()
-    decoder: tuple[Row, ...] = ()
-    ignored: tuple[str, ...] = ()
-    cleanups: tuple[tuple[str, str], ...] = ()
-
+from densevit.weights.maps.source import Shapes, Source, names_like
 
 OFFICIAL_BACKBONE = (
     ("patch_embed{i+1}.proj", "stages.{i}.downsample.proj"),
@@ -149,10 +118,6 @@ TIMM_BACKBONE = (
 )
 
 
-def _names_like(pattern: str) -> Callable[[Shapes], bool]:
-    return lambda shapes: any(match(pattern, name) for name in shapes)
-
-
 def _is_official_pvt_v2(shapes: Shapes) -> bool:
     """PVT v2 has MiT's names: FFN ratio 8 or pooled attention tell them apart, and B5 is MiT-B5 tensor for tensor."""
     hidden, dim = shapes.get("block1.0.mlp.fc1.weight", (0, 1))[:2]
@@ -161,13 +126,7 @@ def _is_official_pvt_v2(shapes: Shapes) -> bool:
 
 # Searched in this order when the source is to be guessed.
 SOURCES = {
-    "densevit": Source(
-        title="this project's own names",
-        family="",
-        is_it=_names_like(r"(backbone\.)?stages\.0\.downsample\."),
-        prefix="backbone.",
-    ),
-    "whai362": Source(
+    "whai362_pvt_v2": Source(
         title="PVT v2 as its authors released it (pvt_v2_b2.pth)",
         family="pvt_v2",
         is_it=_is_official_pvt_v2,
@@ -177,34 +136,34 @@ SOURCES = {
     "nvlabs": Source(
         title="SegFormer as its authors released it, whole or the ImageNet backbone (mit_b2.pth)",
         family="mit",
-        is_it=_names_like(r"(backbone\.)?patch_embed1\."),
+        is_it=names_like(r"(backbone\.)?patch_embed1\."),
         prefix="backbone.",
         backbone=OFFICIAL_BACKBONE,
         decoder=OFFICIAL_DECODER,
         ignored=(r"head\.", r"decode_head\.conv_seg\."),
     ),
-    "huggingface": Source(
+    "huggingface_segformer": Source(
         title="SegFormer of transformers (model.safetensors, pytorch_model.bin)",
         family="mit",
-        is_it=_names_like(r"(segformer\.)?(encoder\.patch_embeddings\.0|stages\.0\.patch_embeddings)\."),
+        is_it=names_like(r"(segformer\.)?(encoder\.patch_embeddings\.0|stages\.0\.patch_embeddings)\."),
         prefix="segformer.",
         backbone=HUGGINGFACE_BACKBONE,
         decoder=HUGGINGFACE_DECODER,
         ignored=(r"classifier\.",),
     ),
-    "mmseg": Source(
+    "mmseg_segformer": Source(
         title="SegFormer of mmsegmentation 1.x, whole or the backbone",
         family="mit",
-        is_it=_names_like(r"(backbone\.)?layers\.0\.0\.projection\."),
+        is_it=names_like(r"(backbone\.)?layers\.0\.0\.projection\."),
         prefix="backbone.",
         backbone=MMSEG_BACKBONE,
         decoder=MMSEG_DECODER,
         ignored=(r"auxiliary_head\.", r"data_preprocessor\.", r"head\."),
     ),
-    "timm": Source(
+    "timm_pvt_v2": Source(
         title="PVT v2 of timm",
         family="pvt_v2",
-        is_it=_names_like(r"patch_embed\.proj\."),
+        is_it=names_like(r"patch_embed\.proj\."),
         backbone=TIMM_BACKBONE,
         ignored=(r"head\.",),
         cleanups=((r"^stages_(\d)", r"stages.\1"),),
