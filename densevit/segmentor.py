@@ -106,7 +106,7 @@ def create_decoder(
 
 
 def create_segmentor(
-    backbone: str,
+    backbone: str | nn.Module,
     decoder: str,
     *,
     num_classes: int,
@@ -118,21 +118,25 @@ def create_segmentor(
 ) -> Segmentor:
     """Build backbone and decoder by name and join them: (B, in_channels, *S) -> logits (B, num_classes, *S).
 
-    Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
+    `backbone` may also be a module of one's own that keeps the contract of `Backbone`: then rank and input channels
+    are the module's. Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
     `weights` is a checkpoint of the whole model; one of the backbone alone goes in
     `backbone_options=dict(weights=...)`.
     """
-    encoder = create_backbone(
-        backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
-    )
+    if isinstance(backbone, nn.Module):
+        encoder = backbone
+    else:
+        encoder = create_backbone(
+            backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
+        )
     options = {**PUBLISHED_DECODER_OPTIONS.get((decoder, backbone), {}), **dict(decoder_options or {})}
     if decoder in DECODERS.names() and "image_channels" in DECODERS.keywords(decoder):
-        options.setdefault("image_channels", in_channels)
+        options.setdefault("image_channels", encoder.in_channels)
     head = create_decoder(
         decoder,
         in_channels=encoder.out_channels,
         in_strides=encoder.out_strides,
-        spatial_dims=spatial_dims,
+        spatial_dims=encoder.spatial_dims,
         **options,
     )
     model = Segmentor(encoder, head, num_classes=num_classes, image_level=options.get("image_channels") is not None)
