@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1])]  # the repository, for `tests.peers`
 
 COMMANDS = {
+    "families": "forward of one model of each family beside its reference: latency, equality, peak memory",
     "model": "forward of whole models: latency, equality of outputs, MACs, parameters, peak memory",
     "windows": "sliding-window inference: total time over the plain forwards of the same windows",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",

@@ -1,11 +1,8 @@
 """Forward of SegFormer: ours and each peer's with the same weights."""
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contenders import PACKAGES, Peer, installed, make_pair
-from benchmarks.timing import (
-    machine,
-    peak_megabytes,
-    ratios,
-    reset_peak,
-    resident_megabytes,
-    table,
-    take_turns,
-    write_json,
-)
+from benchmarks.peaks import forward_peak, in_own_process
+from benchmarks.timing import machine, ratios, table, take_turns, write_json
 
 CLASSES = 19
 MODES = ("eager", "compiled", "bf16")
@@ -116,11 +105,8 @@ def _peak(arguments: argparse.Namespace, name: str, variant: str, *, size: int, 
     """Memory that one forward adds to a fresh process, in MB (10^6 bytes); on CUDA, the allocator's peak."""
     if mode == "compiled":  # compiling itself takes memory
         return None
-    command = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "model", "--peak", who]
-    command += ["--variants", variant, "--sizes", str(size), "--peers", name, "--modes", mode]
-    command += ["--device", arguments.device, "--batch-size", str(arguments.batch_size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    command = ["model", "--peak", who, "--variants", variant, "--sizes", str(size), "--peers", name, "--modes", mode]
+    return in_own_process(*command, "--device", arguments.device, "--batch-size", str(arguments.batch_size))
 
 
 def _print_peak(arguments: argparse.Namespace) -> int:
@@ -128,16 +114,8 @@ def _print_peak(arguments: argparse.Namespace) -> int:
     model = (ours if arguments.peak == "ours" else peer).to(arguments.device)
     del ours, peer
     device = torch.device(arguments.device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=arguments.modes == ["bf16"]):
-        model(_image(arguments, 64))  # one-time allocations of the libraries
-        x = _image(arguments, arguments.sizes[0])
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        reset_peak()
-        before = resident_megabytes()
-        model(x)
-    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_megabytes() - before
-    print(json.dumps(peak))
+    with torch.autocast(device.type, torch.bfloat16, enabled=arguments.modes == ["bf16"]):
+        print(forward_peak(model, _image(arguments, arguments.sizes[0]), warm_up=_image(arguments, 64)))
     return 0
 
 
