@@ -7,10 +7,15 @@ from inspect import signature
 from typing import Any
 
 Builder = Callable[..., Any]
+INTEGRATIONS = ("mmseg",)  # whose names begin with theirs and a dot, once they are imported
 
 
 def hint(name: str, known: list[str]) -> str:
     """The end of an error message about an unknown name: the nearest known names, or all of them."""
+    scope = name.partition(".")[0]
+    if scope in INTEGRATIONS and not any(other.startswith(f"{scope}.") for other in known):
+        module = f"densevit.integrations.{scope}"
+        return f"it comes with custom_imports = ['{module}'] in a config, or `import {module}`"
     close = get_close_matches(name, known, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
 
@@ -21,6 +26,7 @@ class Registry:
     def __init__(self, kind: str):
         self.kind = kind
         self._builders: dict[str, Builder] = {}
+        self._families: dict[str, Builder] = {}
 
     def register(self, variants: Mapping[str, dict]) -> Callable[[Builder], Builder]:
         """Register one builder under several names, each with its own defaults."""
@@ -30,6 +36,7 @@ class Registry:
                 if name in self._builders:
                     raise ValueError(f"{self.kind} {name!r} is registered twice")
                 self._builders[name] = partial(builder, **defaults)
+                self._families[name] = builder
             return builder
 
         return add
@@ -43,6 +50,10 @@ class Registry:
     def keywords(self, name: str) -> list[str]:
         """The names of the keywords that the builder called `name` takes."""
         return list(signature(self._builders[name]).parameters)
+
+    def family(self, name: str) -> Builder:
+        """The builder that `name` shares with the other variants of its family."""
+        return self._families[name]
 
     def names(self) -> list[str]:
         return sorted(self._builders)

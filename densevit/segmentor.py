@@ -68,21 +68,21 @@ def create_backbone(
     *,
     spatial_dims: int = 2,
     in_channels: int = 3,
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, Any] | None = None,
     frozen: int = 0,
     checkpointing: bool = False,
     **options: Any,
 ) -> nn.Module:
     """Build a backbone by name: (B, in_channels, *S) -> list of (B, C_i, *S_i), fine to coarse.
 
-    `weights` is a file that `load_weights` reads; `frozen` counts the stages that training leaves alone;
-    `checkpointing` trades time for memory in training; `options` go to the family (`drop_path=0.1`, ...).
+    `weights` is a file that `load_weights` reads, or its keywords: `dict(path="mit_b2.pth", inflate="center")`;
+    `frozen` counts the stages that training leaves alone; `checkpointing` trades time for memory in training;
+    `options` go to the family (`drop_path=0.1`, ...).
     Unknown names and options raise KeyError and TypeError.
     """
     _check_rank(spatial_dims)
     backbone = BACKBONES.create(name, spatial_dims=spatial_dims, in_channels=in_channels, **options)
-    if weights is not None:
-        load_weights(backbone, weights)
+    _load(backbone, weights)
     backbone.freeze(frozen)
     backbone.set_checkpointing(checkpointing)
     return backbone
@@ -112,7 +112,7 @@ def create_segmentor(
     num_classes: int,
     spatial_dims: int = 2,
     in_channels: int = 3,
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, Any] | None = None,
     backbone_options: Mapping[str, Any] | None = None,
     decoder_options: Mapping[str, Any] | None = None,
 ) -> Segmentor:
@@ -120,7 +120,7 @@ def create_segmentor(
 
     `backbone` may also be a module of one's own that keeps the contract of `Backbone`: then rank and input channels
     are the module's. Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
-    `weights` is a checkpoint of the whole model; one of the backbone alone goes in
+    `weights` is a checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
     `backbone_options=dict(weights=...)`.
     """
     if isinstance(backbone, nn.Module):
@@ -140,9 +140,13 @@ def create_segmentor(
         **options,
     )
     model = Segmentor(encoder, head, num_classes=num_classes, image_level=options.get("image_channels") is not None)
-    if weights is not None:
-        load_weights(model, weights)
+    _load(model, weights)
     return model
+
+
+def _load(model: nn.Module, weights: str | Path | Mapping[str, Any] | None) -> None:
+    if weights is not None:
+        load_weights(model, **(weights if isinstance(weights, Mapping) else {"path": weights}))
 
 
 def _check_rank(spatial_dims: int) -> None:

@@ -16,7 +16,7 @@ LAYERS = [
     "backbones decoders",
     "weights",
     "segmentor",
-    "inference losses metrics",
+    "inference losses metrics macs",
     "datasets",
     "predictor",
     "report",

@@ -8,11 +8,16 @@ import torch
 
 from densevit import create_segmentor
 from densevit.engine import load_config
+from densevit.engine.auxiliary import create_supervision
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
 CITYSCAPES = [path for path in CONFIGS if path.stem.endswith("_cityscapes")]
 ADE20K = [path for path in CONFIGS if path.stem.endswith("_ade20k")]
+SEGFORMER = [path for path in CITYSCAPES + ADE20K if path.stem.startswith("segformer")]
+SWIN = [path for path in CONFIGS if path.stem.startswith("swin_") and "uper" in path.stem]
+PVT_FPN = [path for path in CONFIGS if path.stem.startswith("pvt_") and "_fpn_ade20k" in path.stem]
+VOLUMES = [path for path in CONFIGS if path.stem.endswith("_hippocampus")]
 PARAMETERS = dict(b0=3_719_027, b1=13_682_131, b2=27_361_235, b3=47_237_075, b4=64_007_635, b5=84_607_955)
 # mIoU of one scale, from the paper's tables.
 SCORES = dict(
@@ -24,6 +29,25 @@ SCORES = dict(
     segformer_b5_cityscapes=82.4,
     segformer_b0_ade20k=37.4,
     segformer_b2_ade20k=46.5,
+    pvt_v1_small_fpn_ade20k=41.9,
+    pvt_v2_b2_fpn_ade20k=45.2,
+    swin_tiny_uper_ade20k=44.51,
+    swin_small_uper_ade20k=47.64,
+    vit_base_uper_ade20k=45.36,
+)
+# Millions of parameters as their papers print them, auxiliary heads included.
+PRINTED = dict(
+    pvt_v1_small_fpn_ade20k=28.2, pvt_v2_b2_fpn_ade20k=29.1, swin_tiny_uper_ade20k=60, swin_small_uper_ade20k=81
+)
+UNPUBLISHED = (
+    "camvid_short",
+    "mit_b0_all_mlp_hippocampus",
+    "mit_b2_vt_fpn_camvid",
+    "mvit_v2_small_all_mlp_cityscapes",
+    "pvt_v2_b2_vt_fpn_cityscapes",
+    "swin_base_uper_cityscapes",
+    "swin_unetr_hippocampus",
+    "unetr_hippocampus",
 )
 
 
@@ -36,7 +60,7 @@ def docstring(path):
 
 
 def test_the_promised_configs_are_there():
-    promised = {*SCORES, "segformer_b0_camvid", "segformer_b0_synthetic"}
+    promised = {*SCORES, *UNPUBLISHED, "segformer_b0_camvid", "segformer_b0_synthetic"}
     assert promised <= {path.stem for path in CONFIGS}
 
 
@@ -56,9 +80,21 @@ def test_a_config_states_command_time_and_score(path):
     assert "\nScore: " in text
     if path.stem in SCORES:
         assert f"Score: {SCORES[path.stem]} mIoU" in text
+    if path.stem in UNPUBLISHED:
+        assert "Score: none published" in text
 
 
-@pytest.mark.parametrize("path", CITYSCAPES + ADE20K, ids=name)
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_position_tables_and_tokens_do_not_decay_where_norms_do_not(path):
+    config = load_config(path)
+    words = config.optimizer.no_decay
+    with torch.device("meta"):
+        model = create_segmentor(**config.model.to_dict())
+    tables = [name for name, _ in model.named_parameters() if not name.endswith((".weight", ".bias"))]
+    assert not words or [name for name in tables if not any(word in name for word in words)] == []
+
+
+@pytest.mark.parametrize("path", SEGFORMER, ids=name)
 def test_the_recipe_is_the_published_one(path):
     config = load_config(path)
     optimizer = config.optimizer
@@ -83,6 +119,70 @@ def test_the_recipe_is_the_published_one(path):
     assert config.model.decoder_options.dropout == 0.1
 
 
+def recipe(config):
+    """Optimizer, rate, decay, power, warm-up, iterations."""
+    optimizer, schedule = config.optimizer, config.schedule
+    return (
+        optimizer.type,
+        optimizer.lr,
+        optimizer.weight_decay,
+        schedule.power,
+        schedule.warmup_iters,
+        config.train_cfg.max_iters,
+    )
+
+
+@pytest.mark.parametrize("path", SWIN, ids=name)
+def test_swin_with_upernet_is_trained_as_published(path):
+    config = load_config(path)
+    assert recipe(config) == ("AdamW", 6e-5, 0.01, 1.0, 1500, 160_000)
+    assert config.optimizer.no_decay == ("norm", "relative_position_bias_table", "pos_embed")
+    assert config.optimizer.lr_multipliers.to_dict() == {}
+    assert config.model.backbone_options.drop_path == 0.3
+    assert config.model.decoder_options.to_dict() == dict(dim=512, dropout=0.1)
+    assert [dict(a) for a in config.auxiliary] == [dict(level=2, dim=256, weight=0.4, dropout=0.1, loss=None)]
+
+
+def test_vit_with_upernet_is_trained_as_mmsegmentation_does():
+    config = load_config(REPOSITORY / "configs" / "vit_base_uper_ade20k.py")
+    assert recipe(config) == ("AdamW", 6e-5, 0.01, 1.0, 1500, 160_000)
+    assert config.optimizer.no_decay == ("norm", "pos_embed", "cls_token")
+    assert config.model.backbone_options.to_dict() == dict(drop_path=0.1, norm="none", num_tokens=1)
+    assert (config.auxiliary[0]["level"], config.auxiliary[0]["weight"]) == (3, 0.4)
+
+
+@pytest.mark.parametrize("path", PVT_FPN, ids=name)
+def test_pvt_with_semantic_fpn_is_trained_as_published(path):
+    config = load_config(path)
+    lr, batch_size = (2e-4, 4) if path.stem.startswith("pvt_v1") else (1e-4, 2)
+    assert recipe(config) == ("AdamW", lr, 1e-4, 0.9, 0, 40_000)
+    assert config.train_data.batch_size == batch_size
+    assert config.optimizer.no_decay == ()
+    assert config.optimizer.lr_multipliers.to_dict() == {}
+    assert config.model.backbone_options.drop_path == 0.1
+    assert config.model.decoder_options.to_dict() == dict(dim=256, head_dim=128, dropout=0.1)
+
+
+@pytest.mark.parametrize("stem", PRINTED)
+def test_a_model_has_as_many_parameters_as_its_paper_prints(stem):
+    config = load_config(REPOSITORY / "configs" / f"{stem}.py").to_dict()
+    with torch.device("meta"):
+        model = create_segmentor(**config["model"])
+        heads = create_supervision(config, model, ignore_index=255)
+    count = sum(p.numel() for part in (model, heads) if part is not None for p in part.parameters())
+    assert count / 1e6 == pytest.approx(PRINTED[stem], abs=0.5 if PRINTED[stem] == round(PRINTED[stem]) else 0.05)
+
+
+@pytest.mark.parametrize("path", VOLUMES, ids=name)
+def test_volumes_are_cropped_and_scored_by_case(path):
+    config = load_config(path)
+    assert (config.model.spatial_dims, config.model.in_channels, config.model.num_classes) == (3, 1, 3)
+    assert config.train_cfg.best == "mCaseDice"
+    assert {term["type"] for term in config.loss} == {"cross_entropy", "dice"}
+    low, high = config.train_data.augment.scale
+    assert low < config.inference.scales[0] < high
+
+
 @pytest.mark.parametrize("path", CITYSCAPES, ids=name)
 def test_cityscapes_is_cropped_and_tested_as_published(path):
     config = load_config(path)
@@ -90,9 +190,13 @@ def test_cityscapes_is_cropped_and_tested_as_published(path):
     assert (data.augment.base_size, data.augment.crop_size, data.batch_size) == ((1024, 2048), (1024, 1024), 1)
     inference = config.inference
     assert (inference.mode, inference.roi_size, inference.stride) == ("slide", (1024, 1024), (768, 768))
+
+
+@pytest.mark.parametrize("path", [path for path in CITYSCAPES if path in SEGFORMER], ids=name)
+def test_segformers_have_their_parameters(path):
     variant = path.stem.split("_")[1]
     with torch.device("meta"):
-        model = create_segmentor(**config.model.to_dict())
+        model = create_segmentor(**load_config(path).model.to_dict())
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[variant]
 
 
@@ -100,6 +204,7 @@ def test_cityscapes_is_cropped_and_tested_as_published(path):
 def test_ade20k_is_cropped_and_tested_as_published(path):
     config = load_config(path)
     data = config.train_data
-    assert (data.augment.base_size, data.augment.crop_size, data.batch_size) == ((512, 2048), (512, 512), 2)
+    assert (data.augment.base_size, data.augment.crop_size) == ((512, 2048), (512, 512))
+    assert data.batch_size == (4 if path.stem.startswith("pvt_v1") else 2)
     assert (config.inference.mode, config.inference.base_size) == ("whole", (512, 2048))
     assert config.model.num_classes == 150

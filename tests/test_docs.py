@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from densevit.cli.main import build_parser
+from tests.peers import import_mmseg
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -47,6 +48,8 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=name)
 def test_shown_code_runs_from_the_top_of_the_page_to_its_end(page):
+    if page.stem == "mmsegmentation":
+        import_mmseg()
     namespace = {"__name__": "shown"}
     for line, source in python_blocks(page):
         padded = "\n" * line + source  # so that a traceback names the line of the page

@@ -14,6 +14,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]  # the repository, for `tests.pe
 COMMANDS = {
     "families": "forward of one model of each family beside its reference: latency, equality, peak memory",
     "model": "forward of whole models: latency, equality of outputs, MACs, parameters, peak memory",
+    "macs": "multiply-accumulates of VT-FPN's FPN part against those of panoptic FPN's",
     "windows": "sliding-window inference: total time over the plain forwards of the same windows",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
 }

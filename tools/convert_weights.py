@@ -4,8 +4,9 @@ The model is recognised by its tensors; the options below overrule that. Exit co
 """
 
 import argparse
+import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=f"Sources: {sources}.")
     parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors")
     parser.add_argument("output", type=Path, help=".safetensors to write")
-    parser.add_argument("--source", choices=list(SOURCES), help="key map; guessed from the tensors' names")
-    parser.add_argument("--model", metavar="BACKBONE", help="backbone, such as mit_b2; recognised by its tensors")
-    parser.add_argument("--decoder", help="decoder of a whole model; all_mlp where the file has one")
+    parser.add_argument("--source", help="key map, or publisher (timm); guessed from the tensors' names")
+    parser.add_argument("--backbone", "--model", metavar="NAME", help="such as mit_b2; recognised by its tensors")
+    parser.add_argument("--decoder", metavar="NAME", help="decoder of a whole model; recognised by its tensors")
+    parser.add_argument("--backbone-options", nargs="+", metavar="K=V", help="such as merge_order=legacy", default=())
+    parser.add_argument("--decoder-options", nargs="+", metavar="K=V", help="such as dim=256", default=())
     parser.add_argument("--num-classes", type=int, help="classes of the model; those of the file")
     parser.add_argument("--in-channels", type=int, help="input channels of the model; those of the file")
     parser.add_argument("--spatial-dims", type=int, choices=(2, 3), help="rank of the model; that of the file")
     parser.add_argument("--new-head", action="store_true", help="fresh classifier, for other classes than the file's")
     parser.add_argument("--adapt-channels", choices=("sum", "tile"), help="fit the first layer to --in-channels")
+    parser.add_argument("--inflate", choices=("center", "mean"), help="fit 2D weights to --spatial-dims 3")
     parser.add_argument("--backbone-only", action="store_true", help="leave out decoder and head")
     return parser.parse_args(argv)
 
@@ -49,14 +53,17 @@ def convert(args: argparse.Namespace) -> int:
     if args.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {args.output}")
     state, meta = read_checkpoint(args.input)
-    source = args.source or guess_source(state)
-    options = model_options(to_ours(state, source).state, args, family=SOURCES[source].family)
+    source = guess_source(state, among=args.source)
+    ours = to_ours(state, source)
+    described = meta.get("model") if source == "densevit" else None
+    options = model_options(ours.state, args, family=SOURCES[source].family, described=described)
     report = load_weights(
         model := build(options),
         args.input,
         source=source,
         new_head=args.new_head,
         adapt_channels=args.adapt_channels,
+        inflate=args.inflate,
     )
     kept = {} if args.new_head else classes_of(meta, options.get("num_classes"))
     save_weights(model, args.output, config={"model": options, **kept, "converted": {"source": source}})
@@ -66,25 +73,55 @@ def convert(args: argparse.Namespace) -> int:
     return 0
 
 
-def model_options(state: dict, args: argparse.Namespace, *, family: str) -> dict[str, Any]:
-    """What `create_segmentor` (or, without a decoder, `create_backbone`) needs to build the model of these tensors."""
-    found = describe(state)
-    backbone = args.model or next((name for name in found.backbones if name.startswith(family)), None)
+def model_options(
+    state: dict, args: argparse.Namespace, *, family: str, described: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What `create_segmentor` (or, without a decoder, `create_backbone`) needs to build the model of these tensors.
+
+    `described` are the options that our own files hold.
+    """
+    found, described = describe(state), described if isinstance(described, Mapping) else {}
+    backbone = args.backbone or described.get("backbone") or _choose(found.backbones, family)
     if backbone is None:
-        raise ValueError(f"the backbone of {args.input} is none that we know by its tensors; name it with --model")
+        raise ValueError(f"the backbone of {args.input} is none that we know by its tensors; name it with --backbone")
+    known = described.get("backbone_options", found.backbone_options) if args.backbone is None else {}
     options = {
         "backbone": backbone,
         "spatial_dims": args.spatial_dims or found.spatial_dims or 2,
         "in_channels": args.in_channels or found.in_channels or 3,
+        **_if_any(backbone_options={**known, **_parse_pairs(args.backbone_options)}),
     }
-    if args.backbone_only or (found.dim is None and args.decoder is None):
+    decoder = args.decoder or described.get("decoder") or found.decoder
+    if args.backbone_only or decoder is None:
         return options
-    options |= {"decoder": args.decoder or "all_mlp", "num_classes": args.num_classes or found.num_classes}
+    options |= {"decoder": decoder, "num_classes": args.num_classes or found.num_classes}
     if options["num_classes"] is None:
         raise ValueError(f"{args.input} holds no classifier; say --num-classes and --new-head, or --backbone-only")
-    if found.dim is not None:
-        options["decoder_options"] = {"dim": found.dim, "project_norm": found.project_norm}
-    return options
+    known = described.get("decoder_options", found.decoder_options) if args.decoder in (None, found.decoder) else {}
+    return options | _if_any(decoder_options={**known, **_parse_pairs(args.decoder_options)})
+
+
+def _choose(names: Sequence[str], family: str) -> str | None:
+    """The name of this family, where several backbones have the same tensors."""
+    return next((name for name in names if name.startswith(family)), next(iter(names), None))
+
+
+def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """["dim=256", "merge_order=legacy"] -> {"dim": 256, "merge_order": "legacy"}."""
+    parsed = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"options are written key=value, got {pair!r}")
+        try:
+            parsed[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed[key] = value
+    return parsed
+
+
+def _if_any(**options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value}
 
 
 def build(options: dict[str, Any]) -> nn.Module:
@@ -92,7 +129,10 @@ def build(options: dict[str, Any]) -> nn.Module:
     if "decoder" in options:
         return densevit.create_segmentor(**options)
     return densevit.create_backbone(
-        options["backbone"], spatial_dims=options["spatial_dims"], in_channels=options["in_channels"]
+        options["backbone"],
+        spatial_dims=options["spatial_dims"],
+        in_channels=options["in_channels"],
+        **options.get("backbone_options", {}),
     )
 
 

@@ -11,7 +11,8 @@ class PatchEmbed(nn.Module):
     """Strided convolution, then LayerNorm: (B, *S, C_in) -> (B, *ceil(S / stride), C_out).
 
     Overlapping (PVT v2, MiT, MViT) when kernel_size > stride; plain (Swin, ViT) when they are equal: then zeros at the
-    far ends fill the last patches. `norm=False` leaves the norm out (ViT, MViT).
+    far ends fill the last patches. `norm=False` leaves the norm out (ViT, MViT). `position` comes last: it adds
+    positions to the grid (ViT, PVT v1), and may make it tokens by putting a class token in front.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class PatchEmbed(nn.Module):
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int],
         norm: bool = True,
+        position: nn.Module | None = None,
     ):
         super().__init__()
         kernel, strides = nd.ntuple(kernel_size, spatial_dims), nd.ntuple(stride, spatial_dims)
@@ -30,8 +32,9 @@ class PatchEmbed(nn.Module):
         padding = 0 if self.patch else tuple(k // 2 for k in kernel)
         self.proj = nd.CONV[spatial_dims](in_channels, dim, kernel, strides, padding)
         self.norm = nn.LayerNorm(dim, eps=1e-5) if norm else nn.Identity()
+        self.position = nn.Identity() if position is None else position
 
     def forward(self, x: Tensor) -> Tensor:
         if self.patch:
             x = nd.pad_to_multiple(x, self.patch)
-        return self.norm(nd.to_grid(self.proj(nd.to_image(x))))
+        return self.position(self.norm(nd.to_grid(self.proj(nd.to_image(x)))))

@@ -9,17 +9,22 @@ S is (H, W) or (D, H, W).
 from collections.abc import Sequence
 from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLVE = {2: F.conv2d, 3: F.conv3d}
 CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 ADAPTIVE_AVG_POOL = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
+CUBIC_MODE = {2: "bicubic", 3: "trilinear"}  # torch has no cubic interpolation of volumes
+TABLE_SIZE = {2: 224, 3: 96}  # of the images for which fresh position tables are made: ImageNet's, UNETR's
 
 
 def ntuple(value: int | Sequence[int], n: int) -> tuple[int, ...]:

@@ -1,13 +1,32 @@
-"""List the backbones and decoders, with parameters, strides and channels."""
+"""List the models: size, cost, what each was proven against and to what error, which official weights load.
+
+Parameters are counted here and now; the other numbers were measured by tools/model_table.py, on the machine that
+docs/models.md names.
+"""
 
 import argparse
 import json
 import sys
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-PAIR_CLASSES = 19  # SegFormer's published parameter counts are for Cityscapes
+MEASURED = Path(__file__).with_name("measured.json")
+SIZES = {2: (512, 512), 3: (96, 96, 96)}  # of the image that costs are given for
+CHANNELS = {2: 3, 3: 1}
+DECODERS_ON = "mit_b0"
+# Whole models as they were published: backbone, decoder, classes.
+PAIRS = (
+    *((f"mit_b{i}", "all_mlp", 19) for i in range(6)),
+    *((f"pvt_v2_b{i}", "fpn", 150) for i in range(6)),
+    *((f"swin_{size}", "uper", 150) for size in ("tiny", "small", "base", "large")),
+    ("unetr_vit_base", "unetr", 14),
+    *((f"swin_unetr_{size}", "unetr", 14) for size in ("tiny", "small", "base")),
+)
+# Variants that fewer releases hold than their family has.
+RELEASES = {"unetr_vit_base": ("monai_vit",), "mvit_v1_base": ("slowfast_mvit", "torchvision_mvit")}
+Row = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,38 +39,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build every model on the meta device, where weights take no memory, and print what it is."""
     tables = describe(args.filter, spatial_dims=args.spatial_dims)
-    if not any(tables.values()):
+    if not any(tables[kind] for kind in ("backbones", "decoders", "models")):
         raise ValueError(f"no backbone, decoder or pair matches {args.filter!r}; `densevit models` lists all")
     for title, rows in tables.items():
         if rows:
-            sys.stdout.write(f"{title}\n{format_table(rows)}\n\n")
+            sys.stdout.write(f"{title}{_remark(title, args.spatial_dims)}\n{format_table(rows)}\n\n")
     if args.json:
         Path(args.json).write_text(json.dumps({"spatial_dims": args.spatial_dims, **tables}, indent=2) + "\n")
     return 0
 
 
-def describe(pattern: str = "*", *, spatial_dims: int = 2) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the three tables: backbones, decoders (on mit_b0), and the pairs that SegFormer publishes."""
+def describe(pattern: str = "*", *, spatial_dims: int = 2) -> dict[str, list[Row]]:
+    """Rows of the tables: backbones, decoders (on one backbone), published pairs, what proves them, their weights."""
     import torch
 
     from densevit.segmentor import list_backbones, list_decoders
 
-    backbones = [name for name in list_backbones() if _matches(name, pattern)]
-    decoders = [name for name in list_decoders() if _matches(name, pattern)]
-    pairs = [f"mit_b{i}" for i in range(6)]
+    names = {
+        "backbones": [name for name in list_backbones() if matches(name, pattern)],
+        "decoders": [name for name in list_decoders() if matches(name, pattern)],
+        "models": [name for name in pair_names() if matches(name, pattern)],
+    }
+    rows = {"backbones": _backbone_row, "decoders": _decoder_row, "models": _pair_row}
     with torch.device("meta"):
-        return {
-            "backbones": [_backbone_row(name, spatial_dims) for name in backbones],
-            "decoders": [_decoder_row(name, spatial_dims) for name in decoders],
-            "segformer": [_pair_row(name, spatial_dims) for name in pairs if _matches(f"{name} + all_mlp", pattern)],
-        }
+        tables = {kind: [rows[kind](name, spatial_dims) for name in names[kind]] for kind in names}
+    listed = [name for kind in names.values() for name in kind]
+    return {**tables, "references": _reference_rows(listed), "weights": _weight_rows(names["backbones"])}
 
 
-def format_table(rows: list[dict[str, Any]]) -> str:
+def pair_names() -> list[str]:
+    """Names of the published pairs whose parts are registered: "mit_b0 + all_mlp"."""
+    from densevit.segmentor import list_backbones, list_decoders
+
+    known = {*list_backbones(), *list_decoders()}
+    return [f"{backbone} + {decoder}" for backbone, decoder, _ in PAIRS if {backbone, decoder} <= known]
+
+
+def build(name: str, spatial_dims: int) -> Any:
+    """The backbone, decoder (on DECODERS_ON) or pair called `name`, fresh, on torch's default device."""
+    from densevit.segmentor import create_backbone, create_decoder, create_segmentor, list_decoders
+
+    common = dict(spatial_dims=spatial_dims, in_channels=CHANNELS[spatial_dims])
+    if " + " in name:
+        backbone, decoder = name.split(" + ")
+        return create_segmentor(backbone, decoder, num_classes=_num_classes(name), **common)
+    if name not in list_decoders():
+        return create_backbone(name, **common)
+    below = create_backbone(DECODERS_ON, **common)
+    return create_decoder(name, in_channels=below.out_channels, in_strides=below.out_strides, spatial_dims=spatial_dims)
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """What tools/model_table.py wrote down: `cost` by rank and name, `parity` by name, the machine."""
+    return json.loads(MEASURED.read_text())
+
+
+def sources_of(backbone: str) -> list[str]:
+    """Releases whose weights the backbone loads."""
+    family = family_of(backbone)
+    of_family = [name for name, source in _sources().items() if source.family and source.family == family]
+    return [name for name in of_family if name in RELEASES.get(backbone, of_family)]
+
+
+def family_of(backbone: str) -> str:
+    """The file in which a backbone's family lives, which is what key maps call the family."""
+    from densevit.registry import BACKBONES
+
+    return BACKBONES.family(backbone).__module__.rpartition(".")[2]
+
+
+def format_table(rows: list[Row]) -> str:
     """Rows of equal keys as aligned columns: numbers to the right, words to the left."""
-    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    cells = [list(rows[0]), *([format_cell(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [isinstance(value, int) for value in rows[0].values()]
+    right = [
+        all(isinstance(v, int | float | None) for v in column) for column in zip(*map(dict.values, rows), strict=True)
+    ]
     lines = []
     for line in cells:
         padded = zip(line, widths, right, strict=True)
@@ -59,56 +123,84 @@ def format_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _backbone_row(name: str, spatial_dims: int) -> dict[str, Any]:
-    from densevit.segmentor import create_backbone
+def format_cell(value: Any) -> str:
+    """Counts with commas, tiny numbers as powers of ten, others short, "-" for what was not measured."""
+    if isinstance(value, list | tuple):
+        return " ".join("x".join(map(str, part)) if isinstance(part, tuple | list) else str(part) for part in value)
+    if isinstance(value, float) and 0 < value < 0.001:
+        return f"{value:.1e}"
+    if isinstance(value, float):
+        return f"{value:,.{0 if value >= 1000 else 1 if value >= 10 else 2}f}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
-    backbone = create_backbone(name, spatial_dims=spatial_dims)
+
+def _backbone_row(name: str, spatial_dims: int) -> Row:
+    backbone = build(name, spatial_dims)
     return dict(
         name=name,
-        parameters=_parameters(backbone),
+        **_size_and_cost(backbone, name, spatial_dims),
         out_channels=list(backbone.out_channels),
         out_strides=list(backbone.out_strides),
     )
 
 
-def _decoder_row(name: str, spatial_dims: int) -> dict[str, Any]:
-    from densevit.segmentor import create_backbone, create_decoder
-
-    backbone = create_backbone("mit_b0", spatial_dims=spatial_dims)
-    decoder = create_decoder(
-        name, in_channels=backbone.out_channels, in_strides=backbone.out_strides, spatial_dims=spatial_dims
-    )
+def _decoder_row(name: str, spatial_dims: int) -> Row:
+    decoder = build(name, spatial_dims)
     return dict(
         name=name,
-        on="mit_b0",
-        parameters=_parameters(decoder),
+        on=DECODERS_ON,
+        **_size_and_cost(decoder, name, spatial_dims),
         out_channels=decoder.out_channels,
         out_stride=decoder.out_stride,
     )
 
 
-def _pair_row(name: str, spatial_dims: int) -> dict[str, Any]:
-    from densevit.segmentor import create_segmentor
-
-    model = create_segmentor(name, "all_mlp", num_classes=PAIR_CLASSES, spatial_dims=spatial_dims)
-    return dict(
-        name=f"{name} + all_mlp",
-        num_classes=PAIR_CLASSES,
-        dim=model.decoder.out_channels,
-        parameters=_parameters(model),
-    )
+def _pair_row(name: str, spatial_dims: int) -> Row:
+    cost = _size_and_cost(build(name, spatial_dims), name, spatial_dims)
+    return dict(name=name, num_classes=_num_classes(name), **cost)
 
 
-def _parameters(module: Any) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _size_and_cost(module: Any, name: str, spatial_dims: int) -> Row:
+    cost = measured()["cost"][str(spatial_dims)].get(name, {})
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return dict(parameters=parameters, **{key: cost.get(key) for key in ("gmacs", "ms", "peak_mb")})
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else value
+def _reference_rows(names: list[str]) -> list[Row]:
+    parity = measured()["parity"]
+    keys = ("reference", "max_error", "relative_error", "comparisons", "test")
+    return [dict(name=name, **{key: proof[key] for key in keys}) for name in names for proof in parity.get(name, [])]
 
 
-def _matches(name: str, pattern: str) -> bool:
+def _weight_rows(backbones: list[str]) -> list[Row]:
+    listed = {source for name in backbones for source in sources_of(name)}
+    return [
+        dict(source=name, family=source.family, release=source.title)
+        for name, source in _sources().items()
+        if name in listed
+    ]
+
+
+def _sources() -> dict[str, Any]:
+    from densevit.weights.maps import SOURCES
+
+    return SOURCES
+
+
+def _num_classes(pair: str) -> int:
+    return next(classes for backbone, decoder, classes in PAIRS if pair == f"{backbone} + {decoder}")
+
+
+def _remark(title: str, spatial_dims: int) -> str:
+    size = " x ".join(map(str, SIZES[spatial_dims]))
+    return {
+        "backbones": f", costs of one image of {size}",
+        "decoders": f", costs on the maps that {DECODERS_ON} makes of it",
+        "references": ", largest differences with the same random weights, single precision",
+        "weights": ", releases that load_weights reads",
+    }.get(title, "")
+
+
+def matches(name: str, pattern: str) -> bool:
     """A glob, or any part of the name."""
     return fnmatch(name, pattern) or pattern in name

@@ -6,6 +6,7 @@ import numpy as np
 
 from densevit.datasets.coding import LabelCoding
 from densevit.datasets.colors import IGNORE, Color, default_palette
+from densevit.datasets.normalize import MEAN, STD
 from densevit.datasets.picture import View
 from densevit.datasets.reading import read_oriented_image, read_oriented_label, turn_back
 from densevit.registry import Registry
@@ -24,6 +25,8 @@ class SegmentationDataset:
     """
 
     ignore_index = IGNORE
+    spatial_dims = 2
+    in_channels = 3
 
     def __init__(
         self,
@@ -49,6 +52,11 @@ class SegmentationDataset:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def normalization(self) -> dict:
+        """How pixels become the network's input, for the header of a checkpoint."""
+        return dict(mean=list(MEAN), std=list(STD))
 
     @property
     def has_labels(self) -> bool:

@@ -7,12 +7,13 @@ from typing import Any
 from densevit.datasets.base import DATASETS, SegmentationDataset
 from densevit.datasets.fields import check_fields
 from densevit.datasets.label_check import check_labels
+from densevit.datasets.volumes import VolumeDataset
 from densevit.registry import hint
 
 CHECKS = ("open", "load")
 
 
-def create_dataset(config: dict) -> SegmentationDataset:
+def create_dataset(config: dict) -> SegmentationDataset | VolumeDataset:
     """Open the set that `config` describes, such as dict(type="cityscapes", root="data/cityscapes", split="train").
 
     With check="open" (the default) every label is checked now, once: what is found is remembered until a file changes.
@@ -22,7 +23,10 @@ def create_dataset(config: dict) -> SegmentationDataset:
     check_dataset_config(config)
     dataset = _describe(config).open()
     if config.get("check", "open") == "open" and dataset.has_labels:
-        check_labels(dataset)
+        if isinstance(dataset, VolumeDataset):
+            dataset.check()
+        else:
+            check_labels(dataset)
     return dataset
 
 

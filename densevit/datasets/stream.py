@@ -1,4 +1,4 @@
-"""Samples for training and evaluation, `dict(image (3, H, W), label (H, W), meta)`, and their batches.
+"""Samples for training and evaluation, `dict(image (C, *S), label (*S), meta)`, and their batches.
 
 A training sample depends on (seed, draw number) alone: not on workers, processes, or where a run was resumed.
 """
@@ -15,6 +15,7 @@ from densevit.datasets.base import SegmentationDataset
 from densevit.datasets.label_check import check_labels
 from densevit.datasets.normalize import normalize_image
 from densevit.datasets.rare_classes import create_rare_classes
+from densevit.datasets.volumes import VolumeDataset
 
 Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 Normalize = Callable[[np.ndarray], Tensor]
@@ -30,12 +31,12 @@ class TrainStream(Dataset):
 
     def __init__(
         self,
-        dataset: SegmentationDataset,
+        dataset: SegmentationDataset | VolumeDataset,
         augment: Augment,
         *,
         seed: int,
         rare_class_sampling: dict | bool | None = None,
-        normalize: Normalize = normalize_image,
+        normalize: Normalize | None = None,
     ):
         if not dataset.has_labels:
             raise ValueError("training needs labels, and this set was opened without")
@@ -44,14 +45,14 @@ class TrainStream(Dataset):
         self.dataset = dataset
         self.augment = augment
         self.seed = seed
-        self.normalize = normalize
+        self.normalize = normalize or normalization_of(dataset)
         self.rare_classes = None
         if rare_class_sampling:
             self.rare_classes = create_rare_classes(rare_class_sampling, counts=check_labels(dataset).counts)
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __getitem__(self, draw: int) -> dict:
-        """dict(image float32 (3, h, w), label int64 (h, w), meta) of draw number 0, 1, 2, ..."""
+        """dict(image float32 (C, *crop), label int64 (*crop), meta) of draw number 0, 1, 2, ..."""
         if draw < 0:
             raise IndexError(f"draws are numbered from 0, got {draw}")
         rng = np.random.Generator(np.random.Philox(key=[self.seed, draw]))
@@ -95,9 +96,9 @@ class DrawSampler(Sampler):
 class EvalSet(Dataset):
     """Every sample of a data set at its full size, normalized; without label where the set has none."""
 
-    def __init__(self, dataset: SegmentationDataset, normalize: Normalize = normalize_image):
+    def __init__(self, dataset: SegmentationDataset | VolumeDataset, normalize: Normalize | None = None):
         self.dataset = dataset
-        self.normalize = normalize
+        self.normalize = normalize or normalization_of(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -109,7 +110,7 @@ class EvalSet(Dataset):
 
 
 def collate(samples: list[dict]) -> dict:
-    """Samples of one size -> dict(image (B, 3, H, W), label (B, H, W) where they have labels, meta list)."""
+    """Samples of one size -> dict(image (B, C, *S), label (B, *S) where they have labels, meta list)."""
     sizes = {tuple(sample["image"].shape) for sample in samples}
     if len(sizes) > 1:
         names = ", ".join(str(sample["meta"]["image"]) for sample in samples[:4])
@@ -117,6 +118,11 @@ def collate(samples: list[dict]) -> dict:
     keys = [key for key in ("image", "label") if all(key in sample for sample in samples)]
     batch = {key: torch.stack([sample[key] for sample in samples]) for key in keys}
     return dict(batch, meta=[sample["meta"] for sample in samples])
+
+
+def normalization_of(dataset: SegmentationDataset | VolumeDataset) -> Normalize:
+    """What makes a tensor for the network of an image: volumes come normalized by case, pictures do not."""
+    return torch.from_numpy if isinstance(dataset, VolumeDataset) else normalize_image
 
 
 def _to_int64(label: np.ndarray) -> Tensor:

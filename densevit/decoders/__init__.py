@@ -1,4 +1,4 @@
 """One file a decoder; importing this package registers them all in DECODERS."""
 
-from densevit.decoders import all_mlp
+from densevit.decoders import all_mlp, fpn, linear, unetr, uper, vt_fpn
 from densevit.registry import DECODERS

@@ -4,7 +4,7 @@ checkpoints/iter_N/weights.safetensors   what prediction needs, config in the he
 checkpoints/iter_N/state.pt              what resuming needs besides: plain tensors, numbers, strings, lists
 checkpoints/iter_N/SHA256SUMS            their checksums, `sha256sum -c` reads it
 last_checkpoint                          the name of the newest one and its checksums
-best/weights.safetensors                 the weights with the best validation mIoU so far
+best/weights.safetensors                 the weights with the best validation score so far
 """
 
 import logging
@@ -184,14 +184,14 @@ def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: dict[str
     return path
 
 
-def best_score(work_dir: Path) -> float | None:
-    """The validation mIoU of `best/weights.safetensors`, or None."""
+def best_score(work_dir: Path, *, by: str = "mIoU") -> float | None:
+    """The validation score `by` name of `best/weights.safetensors`, or None."""
     path = work_dir / "best" / WEIGHTS
     if not path.is_file():
         return None
     try:
         _, header = read_weights(path)
-        return (header or {}).get("training", {}).get("scores", {}).get("mIoU")
+        return (header or {}).get("training", {}).get("scores", {}).get(by)
     except (ValueError, OSError, SafetensorError) as error:
         logger.warning("the best weights %s cannot be read (%s) and will be replaced", path, error)
         return None

@@ -8,6 +8,7 @@ import ast
 import json
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mmengine.config import Config
 from densevit.engine.conform import conform
 from densevit.engine.files import write_text
 from densevit.engine.names import check_names
-from densevit.engine.schema import ConfigFile
+from densevit.engine.schema import AUGMENT_SECTIONS, AugmentSection, ConfigFile
 
 BASE = "_base_"
 DATA_SUFFIXES = (".json", ".yaml", ".yml")
@@ -40,12 +41,24 @@ def check_config(config: Config | Mapping[str, Any], *, path: str | Path | None 
     plain = config.to_dict() if isinstance(config, Config) else dict(config)
     try:
         checked = conform(plain, ConfigFile)
+        for name in checked["custom_imports"]:
+            _import(name)
+        section = checked["train_data"]
+        kind = AUGMENT_SECTIONS.get(checked["model"]["spatial_dims"], AugmentSection)
+        section["augment"] = conform(section["augment"], kind, where="train_data.augment")
         check_names(checked)
     except (ValueError, KeyError) as error:
         message = error.args[0] if error.args else str(error)
         raise ValueError(f"{path or 'the config'}: {message}") from None
     # cfg_text: Config would read the file again to keep its text.
     return Config(checked, filename=None if path is None else str(path), cfg_text=" ", format_python_code=False)
+
+
+def _import(name: str) -> None:
+    try:
+        import_module(name)
+    except ImportError as error:
+        raise ValueError(f"custom_imports: cannot import {name!r} ({error}); is it installed?") from None
 
 
 def read_config(path: Path) -> Config:
@@ -122,6 +135,8 @@ def _read_data(path: Path) -> Config:
         ) from None
     if not isinstance(data, dict) or BASE in data:
         raise ValueError(f"{path}: a {path.suffix[1:].upper()} config is one mapping without {BASE}; use a .py config")
+    if data.get("custom_imports"):
+        raise ValueError(f"{path}: custom_imports runs code, which only .py configs hold; use a .py config")
     return Config(data, cfg_text=" ", format_python_code=False)
 
 

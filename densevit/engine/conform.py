@@ -64,7 +64,10 @@ def _conform_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:
     if len(real) == 1:
         return conform(value, real[0], where=where)
     for choice in real:
-        if isinstance(value, get_origin(choice) or choice):
+        if get_origin(choice) is Literal:
+            if value in get_args(choice):
+                return value
+        elif isinstance(value, get_origin(choice) or choice):
             return conform(value, choice, where=where)
     raise _mismatch(value, Union[tuple(choices)], where)  # noqa: UP007
 

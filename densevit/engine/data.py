@@ -7,23 +7,24 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from densevit.datasets import SegmentationDataset, create_dataset
+from densevit.datasets import SegmentationDataset, VolumeDataset, create_dataset
 from densevit.datasets.augment_2d import create_augment_2d
+from densevit.datasets.augment_3d import create_augment_3d
 from densevit.datasets.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.engine.distributed import rank_and_size
 
+AUGMENTS = {2: create_augment_2d, 3: create_augment_3d}  # by model.spatial_dims
 
-def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset:
-    """The data set of `train_data`, `val_data` or `test_data`; ValueError if it is absent or its classes do not fit."""
+
+def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset | VolumeDataset:
+    """The data set of `train_data`, `val_data` or `test_data`; ValueError if it is absent or does not fit the model."""
     if config[section] is None:
         raise ValueError(f"the config has no {section}; add one such as val_data, with its dataset")
     dataset = create_dataset(config[section]["dataset"])
-    wanted = config["model"]["num_classes"]
-    if dataset.num_classes != wanted:
-        raise ValueError(
-            f"model.num_classes is {wanted} but {section} has {dataset.num_classes} classes; "
-            f"set model.num_classes={dataset.num_classes}"
-        )
+    for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
+        wanted, found = config["model"][key], getattr(dataset, key)
+        if found != wanted:
+            raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
     return dataset
 
 
@@ -32,7 +33,7 @@ def open_stream(config: Mapping[str, Any]) -> TrainStream:
     section = config["train_data"]
     return TrainStream(
         open_dataset(config, "train_data"),
-        create_augment_2d(section["augment"]),
+        AUGMENTS[config["model"]["spatial_dims"]](section["augment"]),
         seed=config["seed"],
         rare_class_sampling=section["rare_class_sampling"],
     )

@@ -1,7 +1,7 @@
 """Scores of a model on a data set: predict every image whole or by windows, count, and sum over processes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from densevit.datasets.stream import EvalSet
 from densevit.engine.data import outlive_signals
-from densevit.engine.distributed import rank_and_size
-from densevit.metrics import ConfusionMatrix
+from densevit.engine.distributed import gather, rank_and_size
+from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.dataset import denormalize
 from densevit.predictor.sizes import predict_image, to_labels
@@ -42,7 +42,7 @@ def evaluate(
     """Score `model` on `samples`; `inference` is a config's section.
 
     `on_image(done, total)` is called after each image of this process and may return True to stop: the result is then
-    None; `on_prediction(sample, labels (H, W))` before it. The first `num_pictures` images are kept for looking at.
+    None; `on_prediction(sample, labels (*S))` before it. The first `num_pictures` images are kept for looking at.
     """
     rank, size = rank_and_size()
     order = range(rank, len(samples), size)
@@ -54,14 +54,14 @@ def evaluate(
         generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
         worker_init_fn=outlive_signals,
     )
-    matrix = ConfusionMatrix(samples.dataset.num_classes, ignore_index=samples.dataset.ignore_index)
+    counter = _Counter(samples)
     pictures: list[Picture] = []
     was_training = model.training
     model.eval()
     try:
         for done, sample in enumerate(loader, start=1):
             prediction = to_labels(predict_image(model, sample["image"].to(device), inference=inference))
-            matrix.update(prediction, sample["label"].to(device))
+            counter.update(prediction, sample["label"].to(device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)
             if len(pictures) < num_pictures:
@@ -70,12 +70,39 @@ def evaluate(
                 return None
     finally:
         model.train(was_training)
-    matrix.reduce()
-    return Evaluation(matrix.compute(), pictures)
+    return Evaluation(counter.compute(), pictures)
+
+
+class _Counter:
+    """Pixels over the whole set; for volumes also the Dice of each case."""
+
+    def __init__(self, samples: EvalSet):
+        options = dict(num_classes=samples.dataset.num_classes, ignore_index=samples.dataset.ignore_index)
+        self.matrix = ConfusionMatrix(**options)
+        self.cases = CaseDice(**options) if samples.dataset.spatial_dims == 3 else None
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        self.matrix.update(prediction, label)
+        if self.cases is not None:
+            self.cases.update(prediction, label)
+
+    def compute(self) -> SegmentationScores:
+        """Scores over all processes, which must all call this."""
+        scores = self.matrix.reduce().compute()
+        if self.cases is None:
+            return scores
+        self.cases.rows = [row for rows in gather(self.cases.rows) for row in rows]
+        return replace(scores, case_dice=self.cases.compute())
 
 
 def _picture(sample: Mapping[str, Any], prediction: Tensor) -> Picture:
-    """Thinned to at most 1024 pixels a side: enough for the eye."""
+    """Thinned to at most 1024 pixels a side: enough for the eye. Of a volume the slice with most foreground."""
+    image, label = sample["image"], sample["label"]
+    if label.ndim == 3:
+        middle = int(((label > 0) & (label < 255)).sum((1, 2)).argmax())
+        image, label, prediction = image[:1, middle], label[middle], prediction[middle]
+        image = (image * 64 + 128).round().clamp(0, 255).to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
+    else:
+        image = denormalize(image)
     step = -(-max(prediction.shape) // 1024)
-    image = denormalize(sample["image"][:, ::step, ::step])
-    return image, sample["label"][::step, ::step].numpy(), prediction[::step, ::step].cpu().numpy()
+    return image[::step, ::step], label[::step, ::step].numpy(), prediction[::step, ::step].cpu().numpy()

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import densevit
-from densevit.datasets import SegmentationDataset
-from densevit.datasets.normalize import MEAN, STD
+from densevit.datasets import SegmentationDataset, VolumeDataset
 
 
-def make_header(config: Mapping[str, Any], dataset: SegmentationDataset) -> dict[str, Any]:
+def make_header(config: Mapping[str, Any], dataset: SegmentationDataset | VolumeDataset) -> dict[str, Any]:
     """JSON-ready: model, classes, palette, ignore_index, inference, base_size, normalization, version."""
     model = {key: value for key, value in config["model"].items() if key != "weights"}
     model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
@@ -20,6 +19,6 @@ def make_header(config: Mapping[str, Any], dataset: SegmentationDataset) -> dict
         ignore_index=dataset.ignore_index,
         inference=inference,
         base_size=config["inference"]["base_size"],
-        normalization=dict(mean=list(MEAN), std=list(STD)),
+        normalization=dataset.normalization,
         version=densevit.__version__,
     )

@@ -146,7 +146,7 @@ class CheckpointHook(Hook):
 
 
 class ScoreHook(Hook):
-    """Shows the scores of a validation, records them, and keeps the weights with the best mIoU."""
+    """Shows the scores of a validation, records them, and keeps the best weights."""
 
     priority = "NORMAL"
 

@@ -7,16 +7,19 @@ from typing import Any
 import torch
 
 from densevit.datasets.create import check_dataset_config
+from densevit.engine.auxiliary import create_supervision
 from densevit.engine.optim import OPTIMIZERS, SCHEDULES
 from densevit.losses import create_loss
 from densevit.registry import BACKBONES, DECODERS, hint
-from densevit.segmentor import create_backbone, create_segmentor
+from densevit.segmentor import Segmentor, create_backbone, create_segmentor
 
 
 def check_names(config: Mapping[str, Any]) -> None:
     """Raise ValueError or KeyError, in one sentence, for a name or option that nothing answers to."""
-    _check_model(config["model"])
+    model = _check_model(config["model"])
     create_loss(config["loss"])
+    with torch.device("meta"):
+        create_supervision(config, model, ignore_index=255)
     _check_choice("optimizer.type", config["optimizer"]["type"], OPTIMIZERS)
     _check_optimizer_options(config["optimizer"])
     _check_choice("schedule.type", config["schedule"]["type"], SCHEDULES)
@@ -26,8 +29,8 @@ def check_names(config: Mapping[str, Any]) -> None:
     _check_numbers(config)
 
 
-def _check_model(model: Mapping[str, Any]) -> None:
-    """Names and options; then build it without memory or work, for what only the builders know."""
+def _check_model(model: Mapping[str, Any]) -> Segmentor:
+    """Names and options; then the model itself without memory or work, for what only the builders know."""
     _check_choice("model.backbone", model["backbone"], BACKBONES.names())
     _check_choice("model.decoder", model["decoder"], DECODERS.names())
     shared = [*signature(create_backbone).parameters, *BACKBONES.keywords(model["backbone"])]
@@ -35,7 +38,7 @@ def _check_model(model: Mapping[str, Any]) -> None:
     _check_keys("model.decoder_options", model["decoder_options"], DECODERS.keywords(model["decoder"]))
     try:
         with torch.device("meta"):
-            create_segmentor(**{**model, "weights": None, "backbone_options": _without_weights(model)})
+            return create_segmentor(**{**model, "weights": None, "backbone_options": _without_weights(model)})
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"model: {error.args[0]}") from None
 
@@ -90,5 +93,12 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
     if clip is not None and clip <= 0:
         raise ValueError(f"train_cfg.clip_grad must be above 0, got {clip}")
     inference = config["inference"]
-    if inference["mode"] == "slide" and inference["roi_size"] is None:
-        raise ValueError("inference.mode 'slide' needs inference.roi_size, such as (1024, 1024)")
+    three = config["model"]["spatial_dims"] == 3
+    if three and inference["base_size"] is not None:
+        raise ValueError("inference.base_size is for pictures; volumes are seen at another size by inference.scales")
+    if three and config["train_data"]["rare_class_sampling"]:
+        raise ValueError("rare_class_sampling is for pictures; volumes are cropped by train_data.augment.foreground")
+    if config["train_cfg"]["best"] == "mCaseDice" and not three:
+        raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
+    if inference["mode"] != "whole" and inference["roi_size"] is None:
+        raise ValueError(f"inference.mode {inference['mode']!r} needs inference.roi_size, such as (1024, 1024)")

@@ -27,11 +27,13 @@ class Recorder:
         tensorboard: bool,
         palette: Sequence[tuple[int, int, int]],
         ignore_index: int,
+        best: str = "mIoU",
     ):
         self.work_dir, self.active = work_dir, active
         self.palette, self.ignore_index = palette, ignore_index
         self.board = TensorboardVisBackend(str(work_dir / "tensorboard")) if tensorboard and active else None
-        self.best = best_score(work_dir) if active else None
+        self.best_by = best
+        self.best = best_score(work_dir, by=best) if active else None
 
     def add_row(self, row: Mapping[str, Any], *, prefix: str = "train/") -> None:
         """Numbers at `row["iter"]`."""
@@ -62,15 +64,15 @@ class Recorder:
             only_in_file(message)
 
     def keep_best(self, runner: Any, *, scores: Mapping[str, Any]) -> None:
-        """Save the weights if no earlier validation had a higher mIoU."""
-        score = scores["mIoU"]
+        """Save the weights if no earlier validation had a higher score of the kind that `best` names."""
+        score = scores[self.best_by]
         if not self.active or score is None or (self.best is not None and score <= self.best):
             return
         means = {name: value for name, value in scores.items() if name != "classes"}
         header = {**runner.header, "training": {"iteration": runner.iter, "scores": means}}
         save_best(self.work_dir, weights=runner.final_weights(), header=header)
         self.best = score
-        logger.info("best mIoU so far: %.2f", score)
+        logger.info("best %s so far: %.2f", self.best_by, score)
 
     def close(self) -> None:
         """Write out what TensorBoard still holds."""

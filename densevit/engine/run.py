@@ -12,6 +12,7 @@ from mmengine.config import Config
 from densevit.datasets import SegmentationDataset
 from densevit.datasets.stream import EvalSet, TrainStream
 from densevit.engine import data
+from densevit.engine.auxiliary import Supervision, create_supervision
 from densevit.engine.checkpoint import WEIGHTS, clean_up, list_checkpoints
 from densevit.engine.config import check_config, dump_config
 from densevit.engine.distributed import any_process, process_group, rank_and_size, share_buffers
@@ -35,7 +36,7 @@ logger = logging.getLogger("densevit")
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a training run leaves: its folder, the last weights, the best by mIoU, and the last validation's scores.
+    """What a training run leaves: its folder, the last weights, the best of them, and the last validation's scores.
 
     `scores` is `SegmentationScores.as_dict`, or None without a validation; `stopped` is the signal that ended the run
     before its last iteration.
@@ -83,6 +84,7 @@ class _Parts:
 
     model: Segmentor
     loss: torch.nn.Module
+    supervision: Supervision | None
     stream: TrainStream
     val_set: EvalSet | None
 
@@ -100,7 +102,8 @@ def _open_parts(config: dict[str, Any]) -> _Parts:
         load_weights(model, config["load_from"])
     model.backbone.set_checkpointing(config["train_cfg"]["checkpointing"])
     loss = create_loss(config["loss"], ignore_index=stream.dataset.ignore_index)
-    return _Parts(model, loss, stream, val_set)
+    supervision = create_supervision(config, model, ignore_index=stream.dataset.ignore_index)
+    return _Parts(model, loss, supervision, stream, val_set)
 
 
 def _train(
@@ -118,6 +121,7 @@ def _train(
         tensorboard=plain["visualization"]["tensorboard"],
         palette=parts.train_set.palette,
         ignore_index=parts.train_set.ignore_index,
+        best=plain["train_cfg"]["best"],
     )
     stop = StopSignal()
     scores = ScoreHook(recorder, classes=tuple(parts.train_set.classes))
@@ -126,7 +130,7 @@ def _train(
     hooks += [CheckpointHook(interval=settings["checkpoint_interval"])]
     hooks += [] if settings["ema"] is None else [AverageHook(settings["ema"])]
     runner = TrainRunner(
-        TrainingModel(parts.model, parts.loss),
+        TrainingModel(parts.model, parts.loss, parts.supervision),
         config=plain,
         header=header,
         work_dir=folder,

@@ -47,7 +47,7 @@ class TrainRunner(Runner):
         self.validate_first = False
         settings = config["train_cfg"]
         options = {key: settings[key] for key in ("amp", "accumulate", "clip_grad")}
-        step = OptimizerStep(create_optimizer(model.segmentor, config["optimizer"]), device=device, **options)
+        step = OptimizerStep(create_optimizer(model.named_parts(), config["optimizer"]), device=device, **options)
         loop = dict(
             type=TrainLoop, train_cfg=settings, schedule=config["schedule"], ignore_index=header["ignore_index"]
         )
@@ -116,7 +116,7 @@ class TrainRunner(Runner):
         """To the device; in a group of processes under DDP, with SyncBN where it can work, which is on GPUs."""
         model = model.to(self.device)
         if self.config["train_cfg"]["compile"]:
-            model.segmentor.compile()
+            model.compile_network()
         if not self._distributed:
             return model
         on_gpu = self.device.type == "cuda"
@@ -135,6 +135,7 @@ class TrainRunner(Runner):
         self.training_model.segmentor.load_state_dict(raw)
         if self.average is not None and state["raw_weights"] is None:
             self.average.load(weights, 0)
+        self._load_supervision(state.get("supervision"))
         self._load_optimizer(state["optimizer"])
         if state["scaler"] and self.optim_wrapper.scaler.is_enabled():  # --amp may have been changed in between
             self.optim_wrapper.scaler.load_state_dict(state["scaler"])
@@ -152,6 +153,17 @@ class TrainRunner(Runner):
 
     def _same_group(self) -> bool:
         return len(self.resumption.state["random"]) == self._world_size
+
+    def _load_supervision(self, state: dict[str, Tensor] | None) -> None:
+        heads = self.training_model.supervision
+        mine = {} if heads is None else heads.state_dict()
+        if mine.keys() != (state or {}).keys():
+            raise ValueError(
+                f"{self.resumption.checkpoint.folder} was trained with other auxiliary heads or deep supervision; "
+                "choose another --work-dir, or set auxiliary and deep_supervision as they were"
+            )
+        if heads is not None:
+            heads.load_state_dict(state)
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
         """Moments from the checkpoint; rates and decays from the config, which may have been changed on purpose."""
@@ -185,6 +197,7 @@ class TrainRunner(Runner):
             draws=first["draws"] + (iteration - first["iteration"]) * per_iteration * self._world_size,
             optimizer=self.optim_wrapper.optimizer.state_dict(),
             scaler=self.optim_wrapper.scaler.state_dict(),
+            supervision=None if self.training_model.supervision is None else self._supervision_state(),
             random=[process["random"] for process in states],
             num_ignored=[process["num_ignored"] for process in states],
             raw_weights=dict(self.training_model.segmentor.state_dict()) if averaged else None,
@@ -198,6 +211,9 @@ class TrainRunner(Runner):
             state=state,
             max_keep=self.config["train_cfg"]["max_keep"],
         )
+
+    def _supervision_state(self) -> dict[str, Tensor]:
+        return dict(self.training_model.supervision.state_dict())
 
     def final_weights(self) -> dict[str, Tensor]:
         """The state of `final_model`."""

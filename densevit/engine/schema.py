@@ -50,7 +50,10 @@ class ScheduleSection:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSection:
-    """The run itself. `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights."""
+    """The run itself. `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights.
+
+    `best` is the score by which the best weights are chosen: a mean of `SegmentationScores`.
+    """
 
     max_iters: int
     val_interval: int = 1000
@@ -65,6 +68,7 @@ class TrainSection:
     compile: bool = False
     max_keep: int = 2
     deterministic: bool = False
+    best: Literal["mIoU", "mDice", "mCaseDice"] = "mIoU"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +85,32 @@ class AugmentSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VolumeAugmentSection:
+    """Arguments of `densevit.datasets.augment_3d.create_augment_3d`; sizes and flips are (depth, height, width).
+
+    `scale` is a range of zooms, 2 doubling the voxels; `rotate` the largest angle about each axis in degrees;
+    `foreground` how often a crop lies around a voxel of a class other than 0; `flips` how often each axis is turned
+    round; `intensity` the largest change of contrast and brightness; `noise` the largest deviation of added noise.
+    """
+
+    crop_size: tuple[int, int, int]
+    scale: tuple[float, float] = (0.9, 1.1)
+    rotate: float = 10.0
+    foreground: float = 0.5
+    flips: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    intensity: float = 0.1
+    noise: float = 0.0
+
+
+AUGMENT_SECTIONS = {2: AugmentSection, 3: VolumeAugmentSection}  # by model.spatial_dims
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainDataSection:
-    """Where training samples come from, and how many at once on each process."""
+    """Where training samples come from, and how many at once on each process; `augment` is one of AUGMENT_SECTIONS."""
 
     dataset: dict[str, Any]
-    augment: AugmentSection
+    augment: dict[str, Any]
     batch_size: int
     num_workers: int = 4
     rare_class_sampling: dict[str, Any] | bool | None = None
@@ -106,13 +131,34 @@ class InferenceSection:
     `base_size` (height, width): the image is first resized to the largest size that fits, as ADE20K's protocol does.
     """
 
-    mode: Literal["whole", "slide"] = "whole"
+    mode: Literal["whole", "slide", "slide_gaussian"] = "whole"
     roi_size: tuple[int, ...] | None = None
     stride: tuple[int, ...] | None = None
     batch_size: int = 1
     flips: tuple[Any, ...] = ()
     scales: tuple[float, ...] = (1.0,)
     base_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliarySection:
+    """A head on one level of the backbone (0 is the finest) that training alone has; `loss` None is the main one."""
+
+    level: int
+    dim: int = 256
+    weight: float = 0.4
+    dropout: float = 0.1
+    loss: list[dict[str, Any]] | dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepSupervisionSection:
+    """Losses on the decoder's own maps, fine to coarse, the first being its output; "halving" is 1, 1/2, 1/4, ...
+
+    The halving weights are divided by their sum; numbers, one a map, are used as they are, and 0 leaves a map out.
+    """
+
+    weights: tuple[float, ...] | Literal["halving"] = "halving"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +171,7 @@ class VisualizationSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigFile:
-    """A whole config file."""
+    """A whole config file. `custom_imports` are modules to import first: they register what the config names."""
 
     model: ModelSection
     loss: list[dict[str, Any]] | dict[str, Any]
@@ -133,10 +179,13 @@ class ConfigFile:
     schedule: ScheduleSection
     train_cfg: TrainSection
     train_data: TrainDataSection
+    auxiliary: list[AuxiliarySection] = field(default_factory=list)
+    deep_supervision: DeepSupervisionSection | None = None
     val_data: EvalDataSection | None = None
     test_data: EvalDataSection | None = None
     inference: InferenceSection = field(default_factory=InferenceSection)
     visualization: VisualizationSection = field(default_factory=VisualizationSection)
+    custom_imports: tuple[str, ...] = ()
     seed: int = 0
     load_from: str | None = None
     work_dir: str | None = None

@@ -15,7 +15,7 @@ from densevit.inference.sliding_window import sliding_window
 from densevit.registry import hint
 
 Predict = Callable[[Tensor], Tensor]
-MODES = ("slide", "whole")
+MODES = ("slide", "slide_gaussian", "whole")
 
 
 @torch.no_grad()
@@ -33,16 +33,17 @@ def predict_logits(
     """(C, *S) -> logits (K, *S); of several views the log of their mean probability, so that softmax gives the mean.
 
     `model` maps (B, C, *S) to (B, K, *S) and runs under the caller's autocast. `mode="slide"` averages the logits of
-    windows of `roi_size`, `stride` apart (half of the roi by default), on mmsegmentation's grid. At each of `scales`
-    the image is seen as it is and once per entry of `flips`: a spatial axis, or several flipped together; -1 is the
-    last one, left to right. `batch_size` counts views of the whole image, or windows.
+    windows of `roi_size`, `stride` apart (half of the roi by default), on mmsegmentation's grid; "slide_gaussian" has
+    an even grid and trusts the middle of a window more, as is usual for volumes. At each of `scales` the image is seen
+    as it is and once per entry of `flips`: a spatial axis, or several flipped together; -1 is the last one, left to
+    right. `batch_size` counts views of the whole image, or windows.
     """
     _check(mode, roi_size, batch_size=batch_size, scales=scales)
     views = [(), *(_axes(flip, image.ndim - 1) for flip in flips)]
     num_views = len(views) * len(scales)
     see = partial(_see_whole, model, batch_size=batch_size)
-    if mode == "slide":
-        see = partial(_slide, model, roi_size=roi_size, stride=stride, batch_size=batch_size)
+    if mode != "whole":
+        see = partial(_slide, model, mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
     total = None
     for scale in scales:
         scaled = nd.resize(image[None], [max(1, int(s * scale + 0.5)) for s in image.shape[1:]])[0]
@@ -65,14 +66,16 @@ def _slide(
     model: Predict,
     views: Sequence[Tensor],
     *,
+    mode: str,
     roi_size: int | Sequence[int],
     stride: int | Sequence[int] | None,
     batch_size: int,
 ) -> Iterator[Tensor]:
     """Logits (K, *S) of each view, by windows."""
+    blend, grid = ("gaussian", "even") if mode == "slide_gaussian" else ("constant", "mmseg")
     for view in views:
         yield sliding_window(
-            model, view, roi_size=roi_size, stride=stride, batch_size=batch_size, blend="constant", grid="mmseg"
+            model, view, roi_size=roi_size, stride=stride, batch_size=batch_size, blend=blend, grid=grid
         )
 
 
@@ -109,8 +112,8 @@ def _axes(flip: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
 def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
     if mode not in MODES:
         raise ValueError(f"no mode named {mode!r}; {hint(str(mode), list(MODES))}")
-    if mode == "slide" and roi_size is None:
-        raise ValueError("mode='slide' needs the size of its windows; give roi_size, for example (1024, 1024)")
+    if mode != "whole" and roi_size is None:
+        raise ValueError(f"mode={mode!r} needs the size of its windows; give roi_size, for example (1024, 1024)")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not scales or not all(0 < scale < inf for scale in scales):

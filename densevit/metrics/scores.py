@@ -23,6 +23,7 @@ class SegmentationScores:
     `iou` and `dice` are nan for a class that neither label nor prediction holds, `acc` (which is `recall`) where the
     label does not hold it, `precision` where the prediction does not. `fscore` is the harmonic mean of precision and
     recall and nan also where both are 0: a class that was always missed lowers mDice but not mFscore.
+    `case_dice`, where it was measured, is the mean over cases of each case's own Dice, as is usual for volumes.
     """
 
     aAcc: float
@@ -32,6 +33,7 @@ class SegmentationScores:
     fscore: Tensor
     precision: Tensor
     recall: Tensor
+    case_dice: Tensor | None = None
 
     @property
     def mIoU(self) -> float:
@@ -57,11 +59,16 @@ class SegmentationScores:
     def mRecall(self) -> float:
         return self.recall.nanmean().item()
 
+    @property
+    def mCaseDice(self) -> float:
+        """Class 0, the background, is left out."""
+        return float("nan") if self.case_dice is None else self.case_dice[1:].nanmean().item()
+
     def as_dict(self, classes: Sequence[str]) -> dict:
         """JSON-ready, in percent: `aAcc`, `mIoU`, ..., and under `classes` the scores of each; nan becomes None."""
         self._check_names(classes)
         per_class = {
-            name: {column: _percent(float(getattr(self, field)[i])) for column, field in COLUMNS.items()}
+            name: {column: _percent(float(getattr(self, field)[i])) for column, field in self._columns().items()}
             for i, name in enumerate(classes)
         }
         return {**{name: _percent(value) for name, value in self._means().items()}, "classes": per_class}
@@ -70,15 +77,18 @@ class SegmentationScores:
         """Text tables in percent, one row per class and one of the means."""
         self._check_names(classes)
         rows = [
-            [name, *(f"{100 * float(getattr(self, field)[i]):.2f}" for field in COLUMNS.values())]
+            [name, *(f"{100 * float(getattr(self, field)[i]):.2f}" for field in self._columns().values())]
             for i, name in enumerate(classes)
         ]
         means = self._means()
         summary = _draw(list(means), [[f"{100 * value:.2f}" for value in means.values()]])
-        return f"per class results:\n\n{_draw(['Class', *COLUMNS], rows)}\n\nsummary:\n\n{summary}"
+        return f"per class results:\n\n{_draw(['Class', *self._columns()], rows)}\n\nsummary:\n\n{summary}"
+
+    def _columns(self) -> dict[str, str]:
+        return COLUMNS if self.case_dice is None else {**COLUMNS, "CaseDice": "case_dice"}
 
     def _means(self) -> dict[str, float]:
-        return {"aAcc": self.aAcc, **{f"m{column}": getattr(self, f"m{column}") for column in COLUMNS}}
+        return {"aAcc": self.aAcc, **{f"m{column}": getattr(self, f"m{column}") for column in self._columns()}}
 
     def _check_names(self, classes: Sequence[str]) -> None:
         if len(classes) != len(self.iou) or len(set(classes)) != len(classes):

@@ -23,6 +23,8 @@ class PredictionWriter:
     """
 
     def __init__(self, dataset: SegmentationDataset, folders: Mapping[str, str | Path]):
+        if dataset.spatial_dims != 2:
+            raise ValueError("predictions are written as pictures, and this set holds volumes; score it without --out")
         check_formats(tuple(folders), classes=dataset.classes)
         self.folders = {name: Path(folder) for name, folder in folders.items()}
         self.palette = dataset.palette

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 CONFIG_KEY = "densevit"  # in the header's metadata
 # Where frameworks keep the weights inside a checkpoint, the first that is there.
-_CONTAINERS = ("state_dict", "model", "model_state_dict", "module")
+_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module")
 
 
 class _Inert:

@@ -1,14 +1,15 @@
 """Translate the names and shapes of a checkpoint to ours, and back, by the rows of `maps`."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from densevit.registry import hint
 from densevit.weights.maps import SOURCES, Names, Row, Source
+from densevit.weights.operations import OPERATIONS, Operation
+from densevit.weights.stages import count_through
 
 _PARTS = r"weight|bias|running_mean|running_var|num_batches_tracked"
 _PLACEHOLDERS = {
@@ -17,35 +18,6 @@ _PLACEHOLDERS = {
     "{j}": r"(?P<j>\d+)",
     "{k}": r"(?P<k>\d+)",
     "{p}": f"(?P<p>{_PARTS})",
-}
-
-
-def _pointwise(tensors: list[Tensor]) -> list[Tensor]:
-    """1 x 1 convolution -> linear: (O, I, 1, 1) -> (O, I); biases and real kernels stay as they are."""
-    return [t.flatten(1) if t.ndim > 2 and set(t.shape[2:]) == {1} else t for t in tensors]
-
-
-def _unpointwise(tensors: list[Tensor]) -> list[Tensor]:
-    return [t[:, :, None, None] if t.ndim == 2 else t for t in tensors]
-
-
-def _flip_levels(tensors: list[Tensor]) -> list[Tensor]:
-    """(dim, levels * dim) -> the same with its blocks of columns in the opposite order."""
-    return [torch.cat(t.split(t.shape[0], dim=1)[::-1], dim=1) for t in tensors]
-
-
-def _split_qkv(tensors: list[Tensor]) -> list[Tensor]:
-    return list(tensors[0].split([len(tensors[0]) // 3, len(tensors[0]) - len(tensors[0]) // 3]))
-
-
-Operation = Callable[[list[Tensor]], list[Tensor]]
-# Name -> (theirs to ours, ours to theirs), both on the list of tensors of one row.
-OPERATIONS: dict[str, tuple[Operation, Operation]] = {
-    "same": (lambda tensors: tensors, lambda tensors: tensors),
-    "pointwise": (_pointwise, _unpointwise),
-    "pointwise_finest_first": (lambda t: _flip_levels(_pointwise(t)), lambda t: _unpointwise(_flip_levels(t))),
-    "join": (lambda tensors: [torch.cat(tensors)], lambda tensors: list(tensors[0].chunk(2))),
-    "split_qkv": (_split_qkv, lambda tensors: [torch.cat(tensors)]),
 }
 
 
@@ -60,21 +32,33 @@ class Rule:
 
 @dataclass(frozen=True)
 class Translation:
-    """A state dict under other names, with the names that found no place and a remark on each reshaped tensor."""
+    """A state dict under other names, with the names that found no place and a remark on each reshaped tensor.
+
+    `absent` are patterns of names that it, or the model, may lack; `remarks` are the source's.
+    """
 
     state: dict[str, Tensor] = field(default_factory=dict)
     reshaped: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    inflated: list[str] = field(default_factory=list)
+    absent: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def guess_source(state: Mapping[str, Tensor]) -> str:
-    """Name of the release that a state dict comes from; ValueError when no key map fits."""
+def guess_source(state: Mapping[str, Tensor], *, among: str | None = None) -> str:
+    """Name of the release that a state dict comes from; ValueError when no key map fits.
+
+    `among` is a source, which is then the answer, or a publisher (`timm`): the first of its maps when none fits.
+    """
+    sources = SOURCES if among is None else get_sources(among)
     names = plain_names(state)
     shapes = {plain: tuple(state[name].shape) for plain, name in names.items()}
-    for name, source in SOURCES.items():
+    for name, source in sources.items():
         if source.is_it(shapes):
             return name
+    if among is not None:
+        return next(iter(sources))
     known = "; ".join(f"{name} ({source.title})" for name, source in SOURCES.items())
     some = ", ".join(list(state)[:3]) or "none"
     raise ValueError(f"the names of these tensors ({some}, ...) fit no key map; known sources: {known}")
@@ -88,78 +72,68 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, str]:
 def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
     """Translate a release's state dict to the names of a `Segmentor`: `backbone.*`, `decoder.*`, `head.*`."""
     names = plain_names(state)
-    shapes = {plain: tuple(state[name].shape) for plain, name in names.items()}
-    candidates = get_sources(source)
-    spec = next((candidate for candidate in candidates if candidate.is_it(shapes)), candidates[0])
+    spec = SOURCES[guess_source(state, among=source)]
     if not spec.backbone:  # our own names: only a backbone saved alone lacks its prefix
         prefix = "" if any(name.startswith(spec.prefix) for name in names) else spec.prefix
-        return Translation({prefix + plain: state[name] for plain, name in names.items()})
+        return Translation({prefix + _replaced(plain, spec): state[name] for plain, name in names.items()})
     cleaned = {_clean(plain, spec): state[name] for plain, name in names.items()}
     state, left, reshaped = _translate(cleaned, _rules(spec, prefix=""))
-    ignored = [name for name in left if any(re.match(pattern, name) for pattern in spec.ignored)]
-    return Translation(state, reshaped, ignored, [name for name in left if name not in ignored])
+    ignored = [name for name in left if is_like(name, spec.ignored)]
+    unexpected = [name for name in left if name not in ignored]
+    return Translation(state, reshaped, ignored, unexpected, absent=spec.absent, remarks=spec.remarks)
 
 
 def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Translate our state dict (2D, of a `Segmentor`, or of a backbone alone) to a release's names.
 
-    Raises ValueError when a tensor has no place there.
+    Left out is what such a release lacks by design (`Source.absent`). Raises ValueError when anything else has no
+    place there.
     """
     whole = any(name.startswith("backbone.") for name in state)
     ours = state if whole else {f"backbone.{name}": tensor for name, tensor in state.items()}
     left: list[str] = []
-    for spec in get_sources(source):
+    for spec in get_sources(source).values():
         if not spec.backbone:
             return dict(state)
-        counted = count_through(ours) if _counts_through(spec) else ours
-        theirs, left, _ = _translate(counted, _reversed_rules(spec, prefix=spec.prefix if whole else ""))
+        counted = count_through(ours, norm=_has_one_norm(spec)) if _counts_through(spec) else ours
+        theirs, alone, _ = _translate(counted, _reversed_rules(spec, prefix=spec.prefix if whole else ""))
+        left = [name for name in alone if not is_like(name, spec.absent)]
         if not left:
             return theirs
     raise ValueError(f"{source} has no place for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}")
 
 
-def get_sources(name: str) -> list[Source]:
+def get_sources(name: str) -> dict[str, Source]:
     """The release called `name`, or all of a publisher (`timm`); ValueError with the nearest known names."""
-    found = [source for known, source in SOURCES.items() if known == name or known.startswith(f"{name}_")]
+    if name in SOURCES:
+        return {name: SOURCES[name]}
+    found = {known: source for known, source in SOURCES.items() if known.startswith(f"{name}_")}
     if not found:
         raise ValueError(f"no source named {name!r}; {hint(name, list(SOURCES))}")
-    return [SOURCES[name]] if name in SOURCES else found
+    return found
 
 
-_STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
-_COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
-
-
-def to_stages(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """Give blocks that are counted through (`backbone.blocks.{k}`) the stages that a model with these names has."""
-    places = sorted({(int(m[1]), int(m[2])) for name in names if (m := _STAGED.fullmatch(name))})
-
-    def staged(name: str) -> str:
-        m = _COUNTED.fullmatch(name)
-        if m is None or int(m[1]) >= len(places):
-            return name
-        i, j = places[int(m[1])]
-        return f"backbone.stages.{i}.blocks.{j}.{m[2]}"
-
-    return {staged(name): tensor for name, tensor in state.items()}
-
-
-def count_through(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `to_stages`: `backbone.stages.{i}.blocks.{j}` becomes `backbone.blocks.{k}`."""
-    found = {name: m for name in state if (m := _STAGED.fullmatch(name))}
-    places = sorted({(int(m[1]), int(m[2])) for m in found.values()})
-    counted = {name: f"backbone.blocks.{places.index((int(m[1]), int(m[2])))}.{m[3]}" for name, m in found.items()}
-    return {counted.get(name, name): tensor for name, tensor in state.items()}
+def is_like(name: str, patterns: Iterable[str]) -> bool:
+    """True when the name begins with one of the patterns."""
+    return any(re.match(pattern, name) for pattern in patterns)
 
 
 def _counts_through(source: Source) -> bool:
     return any("{k}" in name for row in source.backbone for name in ((row[1],) if isinstance(row[1], str) else row[1]))
 
 
+def _has_one_norm(source: Source) -> bool:
+    return any(row[1] == "norm" for row in source.backbone)
+
+
 def _clean(name: str, source: Source) -> str:
+    return _replaced(name, source).removeprefix(source.prefix)
+
+
+def _replaced(name: str, source: Source) -> str:
     for pattern, replacement in source.cleanups:
         name = re.sub(pattern, replacement, name)
-    return name.removeprefix(source.prefix)
+    return name
 
 
 def _rules(source: Source, *, prefix: str) -> list[Rule]:
@@ -171,10 +145,14 @@ def _rules(source: Source, *, prefix: str) -> list[Rule]:
 def _rule(row: Row, *, theirs: str, ours: str) -> Rule:
     def full(names: Names, prefix: str) -> tuple[str, ...]:
         names = (names,) if isinstance(names, str) else names
-        return tuple(prefix + name + ("" if "{p}" in name else ".{p}") for name in names)
+        return tuple(prefix + (name[:-1] if name[-1] == "!" else _with_part(name)) for name in names)
 
     operation, _ = OPERATIONS[row[2] if len(row) == 3 else "same"]
     return Rule(full(row[0], theirs), full(row[1], ours), operation)
+
+
+def _with_part(name: str) -> str:
+    return name if "{p}" in name else f"{name}.{{p}}"
 
 
 def _reversed_rules(source: Source, *, prefix: str) -> list[Rule]:
@@ -226,14 +204,14 @@ def _pattern(name: str) -> str:
     return pattern
 
 
-def _captured(m: re.Match) -> tuple[int | None, str | None, str | None, str]:
+def _captured(m: re.Match) -> tuple[int | None, str | None, str | None, str | None]:
     """(stage counted from 0, block of the stage, block counted through, part) of a name."""
     found = m.groupdict()
     stage = int(found["i1"]) - 1 if "i1" in found else int(found["i"]) if "i" in found else None
-    return stage, found.get("j"), found.get("k"), found["p"]
+    return stage, found.get("j"), found.get("k"), found.get("p")
 
 
-def _fill(name: str, stage: int | None, block: str | None, counted: str | None, part: str) -> str:
+def _fill(name: str, stage: int | None, block: str | None, counted: str | None, part: str | None) -> str:
     values = {"{i+1}": stage + 1, "{i}": stage} if stage is not None else {}
     for placeholder, value in {**values, "{j}": block, "{k}": counted, "{p}": part}.items():
         name = name.replace(placeholder, str(value))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 _SHOWN = 8  # names of one kind in the table
+_KINDS = ("missing", "mismatched", "unexpected", "ignored", "reshaped", "inflated", "fresh")
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,9 @@ class LoadReport:
     """Outcome of `load_weights`. `unexpected` and `ignored` are the file's names, all others the model's.
 
     `missing` tensors were wanted and are not in the file, `mismatched` ones have another shape, `fresh` ones were left
-    as they are on request; `ignored` ones have no place in our models by design, such as a classifier of ImageNet.
+    as they are, on request or because the release has no such tensor; `ignored` ones have no place in the model by
+    design, such as a classifier of ImageNet. `reshaped` ones came in another shape or size, `inflated` ones without the
+    model's first axis. `remarks` are sentences on what cannot be told from the file.
     """
 
     source: str
@@ -20,7 +23,9 @@ class LoadReport:
     unexpected: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     reshaped: tuple[str, ...] = ()
+    inflated: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -31,16 +36,16 @@ class LoadReport:
     def summary(self) -> str:
         """One line of counts."""
         total = len(self.matched) + len(self.missing) + len(self.mismatched) + len(self.fresh)
-        counts = ("missing", "mismatched", "unexpected", "ignored", "reshaped", "fresh")
         return f"{self.source}: {len(self.matched)} of {total} tensors matched, " + ", ".join(
-            f"{len(getattr(self, name))} {name}" for name in counts
+            f"{len(getattr(self, kind))} {kind}" for kind in _KINDS
         )
 
     def __str__(self) -> str:
         lines = [self.summary]
-        for kind in ("missing", "mismatched", "unexpected", "ignored", "reshaped", "fresh"):
+        for kind in _KINDS:
             names = getattr(self, kind)
             lines += [f"  {kind:<10}  {name}" for name in names[:_SHOWN]]
             if len(names) > _SHOWN:
                 lines.append(f"  {kind:<10}  ... and {len(names) - _SHOWN} more")
+        lines += [f"  remark      {remark}" for remark in self.remarks]
         return "\n".join(lines)

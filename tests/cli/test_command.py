@@ -1,6 +1,5 @@
 """The `densevit` command: its verbs, its exit codes, and one sentence for every mistake."""
 
-import json
 import os
 import subprocess
 import sys
@@ -101,29 +100,3 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
     monkeypatch.setattr("densevit.cli.models.describe", broken)
     with pytest.raises(KeyError, match="key"):
         main(["models"])
-
-
-def test_models_lists_every_name_with_its_parameters(capsys, tmp_path):
-    assert main(["models", "--json", str(tmp_path / "models.json")]) == 0
-    printed = capsys.readouterr().out
-    tables = json.loads((tmp_path / "models.json").read_text())
-    assert [row["name"] for row in tables["backbones"]] == densevit.list_backbones()
-    assert [row["name"] for row in tables["decoders"]] == densevit.list_decoders()
-    rows = {row["name"]: row for table in ("backbones", "segformer") for row in tables[table]}
-    model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=19)
-    assert rows["mit_b0"]["parameters"] == sum(p.numel() for p in model.backbone.parameters())
-    assert rows["mit_b0 + all_mlp"]["parameters"] == sum(p.numel() for p in model.parameters())
-    assert rows["mit_b2 + all_mlp"]["dim"] == 768
-    assert rows["pvt_v2_b2"]["out_channels"] == [64, 128, 320, 512]
-    assert f"{rows['mit_b0']['parameters']:,}" in printed
-    assert all(name in printed for name in densevit.list_backbones())
-
-
-def test_models_are_filtered_and_counted_in_3d(capsys, tmp_path):
-    assert main(["models", "--filter", "mit_b0", "--spatial-dims", "3", "--json", str(tmp_path / "models.json")]) == 0
-    tables = json.loads((tmp_path / "models.json").read_text())
-    assert [row["name"] for row in tables["backbones"]] == ["mit_b0"]
-    assert tables["decoders"] == []
-    volume_backbone = densevit.create_backbone("mit_b0", spatial_dims=3)
-    assert tables["backbones"][0]["parameters"] == sum(p.numel() for p in volume_backbone.parameters())
-    assert "pvt" not in capsys.readouterr().out

@@ -58,6 +58,13 @@ def test_slide_mode_averages_windows_on_mmsegs_grid_for_every_view():
     assert_close(several.exp(), mean_of_views(see, image, [(-1,)], (0.75, 1.0)), rtol=0, atol=1e-5)
 
 
+def test_slide_gaussian_blends_windows_on_an_even_grid():
+    network, image = make_network(3), make_image((9, 12, 11))
+    windows = dict(roi_size=(6, 8, 5), stride=(3, 5, 4))
+    expected = sliding_window(network, image, **windows, blend="gaussian", grid="even")
+    assert_close(predict_logits(network, image, mode="slide_gaussian", **windows), expected)
+
+
 @pytest.mark.parity
 @pytest.mark.filterwarnings("ignore:The shape of value will convert")
 def test_views_are_merged_as_mmseg_merges_them():
@@ -99,6 +106,7 @@ def test_half_precision_logits_come_back_in_float32():
     [
         (dict(mode="slides"), "no mode named 'slides'; did you mean slide"),
         (dict(mode="slide"), "mode='slide' needs the size of its windows; give roi_size"),
+        (dict(mode="slide_gaussian"), "mode='slide_gaussian' needs the size of its windows"),
         (dict(flips=(2,)), "flips must name spatial axes, -2 to 1, each once, got 2"),
         (dict(flips=((0, 5),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, 5\)"),
         (dict(flips=((0, -2),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, -2\)"),

@@ -72,7 +72,7 @@ def randomize(model, *, seed=0):
     """Give every tensor of a model random values of a sensible scale: biases, norms and running statistics too."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():
-        if name.endswith("num_batches_tracked"):
+        if not tensor.is_floating_point():  # a count of batches, an index of positions
             continue
         noise = torch.randn(tensor.shape, generator=generator)
         if name.endswith("running_var"):

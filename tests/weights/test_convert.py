@@ -8,6 +8,7 @@ import torch
 
 import densevit
 from densevit.weights import read_weights
+from tests.parity.common import randomize
 from tests.weights.common import backbone, equal, release, segformer
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert_weights.py"
@@ -85,6 +86,52 @@ def test_classes_and_channels_are_changed_on_request_and_said(convert, files, ca
     assert "by sum over channels" in out
 
 
+def test_pictures_become_volumes_on_request(convert, files):
+    folder, _, _ = files
+    arguments = ["--spatial-dims", 3, "--inflate", "mean", "--in-channels", 1, "--adapt-channels", "sum"]
+    assert convert(folder / "alone.pth", folder / "out.safetensors", *arguments) == 0
+    state, config = read_weights(folder / "out.safetensors")
+    assert config["model"] == {"backbone": "pvt_v2_b0", "spatial_dims": 3, "in_channels": 1}
+    assert state["stages.0.downsample.proj.weight"].shape == (32, 1, 7, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "options"),
+    [
+        ("swin_unetr_tiny", "monai", dict(window_size=5)),
+        ("vit_tiny", "timm", dict(image_size=384, num_tokens=1)),
+        ("mvit_v2_tiny", "facebook", {}),
+        ("pvt_v1_tiny", "whai362", dict(image_size=256)),
+        ("swin_tiny", "mmseg", dict(window_size=12)),
+    ],
+)
+def test_options_are_recognised_and_build_the_same_model_again(convert, tmp_path, capsys, name, source, options):
+    expected = backbone(name, **options)
+    torch.save(release(expected, source), tmp_path / "a.pth")
+    assert convert(tmp_path / "a.pth", tmp_path / "a.safetensors") == 0, capsys.readouterr().err
+    state, config = read_weights(tmp_path / "a.safetensors")
+    told = config["model"].get("backbone_options", {})
+    assert (config["model"]["backbone"], told | options) == (name, told)
+    assert equal(densevit.create_backbone(name, weights=tmp_path / "a.safetensors", **told), state)
+    fresh = {name: t for name, t in state.items() if name.startswith("out_norms.")}
+    assert equal(state | fresh, expected.state_dict() | fresh)
+
+
+def test_options_that_no_tensor_tells_are_said_and_kept(convert, tmp_path):
+    options = dict(num_classes=4, spatial_dims=3, in_channels=1)
+    expected = randomize(densevit.create_segmentor("swin_unetr_tiny", "unetr", **options))
+    torch.save(release(expected, "monai"), tmp_path / "a.pth")
+    arguments = ["--backbone-options", "merge_order=legacy"]
+    assert convert(tmp_path / "a.pth", tmp_path / "a.safetensors", *arguments) == 0
+    state, config = read_weights(tmp_path / "a.safetensors")
+    assert config["model"]["backbone_options"]["merge_order"] == "legacy"
+    assert equal(state, expected)
+    assert convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors") == 0
+    assert read_weights(tmp_path / "b.safetensors")[1]["model"] == config["model"]
+    again = densevit.create_segmentor(**config["model"], weights=tmp_path / "b.safetensors")
+    assert again.backbone.stages[1].blocks[2].merge_order == "legacy"
+
+
 def test_our_own_file_converts_to_itself(convert, files):
     folder, expected, _ = files
     assert convert(folder / "whole.pth", folder / "a.safetensors") == 0
@@ -106,7 +153,9 @@ def test_our_own_file_converts_to_itself(convert, files):
         ("whole.pth", ["--model", "mit_b9"], "did you mean mit_b"),
         ("alone.pth", ["--decoder", "all_mlp"], "holds no classifier"),
         ("alone.pth", ["--decoder", "all_mlp", "--num-classes", "2"], "backbone only"),
-        ("odd.pth", [], "name it with --model"),
+        ("odd.pth", [], "name it with --backbone"),
+        ("whole.pth", ["--backbone-options", "drop_path"], "options are written key=value, got 'drop_path'"),
+        ("whole.pth", ["--source", "nvlab"], "did you mean nvlabs"),
         ("unknown.pth", [], "fit no key map"),
     ],
 )

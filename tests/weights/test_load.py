@@ -51,7 +51,7 @@ def test_a_released_model_fills_ours_and_the_report_says_so(whole):
     count = len(model.state_dict())
     assert report.summary == (
         f"nvlabs: {count} of {count} tensors matched, "
-        "0 missing, 0 mismatched, 0 unexpected, 2 ignored, 1 reshaped, 0 fresh"
+        "0 missing, 0 mismatched, 0 unexpected, 2 ignored, 1 reshaped, 0 inflated, 0 fresh"
     )
 
 
@@ -129,6 +129,22 @@ def test_a_checkpoint_of_another_model_is_named(imagenet, name):
     refuses(densevit.create_backbone(name), imagenet[0], f"this looks like mit_b0, the model is {name}")
 
 
+@pytest.mark.parametrize(
+    ("file", "model", "message"),
+    [
+        (("swin_tiny", {}), ("vit_tiny", {}), "this looks like swin_tiny, the model is vit_tiny"),
+        (("vit_tiny", dict(taps=(5, 11))), ("pvt_v1_tiny", {}), "this looks like vit_tiny, the model is pvt_v1_tiny"),
+        (("swin_tiny", dict(window_size=12)), ("swin_small", dict(window_size=3)), "like swin_tiny, .* is swin_small"),
+        (("vit_tiny", dict(patch_size=32)), ("vit_tiny", {}), r"1 mismatched .*proj\.weight \(192, 3, 32, 32\) in the"),
+        (("vit_tiny", {}), ("vit_tiny", dict(depth=6)), r"unexpected .*backbone\.stages"),
+    ],
+    ids=str,
+)
+def test_options_of_a_family_do_not_hide_its_name(file, model, message, tmp_path):
+    save_weights(densevit.create_backbone(file[0], **file[1]), tmp_path / "a.safetensors", config={})
+    refuses(densevit.create_backbone(model[0], **model[1]), tmp_path / "a.safetensors", message)
+
+
 def test_a_checkpoint_of_another_rank_is_named(imagenet):
     refuses(backbone(spatial_dims=3), imagenet[0], "its weights are 2D, the model is 3D")
 
@@ -172,16 +188,34 @@ def test_adapted_channels_answer_a_grey_image_as_the_old_ones_did(whole, how, in
     assert torch.equal(model.head.weight, expected.head.weight)
 
 
+def test_another_decoder_is_named(whole):
+    model = densevit.create_segmentor("mit_b0", "fpn", num_classes=19)
+    refuses(model, whole[0], "its decoder is all_mlp, the model's fpn; create the model with 'all_mlp'")
+
+
+def test_the_keywords_of_load_weights_may_stand_for_the_path(whole):
+    weights = dict(path=whole[0], new_head=True, source="nvlabs")
+    model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=3, weights=weights)
+    assert equal(model.decoder, whole[1].decoder)
+    options = dict(weights=dict(path=whole[0], adapt_channels="tile"))
+    model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=3, in_channels=6, backbone_options=options)
+    assert equal(model.backbone.stages[3], whole[1].backbone.stages[3])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'inflated'"):
+        densevit.create_backbone("mit_b0", weights=dict(path=whole[0], inflated="mean"))
+
+
 def test_another_width_of_the_decoder_is_named(whole):
     model = segformer(decoder_options=dict(dim=64))
-    refuses(model, whole[0], r"its decoder is 256 wide, the model's 64 \(decoder_options=dict\(dim=256\)\)")
+    refuses(model, whole[0], r"its decoder has dim=256, the model's dim=64 \(decoder_options=dict\(dim=256\)\)")
 
 
 def test_another_form_of_the_decoder_is_named(whole, tmp_path):
     with_norms = segformer(decoder_options=dict(project_norm=True))
-    refuses(with_norms, whole[0], r"its decoder lacks norms .*project_norm=False")
+    refuses(with_norms, whole[0], r"its decoder has project_norm=False, .*options=dict\(project_norm=False\)")
     torch.save(to_theirs(with_norms.state_dict(), "mmseg"), tmp_path / "mmseg.pth")
-    refuses(segformer(), tmp_path / "mmseg.pth", r"its decoder has norms .*project_norm=True")
+    refuses(
+        segformer(), tmp_path / "mmseg.pth", r"its decoder has project_norm=True, .*options=dict\(project_norm=True\)"
+    )
 
 
 def test_missing_and_unexpected_tensors_are_named_and_pass_without_strict(imagenet, tmp_path):
@@ -215,7 +249,7 @@ def test_a_missing_count_of_batches_is_no_difference(whole):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(source="mmseg"), "none of its tensors has a name of 'mmseg'"),
+        (dict(source="mmseg"), "none of its tensors has a name of 'mmseg_"),
         (dict(source="nvlab"), "did you mean nvlabs"),
         (dict(adapt_channels="mean"), "adapt_channels must be None, 'sum' or 'tile', got 'mean'"),
     ],

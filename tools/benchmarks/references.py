@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import densevit
-from densevit.weights import to_theirs
-from tests.parity.common import randomize
-from tests.peers import import_peer
+from tests.parity import test_mvit, test_pvt_v1, test_swin, test_unetr, test_uper  # how to build the same model twice
+from tests.parity.common import copy_weights, randomize, transformers_segformer
+from tests.peers import import_peer, import_torchvision_shim
 
 
 @dataclass(frozen=True)
@@ -48,28 +48,83 @@ def installed(names: Sequence[str]) -> list[str]:
     return [name for name in names if find_spec(REFERENCES[name].package)]
 
 
-def backbone(name: str, **options: object) -> nn.Module:
-    """A backbone with random values in every tensor."""
-    return randomize(densevit.create_backbone(name, **options))
+def _mit() -> Pair:
+    theirs = randomize(transformers_segformer("mit_b2", num_classes=1)).segformer
+    ours = copy_weights(theirs, densevit.create_backbone("mit_b2"), source="huggingface_segformer")
+    outputs = Outputs(theirs, lambda m, x: m(x, output_hidden_states=True).hidden_states)
+    return Pair(ours, outputs, _image(512, 512))
 
 
-def load(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """Give a reference our weights: only buffers that it computes by itself, and what it never uses, may be missing."""
-    parameters = {name for name, _ in model.named_parameters()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    unused = [name for name in missing if name in parameters and not name.startswith(("head.", "norm."))]
-    if unexpected or unused:
-        raise SystemExit(f"weights do not fit the reference: unexpected {unexpected[:3]}, missing {unused[:3]}")
-    return model.eval()
+def _pvt_v1() -> Pair:
+    theirs = test_pvt_v1.transformers_pvt("pvt_v1_small", image_size=512)
+    ours = densevit.create_backbone("pvt_v1_small", image_size=512, class_token=True)
+    copy_weights(theirs, ours, source="huggingface_pvt")
+    return Pair(ours, Outputs(theirs, test_pvt_v1.their_maps), _image(512, 512))
 
 
 def _pvt_v2() -> Pair:
-    ours = backbone("pvt_v2_b2")
-    timm = import_peer("timm")
-    model = load(timm.create_model("pvt_v2_b2"), to_theirs(ours.state_dict(), "timm_pvt_v2"))
-    return Pair(
-        ours, Outputs(model, lambda m, x: m.forward_intermediates(x, intermediates_only=True)), _image(512, 512)
-    )
+    theirs = randomize(import_peer("timm").create_model("pvt_v2_b2", num_classes=0))
+    ours = copy_weights(theirs, densevit.create_backbone("pvt_v2_b2"), source="timm_pvt_v2")
+    outputs = Outputs(theirs, lambda m, x: m.forward_intermediates(x, intermediates_only=True))
+    return Pair(ours, outputs, _image(512, 512))
+
+
+def _swin() -> Pair:
+    theirs, ours = test_swin.huggingface_pair("swin_tiny", 7)
+    return Pair(ours, Outputs(theirs, lambda m, x: m(x).feature_maps), _image(512, 512))
+
+
+def _mvit_v2() -> Pair:
+    theirs, ours = test_mvit.timm_pair("mvit_v2_tiny")
+    return Pair(ours, Outputs(theirs, lambda m, x: test_mvit.stages_of_timm(m, ours, x)), _image(224, 224))
+
+
+def _mvit_v1_video() -> Pair:
+    import_torchvision_shim()
+    theirs = randomize(import_peer("torchvision.models.video").mvit_v1_b())
+    ours = densevit.create_backbone("mvit_v1_base", spatial_dims=3, pyramid="video", class_token=True)
+    test_mvit.copy_weights(theirs.state_dict(), ours, source="torchvision")
+    return Pair(Outputs(ours, lambda m, x: m(x)[-1]), Outputs(theirs, _last_map_of_torchvision), _image(16, 224, 224))
+
+
+def _last_map_of_torchvision(model: nn.Module, video: Tensor) -> Tensor:
+    x = model.conv_proj(video)
+    size = x.shape[2:]
+    x = model.pos_encoding(x.flatten(2).transpose(1, 2))
+    for block in model.blocks:
+        x, size = block(x, size)
+    return model.norm(x)[:, 1:].transpose(1, 2).unflatten(2, size)
+
+
+def _vit() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("deit_base_patch16_224", img_size=512, num_classes=0))
+    ours = densevit.create_backbone("vit_base", image_size=512, num_tokens=1)
+    copy_weights(theirs, ours, source="timm_vit")
+    return Pair(Outputs(ours, lambda m, x: m(x)[-1]), Outputs(theirs, _last_map_of_timm), _image(512, 512))
+
+
+def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
+    return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
+
+
+def _unetr() -> Pair:
+    size = (96, 96, 96)
+    theirs = randomize(test_unetr.monai_unetr(size))
+    return Pair(copy_weights(theirs, test_unetr.unetr(size), source="monai"), theirs, _image(*size, channels=1))
+
+
+def _swin_unetr() -> Pair:
+    theirs = randomize(test_unetr.monai_swin_unetr(24))
+    ours = copy_weights(theirs, test_unetr.swin_unetr("swin_unetr_small"), source="monai")
+    return Pair(ours, theirs, _image(96, 96, 96, channels=1))
+
+
+def _swin_uper() -> Pair:
+    theirs = randomize(test_uper.mmseg_swin_uper("swin_tiny"))
+    ours = densevit.create_segmentor("swin_tiny", "uper", num_classes=150)
+    copy_weights(theirs, ours, source="mmseg")
+    logits = Outputs(theirs, lambda m, x: m.decode_head(m.backbone(x)))
+    return Pair(Outputs(ours, lambda m, x: m.forward_logits(x)), logits, _image(512, 512))
 
 
 def _image(*size: int, channels: int = 3) -> Tensor:
@@ -77,5 +132,14 @@ def _image(*size: int, channels: int = 3) -> Tensor:
 
 
 REFERENCES = {
+    "mit_b2": Reference("transformers", "transformers", _mit),
     "pvt_v2_b2": Reference("timm", "timm", _pvt_v2),
+    "pvt_v1_small": Reference("transformers", "transformers", _pvt_v1),
+    "swin_tiny": Reference("transformers", "transformers", _swin),
+    "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
+    "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
+    "vit_base": Reference("timm", "timm", _vit),
+    "swin_tiny + uper": Reference("mmsegmentation", "mmseg", _swin_uper),
+    "unetr_vit_base + unetr": Reference("MONAI", "monai", _unetr),
+    "swin_unetr_small + unetr": Reference("MONAI", "monai", _swin_unetr),
 }

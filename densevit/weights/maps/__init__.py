@@ -1,6 +1,6 @@
 """Key maps of the official releases, as data: one file a family, one entry a release, named publisher_family."""
 
-from densevit.weights.maps import segformer
+from densevit.weights.maps import mvit, pvt_v1, segformer, swin, vit
 from densevit.weights.maps.source import Names, Row, Shapes, Source, names_like
 
 # Searched in this order when the source is to be guessed.
@@ -8,8 +8,14 @@ SOURCES = {
     "densevit": Source(
         title="this project's own names",
         family="",
-        is_it=names_like(r"(backbone\.)?stages\.0\.downsample\."),
+        is_it=names_like(r"(backbone\.)?stages\.0\.downsample\.(?!norm\.|reduction\.)"),  # those are mmseg's Swin
         prefix="backbone.",
+        # Of a model trained in mmsegmentation, where the decoder is a decode head.
+        cleanups=((r"^decode_head\.conv_seg\.", "head."), (r"^decode_head\.decoder\.", "decoder.")),
     ),
+    **mvit.SOURCES,
+    **swin.SOURCES,
+    **vit.SOURCES,
+    **pvt_v1.SOURCES,
     **segformer.SOURCES,
 }

@@ -1,5 +1,6 @@
 """Key maps of SegFormer and PVT v2."""
 
+from densevit.weights.maps.heads import MMSEG_FPN, MMSEG_UPER
 from densevit.weights.maps.source import Shapes, Source, names_like
 
 OFFICIAL_BACKBONE = (
@@ -157,7 +158,7 @@ SOURCES = {
         is_it=names_like(r"(backbone\.)?layers\.0\.0\.projection\."),
         prefix="backbone.",
         backbone=MMSEG_BACKBONE,
-        decoder=MMSEG_DECODER,
+        decoder=(*MMSEG_DECODER, *MMSEG_UPER, *MMSEG_FPN),
         ignored=(r"auxiliary_head\.", r"data_preprocessor\.", r"head\."),
     ),
     "timm_pvt_v2": Source(

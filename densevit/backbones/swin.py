@@ -1,0 +1,99 @@
+"""Swin Transformer: attention inside shifted windows, a pyramid by merging patches. https://arxiv.org/abs/2103.14030"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from densevit.backbones.base import Backbone, Stage
+from densevit.blocks.embed import PatchEmbed
+from densevit.blocks.ffn import Mlp
+from densevit.blocks.init import init_vit_weights
+from densevit.blocks.residual import Block, drop_path_rates
+from densevit.blocks.window import PatchMerging, WindowAttention
+from densevit.registry import BACKBONES
+
+VARIANTS = {
+    "swin_tiny": dict(dim=96, depths=(2, 2, 6, 2)),
+    "swin_small": dict(dim=96, depths=(2, 2, 18, 2)),
+    "swin_base": dict(dim=128, depths=(2, 2, 18, 2)),
+    "swin_large": dict(dim=192, depths=(2, 2, 18, 2)),
+}
+HEAD_DIM = 32
+
+
+@BACKBONES.register(VARIANTS)
+def swin(
+    *,
+    spatial_dims: int = 2,
+    in_channels: int = 3,
+    dim: int,
+    depths: Sequence[int],
+    patch_size: int | Sequence[int] = 4,
+    window_size: int | Sequence[int] = 7,
+    small_maps: str = "shift",
+    drop_path: float = 0.0,
+) -> Backbone:
+    """Build one member of the family; see VARIANTS. Weights trained at 384 pixels have `window_size=12`.
+
+    Patches and windows may be longer along one axis than along another. Where one window covers an axis,
+    `small_maps="shift"` does as the release for segmentation and "no_shift" as that for classification.
+    """
+    stages, dims = [], [dim * 2**i for i in range(len(depths))]
+    for i, rates in enumerate(drop_path_rates(drop_path, depths)):
+        embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        blocks = window_blocks(
+            spatial_dims,
+            dims[i],
+            num_heads=dims[i] // HEAD_DIM,
+            window_size=window_size,
+            small_maps=small_maps,
+            drop_path=rates,
+        )
+        stages.append(Stage(PatchMerging(spatial_dims, dims[i - 1]) if i else embed, blocks))
+    backbone = Backbone(
+        stages,
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=dims,
+        out_strides=[times(patch_size, 2**i) for i in range(len(dims))],
+        out_norms=[nn.LayerNorm(d, eps=1e-5) for d in dims],
+    )
+    return backbone.apply(init_linear_weights)
+
+
+def window_blocks(
+    spatial_dims: int,
+    dim: int,
+    *,
+    num_heads: int,
+    window_size: int | Sequence[int],
+    small_maps: str,
+    drop_path: Sequence[float],
+) -> list[nn.Module]:
+    """One block for each rate of `drop_path`; the windows of every other one are shifted."""
+    attentions = [
+        WindowAttention(
+            spatial_dims,
+            dim,
+            num_heads=num_heads,
+            window_size=window_size,
+            shifted=j % 2 == 1,
+            small_maps=small_maps,
+        )
+        for j in range(len(drop_path))
+    ]
+    return [
+        Block(dim, attention, Mlp(dim), drop_path=rate, eps=1e-5)
+        for attention, rate in zip(attentions, drop_path, strict=True)
+    ]
+
+
+def times(size: int | Sequence[int], factor: int) -> int | tuple[int, ...]:
+    """A size, of one number or one an axis, times a factor."""
+    return size * factor if isinstance(size, int) else tuple(s * factor for s in size)
+
+
+def init_linear_weights(module: nn.Module) -> None:
+    """Initial values as released: only linear layers have others than torch's. For `module.apply`."""
+    if isinstance(module, nn.Linear):
+        init_vit_weights(module)

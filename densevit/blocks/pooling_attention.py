@@ -1,0 +1,170 @@
+"""Pooling attention: queries, keys and values are pooled first (MViT). https://arxiv.org/abs/2104.11227
+
+Every module maps a State to a State. Dimension key: B batch, T tokens beside the grid (0, or 1 class token), N and M
+query and key tokens of the grid, C channels, H heads, K channels per head, R rows, columns (and slices) of the keys.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densevit.blocks import nd
+from densevit.blocks.attention import merge_heads
+from densevit.blocks.axial_position import with_positions
+from densevit.blocks.ffn import Mlp
+from densevit.blocks.residual import DropPath
+from densevit.blocks.state import State, grid_of, map_grid
+
+RESIDUALS = ("none", "grid", "all")
+
+
+class HeadPool(nn.Module):
+    """One depthwise convolution for all heads, then LayerNorm of each head: (B, T + N, H * K) -> (B, T + N', H * K).
+
+    Extra tokens are normed only.
+    """
+
+    def __init__(self, spatial_dims: int, head_dim: int, *, stride: int | Sequence[int] = 1):
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        self.conv = nd.CONV[spatial_dims](head_dim, head_dim, 3, stride, padding=1, groups=head_dim, bias=False)
+        self.norm = nn.LayerNorm(head_dim, eps=1e-6)
+
+    def forward(self, state: State) -> State:
+        pooled = map_grid(state, self._convolve)
+        heads = pooled.tokens.unflatten(-1, (-1, self.conv.out_channels))  # (B, T + N', H, K)
+        return pooled._replace(tokens=self.norm(heads).flatten(2))
+
+    def _convolve(self, grid: Tensor) -> Tensor:
+        channels = grid.shape[-1]
+        kernels = self.conv.weight.repeat(channels // self.conv.out_channels, *[1] * (self.spatial_dims + 1))
+        convolve = nd.CONVOLVE[self.spatial_dims]
+        return nd.to_grid(convolve(nd.to_image(grid), kernels, stride=self.conv.stride, padding=1, groups=channels))
+
+
+class SkipPool(nn.Module):
+    """Max pooling of the stream where queries are strided: (B, T + N, C) -> (B, T + N', C)."""
+
+    def __init__(self, spatial_dims: int, *, stride: int | Sequence[int]):
+        super().__init__()
+        strides = nd.ntuple(stride, spatial_dims)
+        kernel = tuple(s + 1 if s > 1 else 1 for s in strides)
+        self.pool = nd.MAX_POOL[spatial_dims](kernel, strides, padding=tuple(k // 2 for k in kernel))
+
+    def forward(self, state: State) -> State:
+        return map_grid(state, lambda grid: nd.to_grid(self.pool(nd.to_image(grid))))
+
+
+class PoolingAttention(nn.Module):
+    """Attention of pooled queries to pooled keys: (B, T + N, C) -> (B, T + N', C_out).
+
+    `pools` are those of queries, keys and values. `table_lengths` has the rows of each axis's table of relative
+    positions, which any grid resizes; none leaves positions out. `residual` adds the pooled queries to what they
+    attended to: those of the "grid", "all" with the extra tokens, or "none". `windows` are the sizes, in tokens of the
+    pooled queries and keys, of the windows that attend to themselves alone; grids are filled up with zeros.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        dim_out: int,
+        *,
+        num_heads: int,
+        pools: Sequence[nn.Module],
+        table_lengths: Sequence[int] = (),
+        residual: str = "none",
+        windows: tuple[Sequence[int], Sequence[int]] | None = None,
+    ):
+        super().__init__()
+        if residual not in RESIDUALS:
+            raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, got {residual!r}")
+        self.num_heads = num_heads
+        self.residual = residual
+        self.windows = windows
+        self.qkv = nn.Linear(dim, 3 * dim_out)
+        self.pool_q, self.pool_k, self.pool_v = pools
+        self.rel_pos = nn.ParameterList([torch.empty(length, dim_out // num_heads) for length in table_lengths])
+        self.proj = nn.Linear(dim_out, dim_out)
+        for table in self.rel_pos:
+            nn.init.trunc_normal_(table, std=0.02)
+
+    def forward(self, state: State) -> State:
+        # Three products instead of one, so that each result is contiguous for its convolution.
+        weights = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
+        q, k, v = (state._replace(tokens=F.linear(state.tokens, weight, bias)) for weight, bias in weights)
+        q, k, v = self.pool_q(q), self.pool_k(k), self.pool_v(v)
+        if self.windows is None:
+            out = self._attend(q, k, v)
+        else:
+            windows = (self.windows[0], self.windows[1], self.windows[1])
+            parts = [_partition(x, window) for x, window in zip((q, k, v), windows, strict=True)]
+            out = _merge(self._attend(*parts), windows[0], size=q.size)
+        if self.residual == "grid" and q.num_extra:
+            out = out + F.pad(q.tokens[:, q.num_extra :], [0, 0, q.num_extra, 0])
+        elif self.residual != "none":
+            out = out + q.tokens
+        return q._replace(tokens=self.proj(out))
+
+    def _attend(self, q: State, k: State, v: State) -> Tensor:
+        """(B, T + N, C)"""
+        queries, keys, values = (x.tokens.unflatten(-1, (self.num_heads, -1)) for x in (q, k, v))
+        width = queries.shape[-1]
+        if len(self.rel_pos):
+            options = dict(q_size=q.size, k_size=k.size, num_extra=q.num_extra)
+            queries, keys = with_positions(queries, keys, tables=list(self.rel_pos), **options)
+        # (B, H, tokens, K + R) each: equal widths are what the fused kernels ask for.
+        operands = [x.transpose(1, 2) for x in (queries, keys, F.pad(values, [0, keys.shape[-1] - width]))]
+        return merge_heads(F.scaled_dot_product_attention(*operands, scale=width**-0.5)[..., :width])
+
+
+def _partition(state: State, window: Sequence[int]) -> State:
+    """(B, N, C) -> (B * n_windows, prod(window), C)"""
+    grid = nd.pad_to_multiple(grid_of(state), window)
+    return State(nd.partition_windows(grid, window), tuple(window))
+
+
+def _merge(windows: Tensor, window: Sequence[int], *, size: Sequence[int]) -> Tensor:
+    """(B * n_windows, prod(window), C) -> (B, N, C): the inverse of `_partition`."""
+    whole = [n * w for n, w in zip(nd.ceil_div(size, window), window, strict=True)]
+    return nd.crop(nd.merge_windows(windows, window, whole), size).flatten(1, -2)
+
+
+class PoolingBlock(nn.Module):
+    """Pooling attention and Mlp, each with its residual: (B, T + N, C) -> (B, T + N', C_out).
+
+    The width grows in the attention or in the Mlp; the stream beside the one that grows it is its normed input through
+    `proj`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        dim_out: int,
+        *,
+        attention: nn.Module,
+        pool_skip: nn.Module | None = None,
+        grow_in_mlp: bool = False,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        attended = dim if grow_in_mlp else dim_out
+        self.grow_in_mlp = grow_in_mlp
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(attended, eps=1e-6)
+        self.mlp = Mlp(attended, dim_out=dim_out)
+        self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
+        self.pool_skip = nn.Identity() if pool_skip is None else pool_skip
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, state: State) -> State:
+        normed = self.norm1(state.tokens)
+        skip = state if self.proj is None or self.grow_in_mlp else state._replace(tokens=self.proj(normed))
+        attended = self.attn(state._replace(tokens=normed))
+        tokens = self.pool_skip(skip).tokens + self.drop_path(attended.tokens)
+        normed = self.norm2(tokens)
+        if self.proj is not None and self.grow_in_mlp:
+            tokens = self.proj(normed)
+        return attended._replace(tokens=tokens + self.drop_path(self.mlp(normed)))

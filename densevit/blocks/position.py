@@ -1,0 +1,110 @@
+"""Absolute positions of a grid's cells, and the tokens that stand before them.
+
+Dimension key: B batch, T class and distillation tokens, N = prod(S) cells, C channels.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densevit.blocks import nd
+
+TOKENS = ("cls_token", "dist_token")
+
+
+class PrefixTokens(nn.Module):
+    """Learned tokens before those of a grid: (B, *S, C) -> (B, T + N, C), or the grid itself where T is 0.
+
+    One is a class token, two are a class and a distillation token, in the order of DeiT. They take part in attention
+    and are left out of feature maps. https://arxiv.org/abs/2012.12877
+    """
+
+    def __init__(self, dim: int, *, num_tokens: int = 0):
+        super().__init__()
+        if not 0 <= num_tokens <= len(TOKENS):
+            raise ValueError(f"num_tokens must be 0, 1 (class) or 2 (class and distillation), got {num_tokens}")
+        self.names = TOKENS[:num_tokens]
+        for name in self.names:
+            self.register_parameter(name, nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)))
+
+    def forward(self, grid: Tensor, positions: Tensor | None = None) -> Tensor:
+        if not self.names:
+            return grid
+        tokens = torch.cat([self.get_parameter(name) for name in self.names], dim=1)  # (1, T, C)
+        tokens = tokens if positions is None else tokens + positions
+        return torch.cat([tokens.expand(len(grid), -1, -1), grid.flatten(1, -2)], dim=1)
+
+
+class LearnedPositions(nn.Module):
+    """Add a learned table, resized to the grid that comes: (B, *S, C) -> (B, *S, C), or (B, T + N, C) with tokens.
+
+    The table is made for `grid`; `mode` is that of torch's interpolate. Tokens have positions of their own, which
+    are the table's first rows.
+    """
+
+    def __init__(self, dim: int, *, grid: Sequence[int], num_tokens: int = 0, mode: str):
+        super().__init__()
+        self.grid, self.num_tokens, self.mode = tuple(grid), num_tokens, mode
+        table = torch.empty(1, num_tokens + prod(self.grid), dim)
+        self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
+        self.tokens = PrefixTokens(dim, num_tokens=num_tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[1:-1]
+        table = resize_positions(self.pos_embed, grid=self.grid, size=size, mode=self.mode)
+        return self.tokens(x + nd.as_grid(table, size), table[:, : self.num_tokens])
+
+
+class SinCosPositions(nn.Module):
+    """Add fixed sines and cosines: (B, *S, C) -> (B, *S, C), or (B, T + N, C) with tokens, which have no position."""
+
+    def __init__(self, dim: int, *, num_tokens: int = 0):
+        super().__init__()
+        self.tokens = PrefixTokens(dim, num_tokens=num_tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = sincos_positions(x.shape[1:-1], x.shape[-1], device=x.device)
+        return self.tokens(x + table.to(x.dtype))
+
+
+def make_positions(kind: str | None, dim: int, *, grid: Sequence[int], num_tokens: int = 0, mode: str) -> nn.Module:
+    """Positions by name: (B, *S, C) -> (B, *S, C), or (B, T + N, C) with tokens. None adds tokens alone."""
+    if kind == "learned":
+        return LearnedPositions(dim, grid=grid, num_tokens=num_tokens, mode=mode)
+    if kind == "sincos":
+        return SinCosPositions(dim, num_tokens=num_tokens)
+    if kind is None:
+        return PrefixTokens(dim, num_tokens=num_tokens)
+    raise ValueError(f"position must be 'learned', 'sincos' or None, got {kind!r}")
+
+
+def resize_positions(table: Tensor, *, grid: Sequence[int], size: Sequence[int], mode: str) -> Tensor:
+    """(1, T + prod(grid), C) -> (1, T + prod(size), C): the first T rows stay, the others are interpolated."""
+    grid, size = tuple(grid), tuple(size)
+    if not torch.compiler.is_exporting() and grid == size:  # a program for every size must not ask for one
+        return table
+    num_tokens = table.shape[1] - prod(grid)
+    cells = nd.to_image(nd.as_grid(table, grid))
+    resized = nd.to_grid(F.interpolate(cells, size=size, mode=mode, align_corners=False)).flatten(1, -2)
+    return torch.cat([table[:, :num_tokens], resized], dim=1)
+
+
+def sincos_positions(
+    size: Sequence[int], dim: int, *, temperature: float = 10000.0, device: torch.device | None = None
+) -> Tensor:
+    """(*S, C) of sines and cosines of each coordinate at dim / (2 * axes) frequencies, as in MAE and MONAI.
+
+    The second axis has the first channels, then come the first and the third; what does not divide stays 0. It is
+    computed each time: an axis at a time, that costs next to nothing, and nothing need be kept.
+    """
+    count = dim // (2 * len(size))
+    rates = temperature ** -(torch.arange(count, device=device) / count)
+    waves = []
+    for axis in (1, 0, 2)[: len(size)]:  # 2D: columns, rows; 3D: H, D, W
+        angles = torch.arange(size[axis], device=device)[:, None] * rates  # (S_axis, count)
+        shape = [size[axis] if other == axis else 1 for other in range(len(size))]
+        waves.append(torch.cat([angles.sin(), angles.cos()], dim=-1).view(*shape, -1).expand(*size, -1))
+    return F.pad(torch.cat(waves, dim=-1), (0, dim - 2 * count * len(size)))

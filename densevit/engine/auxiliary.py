@@ -1,0 +1,146 @@
+"""Supervision that training adds and nothing else ever runs: FCN heads on backbone levels, classifiers on decoder maps.
+
+Auxiliary heads as in PSPNet (https://arxiv.org/abs/1612.01105), deep supervision as in nnU-Net
+(https://doi.org/10.1038/s41592-020-01008-z).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from densevit.blocks import nd
+from densevit.losses import create_loss
+from densevit.segmentor import Segmentor
+
+
+class FCNHead(nn.Module):
+    """3 x 3 convolution, norm, ReLU, dropout, classifier: (B, C, *S) -> logits (B, num_classes, *S)."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, dim: int, *, num_classes: int, dropout: float):
+        super().__init__()
+        conv = nd.CONV[spatial_dims]
+        self.conv = conv(in_channels, dim, 3, padding=1, bias=False)
+        self.norm = nd.BATCH_NORM[spatial_dims](dim)
+        self.dropout = nd.CHANNEL_DROPOUT[spatial_dims](dropout)
+        self.classifier = conv(dim, num_classes, 1)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        init_classifier(self.classifier)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.norm(self.conv(x)).relu()))
+
+
+def init_classifier(conv: nn.Module) -> nn.Module:
+    """Begin with every class equally likely, as the main head does."""
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+class Supervision(nn.Module):
+    """Runs a segmentor once: (B, C, *S) -> {"main": logits (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
+
+    The segmentor is handed in with each call and is no part of this module.
+    """
+
+    def __init__(
+        self,
+        segmentor: Segmentor,
+        *,
+        auxiliary: Sequence[Mapping[str, Any]],
+        level_weights: Sequence[float] | None,
+        loss: Any,
+        ignore_index: int,
+    ):
+        super().__init__()
+        n, classes = segmentor.spatial_dims, segmentor.num_classes
+        channels = segmentor.backbone.out_channels
+        self.heads, self.levels = nn.ModuleDict(), nn.ModuleDict()
+        self.losses, self.weights = nn.ModuleDict(), {"main": 1.0 if level_weights is None else level_weights[0]}
+        for section in auxiliary:
+            level, name = section["level"], f"auxiliary_{section['level']}"
+            self.heads[str(level)] = FCNHead(
+                n, channels[level], section["dim"], num_classes=classes, dropout=section["dropout"]
+            )
+            self.weights[name] = section["weight"]
+            self.losses[name] = create_loss(section["loss"] or loss, ignore_index=ignore_index)
+        for level, weight in enumerate(level_weights or ()):
+            if level > 0 and weight > 0:
+                name = f"level_{level}"
+                width = segmentor.decoder.level_channels[level]
+                self.levels[str(level)] = init_classifier(nd.CONV[n](width, classes, 1))
+                self.weights[name] = weight
+                self.losses[name] = create_loss(loss, ignore_index=ignore_index)
+
+    def forward(self, segmentor: Segmentor, image: Tensor) -> dict[str, Tensor]:
+        features = segmentor.forward_levels(image)
+        maps = [] if not self.levels else segmentor.decoder.forward_levels(features)
+        top = first_map(segmentor.decoder, maps) if maps else segmentor.decoder(features)
+        first = len(features) - len(segmentor.backbone.out_channels)  # 1 where the image itself is level 0
+        return {
+            "main": segmentor.head(top),
+            **{f"auxiliary_{level}": head(features[first + int(level)]) for level, head in self.heads.items()},
+            **{f"level_{level}": head(maps[int(level)]) for level, head in self.levels.items()},
+        }
+
+    def total(self, logits: Mapping[str, Tensor], label: Tensor, *, loss: nn.Module) -> dict[str, Tensor]:
+        """Weighted, named losses of what `forward` gave; `loss` is the main one, label (B, *S)."""
+        terms = {}
+        for name, values in logits.items():
+            main = name == "main"
+            found = (loss if main else self.losses[name])(nd.resize(values.float(), label.shape[1:]), label)
+            for key, value in found.items():
+                terms[key if main else key.replace("loss_", f"loss_{name}_", 1)] = self.weights[name] * value
+        return terms
+
+
+def first_map(decoder: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+    """What the decoder's forward gives when its levels are already there: the first one, after its dropout if any."""
+    dropout = getattr(decoder, "dropout", None)
+    return maps[0] if dropout is None else dropout(maps[0])
+
+
+def create_supervision(config: Mapping[str, Any], segmentor: Segmentor, *, ignore_index: int) -> Supervision | None:
+    """What the keys `auxiliary` and `deep_supervision` of a checked config ask for; None if they ask for nothing.
+
+    ValueError for a level that is not there and a decoder without levels.
+    """
+    auxiliary, deep = config["auxiliary"], config["deep_supervision"]
+    if not auxiliary and deep is None:
+        return None
+    count = len(segmentor.backbone.out_channels)
+    levels = [section["level"] for section in auxiliary]
+    for level in levels:
+        if not 0 <= level < count:
+            raise ValueError(
+                f"auxiliary names level {level}, and {config['model']['backbone']} has levels 0 to {count - 1}"
+            )
+    if len(set(levels)) < len(levels):
+        raise ValueError(f"auxiliary names the levels {levels}, and a level can have one head; take one out")
+    return Supervision(
+        segmentor,
+        auxiliary=auxiliary,
+        level_weights=None if deep is None else _level_weights(deep["weights"], segmentor.decoder, config["model"]),
+        loss=config["loss"],
+        ignore_index=ignore_index,
+    )
+
+
+def _level_weights(weights: str | Sequence[float], decoder: nn.Module, model: Mapping[str, Any]) -> tuple[float, ...]:
+    """One weight a map of the decoder, fine to coarse; "halving" is 1, 1/2, 1/4, ... over their sum."""
+    channels = getattr(decoder, "level_channels", None)
+    if channels is None:
+        raise ValueError(
+            f"deep_supervision needs a decoder with maps of its own at several levels, which {model['decoder']!r} has "
+            "not; use auxiliary heads on the backbone's levels"
+        )
+    if weights == "halving":
+        total = 2 - 0.5 ** (len(channels) - 1)
+        return tuple(0.5**i / total for i in range(len(channels)))
+    if len(weights) != len(channels) or min(weights) < 0 or weights[0] == 0:
+        raise ValueError(
+            f"deep_supervision.weights must be {len(channels)} numbers for {model['decoder']!r}, the first above 0 and "
+            f"none below, or 'halving'; got {weights}"
+        )
+    return tuple(weights)

@@ -1,0 +1,69 @@
+"""Where visual tokens looked: each token's map over the image, one row a level."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from densevit.report.saving import INK, new_figure, save
+
+CELL = 1.9  # inches across
+GAP, MARGIN, TITLE = 0.05, 0.75, 0.3
+TALLEST = 1.5  # height over width of a cell; a taller image is squeezed
+COLORS = "inferno"
+PEAK = 0.995  # the quantile of a map that is drawn brightest: single pixels may stand out above it
+
+
+def token_sheet(image: np.ndarray, maps: Sequence[np.ndarray], path: str | Path, *, max_tokens: int = 16) -> Path:
+    """Draw the image and, a row a level, the image under each of its tokens' maps, as PNG.
+
+    The image is (H, W) or (H, W, 3) of uint8; `maps` holds (L, h, w) for each level, what `VTFPNDecoder.token_maps`
+    gives for one sample (of a volume: one slice of each). Each map is drawn from dark at 0 to bright at its own peak;
+    the number above it is the peak over the mean, 1 for a token that looks everywhere alike.
+    """
+    image, maps = np.asarray(image), [np.asarray(level, dtype=np.float64)[:max_tokens] for level in maps]
+    _check(image, maps)
+    rows, columns = len(maps), 1 + max(len(level) for level in maps)
+    height = CELL * min(image.shape[0] / image.shape[1], TALLEST)
+    figure = new_figure(MARGIN + columns * (CELL + GAP), rows * (height + TITLE))
+    for row, level in enumerate(maps):
+        figure.text(
+            0.01, 1 - (row * (height + TITLE) + TITLE + height / 2) / figure.get_size_inches()[1],
+            f"level {row}\n{level.shape[1]} x {level.shape[2]}", fontsize=8, color=INK, va="center",
+        )  # fmt: skip
+        bottom = figure.get_size_inches()[1] - (row + 1) * (height + TITLE)
+        _show(figure, image, place=(MARGIN, bottom, CELL, height), title="image" if row == 0 else "")
+        for column, weights in enumerate(level, start=1):
+            place = (MARGIN + column * (CELL + GAP), bottom, CELL, height)
+            title = f"token {column - 1}: {weights.max() / max(weights.mean(), 1e-30):.1f}"
+            _show(figure, overlay_map(image, weights), place=place, title=title)
+    return save(figure, path)
+
+
+def overlay_map(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The image (H, W[, 3]) in grey under the colours of a map (h, w), stretched to its size: (H, W, 3) uint8."""
+    grey = image if image.ndim == 2 else image.mean(axis=-1)
+    rows, columns = (np.arange(n) * m // n for n, m in zip(image.shape[:2], weights.shape, strict=True))
+    bright = weights / max(np.quantile(weights, PEAK), 1e-30)
+    colors = colormaps[COLORS](np.clip(bright, 0, 1)[rows][:, columns])[..., :3]
+    return (0.45 * grey[..., None] + 0.55 * 255 * colors).round().astype(np.uint8)
+
+
+def _check(image: np.ndarray, maps: Sequence[np.ndarray]) -> None:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ValueError(f"expected an image (H, W) or (H, W, 3) of uint8, got {image.dtype} of shape {image.shape}")
+    if not maps or any(level.ndim != 3 or 0 in level.shape for level in maps):
+        shapes = [level.shape for level in maps]
+        raise ValueError(f"expected maps (L, h, w) for each level, got shapes {shapes}; of a batch, give one sample")
+
+
+def _show(figure: Figure, picture: np.ndarray, *, place: tuple[float, float, float, float], title: str) -> None:
+    """Put a picture at `place` (left, bottom, width, height in inches)."""
+    width, height = figure.get_size_inches()
+    left, bottom, across, up = place
+    axes = figure.add_axes((left / width, bottom / height, across / width, up / height))
+    axes.imshow(picture, aspect="auto", interpolation="nearest", cmap="gray")
+    axes.set_title(title, fontsize=8, color=INK, pad=3)
+    axes.set_axis_off()

@@ -1,0 +1,70 @@
+"""What a row of a key map may do to its tensors, and how it is undone: name -> (theirs to ours, ours to theirs)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def _pointwise(tensors: list[Tensor]) -> list[Tensor]:
+    """1 x 1 convolution -> linear: (O, I, 1, 1) -> (O, I); biases and real kernels stay as they are."""
+    return [t.flatten(1) if t.ndim > 2 and set(t.shape[2:]) == {1} else t for t in tensors]
+
+
+def _unpointwise(tensors: list[Tensor]) -> list[Tensor]:
+    return [t[:, :, None, None] if t.ndim == 2 else t for t in tensors]
+
+
+def _flip_levels(tensors: list[Tensor]) -> list[Tensor]:
+    """(dim, levels * dim) -> the same with its blocks of columns in the opposite order."""
+    return [torch.cat(t.split(t.shape[0], dim=1)[::-1], dim=1) for t in tensors]
+
+
+def _split_qkv(tensors: list[Tensor]) -> list[Tensor]:
+    return list(tensors[0].split([len(tensors[0]) // 3, len(tensors[0]) - len(tensors[0]) // 3]))
+
+
+def _from_perceptron(tensors: list[Tensor]) -> list[Tensor]:
+    """Linear on patches of 16 (p1, p2(, p3), C) -> convolution: (O, 16 ** n * C) -> (O, C, 16, 16(, 16))."""
+
+    def kernel(weight: Tensor) -> Tensor:
+        axes = 3 if weight.shape[1] % 16**3 == 0 else 2
+        return weight.unflatten(1, (*[16] * axes, -1)).movedim(-1, 1)
+
+    return [kernel(t) if t.ndim == 2 else t for t in tensors]
+
+
+def _to_perceptron(tensors: list[Tensor]) -> list[Tensor]:
+    return [t.movedim(1, -1).flatten(1) if t.ndim > 2 else t for t in tensors]
+
+
+def _from_unfolded(tensors: list[Tensor]) -> list[Tensor]:
+    """Patches merged by `nn.Unfold`, (..., channel, row, column) -> Swin's own (..., column, row, channel)."""
+    return [t.unflatten(-1, (-1, 2, 2)).transpose(-3, -1).flatten(-3) for t in tensors]
+
+
+def _to_unfolded(tensors: list[Tensor]) -> list[Tensor]:
+    return [t.unflatten(-1, (2, 2, -1)).transpose(-3, -1).flatten(-3) for t in tensors]
+
+
+def _squeeze_time(tensor: Tensor) -> Tensor:
+    """A kernel of one frame -> a kernel of images: (O, I, 1, h, w) -> (O, I, h, w)."""
+    return tensor.squeeze(2) if tensor.ndim == 5 and tensor.shape[2] == 1 else tensor
+
+
+Operation = Callable[[list[Tensor]], list[Tensor]]
+# Name -> (theirs to ours, ours to theirs), both on the list of tensors of one row.
+OPERATIONS: dict[str, tuple[Operation, Operation]] = {
+    "same": (lambda tensors: tensors, lambda tensors: tensors),
+    "pointwise": (_pointwise, _unpointwise),
+    "pointwise_finest_first": (lambda t: _flip_levels(_pointwise(t)), lambda t: _unpointwise(_flip_levels(t))),
+    "join": (lambda tensors: [torch.cat(tensors)], lambda tensors: list(tensors[0].chunk(2))),
+    "join_qkv": (lambda tensors: [torch.cat(tensors)], lambda tensors: list(tensors[0].chunk(3))),
+    "split_qkv": (_split_qkv, lambda tensors: [torch.cat(tensors)]),
+    "perceptron": (_from_perceptron, _to_perceptron),
+    "squeeze_time": (lambda tensors: [_squeeze_time(t) for t in tensors], lambda tensors: tensors),
+    "split_class": (lambda tensors: [tensors[0][:, :1], tensors[0][:, 1:]], lambda tensors: [torch.cat(tensors, 1)]),
+    "as_row": (lambda tensors: [tensors[0][None, None]], lambda tensors: [tensors[0][0, 0]]),
+    "as_table": (lambda tensors: [tensors[0][None]], lambda tensors: [tensors[0][0]]),
+    "unfolded": (_from_unfolded, _to_unfolded),
+}

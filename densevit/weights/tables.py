@@ -1,0 +1,128 @@
+"""Position and relative-bias tables, resized where the model's window or grid is not the checkpoint's.
+
+Tables of windows are resized by cubic interpolation of each axis, as published for Swin; tables of a grid by the
+interpolation with which their model resizes them itself; tables of one axis (MViT) linearly. A checkpoint does not say
+how its rows are laid out: they are taken for a square or cube, else for the model's aspect, else for the model's grid
+with another first axis.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densevit.blocks.position import LearnedPositions, resize_positions
+from densevit.blocks.state import GridTokens
+from densevit.blocks.window import WindowAttention
+from densevit.weights.rename import Translation
+from densevit.weights.target import Target
+
+
+def fit_tables(translation: Translation, target: Target, *, flat: bool) -> Translation:
+    """Resize each table to the model's; `flat` ones are of pictures and repeat along the first axis of volumes."""
+    state, remarks = dict(translation.state), []
+    for name, table in translation.state.items():
+        own = target.tensors.get(name)
+        fit = next((fit for pattern, fit in _TABLES.items() if re.search(pattern, name)), None)
+        if own is None or fit is None or (own.shape == table.shape and not flat):
+            continue
+        state[name] = fitted = fit(table, own, target.owner(name), flat)
+        if fitted.shape != table.shape:
+            remarks.append(f"{name} {tuple(fitted.shape)} from {tuple(table.shape)} by resizing the table")
+    return replace(translation, state=state, reshaped=[*translation.reshaped, *remarks])
+
+
+def find_grid(rows: int, like: Sequence[int]) -> tuple[int, ...] | None:
+    """How a table of so many rows is laid out, for a model whose own is laid out `like` this; None where unclear."""
+    n, total = len(like), prod(like)
+    if rows == total:
+        return tuple(like)
+    side, scale = round(rows ** (1 / n)), (rows / total) ** (1 / n)
+    guesses = [(side,) * n, tuple(round(s * scale) for s in like)]
+    guesses += [(*like[:k], rows // (total // like[k]), *like[k + 1 :]) for k in range(n)]
+    return next((guess for guess in guesses if prod(guess) == rows), None)
+
+
+def _fit_bias(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> Tensor:
+    """(prod(2 w - 1), H) of one window -> the same of another."""
+    if not isinstance(owner, WindowAttention) or table.shape[1:] != own.shape[1:]:
+        return table
+    sizes = [2 * w - 1 for w in owner.window]
+    depth, *sizes = sizes if flat else [None, *sizes]
+    grid = find_grid(len(table), sizes)
+    if grid is None:
+        return table
+    resized = resize_cubic(table.unflatten(0, grid), sizes).flatten(0, -2)
+    return resized if depth is None else resized.repeat(depth, 1)
+
+
+def resize_cubic(grid: Tensor, size: Sequence[int]) -> Tensor:
+    """(*S, C) -> (*size, C), cubic along each axis in turn; in 2D it is bicubic interpolation."""
+    for axis, length in enumerate(size):
+        if grid.shape[axis] != length:
+            columns = grid.movedim(axis, -1)  # (..., C, S_axis)
+            rows = columns.flatten(0, -2)[None, None]  # one picture, resized along its last axis alone
+            resized = F.interpolate(rows, size=(rows.shape[2], length), mode="bicubic", align_corners=False)[0, 0]
+            grid = resized.unflatten(0, columns.shape[:-1]).movedim(-1, axis)
+    return grid
+
+
+def _fit_positions(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> Tensor:
+    """(1, T + N, C) of one grid -> of another; rows of tokens that the model lacks are left out."""
+    if not isinstance(owner, LearnedPositions) or table.ndim != 3 or table.shape[2] != own.shape[2]:
+        return table
+    like = owner.grid[1:] if flat else owner.grid
+    tokens = _count_tokens(table.shape[1], like, default=owner.num_tokens)
+    grid = find_grid(table.shape[1] - tokens, like)
+    if grid is None or tokens < owner.num_tokens:
+        return table
+    first, cells = table[:, : owner.num_tokens], table[:, tokens:]
+    if flat:
+        cells, grid = cells.repeat(1, owner.grid[0], 1), (owner.grid[0], *grid)
+    return torch.cat([first, resize_positions(cells, grid=grid, size=owner.grid, mode=owner.mode)], dim=1)
+
+
+def _count_tokens(rows: int, like: Sequence[int], *, default: int) -> int:
+    """Rows of class and distillation tokens before those of the grid: what is left is the model's own grid, or a square
+    or cube."""
+    candidates = (default, 0, 1, 2)
+    sides = {tokens: round((rows - tokens) ** (1 / len(like))) for tokens in candidates}
+    own = [tokens for tokens in candidates if rows - tokens == prod(like)]
+    cubes = [tokens for tokens, side in sides.items() if side ** len(like) == rows - tokens]
+    return [*own, *cubes, default][0]
+
+
+def _fit_axis(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> Tensor:
+    """(2 n - 1, K) -> (2 m - 1, K), linearly."""
+    if table.ndim != 2 or table.shape[1] != own.shape[1] or table.shape == own.shape:
+        return table
+    return F.interpolate(table.t()[None], size=len(own), mode="linear", align_corners=False)[0].t()
+
+
+def _fit_plane(table: Tensor, own: Tensor, owner: nn.Module | None, _flat: bool) -> Tensor:
+    """(1, h * w, C) -> (1, H * W, C), bilinearly."""
+    if not isinstance(owner, GridTokens) or table.shape[2:] != own.shape[2:] or table.shape == own.shape:
+        return table
+    size = owner.grid[-2:]
+    grid = find_grid(table.shape[1], size)
+    return table if grid is None else resize_positions(table, grid=grid, size=size, mode="bilinear")
+
+
+def _fit_line(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> Tensor:
+    """(1, d, C) -> (1, D, C), linearly."""
+    if table.shape[2:] != own.shape[2:] or table.shape == own.shape:
+        return table
+    return F.interpolate(table.mT, size=own.shape[1], mode="linear", align_corners=False).mT
+
+
+_TABLES: dict[str, Callable[[Tensor, Tensor, nn.Module | None, bool], Tensor]] = {
+    r"\.relative_position_bias_table$": _fit_bias,
+    r"\.pos_embed$": _fit_positions,
+    r"\.pos_embed_spatial$": _fit_plane,
+    r"\.pos_embed_temporal$": _fit_line,
+    r"\.rel_pos\.\d+$": _fit_axis,
+}

@@ -1,0 +1,111 @@
+"""`densevit models`: what it counts is true, and what it quotes was measured."""
+
+import json
+
+import pytest
+import torch
+
+import densevit
+from densevit.cli import main, models
+from densevit.macs import count_macs
+from densevit.weights.maps import SOURCES
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return {n: models.describe("*", spatial_dims=n) for n in (2, 3)}
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_models_lists_every_name_with_its_parameters(capsys, tmp_path):
+    assert main(["models", "--filter", "mit", "--json", str(tmp_path / "models.json")]) == 0
+    printed = capsys.readouterr().out
+    tables = json.loads((tmp_path / "models.json").read_text())
+    rows = {row["name"]: row for table in ("backbones", "models") for row in tables[table]}
+    model = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=19)
+    assert rows["mit_b0"]["parameters"] == count(model.backbone)
+    assert rows["mit_b0"]["out_channels"] == [32, 64, 160, 256]
+    assert rows["mit_b0 + all_mlp"]["parameters"] == count(model) == 3_719_027
+    assert rows["mit_b2 + all_mlp"]["parameters"] == 27_361_235
+    assert f"{count(model.backbone):,}" in printed
+    assert all(name in printed for name in densevit.list_backbones() if "mit" in name)
+
+
+def test_every_registered_name_is_listed(tables):
+    for rank in tables.values():
+        assert [row["name"] for row in rank["backbones"]] == densevit.list_backbones()
+        assert [row["name"] for row in rank["decoders"]] == densevit.list_decoders()
+        assert {row["name"] for row in rank["models"]} >= {"mit_b5 + all_mlp", "pvt_v2_b2 + fpn", "swin_tiny + uper"}
+
+
+def test_models_are_filtered_and_counted_in_3d(capsys, tmp_path):
+    assert main(["models", "--filter", "mit_b0", "--spatial-dims", "3", "--json", str(tmp_path / "models.json")]) == 0
+    tables = json.loads((tmp_path / "models.json").read_text())
+    assert [row["name"] for row in tables["backbones"]] == ["mit_b0"]
+    assert tables["decoders"] == []
+    volume_backbone = densevit.create_backbone("mit_b0", spatial_dims=3, in_channels=1)
+    assert tables["backbones"][0]["parameters"] == count(volume_backbone)
+    assert "pvt" not in capsys.readouterr().out
+
+
+def test_every_release_is_listed_with_the_backbones_that_load_it(tables):
+    assert {row["source"] for row in tables[2]["weights"]} == {name for name, s in SOURCES.items() if s.family}
+    assert "nvlabs" in models.sources_of("mit_b3")
+    assert models.sources_of("pvt_v2_b0") == [name for name, s in SOURCES.items() if s.family == "pvt_v2"]
+    assert all(models.sources_of(name) for name in densevit.list_backbones())
+
+
+def test_a_variant_with_fewer_releases_than_its_family_names_real_ones():
+    for backbone, releases in models.RELEASES.items():
+        assert models.sources_of(backbone) == [name for name in SOURCES if name in releases]
+        assert len(models.sources_of(backbone)) == len(releases)
+
+
+def test_nothing_is_quoted_for_a_model_that_is_not_there(tables):
+    known = {row["name"] for kind in ("backbones", "decoders", "models") for row in tables[2][kind]}
+    for costs in models.measured()["cost"].values():
+        assert set(costs) <= known
+    assert all({*name.split(" + ")} <= known for name in models.measured()["parity"])
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", ["mit_b0", "pvt_v2_b0", "swin_tiny", "vit_tiny", "mit_b0 + all_mlp"])
+def test_quoted_multiply_accumulates_are_those_of_the_model_as_it_is(name, spatial_dims):
+    with torch.device("meta"):
+        model = models.build(name, spatial_dims).eval()
+    counted = count_macs(model, models.SIZES[spatial_dims]).total / 1e9
+    assert models.measured()["cost"][str(spatial_dims)][name]["gmacs"] == pytest.approx(counted, rel=1e-9)
+
+
+def test_quoted_errors_are_within_what_the_parity_tests_allow():
+    for name, proofs in models.measured()["parity"].items():
+        for proof in proofs:
+            assert min(proof["max_error"], proof["relative_error"]) <= 1e-5, name
+            assert proof["comparisons"] > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (3_319_392, "3,319,392"),
+        (None, "-"),
+        (2.34e-6, "2.3e-06"),
+        (0.0, "0.00"),
+        (3.204, "3.20"),
+        (20.235, "20.2"),
+        (1234.5, "1,234"),
+        ([4, 8], "4 8"),
+        ([(1, 4, 4), 8], "1x4x4 8"),
+        ("timm", "timm"),
+    ],
+)
+def test_a_cell_is_short(value, cell):
+    assert models.format_cell(value) == cell
+
+
+def test_numbers_stand_to_the_right_and_words_to_the_left():
+    rows = [dict(name="a", ms=None), dict(name="longer", ms=12.0)]
+    assert models.format_table(rows) == "  name      ms\n  a          -\n  longer  12.0"

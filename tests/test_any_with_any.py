@@ -1,0 +1,108 @@
+"""Every family with every decoder on real tensors, in 2D and 3D: a training step, and tracing without a break."""
+
+from math import log
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import densevit
+from densevit.registry import BACKBONES
+from tests.parity.common import randomize
+
+# One small member of each family: the options that make it so.
+SMALL = {
+    "mit_b0": dict(dims=(8, 16, 40, 64), depths=(1, 1, 1, 1)),
+    "pvt_v2_b0": dict(dims=(8, 16, 40, 64), depths=(1, 1, 1, 1)),
+    "pvt_v2_b2_li": dict(dims=(8, 16, 40, 64), depths=(1, 1, 1, 1)),
+    "pvt_v1_tiny": dict(depths=(1, 1, 1, 1), image_size=32),
+    "swin_tiny": dict(dim=32, depths=(2, 2, 2, 1), window_size=3),
+    "swin_unetr_tiny": dict(window_size=3),
+    "mvit_v1_base": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
+    "mvit_v2_tiny": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
+    "vit_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, num_tokens=1),
+    "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
+}
+NARROW = {
+    "all_mlp": dict(dim=16),
+    "fpn": dict(dim=16, head_dim=8),
+    "linear": {},
+    "unetr": {},
+    "uper": dict(dim=16),
+    "vt_fpn": dict(dim=16, num_tokens=4, token_dim=16),
+}
+SIZES = {2: (45, 64), 3: (16, 33, 40)}
+TRACED = [(backbone, "all_mlp") for backbone in SMALL] + [("swin_tiny", decoder) for decoder in NARROW]
+
+
+def small_model(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
+    torch.manual_seed(0)
+    return densevit.create_segmentor(
+        backbone,
+        decoder,
+        num_classes=3,
+        spatial_dims=spatial_dims,
+        in_channels=1,
+        backbone_options=SMALL[backbone],
+        decoder_options=NARROW[decoder],
+    )
+
+
+def batch(spatial_dims: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A bright half and a dark half, and which is which, and some ignored."""
+    size = SIZES[spatial_dims]
+    label = torch.zeros(2, *size, dtype=torch.int64)
+    label[..., size[-1] // 2 :] = 2
+    label[..., :2] = 255
+    return label[:, None].clamp(max=2) + 0.1 * torch.randn(2, 1, *size), label
+
+
+def families() -> set:
+    """The builder behind each registered name; variants of one family share it."""
+    return {BACKBONES.family(name) for name in BACKBONES.names()}
+
+
+def test_every_family_and_every_decoder_is_tried():
+    assert {BACKBONES.family(name) for name in SMALL} == families()
+    assert sorted(NARROW) == densevit.list_decoders()
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("decoder", NARROW)
+@pytest.mark.parametrize("backbone", SMALL)
+def test_a_few_steps_of_training_reach_every_parameter_and_lower_the_loss(backbone, decoder, spatial_dims):
+    model = small_model(backbone, decoder, spatial_dims).train()
+    image, label = batch(spatial_dims)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(4):
+        loss = F.cross_entropy(model(image), label, ignore_index=255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    assert losses[0] == pytest.approx(log(3), abs=0.3)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize(("backbone", "decoder"), TRACED)
+def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, decoder, spatial_dims):
+    model = randomize(small_model(backbone, decoder, spatial_dims))
+    image, _ = batch(spatial_dims)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(image), model(image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize(("backbone", "decoder"), TRACED)
+def test_a_model_exports_to_a_program_which_gives_the_same_logits(backbone, decoder, spatial_dims):
+    model = randomize(small_model(backbone, decoder, spatial_dims))
+    image, _ = batch(spatial_dims)
+    program = torch.export.export(model, (image,))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(image), model(image), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,134 @@
+"""Every key map: its release is recognised as itself and nothing else, loads completely, and is described rightly."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import densevit
+from densevit.weights import SOURCES, describe, guess_source, load_weights, to_ours, to_theirs
+from tests.weights.common import backbone, snapshot
+
+VIDEO = dict(spatial_dims=3, pyramid="video")
+SHALLOW = dict(depths=(1, 1, 1, 1))
+NARROW = dict(depths=(1, 1, 1, 1), dim=32)
+# Source -> a variant that it releases, options of all its members, and options that make it small.
+RELEASES = {
+    "densevit": ("mit_b0", {}, {}),
+    "nvlabs": ("mit_b1", {}, SHALLOW),
+    "huggingface_segformer": ("mit_b0", {}, {}),
+    "mmseg_segformer": ("mit_b0", {}, {}),
+    "whai362_pvt_v2": ("pvt_v2_b0", {}, {}),
+    "timm_pvt_v2": ("pvt_v2_b2_li", {}, SHALLOW),
+    "whai362_pvt_v1": ("pvt_v1_tiny", {}, SHALLOW),
+    "huggingface_pvt_v1": ("pvt_v1_tiny", {}, SHALLOW),
+    "timm_vit": ("vit_small", dict(num_tokens=1), dict(depth=4, dim=96)),
+    "huggingface_vit": ("vit_tiny", dict(num_tokens=2), dict(depth=4)),
+    "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
+    "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
+    "microsoft_swin": ("swin_tiny", {}, NARROW),
+    "microsoft_swin_upernet": ("swin_base", dict(window_size=12), NARROW),
+    "timm_swin": ("swin_small", {}, NARROW),
+    "torchvision_swin": ("swin_tiny", {}, NARROW),
+    "huggingface_swin": ("swin_tiny", {}, NARROW),
+    "huggingface_swin_backbone": ("swin_large", dict(window_size=12), NARROW),
+    "mmseg_swin": ("swin_tiny", {}, NARROW),
+    "monai_swin_unetr": ("swin_unetr_tiny", dict(spatial_dims=3), {}),
+    "facebook_mvit": ("mvit_v2_tiny", {}, SHALLOW),
+    "timm_mvit": ("mvit_v2_large", {}, NARROW),
+    "detectron2_mvit": ("mvit_v2_small", {}, SHALLOW),
+    "slowfast_mvit": ("mvit_v1_base", VIDEO, SHALLOW),
+    "torchvision_mvit": ("mvit_v2_small", VIDEO | dict(class_token=True), SHALLOW),
+}
+
+
+# (source, backbone, its options, decoder, its options) of releases of whole models.
+WHOLE = [
+    ("densevit", "mit_b0", {}, "fpn", dict(dim=32, head_dim=16)),
+    ("nvlabs", "mit_b0", {}, "all_mlp", dict(dim=64)),
+    ("huggingface_segformer", "mit_b0", {}, "all_mlp", {}),
+    ("mmseg_segformer", "mit_b0", {}, "all_mlp", dict(project_norm=True)),
+    ("microsoft_swin_upernet", "swin_tiny", {}, "uper", {}),
+    ("huggingface_swin_backbone", "swin_small", {}, "uper", dict(dim=64)),
+    ("mmseg_swin", "swin_base", dict(window_size=12), "uper", {}),
+    ("monai_vit", "unetr_vit_base", dict(spatial_dims=3), "unetr", dict(dim=32)),
+    ("monai_swin_unetr", "swin_unetr_tiny", dict(spatial_dims=3), "unetr", {}),
+]
+
+
+def test_every_source_is_tried():
+    assert set(SOURCES) == {*RELEASES, *(source for source, *_ in WHOLE)}
+
+
+@pytest.mark.parametrize("source", RELEASES)
+def test_a_release_is_recognised_as_itself_and_loads_completely(source, tmp_path):
+    name, options, small = RELEASES[source]
+    expected = backbone(name, **options | small)
+    theirs = to_theirs(expected.state_dict(), source)
+    assert guess_source(theirs) == source
+    torch.save(theirs, tmp_path / "release.pth")
+    model = backbone(name, **options | small, seed=1)
+    before = snapshot(model)
+    report = load_weights(model, tmp_path / "release.pth")
+    assert report.source == source
+    assert report.complete
+    for tensor, value in model.state_dict().items():
+        kept = f"backbone.{tensor}" in report.fresh
+        assert torch.equal(value, (before if kept else expected.state_dict())[tensor]), tensor
+    assert report.remarks == SOURCES[source].remarks
+
+
+@pytest.mark.parametrize("source", RELEASES)
+def test_a_publisher_stands_for_all_of_its_releases(source):
+    name, options, small = RELEASES[source]
+    publisher = source.split("_")[0]
+    theirs = to_theirs(meta_backbone(name, **options | small).state_dict(), source)
+    assert guess_source(theirs, among=publisher) == source
+    assert to_ours(theirs, publisher).state.keys() == to_ours(theirs, source).state.keys()
+
+
+@pytest.mark.parametrize("source", RELEASES)
+def test_the_model_of_a_release_is_told_from_its_tensors(source):
+    name, options, _ = RELEASES[source]
+    state = meta_backbone(name, **options).state_dict()
+    found = describe(to_ours(to_theirs(state, source), source).state)
+    assert name in found.backbones
+    assert found.spatial_dims == options.get("spatial_dims", 2)
+    untold = {key: value for key, value in options.items() if key == "pyramid"}
+    again = meta_backbone(name, spatial_dims=found.spatial_dims, **found.backbone_options | untold)
+    assert shapes(again.state_dict()) == shapes(state)
+
+
+@pytest.mark.parametrize(("source", "name", "options", "decoder", "decoder_options"), WHOLE)
+def test_the_whole_model_of_a_release_is_told_from_its_tensors(source, name, options, decoder, decoder_options):
+    options = dict(options)
+    rank = options.pop("spatial_dims", 2)
+    common = dict(num_classes=7, spatial_dims=rank, in_channels=2)
+    with torch.device("meta"):
+        model = densevit.create_segmentor(
+            name, decoder, **common, backbone_options=options, decoder_options=decoder_options
+        )
+    theirs = to_theirs(model.state_dict(), source)
+    assert guess_source(theirs) == source
+    found = describe(to_ours(theirs, source).state)
+    assert (name in found.backbones, found.decoder) == (True, decoder)
+    assert dict(num_classes=found.num_classes, spatial_dims=found.spatial_dims, in_channels=found.in_channels) == common
+    told = dict(backbone_options=found.backbone_options, decoder_options=found.decoder_options)
+    with torch.device("meta"):
+        again = densevit.create_segmentor(name, found.decoder, **common, **told)
+    assert shapes(again.state_dict()) == shapes(model.state_dict())
+
+
+def meta_backbone(name, **options):
+    with torch.device("meta"):
+        return densevit.create_backbone(name, **options)
+
+
+def shapes(state):
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def test_the_page_on_weights_lists_every_source():
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+    rows = [f"| `{name}` | {source.title} |" for name, source in SOURCES.items()]
+    assert "| source | release |\n|---|---|\n" + "\n".join(rows) + "\n\n" in page

@@ -1,0 +1,222 @@
+"""Inflation: a 3D network made from 2D weights gives, on a volume that repeats one slice, the 2D network's maps.
+
+Everything is in double precision, so that equal means equal.
+"""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import densevit
+from densevit.blocks import nd
+from densevit.weights import load_weights, save_weights
+from densevit.weights.tables import resize_cubic
+from tests.parity.common import picture, randomize
+from tests.weights.common import backbone, equal, snapshot
+
+# Smallest variant of each family: options of both models, of the 2D and of the 3D one alone; size of the image, slices
+# of the volume. The slices divide by strides and windows, so that nothing is padded along the new axis.
+BACKBONES = {
+    "mit_b0": (dict(), {}, {}, (40, 72), 32),
+    "pvt_v1_tiny": (dict(depths=(1, 1, 1, 1)), dict(image_size=64), dict(image_size=(64, 64, 64)), (64, 64), 64),
+    "pvt_v2_b0": (dict(), {}, {}, (40, 72), 32),
+    "pvt_v2_b2_li": (dict(depths=(1, 1, 1, 1)), {}, {}, (40, 72), 32),
+    "swin_tiny": (dict(dim=32, depths=(2, 2, 2, 2)), dict(), dict(window_size=(2, 7, 7)), (40, 72), 64),
+    "swin_unetr_tiny": (dict(dim=12), dict(window_size=2), dict(window_size=2), (32, 48), 32),
+    "mvit_v1_base": (
+        dict(dim=32, depths=(1, 1, 2, 1), class_token=False),
+        dict(pyramid=dict(image_size=64)),
+        dict(pyramid=dict(image_size=(32, 64, 64))),
+        (64, 48),
+        32,
+    ),
+    "mvit_v2_tiny": (
+        dict(dim=32, depths=(1, 1, 2, 1)),
+        dict(pyramid=dict(image_size=64)),
+        dict(pyramid=dict(image_size=(32, 64, 64))),
+        (64, 48),
+        32,
+    ),
+    "vit_tiny": (dict(depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
+    "unetr_vit_base": (
+        dict(depth=2, taps=(0, 1), dim=96, num_heads=4),
+        dict(image_size=(32, 48)),
+        dict(image_size=(32, 32, 48)),
+        (32, 48),
+        32,
+    ),
+}
+DECODERS = {
+    "all_mlp": dict(dim=16),
+    "fpn": dict(dim=16, head_dim=8),
+    "linear": dict(),
+    "unetr": dict(),
+    "uper": dict(dim=16),
+    "vt_fpn": dict(dim=16, position=True),
+}
+HOW = ["center", "mean"]
+
+
+def volume(image, slices):
+    """(B, C, H, W) -> (B, C, slices, H, W), the same slice again and again."""
+    return image.unsqueeze(2).expand(-1, -1, slices, -1, -1)
+
+
+def assert_repeats(maps, flat_maps):
+    """Every slice of each 3D map (B, C, D, H, W) is the 2D map (B, C, H, W)."""
+    for map_3d, map_2d in zip(maps, flat_maps, strict=True):
+        repeated = map_2d.unsqueeze(2).expand_as(map_3d)
+        torch.testing.assert_close(map_3d, repeated, rtol=1e-8, atol=1e-8)
+
+
+def inflated(flat, name, tmp_path, *, how, **options):
+    """The 3D backbone that the 2D one's file fills."""
+    save_weights(flat, tmp_path / "flat.safetensors", config={})
+    model = backbone(name, spatial_dims=3, seed=1, **options).double()
+    report = load_weights(model, tmp_path / "flat.safetensors", inflate=how)
+    assert report.complete
+    assert report.inflated
+    return model
+
+
+def pair(name, tmp_path, *, how):
+    """2D backbone, the 3D one that it fills, an image and the volume that repeats it."""
+    common, options_2d, options_3d, size, slices = BACKBONES[name]
+    flat = backbone(name, **common | options_2d).double()
+    image = picture(*size).double()
+    return flat, inflated(flat, name, tmp_path, how=how, **common | options_3d), image, volume(image, slices)
+
+
+def family(name):
+    """`swin_tiny` -> `swin`, `pvt_v2_b2_li` -> `pvt_v2`."""
+    return re.split(r"_b\d|_(?:tiny|small|medium|base|large|huge)", name)[0]
+
+
+def test_every_family_and_decoder_is_tried():
+    assert {family(name) for name in densevit.list_backbones()} == {family(name) for name in BACKBONES}
+    assert set(densevit.list_decoders()) == set(DECODERS)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_with_center_every_slice_of_a_repeated_picture_has_the_features_of_the_2d_network(name, tmp_path):
+    flat, model, image, repeated = pair(name, tmp_path, how="center")
+    with torch.no_grad():
+        assert_repeats(model(repeated), flat(image))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_with_mean_the_same_holds_where_borders_of_the_new_axis_are_repeated_instead_of_zero(
+    name, tmp_path, monkeypatch
+):
+    flat, model, image, repeated = pair(name, tmp_path, how="mean")
+    repeat_depth_borders(monkeypatch)
+    with torch.no_grad():
+        assert_repeats(model(repeated), flat(image))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_whole_model_is_inflated_with_its_decoder_and_head(decoder, tmp_path):
+    options = dict(num_classes=5, decoder_options=DECODERS[decoder])
+    flat = randomize(densevit.create_segmentor("mit_b0", decoder, **options))
+    save_weights(flat, tmp_path / "flat.safetensors", config={})
+    weights = dict(path=tmp_path / "flat.safetensors", inflate="center")
+    model = densevit.create_segmentor("mit_b0", decoder, spatial_dims=3, weights=weights, **options).eval()
+    flat, model, image = flat.double(), model.double(), picture(32, 40).double()
+    with torch.no_grad():
+        assert_repeats([model(volume(image, 32))], [flat(image)])
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_each_kernel_sums_to_that_of_the_2d_network(how, tmp_path):
+    flat = backbone().double()
+    model = inflated(flat, "mit_b0", tmp_path, how=how)
+    for name, tensor in flat.state_dict().items():
+        kernel = model.state_dict()[name]
+        torch.testing.assert_close(kernel.sum(2) if kernel.ndim > tensor.ndim else kernel, tensor)
+        assert kernel.ndim == tensor.ndim or (kernel != 0).any((0, 1, 3, 4)).sum() == (
+            1 if how == "center" else kernel.shape[2]
+        )
+
+
+def test_the_option_is_named_where_it_is_needed_and_its_values_where_they_are_wrong(tmp_path):
+    save_weights(backbone(), tmp_path / "flat.safetensors", config={})
+    model = backbone(spatial_dims=3, seed=1)
+    before = snapshot(model)
+    with pytest.raises(ValueError, match=r"weights are 2D, the model is 3D .*load with inflate='center' or 'mean'"):
+        load_weights(model, tmp_path / "flat.safetensors")
+    with pytest.raises(ValueError, match="inflate must be None, 'center' or 'mean', got 'centre'"):
+        load_weights(model, tmp_path / "flat.safetensors", inflate="centre")
+    assert equal(before, model)
+
+
+def test_volumes_do_not_become_pictures(tmp_path):
+    save_weights(backbone(spatial_dims=3), tmp_path / "deep.safetensors", config={})
+    with pytest.raises(ValueError, match=r"weights are 3D, the model is 2D \(create it with spatial_dims=3\)$"):
+        load_weights(backbone(), tmp_path / "deep.safetensors", inflate="center")
+
+
+def test_channels_are_fitted_together_with_the_third_dimension(tmp_path):
+    flat = backbone()
+    save_weights(flat, tmp_path / "flat.safetensors", config={})
+    weights = dict(path=tmp_path / "flat.safetensors", inflate="mean", adapt_channels="sum")
+    model = densevit.create_backbone("mit_b0", spatial_dims=3, in_channels=1, weights=weights)
+    stem = model.stages[0].downsample.proj.weight
+    torch.testing.assert_close(stem.sum((1, 2)), flat.stages[0].downsample.proj.weight.sum(1))
+
+
+@pytest.mark.parametrize("name", ["pvt_v1_tiny", "swin_tiny", "swin_unetr_tiny", "vit_tiny"])
+def test_with_mean_the_same_holds_as_it_is_where_no_convolution_is_padded(name, tmp_path):
+    flat, model, image, repeated = pair(name, tmp_path, how="mean")
+    with torch.no_grad():
+        assert_repeats(model(repeated), flat(image))
+
+
+def test_a_class_token_meets_as_many_patches_as_in_2d_only_where_the_volume_is_one_patch_deep(tmp_path):
+    common = dict(depth=4, num_tokens=1)
+    flat = backbone("vit_tiny", **common, image_size=64).double()
+    image = picture(64, 64).double()
+    with torch.no_grad():
+        model = inflated(flat, "vit_tiny", tmp_path, how="center", **common, image_size=(16, 64, 64))
+        assert_repeats(model(volume(image, 16)), flat(image))
+        with pytest.raises(AssertionError, match="not close"):
+            assert_repeats(model(volume(image, 32)), flat(image))
+
+
+def test_an_order_of_merging_that_leaves_neighbours_out_is_refused(tmp_path):
+    save_weights(backbone("swin_unetr_tiny"), tmp_path / "flat.safetensors", config={})
+    with pytest.raises(ValueError, match=r"merge_order='legacy' reads some neighbours twice .*merge_order='fixed'$"):
+        inflate_into(tmp_path, merge_order="legacy")
+    with torch.no_grad():
+        assert inflate_into(tmp_path, merge_order="v2").complete
+
+
+def inflate_into(folder, **options):
+    model = densevit.create_backbone("swin_unetr_tiny", spatial_dims=3, **options)
+    return load_weights(model, folder / "flat.safetensors", inflate="mean")
+
+
+def test_tables_are_resized_and_repeated_along_the_new_axis(tmp_path):
+    flat = backbone("swin_tiny", depths=(1, 1, 1, 1), window_size=7)
+    save_weights(flat, tmp_path / "flat.safetensors", config={})
+    model = backbone("swin_tiny", depths=(1, 1, 1, 1), window_size=(3, 4, 7), spatial_dims=3, seed=1)
+    report = load_weights(model, tmp_path / "flat.safetensors", inflate="center")
+    name = "stages.0.blocks.0.attn.relative_position_bias_table"
+    theirs, ours = flat.get_parameter(name), model.get_parameter(name).unflatten(0, (5, 7, 13))
+    torch.testing.assert_close(ours[0], resize_cubic(theirs.detach().unflatten(0, (13, 13)), (7, 13)))
+    assert torch.equal(ours[1:], ours[:1].expand(4, -1, -1, -1))
+    assert f"backbone.{name} (455, 3) from (169, 3) by resizing the table" in report.reshaped
+
+
+def repeat_depth_borders(monkeypatch):
+    """Let each padded convolution of a model repeat its first and last slice instead of adding zeros there."""
+    conv3d = F.conv3d
+
+    def repeated(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        depth, *rest = nd.ntuple(padding, 3)
+        x = F.pad(x, (0, 0, 0, 0, depth, depth), mode="replicate")
+        return conv3d(x, weight, bias, stride, (0, *rest), dilation, groups)
+
+    monkeypatch.setattr(F, "conv3d", repeated)
+    monkeypatch.setitem(nd.CONVOLVE, 3, repeated)
