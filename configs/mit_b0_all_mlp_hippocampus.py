@@ -3,8 +3,9 @@
 The hippocampus is a few voxels thick and the network's first stride is 4, so it is shown everything at twice the
 resolution: training crops are zoomed by about 2, and so is the whole volume at validation (`inference.scales`).
 Command: `python tools/train.py configs/mit_b0_all_mlp_hippocampus.py`.
-Time: half an hour on one CPU core at most.
-Score: none published for this recipe.
+Time: 20 minutes of one CPU core.
+Score: none published for this recipe; 86.5 % mean Dice of anterior (87.6) and posterior (85.4) over 29 validation
+cases, after training on 180.
 """
 
 _base_ = "_base_/hippocampus.py"

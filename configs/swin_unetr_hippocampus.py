@@ -2,8 +2,9 @@
 
 Paper: https://arxiv.org/abs/2201.01266
 Command: `python tools/train.py configs/swin_unetr_hippocampus.py`.
-Time: half an hour on one CPU core at most.
-Score: none published for this recipe.
+Time: 13 minutes of one CPU core, with windows of 4 voxels an axis in place of 7.
+Score: none published for this recipe; 86.7 % mean Dice of anterior (87.9) and posterior (85.5) over 29 validation
+cases, after training on 180.
 """
 
 _base_ = "_base_/hippocampus.py"

@@ -1,7 +1,6 @@
 """Hippocampus of the Medical Segmentation Decathlon: MR of 1 mm, about 35 x 50 x 36 voxels, background and two parts.
 
-data/README.md says how to get it. Cases are split as dataset.json says; where that lists no validation cases, add
-val_every=5 to each dataset.
+data/README.md says how to get it, and how to split it: the cases for validation are those that dataset.json lists.
 """
 
 train_data = dict(

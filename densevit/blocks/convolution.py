@@ -17,7 +17,8 @@ def convolve(image: Tensor, conv: nn.Module) -> Tensor:
 
     On the CPU the result has channels-last layout. Other devices, compilers and types get torch's own choice.
     """
-    if not (is_plain_cpu(image) and image.dtype == torch.float32) or torch.is_autocast_enabled("cpu"):
+    known = is_plain_cpu(image) and image.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if not (known and torch.backends.mkldnn.is_available()):
         return conv(image)
     image = image.to(memory_format=nd.CHANNELS_LAST[image.ndim - 2])
     if set(conv.kernel_size) == {1}:

@@ -24,7 +24,7 @@ PAIRS = (
     ("unetr_vit_base", "unetr", 14),
     *((f"swin_unetr_{size}", "unetr", 14) for size in ("tiny", "small", "base")),
 )
-# Variants that fewer releases hold than their family has.
+# Variants that other releases hold than all of the family their name begins with.
 RELEASES = {"unetr_vit_base": ("monai_vit",), "mvit_v1_base": ("slowfast_mvit", "torchvision_mvit")}
 Row = dict[str, Any]
 
@@ -97,16 +97,10 @@ def measured() -> dict[str, Any]:
 
 def sources_of(backbone: str) -> list[str]:
     """Releases whose weights the backbone loads."""
-    family = family_of(backbone)
-    of_family = [name for name, source in _sources().items() if source.family and source.family == family]
-    return [name for name in of_family if name in RELEASES.get(backbone, of_family)]
-
-
-def family_of(backbone: str) -> str:
-    """The file in which a backbone's family lives, which is what key maps call the family."""
-    from densevit.registry import BACKBONES
-
-    return BACKBONES.family(backbone).__module__.rpartition(".")[2]
+    families = {source.family for source in _sources().values() if backbone.startswith(source.family)}
+    family = max(families, key=len)  # swin_unetr before swin
+    releases = RELEASES.get(backbone) or [name for name, s in _sources().items() if family and s.family == family]
+    return [name for name in _sources() if name in releases]
 
 
 def format_table(rows: list[Row]) -> str:

@@ -18,6 +18,21 @@ Predict = Callable[[Tensor], Tensor]
 MODES = ("slide", "slide_gaussian", "whole")
 
 
+def on_whole_cells(model: Predict, divisor: int | Sequence[int]) -> Predict:
+    """A model that sees an image with zeros beside it, up to multiples of `divisor`; its logits are cropped back.
+
+    A network whose coarsest stride does not divide an image has cells that reach beyond it. Decoders resize each map
+    to the size of the finest, as the published ones do, and so stretch such a map over the image: what it says comes
+    to lie elsewhere (docs/decisions/whole_cells.md).
+    """
+
+    def predict(x: Tensor) -> Tensor:
+        padded = nd.to_image(nd.pad_to_multiple(nd.to_grid(x), divisor))
+        return nd.to_image(nd.crop(nd.to_grid(model(padded)), x.shape[2:]))
+
+    return predict
+
+
 @torch.no_grad()
 def predict_logits(
     model: Predict,

@@ -21,6 +21,7 @@ class InferenceOptions:
     batch_size: int | None = None
     flips: list | tuple | None = None
     scales: list | tuple | None = None
+    divisor: int | None = None
     base_size: list | tuple | None = None
 
 

@@ -25,17 +25,14 @@ _OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$")
 
 def adapt(translation: Translation, target: Target, *, channels: str | None, inflate: str | None) -> Translation:
     """Fit what can be fitted, and remark on each tensor that is changed; what does not fit stays as it is."""
-    flat = inflate is not None and _is_flat(translation, target)
+    stems = translation.state.get(STEM), target.tensors.get(STEM)
+    theirs, ours = (None if stem is None else stem.ndim for stem in stems)
+    flat = inflate is not None and (theirs, ours) == (4, 5)
     if flat:
         translation = _inflate(translation, target, how=inflate)
-    translation = fit_tables(translation, target, flat=flat)
+    if flat or theirs == ours:
+        translation = fit_tables(translation, target, flat=flat)
     return translation if channels is None else _adapt_stem(translation, target, how=channels)
-
-
-def _is_flat(translation: Translation, target: Target) -> bool:
-    """True for weights of pictures that are to fill a model of volumes."""
-    stem, own = translation.state.get(STEM), target.tensors.get(STEM)
-    return stem is not None and own is not None and (stem.ndim, own.ndim) == (4, 5)
 
 
 def _inflate(translation: Translation, target: Target, *, how: str) -> Translation:
@@ -47,7 +44,7 @@ def _inflate(translation: Translation, target: Target, *, how: str) -> Translati
             remarks.append(f"{name} {tuple(inflated.shape)} from {tuple(tensor.shape)} by {how}")
     for name, own in target.tensors.items():
         if name not in state and _OF_NEW_AXIS.search(name):
-            state[name] = torch.zeros(own.shape)
+            state[name] = torch.zeros(own.shape, device="cpu")
             remarks.append(f"{name} {tuple(own.shape)} of zeros")
     return replace(translation, state=state, inflated=[*translation.inflated, *remarks])
 

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from densevit.inference import predict_logits, sliding_window
+from densevit.blocks import nd
+from densevit.inference import on_whole_cells, predict_logits, sliding_window
 from tests.inference.common import Recorder, make_image, make_network
 from tests.peers import import_mmseg
 
@@ -124,3 +125,35 @@ def test_wrong_options_are_explained_before_the_network_runs(options, message):
 def test_several_views_of_one_class_are_refused():
     with pytest.raises(ValueError, match="averaged by softmax, which needs at least 2 classes, got 1"):
         predict_logits(lambda x: x, torch.zeros(1, 4, 5), flips=(-1,))
+
+
+@pytest.mark.parametrize("size", [(24, 31), (9, 33, 30)], ids=str)
+def test_a_model_on_whole_cells_sees_multiples_of_the_divisor_and_answers_at_the_images_size(size):
+    seen = []
+
+    def network(x):
+        seen.append(tuple(x.shape[2:]))
+        return x * 2
+
+    image = make_image(size)
+    logits = on_whole_cells(network, 8)(image[None])
+    assert_close(logits[0], image * 2)
+    assert seen == [tuple(-(-s // 8) * 8 for s in size)]
+
+
+def test_a_coarse_map_lies_where_it_was_made_only_on_whole_cells():
+    """A network of one map of stride 8 marks the cell of a bright pixel; the image ends within the last cell."""
+
+    def network(x):
+        cells = F.max_pool2d(x, 8, ceil_mode=True)
+        return nd.resize(cells, x.shape[2:])
+
+    image = torch.zeros(1, 1, 26, 26)
+    image[..., 17, 17] = 1
+
+    def mean_row(logits):
+        weights = logits[0, 0].sum(1)
+        return (weights @ torch.arange(26.0) / weights.sum()).item()
+
+    assert mean_row(on_whole_cells(network, 8)(image)) == pytest.approx(19.5, abs=0.5)  # the middle of rows 16 to 23
+    assert mean_row(network(image)) == pytest.approx(15.75, abs=0.5)

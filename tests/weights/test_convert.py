@@ -3,11 +3,12 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import densevit
-from densevit.weights import read_weights
+from densevit.weights import read_weights, save_weights
 from tests.parity.common import randomize
 from tests.weights.common import backbone, equal, release, segformer
 
@@ -115,6 +116,25 @@ def test_options_are_recognised_and_build_the_same_model_again(convert, tmp_path
     assert equal(densevit.create_backbone(name, weights=tmp_path / "a.safetensors", **told), state)
     fresh = {name: t for name, t in state.items() if name.startswith("out_norms.")}
     assert equal(state | fresh, expected.state_dict() | fresh)
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder", "options"),
+    [
+        ("swin_tiny", "uper", dict(dim=32, depths=(1, 1, 1, 1), window_size=5)),
+        ("mvit_v2_tiny", "fpn", dict(dim=32, depths=(1, 1, 1, 1), pyramid=dict(image_size=64))),
+        ("vit_tiny", "vt_fpn", dict(depth=2, taps=(0, 1), num_tokens=1, image_size=64)),
+        ("pvt_v1_tiny", "linear", dict(depths=(1, 1, 1, 1), image_size=64)),
+        ("swin_unetr_tiny", "unetr", dict(merge_order="v2")),
+    ],
+)
+def test_a_file_with_its_options_is_enough_for_prediction(tmp_path, name, decoder, options):
+    config = dict(model=dict(backbone=name, decoder=decoder, num_classes=4, backbone_options=options))
+    expected = randomize(densevit.create_segmentor(**config["model"]))
+    save_weights(expected, tmp_path / "a.safetensors", config=config)
+    predictor = densevit.Predictor(tmp_path / "a.safetensors", device="cpu")
+    assert equal(predictor.model, expected)
+    assert predictor(np.zeros((64, 48, 3), np.uint8)).label.shape == (64, 48)
 
 
 def test_options_that_no_tensor_tells_are_said_and_kept(convert, tmp_path):

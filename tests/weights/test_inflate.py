@@ -151,6 +151,14 @@ def test_the_option_is_named_where_it_is_needed_and_its_values_where_they_are_wr
     assert equal(before, model)
 
 
+def test_without_the_option_nothing_is_made_deeper_even_where_a_mismatch_may_pass(tmp_path):
+    save_weights(backbone("swin_tiny", depths=(1, 1, 1, 1)), tmp_path / "flat.safetensors", config={})
+    model = backbone("swin_tiny", depths=(1, 1, 1, 1), spatial_dims=3, seed=1)
+    report = load_weights(model, tmp_path / "flat.safetensors", strict=False)
+    assert (report.inflated, report.reshaped) == ((), ())
+    assert sum("relative_position_bias_table" in name for name in report.mismatched) == 4
+
+
 def test_volumes_do_not_become_pictures(tmp_path):
     save_weights(backbone(spatial_dims=3), tmp_path / "deep.safetensors", config={})
     with pytest.raises(ValueError, match=r"weights are 3D, the model is 2D \(create it with spatial_dims=3\)$"):

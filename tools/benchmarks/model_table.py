@@ -176,6 +176,22 @@ have W_Q on every pixel, which alone is more than all the rest that the tokens d
 
 {tokens}
 
+Where the tokens look can be drawn, one row a level and one column a token:
+
+```python
+import torch
+
+import densevit
+from densevit.report.tokens import token_sheet
+
+model = densevit.create_segmentor("mit_b0", "vt_fpn", num_classes=19).eval()
+picture = torch.randint(256, (96, 128, 3), dtype=torch.uint8)
+with torch.inference_mode():
+    features = model.forward_features(picture.movedim(-1, 0)[None] / 255)
+    maps = model.decoder.token_maps(features)  # [(1, 8, *S_i)], each map sums to 1
+token_sheet(picture.numpy(), [level[0].numpy() for level in maps], "tokens.png")
+```
+
 ## References
 
 Differences of the parity tests: largest, and largest relative to the largest value of the map that it was found in.

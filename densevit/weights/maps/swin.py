@@ -153,11 +153,13 @@ SOURCES = {
         prefix="swinViT.",
         backbone=_MONAI_SWIN_UNETR,
         decoder=SWIN_UNETR_DECODER,
-        ignored=(*_BUFFERS,),
+        # The heads of self-supervised training: rotation, contrast, reconstruction.
+        ignored=(*_BUFFERS, r"(rotation|contrastive)_head\.", r"conv\."),
         cleanups=((r"\.mlp\.fc(\d)\.", r".mlp.linear\1."),),
         remarks=(
             "the file does not say in which order its mergings stack their neighbours: weights published with the "
-            "paper, and those of MONAI before 1.5, need merge_order='legacy'",
+            "paper, and those of MONAI before 1.5, need merge_order='legacy'; those of "
+            "downsample='mergingv2' need 'v2'",
         ),
     ),
 }
