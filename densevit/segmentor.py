@@ -19,6 +19,9 @@ class Segmentor(nn.Module):
     """Image to logits at the image's own size: (B, C, *S) -> (B, num_classes, *S).
 
     `image_level` hands the decoder the image itself as one more level, of stride 1, before the backbone's (UNETR).
+    `divisor` (one number a spatial dimension) is what image sizes should be multiples of: cells of a coarse map that
+    reach beyond the image are displaced by decoders which resize maps to one another's size. 1 for a decoder that says
+    `keeps_places = True`, because it does not.
     """
 
     def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int, image_level: bool = False):
@@ -29,6 +32,9 @@ class Segmentor(nn.Module):
         self.in_channels = backbone.in_channels
         self.num_classes = num_classes
         self.image_level = image_level
+        strides = [nd.ntuple(stride, self.spatial_dims) for stride in backbone.out_strides]
+        in_place = getattr(decoder, "keeps_places", False)
+        self.divisor = (1,) * self.spatial_dims if in_place else tuple(map(max, zip(*strides, strict=True)))
         self.backbone = backbone
         self.decoder = decoder
         self.head = nd.CONV[self.spatial_dims](decoder.out_channels, num_classes, 1)

@@ -98,6 +98,21 @@ def test_logits_and_features_are_reachable_without_the_last_resize(spatial_dims)
     assert model.forward_logits(x).shape == (1, 5, *(ceil(s / model.decoder.out_stride) for s in size))
 
 
+@pytest.mark.parametrize(
+    ("backbone", "decoder", "divisor"),
+    [
+        ("mit_b0", "all_mlp", (32, 32, 32)),
+        ("vit_tiny", "linear", (16, 16, 16)),
+        ("swin_unetr_tiny", "fpn", (32, 32, 32)),
+        ("swin_unetr_tiny", "unetr", (1, 1, 1)),
+    ],
+)
+def test_image_sizes_should_be_multiples_of_the_coarsest_stride_unless_the_decoder_keeps_places(
+    backbone, decoder, divisor
+):
+    assert model_on_meta(backbone, decoder, 3).divisor == divisor
+
+
 @pytest.mark.parametrize("num_classes", [2, 19, 150])
 def test_a_fresh_model_calls_every_class_about_equally_likely(num_classes):
     torch.manual_seed(0)

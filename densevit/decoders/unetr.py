@@ -56,6 +56,8 @@ class UNETRDecoder(nn.Module):
     between it and the image, each halves the width, but not below 16.
     """
 
+    keeps_places = True  # maps are cropped, never resized: sizes need not divide by the strides
+
     def __init__(
         self,
         *,

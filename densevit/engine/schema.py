@@ -128,7 +128,8 @@ class EvalDataSection:
 class InferenceSection:
     """Arguments of `densevit.inference.predict_logits`.
 
-    `divisor`: zeros fill an image up to multiples of it, so that no cell of a coarse map reaches beyond; 1 for none.
+    `divisor`: zeros fill an image up to multiples of it, so that no cell of a coarse map reaches beyond; 1 for none,
+    None for what the model needs (`Segmentor.divisor`).
     `base_size` (height, width): the image is first resized to the largest size that fits, as ADE20K's protocol does.
     """
 
@@ -138,7 +139,7 @@ class InferenceSection:
     batch_size: int = 1
     flips: tuple[Any, ...] = ()
     scales: tuple[float, ...] = (1.0,)
-    divisor: int = 32
+    divisor: int | None = None
     base_size: tuple[int, int] | None = None
 
 

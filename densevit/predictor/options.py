@@ -39,7 +39,8 @@ def inference_options(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict
         if isinstance(options.get(key), int):
             options[key] = (options[key],) * 2
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items() if v is not None}
-    predict_image(lambda image: image, torch.zeros(3, 8, 8), inference=options)  # they are checked where they are used
+    # They are checked where they are used.
+    predict_image(lambda image: image, torch.zeros(3, 8, 8), inference={"divisor": 1, **options})
     return options
 
 

@@ -9,18 +9,17 @@ from torch import Tensor, nn
 from densevit.blocks.nd import resize
 from densevit.inference import on_whole_cells, predict_logits
 
-DIVISOR = 32  # the coarsest stride of the hierarchical families; twice that of plain ViT
-
 
 @torch.inference_mode()
 def predict_image(model: nn.Module, image: Tensor, *, inference: Mapping[str, Any]) -> Tensor:
     """Logits of one normalised image at its own size: (C, *S) -> (K, *S); resized to fit `base_size` on the way.
 
     `inference` is the section of a config: what `densevit.inference.predict_logits` takes, `base_size`, and `divisor`:
-    the model sees sizes that are multiples of it, 32 unless said otherwise (`densevit.inference.on_whole_cells`).
+    the model sees sizes that are multiples of it, of the model's own if it is None (`Segmentor.divisor`).
     """
     options = {key: value for key, value in inference.items() if key not in ("base_size", "divisor")}
-    model = on_whole_cells(model, inference.get("divisor", DIVISOR))
+    divisor = inference.get("divisor")
+    model = on_whole_cells(model, model.divisor if divisor is None else divisor)
     base_size = inference.get("base_size")
     if base_size is None:
         return predict_logits(model, image, **options)

@@ -28,15 +28,9 @@ def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str
             "it holds a backbone only; load it with backbone_options=dict(weights=...), "
             "or with strict=False to keep the model's own decoder and head"
         )
-    options = {
-        key: value
-        for key, value in file.decoder_options.items()
-        if file.decoder == model.decoder and value != model.decoder_options.get(key)
-    }
+    options = _decoder_options(file, model)
     if options:
-        ours = ", ".join(f"{key}={model.decoder_options.get(key)!r}" for key in options)
-        theirs = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        return f"its decoder has {theirs}, the model's {ours} (decoder_options=dict({theirs}))"
+        return options
     kinds = [(kind, getattr(report, kind)) for kind in ("missing", "mismatched", "unexpected")]
     counts = "; ".join(
         f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
@@ -44,6 +38,20 @@ def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str
         if names
     )
     return f"{counts}; strict=False loads what fits"
+
+
+def _decoder_options(file: Description, model: Description) -> str | None:
+    """How the options of the same decoder differ, if they do."""
+    options = {
+        key: value
+        for key, value in file.decoder_options.items()
+        if file.decoder == model.decoder and value != model.decoder_options.get(key)
+    }
+    if not options:
+        return None
+    ours = ", ".join(f"{key}={model.decoder_options.get(key)!r}" for key in options)
+    theirs = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    return f"its decoder has {theirs}, the model's {ours} (decoder_options=dict({theirs}))"
 
 
 def _ranks(theirs: int, ours: int) -> str:

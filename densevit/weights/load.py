@@ -40,15 +40,13 @@ def load_weights(
     Raises ValueError when tensors are missing, unexpected or of other shapes, unless `strict` is False: then what fits
     is loaded and the report says what did not.
     """
-    path = Path(path)
+    path, target = Path(path), target_of(model)
     _check_options(adapt_channels, inflate)
     state, _ = read_checkpoint(path)
     try:
         source = guess_source(state, among=source)
-        translation = to_ours(state, source)
-        target = target_of(model)
-        translation = replace(translation, state=to_stages(translation.state, target.tensors))
-        translation = adapt(_take_part(translation, target), target, channels=adapt_channels, inflate=inflate)
+        translation = _take_part(to_ours(state, source), target)
+        translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     report = replace(_compare(translation, target, new_head=new_head), source=source)
@@ -57,10 +55,14 @@ def load_weights(
     with torch.no_grad():
         for name in report.matched:
             target.tensors[name].copy_(translation.state[name])
+    _log(report, path)
+    return report
+
+
+def _log(report: LoadReport, path: Path) -> None:
     logger.log(logging.INFO if report.complete else logging.WARNING, "%s: %s", path.name, report.summary)
     for remark in report.remarks:
         logger.warning("%s: %s", path.name, remark)
-    return report
 
 
 def _check_options(channels: str | None, inflate: str | None) -> None:
@@ -71,16 +73,21 @@ def _check_options(channels: str | None, inflate: str | None) -> None:
 
 
 def _take_part(translation: Translation, target: Target) -> Translation:
-    """Leave out what the model is not made to hold: decoder and head of a backbone alone, tensors it may lack."""
+    """Leave out what the model is not made to hold: decoder and head of a backbone alone, tensors it may lack.
+
+    Blocks that a release counts through get the model's stages first.
+    """
+    staged = to_stages(translation.state, target.tensors)
     left_out = {
         name
-        for name in translation.state
+        for name in staged
         if (target.is_backbone and not name.startswith("backbone."))
         or (name not in target.tensors and is_like(name, translation.absent))
     }
-    state = {name: tensor for name, tensor in translation.state.items() if name not in left_out}
-    others = [name for name in translation.state if name in left_out]
-    return replace(translation, state=state, ignored=translation.ignored + others)
+    state = {name: tensor for name, tensor in staged.items() if name not in left_out}
+    return replace(
+        translation, state=state, ignored=[*translation.ignored, *(name for name in staged if name in left_out)]
+    )
 
 
 def _compare(translation: Translation, target: Target, *, new_head: bool) -> LoadReport:
