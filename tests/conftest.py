@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def own_cache(tmp_path, monkeypatch):
     """What is remembered about labels stays inside the test."""
     monkeypatch.setenv("DENSEVIT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def forget_compiled_graphs():
+    """A test that compiles starts afresh: code seen at other sizes before is traced with symbols for them, slowly."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch"].compiler.reset()

@@ -106,3 +106,50 @@ def test_a_model_exports_to_a_program_which_gives_the_same_logits(backbone, deco
     program = torch.export.export(model, (image,))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(image), model(image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_checkpointing_and_stochastic_depth_go_together_in_every_family(name, spatial_dims):
+    """The same samples are dropped when activations are made again: gradients are the same, bit for bit."""
+    x, found = batch(spatial_dims)[0], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        backbone = densevit.create_backbone(
+            name,
+            spatial_dims=spatial_dims,
+            in_channels=1,
+            checkpointing=checkpointing,
+            drop_path=0.5,
+            **SMALL[name],
+        )
+        torch.manual_seed(1)
+        sum(feature.square().mean() for feature in backbone.train()(x)).backward()
+        found.append({name: p.grad for name, p in backbone.named_parameters()})
+    plain, recomputed = found
+    for name in plain:
+        torch.testing.assert_close(recomputed[name], plain[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stochastic_depth_drops_something_in_training_and_nothing_else(name):
+    torch.manual_seed(0)
+    backbone = densevit.create_backbone(name, in_channels=1, drop_path=0.5, **SMALL[name])
+    x = batch(2)[0]
+    with torch.no_grad():
+        first, second = (backbone.train()(x)[-1] for _ in range(2))
+        assert not torch.equal(first, second)
+        first, second = (backbone.eval()(x)[-1] for _ in range(2))
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_the_result_of_a_sample_does_not_depend_on_its_batch_in_any_family(name, spatial_dims):
+    torch.manual_seed(0)
+    options = dict(spatial_dims=spatial_dims, in_channels=1, **SMALL[name])
+    backbone = randomize(densevit.create_backbone(name, **options))
+    x = torch.randn(3, 1, *SIZES[spatial_dims])
+    with torch.inference_mode():
+        for together, alone in zip(backbone(x), backbone(x[1:2]), strict=True):
+            torch.testing.assert_close(together[1:2], alone)

@@ -85,9 +85,8 @@ def _take_part(translation: Translation, target: Target) -> Translation:
         or (name not in target.tensors and is_like(name, translation.absent))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}
-    return replace(
-        translation, state=state, ignored=[*translation.ignored, *(name for name in staged if name in left_out)]
-    )
+    others = [name for name in staged if name in left_out]
+    return replace(translation, state=state, ignored=translation.ignored + others)
 
 
 def _compare(translation: Translation, target: Target, *, new_head: bool) -> LoadReport:

@@ -34,7 +34,10 @@ def main() -> int:
     if arguments.parity is not None:
         from benchmarks.parity import record  # needs the peers' packages
 
-        stored["parity"] |= record(arguments.parity)
+        for name, proofs in record(arguments.parity).items():
+            renewed = {proof["test"] for proof in proofs}
+            kept = [proof for proof in stored["parity"].get(name, []) if proof["test"] not in renewed]
+            stored["parity"][name] = kept + proofs
         _store(stored)
     PAGE.write_text(page())
     return 0
