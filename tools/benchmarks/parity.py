@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,7 @@ from tests.parity import common
 
 REPOSITORY = Path(__file__).parents[2]
 FAR = 1e-3
+GIVEN = ("in_channels", "in_strides", "image_channels", "drop_path", "dropout")  # options that make no other form
 # Word of a test's name or name of a module -> package on the index.
 PACKAGES = {
     "timm": "timm",
@@ -133,8 +135,9 @@ class Recorder:
 
         @wraps(create)
         def wrapper(name: str, **options: object) -> nn.Module:
-            module, usual = create(name, **options), registry._builders[name].keywords
-            changed = [f"{key}={value}" for key, value in options.items() if usual.get(key, value) != value]
+            module, usual = create(name, **options), signature(registry._builders[name]).parameters
+            told = {key: value for key, value in options.items() if key not in GIVEN}
+            changed = [f"{key}={value}" for key, value in told.items() if value != usual[key].default]
             self.names[module] = (name, ", ".join(changed))
             self.seen.built.append(self.names[module])
             return module
