@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib.metadata import version
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -137,7 +137,9 @@ class Recorder:
         def wrapper(name: str, **options: object) -> nn.Module:
             module, usual = create(name, **options), signature(registry._builders[name]).parameters
             told = {key: value for key, value in options.items() if key not in GIVEN}
-            changed = [f"{key}={value}" for key, value in told.items() if value != usual[key].default]
+            changed = [
+                f"{key}={value}" for key, value in told.items() if usual[key].default not in (value, Parameter.empty)
+            ]
             self.names[module] = (name, ", ".join(changed))
             self.seen.built.append(self.names[module])
             return module
