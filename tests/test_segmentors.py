@@ -12,6 +12,7 @@ from torch import nn
 import densevit
 from densevit.blocks import nd
 from densevit.registry import BACKBONES, DECODERS
+from tests.common import own_decoders
 
 SIZES = {
     "even": [(128, 96), (64, 32, 96)],
@@ -58,7 +59,7 @@ def gradients(backbone: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_logits_have_the_size_of_the_image_with_every_decoder(backbone, spatial_dims):
     """The backbone runs once a size, and every decoder on what it gave."""
     encoder = backbone_on_meta(backbone, spatial_dims)
-    for decoder in densevit.list_decoders():
+    for decoder in own_decoders():
         model = model_on_meta(backbone, decoder, spatial_dims)
         for shape, sizes in SIZES.items():
             size = sizes[spatial_dims - 2]

@@ -57,7 +57,7 @@ def describe(pattern: str = "*", *, spatial_dims: int = 2) -> dict[str, list[Row
 
     names = {
         "backbones": [name for name in list_backbones() if matches(name, pattern)],
-        "decoders": [name for name in list_decoders() if matches(name, pattern)],
+        "decoders": [name for name in list_decoders() if matches(name, pattern) and "." not in name],  # not mmseg.*
         "models": [name for name in pair_names() if matches(name, pattern)],
     }
     rows = {"backbones": _backbone_row, "decoders": _decoder_row, "models": _pair_row}
