@@ -138,7 +138,8 @@ TEXT = """# Models
 * "Proven against" names the packages whose model gives the same maps with the same random weights in every tensor, and
   the largest difference of any value of any stage that the parity tests found in single precision; each test bounds
   it. Where a test shrinks a model, the table says how. A variant without a number shares the code of one that has it,
-  but was not itself compared. Comparisons in which a test asserts a difference are left out.
+  but was not itself compared. Comparisons in which a test asserts a difference are left out; a test
+  that builds two forms of a model counts for both, so a row may name a form that the test only holds against another.
 * An error of 0 is equality of every bit: the reference calls the same attention kernel on the same numbers. With
   `attn_implementation="eager"` transformers' Swin and ViT differ by some 1e-6 too. Errors above 1e-5 are of maps that
   no norm bounds; relative to the largest value of the map they are below it, see "References".
