@@ -16,6 +16,8 @@ COMMANDS = {
     "model": "forward of whole models: latency, equality of outputs, MACs, parameters, peak memory",
     "macs": "multiply-accumulates of VT-FPN's FPN part against those of panoptic FPN's",
     "windows": "sliding-window inference: total time over the plain forwards of the same windows",
+    "volume": "a whole volume to labels: seconds, peak memory and what the plan said, each system in its own process",
+    "native": "logits to labels on the file's own grid: seconds, memory, equality with other ways",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
 }
 

@@ -1,6 +1,28 @@
-"""Inference over images of any size and rank with any callable: sliding windows, test-time flips and scales."""
+"""Inference over images of any size and rank with any callable: sliding windows, streamed and planned, and views."""
 
+from importlib import import_module
+from typing import Any
+
+from densevit.inference.native import NativeGrid
+from densevit.inference.network import accelerate
+from densevit.inference.plan import WindowPlan, plan_windows
 from densevit.inference.sliding_window import sliding_window
-from densevit.inference.views import on_whole_cells, predict_logits
+from densevit.inference.views import on_views, on_whole_cells, predict_logits
 
-__all__ = ["on_whole_cells", "predict_logits", "sliding_window"]
+__all__ = [
+    "NativeGrid",
+    "SlidingWindowInferer",
+    "WindowPlan",
+    "accelerate",
+    "on_views",
+    "on_whole_cells",
+    "plan_windows",
+    "predict_logits",
+    "sliding_window",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SlidingWindowInferer":  # alone in needing MONAI, which takes seconds to import
+        raise AttributeError(f"module 'densevit.inference' has no attribute {name!r}")
+    return import_module("densevit.inference.monai_inferer").SlidingWindowInferer

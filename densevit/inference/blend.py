@@ -1,12 +1,13 @@
 """How much each window counts at each pixel: weights that sum to 1 over the windows of every pixel."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor
 
-from densevit.inference.grid import Axis, all_windows, covered, inside
+from densevit.inference.grid import Axis, covered, inside
+from densevit.inference.layout import Layout
 
 # Index of a window, one number per axis -> its weights (*S_window) over the part of it that lies inside the image.
 Blend = Callable[[tuple[int, ...]], Tensor]
@@ -26,16 +27,16 @@ def constant(roi: int) -> Tensor:
 PROFILES = {"constant": constant, "gaussian": gaussian}
 
 
-def make_blend(axes: Sequence[Axis], *, profile: str, floor: float, device: torch.device) -> Blend:
+def make_blend(layout: Layout, *, profile: str, floor: float, device: torch.device) -> Blend:
     """Weights from one profile per axis, never below `floor`, summing to 1 over the windows of each pixel.
 
     Without a floor each axis is normalised by itself and so is the product: no map of counts, no division pass.
-    MONAI keeps a floor of 1e-3 under the product, which is not separable and costs a map of the whole image.
+    MONAI keeps a floor of 1e-3 under the product, which is not separable and costs a map of the planes of a row.
     """
-    profiles = [PROFILES[profile](axis.roi) for axis in axes]
+    profiles = [PROFILES[profile](axis.roi) for axis in layout.axes]
     if floor == 0:
-        return _separable_blend(axes, profiles, device)
-    return _mapped_blend(axes, _outer(profiles).clamp_min(floor).to(device, torch.float32))
+        return _separable_blend(layout.axes, profiles, device)
+    return _mapped_blend(layout, _outer(profiles).clamp_min(floor).to(device, torch.float32))
 
 
 def _separable_blend(axes: Sequence[Axis], profiles: Sequence[Tensor], device: torch.device) -> Blend:
@@ -52,11 +53,34 @@ def _normalised(axis: Axis, profile: Tensor, device: torch.device) -> list[Tenso
     return [part.to(device, torch.float32) for part in parts]
 
 
-def _mapped_blend(axes: Sequence[Axis], tile: Tensor) -> Blend:
-    total = tile.new_zeros([axis.size for axis in axes])
-    for index in all_windows(axes):
-        total[covered(axes, index)] += tile[inside(axes, index)]
-    return lambda index: tile[inside(axes, index)] / total[covered(axes, index)]
+def _mapped_blend(layout: Layout, tile: Tensor) -> Blend:
+    axes, axis = layout.axes, layout.axis
+    rows = range(len(axes[axis].starts))
+
+    @lru_cache(maxsize=1)
+    def total(row: int) -> Tensor:
+        """The sum of all tiles, on the planes that this row of windows covers."""
+        here = axes[axis].covered(row)
+        size = list(layout.size)
+        size[axis] = here.stop - here.start
+        total = tile.new_zeros(size)
+        for other in rows:
+            planes = axes[axis].covered(other)
+            begin, end = max(planes.start, here.start), min(planes.stop, here.stop)
+            if begin >= end:
+                continue
+            for index in layout.row(other):
+                place, part = list(covered(axes, index)), tile[inside(axes, index)]
+                place[axis] = slice(begin - here.start, end - here.start)
+                total[tuple(place)] += part.narrow(axis, begin - planes.start, end - begin)
+        return total
+
+    def weigh(index: tuple[int, ...]) -> Tensor:
+        place = list(covered(axes, index))
+        place[axis] = slice(None)
+        return tile[inside(axes, index)] / total(index[axis])[tuple(place)]
+
+    return weigh
 
 
 def _outer(vectors: Sequence[Tensor]) -> Tensor:

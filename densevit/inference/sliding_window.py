@@ -3,103 +3,143 @@
 Sizes: image (C, *S), windows (B, C, *roi), logits (B, K, *roi) and (K, *S).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from densevit.blocks import nd
-from densevit.inference.blend import PROFILES, Blend, make_blend
-from densevit.inference.grid import GRIDS, Axis, all_windows, covered, inside, make_axes
+from densevit.inference.batching import BatchSize, Predict
+from densevit.inference.blend import PROFILES, make_blend
+from densevit.inference.distributed import collect, stream_share
+from densevit.inference.grid import GRIDS, make_axes
+from densevit.inference.layout import Layout, make_layout
+from densevit.inference.native import NativeGrid, Restorer
+from densevit.inference.output import Output
+from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction
+from densevit.inference.source import ArrayLike, Source, check_source
+from densevit.inference.stream import Foreground, Work, stream
 from densevit.registry import hint
 
-Predict = Callable[[Tensor], Tensor]
-REDUCTIONS = ("labels", "logits")
 MONAI_FLOOR = 1e-3
+PADDINGS = ("replicate", "reflect")
 
 
 @torch.no_grad()
 def sliding_window(
     predict: Predict,
-    image: Tensor,
+    image: Tensor | ArrayLike,
     *,
     roi_size: int | Sequence[int],
     overlap: float = 0.5,
     stride: int | Sequence[int] | None = None,
-    batch_size: int | str = "auto",
     blend: str = "gaussian",
     grid: str = "even",
-    reduce: str = "logits",
+    padding: float | str = 0.0,
+    batch_size: int | str = "auto",
+    fixed_batch: bool = False,
+    reduce: str | Reduce = "logits",
+    native: NativeGrid | None = None,
+    out: Any = None,
+    axis: int | None = None,
     device: torch.device | str | None = None,
+    window_device: torch.device | str | None = None,
+    sum_dtype: torch.dtype | None = None,
+    foreground: Foreground | None = None,
+    non_finite: str | float = "raise",
+    split: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
+) -> Tensor | Path | Any:
     """Blend overlapping windows: (C, *S) -> logits (K, *S), or labels (*S) int64 with `reduce="labels"`.
 
-    `predict` maps (B, C, *roi) on the image's device to (B, K, *roi); it runs under the caller's autocast.
-    `stride` is at most the roi and overrides `overlap`, a fraction of the roi; an int stands for every axis.
-    `grid="monai"` and `grid="mmseg"` place and weigh the windows exactly as those packages do. The sum is kept on
-    `device`, the image's own by default, so a volume larger than the GPU still works. `batch_size="auto"` is 1 on a
-    CPU and 4 elsewhere; `progress(done, total)` is called after every batch.
+    The image is a tensor, or anything that is sliced like an array (memory map, nibabel proxy, Zarr array), which is
+    read a slab at a time; without an axis of channels it has one. `predict` maps windows (B, C, *roi) on
+    `window_device` (a tensor's own, otherwise the CPU) to (B, K, *roi), under the caller's autocast.
+
+    **Windows.** `stride` is at most the roi and overrides `overlap`, a fraction of the roi; an int stands for every
+    axis. `grid` spaces them evenly ("even") or exactly as those packages do ("monai", "mmseg"), for gaussian weights
+    with MONAI's floor. `blend` is "gaussian" (sigma 1/8 of the roi) or "constant". `padding` fills windows larger than
+    the image: a number, "replicate" or "reflect". `batch_size="auto"` measures, see `BatchSize`; `fixed_batch` keeps
+    the last batch at full size too, for compiled networks. Windows (C, *roi) for which `foreground` returns False are
+    not run: they add nothing, and what only they cover becomes class 0 (for labels alone).
+
+    **Result.** `reduce` is "labels", "logits", "probabilities", "multilabel" (sigmoid above 0.5), or a function of
+    logits (K, *S) voxel by voxel, see `densevit.inference.reduce`. `native` gives it on another grid, to which the
+    logits are interpolated. `out` takes it plane by plane: an array, a memory map or a Zarr array is filled and
+    returned, and a path to a new .npy or .zarr appears once it is complete; by default it is a new tensor.
+
+    **Memory.** Sums are kept on `device` (default: `window_device`) in `sum_dtype` (float32; float16 and bfloat16 take
+    half), for the planes along `axis` that windows still add to: K x roi x cross-section, whatever the length. `axis`
+    is the one where that is least. Only logits in a new tensor are held whole. `split` shares the windows among the
+    processes of torch.distributed; all of them get the result.
+
+    Raises ValueError for options that do not fit, for logits of another shape, and for NaN or infinity in the image
+    unless `non_finite` is a number to put in their place; MemoryError where one window is too much.
+    `progress(done, total)` is called after every window.
     """
-    roi_size = _per_axis(roi_size, image.ndim - 1)
-    _check_image(image, roi_size)
-    _check_options(batch_size, blend=blend, grid=grid, reduce=reduce)
-    axes = make_axes(image.shape[1:], roi_size, _strides(roi_size, overlap, stride), grid)
-    device = image.device if device is None else torch.device(device)
+    size = check_source(image, roi_size)
+    reduce = named_reduction(reduce)
+    _check_options(batch_size, blend=blend, grid=grid, padding=padding)
+    _check_result(reduce, native=native, foreground=foreground, split=split)
+    whole = reduce is REDUCTIONS["logits"] and out is None and native is None and not split
+    windows = dict(roi_size=roi_size, overlap=overlap, stride=stride, grid=grid)
+    layout = make_windows(size, **windows, axis=axis, stream=not whole, batch_size=batch_size)
+    window_device = _device(window_device, image.device if isinstance(image, Tensor) else "cpu")
+    device = _device(device, window_device)
     floor = MONAI_FLOOR if grid == "monai" and blend == "gaussian" else 0.0
-    weigh = make_blend(axes, profile=blend, floor=floor, device=device)
-    windows = all_windows(axes)
-    step = batch_size if isinstance(batch_size, int) else 1 if image.device.type == "cpu" else 4
-    total = None
-    for first in range(0, len(windows), step):
-        chunk = windows[first : first + step]
-        batch = torch.stack([_cut(image, axes, index) for index in chunk])
-        logits = _check_logits(predict(batch), batch, total).to(device)
-        total = _empty(logits, axes) if total is None else total
-        for index, window in zip(chunk, logits, strict=True):
-            _add(total, window, axes, index, weigh)
-        if progress is not None:
-            progress(first + len(chunk), len(windows))
-    return total if reduce == "logits" else total.argmax(0)
+    work = Work(
+        layout,
+        make_blend(layout, profile=blend, floor=floor, device=device),
+        BatchSize(batch_size),
+        device,
+        dtype=sum_dtype,
+        padding=padding,
+        foreground=foreground,
+        fixed=fixed_batch,
+        progress=progress,
+    )
+    read = partial(Source, image, spatial_dims=len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
+    if whole:
+        ((_, total),) = stream(predict, read(), work, chunk=layout.num_planes * layout.cross_section)
+        return total
+    with Output(out, size=native.size if native else size, axis=layout.axis, device=device) as output:
+        planes = stream_share(predict, read, work) if split else stream(predict, read(), work)
+        results = _reduced(planes, layout, reduce, native, output)
+        for begin, result in collect(results, size, layout.axis, device) if split else results:
+            output.write(begin, result)
+    return output.result
 
 
-def _cut(image: Tensor, axes: Sequence[Axis], index: tuple[int, ...]) -> Tensor:
-    """One window: (C, *S) -> (C, *roi), zeros where it reaches beyond the image."""
-    window = image[(slice(None), *covered(axes, index))]
-    if window.shape[1:] == tuple(axis.roi for axis in axes):
-        return window
-    padding = [(part.start, axis.roi - part.stop) for axis, part in zip(axes, inside(axes, index), strict=True)]
-    return F.pad(window, [p for before_after in reversed(padding) for p in before_after])
+def make_windows(
+    size: Sequence[int],
+    *,
+    roi_size: int | Sequence[int],
+    overlap: float = 0.5,
+    stride: int | Sequence[int] | None = None,
+    grid: str = "even",
+    axis: int | None = None,
+    stream: bool = True,
+    batch_size: int | str = "auto",
+) -> Layout:
+    """Where the windows lie on an image of `size` and in which order they run; arguments as of `sliding_window`."""
+    roi_size = _per_axis(roi_size, len(size))
+    axes = make_axes(size, roi_size, _strides(roi_size, overlap, stride), grid)
+    return make_layout(axes, axis=axis, stream=stream, windows=batch_size if isinstance(batch_size, int) else 1)
 
 
-def _empty(logits: Tensor, axes: Sequence[Axis]) -> Tensor:
-    """The sum over windows, not yet written: (B, K, *roi) -> (K, *S) in at least float32.
-
-    Its memory is laid out as the logits' (channels last or first): adding windows, and argmax, are then several times
-    faster.
-    """
-    options = dict(dtype=torch.promote_types(logits.dtype, torch.float32), device=logits.device)
-    classes, size = logits.shape[1], [axis.size for axis in axes]
-    if not logits.is_contiguous() and nd.to_grid(logits).is_contiguous():
-        return torch.empty(*size, classes, **options).movedim(-1, 0)
-    return torch.empty(classes, *size, **options)
-
-
-def _add(total: Tensor, logits: Tensor, axes: Sequence[Axis], index: tuple[int, ...], weigh: Blend) -> None:
-    """Add one window's logits (K, *roi) into its part of the sum, which is written, not added to, at the first visit.
-
-    The windows come with the last axis fastest, so a pixel is new to this one exactly where it is new on every axis.
-    """
-    region = total[(slice(None), *covered(axes, index))]
-    parts = [region, logits[(slice(None), *inside(axes, index))], weigh(index)]
-    for d, (axis, i) in enumerate(zip(axes, index, strict=True), start=-len(axes)):
-        if seen := axis.seen(i):  # 2D: first the rows that others wrote, then, of the remaining rows, such columns
-            old_region, old_logits, old_weights = (part.narrow(d, 0, seen) for part in parts)
-            old_region.addcmul_(old_logits, old_weights)
-            parts = [part.narrow(d, seen, part.shape[d] - seen) for part in parts]
-    new_region, new_logits, new_weights = parts
-    torch.mul(new_logits, new_weights, out=new_region)
+def _reduced(
+    planes: Iterator[tuple[int, Tensor]], layout: Layout, reduce: Reduce, native: NativeGrid | None, output: Output
+) -> Iterator[tuple[int, Tensor]]:
+    """Finished logits -> (first plane, result), on the native grid where there is one."""
+    restorer = native and Restorer(native, working_size=layout.size, axis=layout.axis, reduce=reduce)
+    for begin, logits in planes:
+        output.largest = len(logits) - 1 if reduce is labels else None
+        if restorer is None:
+            yield begin, reduce(logits)
+        else:
+            yield from restorer.push(begin, logits)
 
 
 def _per_axis(value: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
@@ -117,30 +157,22 @@ def _strides(roi_size: Sequence[int], overlap: float, stride: int | Sequence[int
     return stride
 
 
-def _check_image(image: Tensor, roi_size: Sequence[int]) -> None:
-    if image.ndim != len(roi_size) + 1 or image.numel() == 0 or min(roi_size, default=0) < 1:
-        raise ValueError(
-            "expected an image (C, *S) without empty axes and one roi_size of at least 1 per axis of S, "
-            f"got shape {tuple(image.shape)} and roi_size {tuple(roi_size)}"
-        )
+def _device(named: torch.device | str | None, default: torch.device | str) -> torch.device:
+    return torch.device(default if named is None else named)
 
 
-def _check_options(batch_size: int | str, *, blend: str, grid: str, reduce: str) -> None:
+def _check_options(batch_size: int | str, *, blend: str, grid: str, padding: float | str) -> None:
     if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"batch_size must be 'auto' or at least 1 window, got {batch_size!r}")
-    for what, name, known in (("blend", blend, PROFILES), ("grid", grid, GRIDS), ("reduce", reduce, REDUCTIONS)):
+    if isinstance(padding, str) and padding not in PADDINGS:
+        raise ValueError(f"padding must be a number, 'replicate' or 'reflect', got {padding!r}")
+    for what, name, known in (("blend", blend, PROFILES), ("grid", grid, GRIDS)):
         if name not in known:
             raise ValueError(f"no {what} named {name!r}; {hint(str(name), list(known))}")
 
 
-def _check_logits(logits: Tensor, batch: Tensor, total: Tensor | None) -> Tensor:
-    if not isinstance(logits, Tensor):
-        raise ValueError(f"predict must return one tensor of logits, got a {type(logits).__name__}; pick them from it")
-    if logits.ndim != batch.ndim or logits.shape[:1] + logits.shape[2:] != batch.shape[:1] + batch.shape[2:]:
-        raise ValueError(
-            f"predict must keep batch and size: for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}; "
-            "resize its logits to the window"
-        )
-    if total is not None and logits.shape[1] != len(total):
-        raise ValueError(f"predict returned {logits.shape[1]} classes after {len(total)}; every window needs the same")
-    return logits
+def _check_result(reduce: Reduce, *, native: NativeGrid | None, foreground: Foreground | None, split: bool) -> None:
+    if foreground is not None and reduce is not labels:
+        raise ValueError("foreground leaves windows out, which only labels can do without; use reduce='labels'")
+    if split and native is not None:
+        raise ValueError("split gives results on the network's grid; leave out native, or split files instead")

@@ -33,6 +33,32 @@ def on_whole_cells(model: Predict, divisor: int | Sequence[int]) -> Predict:
     return predict
 
 
+def on_views(
+    predict: Predict, *, flips: Sequence[int | Sequence[int]] = (), scales: Sequence[float] = (1.0,)
+) -> Predict:
+    """A network that sees each window several times: the mean of its logits over flips and scales, turned back.
+
+    (B, C, *S) -> (B, K, *S); views of one size share a forward, of (1 + number of flips) * B windows. At each of
+    `scales` a window is seen as it is and once per entry of `flips`: a spatial axis, or several flipped together; -1 is
+    the last one, left to right. For any `sliding_window`, streamed ones included; `predict_logits` averages
+    probabilities over views of the whole image instead.
+    """
+    _check_scales(scales)
+
+    def see(x: Tensor) -> Tensor:
+        views = [(), *(_axes(flip, x.ndim - 2) for flip in flips)]
+        total = None
+        for scale in scales:
+            scaled = nd.resize(x, _scaled(x.shape[2:], scale))
+            logits = predict(torch.cat([_flip(scaled, axes) for axes in views])).unflatten(0, (len(views), len(x)))
+            back = sum(_flip(part, axes) for part, axes in zip(_at_least_float32(logits), views, strict=True))
+            resized = nd.resize(back, x.shape[2:])
+            total = resized if total is None else total.add_(resized)
+        return total.div_(len(views) * len(scales))
+
+    return see
+
+
 @torch.no_grad()
 def predict_logits(
     model: Predict,
@@ -61,7 +87,7 @@ def predict_logits(
         see = partial(_slide, model, mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
     total = None
     for scale in scales:
-        scaled = nd.resize(image[None], [max(1, int(s * scale + 0.5)) for s in image.shape[1:]])[0]
+        scaled = nd.resize(image[None], _scaled(image.shape[1:], scale))[0]
         outputs = see([_flip(scaled, axes) for axes in views])
         for axes, logits in zip(views, outputs, strict=True):
             logits = nd.resize(_flip(_at_least_float32(logits), axes)[None], image.shape[1:])[0]
@@ -98,6 +124,10 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def _scaled(size: Sequence[int], scale: float) -> list[int]:
+    return [max(1, int(s * scale + 0.5)) for s in size]
+
+
 def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:
     return x.flip(axes) if axes else x
 
@@ -131,5 +161,9 @@ def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, 
         raise ValueError(f"mode={mode!r} needs the size of its windows; give roi_size, for example (1024, 1024)")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    _check_scales(scales)
+
+
+def _check_scales(scales: Sequence[float]) -> None:
     if not scales or not all(0 < scale < inf for scale in scales):
         raise ValueError(f"scales must be positive factors of the image size, got {tuple(scales)}")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from densevit.inference.blend import PROFILES, make_blend
 from densevit.inference.grid import GRIDS, all_windows, covered, dense_starts, even_starts, inside, make_axes
+from densevit.inference.layout import make_layout
 from tests.peers import import_peer
 
 AXIS = st.integers(1, 40).flatmap(lambda roi: st.tuples(st.integers(1, 90), st.just(roi), st.integers(1, roi)))
@@ -56,12 +57,14 @@ def test_monai_windows_are_those_of_dense_patch_slices(axes):
     grid=st.sampled_from(sorted(GRIDS)),
     profile=st.sampled_from(sorted(PROFILES)),
     floor=st.sampled_from([0.0, 1e-3]),
+    axis=st.integers(0, 2),
 )
 @settings(max_examples=80, deadline=None)
-def test_the_weights_of_every_pixel_sum_to_one_and_none_is_negative(axes, grid, profile, floor):
+def test_the_weights_of_every_pixel_sum_to_one_and_none_is_negative(axes, grid, profile, floor, axis):
     size, roi, stride = zip(*[(min(s, 30), r, max(t, r // 2, 1)) for s, r, t in axes], strict=True)
     made = make_axes(size, roi, stride, grid)
-    weigh = make_blend(made, profile=profile, floor=floor, device=torch.device("cpu"))
+    layout = make_layout(made, axis=axis % len(made))
+    weigh = make_blend(layout, profile=profile, floor=floor, device=torch.device("cpu"))
     total = torch.zeros(size)
     for index in all_windows(made):
         weights = weigh(index)

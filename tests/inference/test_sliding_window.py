@@ -166,7 +166,7 @@ def test_progress_counts_windows_up_to_all_of_them():
         batch_size=4,
         progress=lambda done, total: calls.append((done, total)),
     )
-    assert calls == [(4, 9), (8, 9), (9, 9)]
+    assert calls == [(done, 9) for done in range(1, 10)]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,8 @@ def test_progress_counts_windows_up_to_all_of_them():
         (dict(stride=(17, 8)), r"stride must be 1 to roi_size \(16, 16\) on every axis, got \(17, 8\)"),
         (dict(stride=(8,)), "stride must be 1 to roi_size"),
         (dict(batch_size=0), "batch_size must be 'auto' or at least 1 window, got 0"),
+        (dict(padding="wrap"), "padding must be a number, .replicate. or .reflect., got .wrap."),
+        (dict(axis=2), "axis must name a spatial axis, -2 to 1, got 2"),
         (dict(batch_size="all"), "batch_size must be 'auto' or at least 1 window, got 'all'"),
         (dict(blend="gausian"), "no blend named 'gausian'; did you mean gaussian"),
         (dict(grid="mmsegm"), "no grid named 'mmsegm'; did you mean mmseg"),

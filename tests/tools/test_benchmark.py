@@ -38,3 +38,11 @@ def test_every_system_stitches_the_same_windows_to_the_same_logits(tmp_path):
     assert {row["system"] for row in rows} >= {"densevit"}
     assert all(row["max difference"] < 1e-5 for row in rows)
     assert {row["windows"] for row in rows} == {2}
+
+
+def test_every_way_back_to_the_native_grid_gives_the_same_labels(tmp_path):
+    sizes = ("--size", "24", "20", "18", "--native-size", "50", "50", "40", "--classes", "5", "--planes", "7")
+    rows, printed = run_benchmark(tmp_path, "native", *sizes, "--logits", "noise", "--rounds", "1")
+    assert {row["grid"] for row in rows if row["system"].startswith("densevit")} == {"same extent", "same origin"}
+    assert all(row["same labels"] > 0.99 for row in rows)
+    assert "time / ours" in printed

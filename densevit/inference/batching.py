@@ -1,0 +1,132 @@
+"""How many windows one forward sees: a number, or as many as measured to fit; half of it where memory runs out."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from densevit.inference.memory import available_bytes, is_out_of_memory, peak_above
+
+logger = logging.getLogger("densevit")
+Predict = Callable[[Tensor], Tensor]
+Index = tuple[int, ...]
+
+MOST_WINDOWS = 16  # beyond, a GPU is full and only memory grows
+SHARE = 0.8  # of the memory that is free, which a batch may take
+WORTH = 0.95  # of one window's time: two together must take less than this each for a larger batch to pay
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A measured forward: how many windows, seconds for each, and what memory it added at its peak."""
+
+    windows: int
+    seconds: float
+    bytes: int
+
+
+def try_windows(predict: Predict, batch: Tensor) -> tuple[Tensor, Trial]:
+    """Run a batch and measure it."""
+    _finish(batch.device)
+    start = time.perf_counter()
+    with peak_above(batch.device) as peak:
+        logits = predict(batch)
+        _finish(batch.device)
+    return logits, Trial(len(batch), (time.perf_counter() - start) / len(batch), peak.bytes)
+
+
+def solve_batch(one: Trial, two: Trial, room: int) -> int:
+    """The most windows that fit into `SHARE` of `room` bytes, up to `MOST_WINDOWS`; 1 where two are no faster."""
+    if two.seconds > WORTH * one.seconds:
+        return 1
+    further = max(two.bytes - one.bytes, two.bytes // 4, 1)  # never nothing: measurements have noise
+    return max(1, min(MOST_WINDOWS, 1 + int((SHARE * room - one.bytes) // further)))
+
+
+class BatchSize:
+    """The number of windows of the next forward.
+
+    "auto" runs one window (which also makes the libraries' one-time allocations), one more, then two, and solves for
+    the rest.
+    """
+
+    def __init__(self, size: int | str):
+        self.trials: list[Trial] = []
+        self.measuring = size == "auto"
+        self.size = 1 if self.measuring else int(size)
+
+    def halve(self, error: Exception) -> None:
+        """After an out-of-memory error; MemoryError where one window is already too much."""
+        if self.size == 1:
+            raise MemoryError(
+                f"not enough memory for one window: {str(error).splitlines()[0]}; give a smaller roi_size, "
+                "lower precision (amp), or a device with more memory"
+            ) from error
+        self.measuring = False
+        logger.warning("out of memory with %d windows at once; going on with %d", self.size, self.size // 2)
+        self.size //= 2
+
+    def run(self, predict: Predict, batch: Tensor) -> Tensor:
+        """Logits of a batch, which is measured while there is something to learn from it."""
+        if not self.measuring or len(batch) < self.size:
+            return predict(batch)
+        logits, trial = try_windows(predict, batch)
+        self.trials.append(trial)
+        self.size = 2 if len(self.trials) == 2 else 1
+        if trial.windows == 2:
+            self.measuring = False
+            self.size = solve_batch(*self.trials[1:], available_bytes(batch.device))
+        return logits
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what a GPU still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def forwards(
+    predict: Predict,
+    windows: Sequence[Index],
+    *,
+    cut: Callable[[Index], Tensor],
+    size: BatchSize,
+    fixed: bool = False,
+) -> Iterator[tuple[Index, Tensor]]:
+    """Each window's index and its logits (K, *roi), in order; `cut(index)` gives the window (C, *roi).
+
+    `fixed` fills the last batch up with repeated windows, so that compiled code sees one shape. A batch that does not
+    fit into memory is run again in halves; what was done before stays done.
+    """
+    done = 0
+    while done < len(windows):
+        chunk = windows[done : done + size.size]
+        repeated = [chunk[-1]] * (size.size - len(chunk)) if fixed else []
+        try:
+            batch = torch.stack([cut(index) for index in [*chunk, *repeated]])
+            logits = size.run(predict, batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = error
+        else:
+            yield from zip(chunk, check_logits(logits, batch), strict=False)
+            del batch, logits  # they would still be there while the next ones are made
+            done += len(chunk)
+            continue
+        size.halve(failure)
+
+
+def check_logits(logits: Tensor, batch: Tensor) -> Tensor:
+    """The logits, when they fit the windows: (B, C, *roi) -> (B, K, *roi); ValueError otherwise."""
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"predict must return one tensor of logits, got a {type(logits).__name__}; pick them from it")
+    if logits.ndim != batch.ndim or logits.shape[:1] + logits.shape[2:] != batch.shape[:1] + batch.shape[2:]:
+        raise ValueError(
+            f"predict must keep batch and size: for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}; "
+            "resize its logits to the window"
+        )
+    return logits

@@ -1,0 +1,94 @@
+"""The order of the work: windows in rows along one axis, rows in steps, and what is final after each step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+
+from densevit.inference.grid import Axis
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All windows of an image, step by step along `axis`.
+
+    A row is all windows with one start along `axis`. A step is one or more rows, `steps[i]` their numbers; after it no
+    window adds to the planes before the next step's first one, so these are final.
+    """
+
+    axes: tuple[Axis, ...]
+    axis: int
+    steps: tuple[range, ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def roi_size(self) -> tuple[int, ...]:
+        return tuple(axis.roi for axis in self.axes)
+
+    @property
+    def streams(self) -> bool:
+        """Whether there is more than one step."""
+        return len(self.steps) > 1
+
+    @property
+    def num_windows(self) -> int:
+        return prod(len(axis.starts) for axis in self.axes)
+
+    @property
+    def windows_per_row(self) -> int:
+        return self.num_windows // len(self.axes[self.axis].starts)
+
+    @cached_property
+    def num_planes(self) -> int:
+        """The most planes that one step adds to: so many have to be held."""
+        return max(end - begin for begin, end in map(self.planes, range(len(self.steps))))
+
+    @property
+    def cross_section(self) -> int:
+        """Voxels in a plane."""
+        return prod(self.size) // self.size[self.axis]
+
+    def row(self, row: int) -> list[tuple[int, ...]]:
+        """The index of each window of a row, one number per axis, the last axis fastest."""
+        starts = [range(len(axis.starts)) for axis in self.axes]
+        starts[self.axis] = range(row, row + 1)
+        return list(product(*starts))
+
+    def windows(self, step: int) -> list[tuple[int, ...]]:
+        """The index of each window of a step, row by row."""
+        return [index for row in self.steps[step] for index in self.row(row)]
+
+    def planes(self, step: int) -> tuple[int, int]:
+        """[begin, end) of the planes that a step's windows cover."""
+        rows, axis = self.steps[step], self.axes[self.axis]
+        return axis.covered(rows[0]).start, axis.covered(rows[-1]).stop
+
+    def finished(self, step: int) -> tuple[int, int]:
+        """[begin, end) of the planes that are final after a step and were not before."""
+        begin, end = self.planes(step)
+        return begin, self.planes(step + 1)[0] if step + 1 < len(self.steps) else end
+
+
+def make_layout(axes: Sequence[Axis], *, axis: int | None = None, stream: bool = True, windows: int = 1) -> Layout:
+    """Steps of as few rows as hold `windows` windows, or one step for everything if not `stream`.
+
+    Without a choice of `axis`, the one along which the fewest voxels have to be held; the first of equals.
+    """
+    axes = tuple(axes)
+    if axis is None:
+        choices = [_layout(axes, d, stream=stream, windows=windows) for d in range(len(axes))]
+        return min(choices, key=lambda layout: layout.num_planes * layout.cross_section)
+    if not -len(axes) <= axis < len(axes):
+        raise ValueError(f"axis must name a spatial axis, {-len(axes)} to {len(axes) - 1}, got {axis}")
+    return _layout(axes, axis % len(axes), stream=stream, windows=windows)
+
+
+def _layout(axes: tuple[Axis, ...], axis: int, *, stream: bool, windows: int) -> Layout:
+    rows = len(axes[axis].starts)
+    per_row = prod(len(a.starts) for a in axes) // rows
+    count = -(-windows // per_row) if stream else rows
+    return Layout(axes, axis, tuple(range(first, min(first + count, rows)) for first in range(0, rows, count)))

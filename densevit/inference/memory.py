@@ -1,0 +1,133 @@
+"""Memory of the device that a network runs on: what is free, and what a piece of work adds at its peak."""
+
+import ctypes
+import mmap
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+@dataclass
+class Peak:
+    """Filled in when the work is done; 0 where it cannot be measured."""
+
+    bytes: int = 0
+
+
+@contextmanager
+def peak_above(device: torch.device) -> Iterator[Peak]:
+    """Measure what the block adds to the memory in use: torch's own count on a GPU, the process's on Linux."""
+    peak = Peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device) - before
+    elif device.type == "cpu" and _forget_peak():
+        before = resident_bytes()
+        yield peak
+        peak.bytes = max(_status("VmHWM") - before, 0)
+    else:
+        yield peak
+
+
+def available_bytes(device: torch.device) -> int:
+    """What can still be taken without pushing others out; on a CPU a limit of the container counts too."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if sys.platform != "linux":
+        return 2**33
+    return min(_meminfo("MemAvailable"), _container_bytes(), _limit_bytes())
+
+
+def forget_pages(array: object) -> None:
+    """Let go of the pages of a memory map that were read or written: they are in the file, not this process's to hold.
+
+    Changes to a private map (mode "c") exist in memory alone, so that one is left as it is.
+    """
+    if isinstance(array, np.memmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """On the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def parse_bytes(text: int | str) -> int:
+    """`"4GB"`, `"1.5 GiB"` or a number of bytes -> bytes; ValueError for anything else."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?i?)b?\s*", str(text).lower())
+    try:
+        value = int(float(found[1]) * UNITS[found[2]])
+    except (TypeError, KeyError, ValueError):
+        value = 0
+    if value < 1:
+        raise ValueError(f"expected an amount of memory such as 4GB, 512MiB or a number of bytes, got {text!r}")
+    return value
+
+
+def format_bytes(count: float) -> str:
+    """`1.57 GB`, in powers of ten."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count < 999.5:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.3g} {unit}"
+
+
+def resident_bytes() -> int:
+    """The memory that this process holds now; Linux only."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _forget_peak() -> bool:
+    """Give freed memory back and start counting the process's peak anew; False where that is not possible."""
+    if sys.platform != "linux":
+        return False
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _status(key: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def _meminfo(key: str) -> int:
+    line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def _container_bytes() -> int:
+    """What the control group leaves to this process; cached files give way."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        cached = re.search(r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.MULTILINE)
+        return max(limit - used + int(cached[1]), 0)
+    except (OSError, ValueError, TypeError):  # no such group, or its limit is "max"
+        return sys.maxsize
+
+
+def _limit_bytes() -> int:
+    import resource  # not on Windows
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(soft - int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE"), 0)

@@ -1,0 +1,171 @@
+"""Where results go, planes at a time: a tensor, an array, a memory map, a Zarr array, or a file of one's own."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densevit.inference.memory import forget_pages
+
+ENDINGS = (".npy", ".zarr")
+Make = Callable[[tuple[int, ...], torch.dtype], Any]
+
+
+class Output:
+    """Takes results plane by plane and leaves them whole or not at all: `with Output(...) as out: out.write(...)`.
+
+    `target` is None for a new tensor on `device`; anything with a shape that takes `target[slices] = array`; or a path
+    ending in .npy or .zarr, written beside and renamed into place when all is done. `size` is (*S) of the result and
+    `axis` the one along which planes come. What is written waits in a thread while the next windows run.
+    """
+
+    def __init__(self, target: Any, *, size: Sequence[int], axis: int, device: torch.device):
+        self.target = target
+        self.size = tuple(size)
+        self.axis = axis
+        self.device = device
+        self.largest: int | None = None  # the largest whole number that results may hold, where that is known
+        self.result: Any = None
+        self.path = Path(target) if isinstance(target, str | Path) else None
+        self.aside: Path | None = None
+        self.pool = ThreadPoolExecutor(1)
+        self.waiting: Future | None = None
+        _check_target(target, self.size)
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def write(self, begin: int, planes: Tensor) -> None:
+        """`planes` (*S) or (J, *S), complete but for `axis`, where they begin at plane `begin`."""
+        if self.result is None:
+            self._open(planes)
+        place = [slice(None)] * planes.ndim
+        place[planes.ndim - len(self.size) + self.axis] = slice(begin, begin + planes.shape[self.axis - len(self.size)])
+        if isinstance(self.result, Tensor):
+            self.result[tuple(place)] = planes
+            return
+        self.wait()
+        self.waiting = self.pool.submit(self._store, tuple(place), *_to_host(planes, self._dtype(planes)))
+
+    def wait(self) -> None:
+        """Until what was handed over is written; raises what went wrong there."""
+        if self.waiting is not None:
+            self.waiting.result()
+            self.waiting = None
+
+    def _open(self, planes: Tensor) -> None:
+        shape = (*planes.shape[: planes.ndim - len(self.size)], *self.size)
+        if self.target is None:
+            self.result = torch.empty(shape, dtype=planes.dtype, device=self.device)
+        elif self.path is None:
+            _check_takes(self.target, shape, planes.dtype, self.largest)
+            self.result = self.target
+        else:
+            self.aside = self.path.with_name(f".{self.path.stem[:50]}.{os.getpid()}{self.path.suffix}")
+            dtype = torch.empty(0, dtype=self._dtype(planes)).numpy().dtype
+            self.result = _OPEN[self.path.suffix](self.aside, shape, dtype)
+
+    def _dtype(self, planes: Tensor) -> torch.dtype:
+        """The smallest type that holds the results: labels come as int64."""
+        if self.largest is None or planes.dtype != torch.int64:
+            return planes.dtype
+        return next(t for t in (torch.uint8, torch.uint16, torch.int64) if torch.iinfo(t).max >= self.largest)
+
+    def _store(self, place: tuple[slice, ...], planes: Tensor, copied: "torch.cuda.Event | None") -> None:
+        if copied is not None:
+            copied.synchronize()
+        self.result[place] = planes.numpy()
+        forget_pages(self.result)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.wait()
+                self._finish()
+        finally:
+            self.pool.shutdown()
+            if self.aside is not None:
+                self.result = None if kind is not None else self.result
+                _remove(self.aside)
+
+    def _finish(self) -> None:
+        if self.aside is None:
+            return
+        if isinstance(self.result, np.memmap):
+            self.result.flush()
+        former = self.aside.with_name(f"{self.aside.name}.former")
+        if self.path.is_dir():  # a folder is not replaced in one go
+            os.replace(self.path, former)
+        os.replace(self.aside, self.path)
+        _remove(former)
+        self.result = self.path
+
+
+def _to_host(planes: Tensor, dtype: torch.dtype) -> "tuple[Tensor, torch.cuda.Event | None]":
+    """A copy that stays as it is while the next windows run; on a GPU one that is still under way."""
+    copy = planes.to(dtype, copy=True)
+    if not copy.is_cuda:
+        return copy, None
+    host = torch.empty(copy.shape, dtype=dtype, pin_memory=True)
+    host.copy_(copy, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+    return host, copied
+
+
+def _check_target(target: Any, size: tuple[int, ...]) -> None:
+    """What can be said before the network runs."""
+    if isinstance(target, str | Path):
+        path = Path(target)
+        if path.suffix not in ENDINGS:
+            raise ValueError(f"out={str(path)!r} must end in {' or '.join(ENDINGS)}; for other files give an array")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"out={str(path)!r} cannot be written: {path.parent} is no folder that takes files")
+    elif target is not None:
+        shape = tuple(getattr(target, "shape", ()))
+        if shape[len(shape) - len(size) :] != size or len(shape) > len(size) + 1 or not hasattr(target, "__setitem__"):
+            raise ValueError(f"out has the shape {shape}, and results have {size} or (J, {', '.join(map(str, size))})")
+        flags = getattr(target, "flags", None)
+        if getattr(target, "read_only", False) or (flags is not None and not flags.writeable):
+            raise ValueError("out is read-only; open it for writing (mode 'r+')")
+
+
+def _check_takes(target: Any, shape: tuple[int, ...], dtype: torch.dtype, largest: int | None) -> None:
+    if tuple(target.shape) != shape:
+        raise ValueError(
+            f"out has the shape {tuple(target.shape)}, and the results have {shape}; make one of that shape"
+        )
+    theirs = torch.empty(0, dtype=target.dtype).numpy().dtype if isinstance(target, Tensor) else np.dtype(target.dtype)
+    if dtype.is_floating_point and theirs.kind != "f":
+        raise ValueError(f"out holds {theirs}, and the results are {dtype}; make it of a floating type")
+    if largest is not None and theirs.kind in "iub" and largest > (np.iinfo(theirs).max if theirs.kind != "b" else 1):
+        raise ValueError(f"out holds {theirs}, and labels go up to {largest}; make it of a larger type, such as uint16")
+
+
+def _open_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _open_zarr(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    import zarr  # an optional dependency
+
+    chunks = (*(1 for _ in shape[:-3]), *(min(s, 64 if len(shape) > 2 else 1024) for s in shape[-3:]))
+    return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks)
+
+
+_OPEN = {".npy": _open_npy, ".zarr": _open_zarr}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

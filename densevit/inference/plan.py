@@ -1,0 +1,214 @@
+"""What a sliding window will take, said before it runs: windows, bytes, seconds; and what would fit into a limit.
+
+Sizes: image (C, *S), windows (B, C, *roi), logits (B, K, *roi).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from densevit.inference.batching import Predict, check_logits, solve_batch, try_windows
+from densevit.inference.layout import Layout
+from densevit.inference.memory import available_bytes, format_bytes, parse_bytes
+from densevit.inference.sliding_window import make_windows
+from densevit.inference.source import ArrayLike, check_source
+from densevit.inference.stream import CHUNK
+
+FLOAT, LABEL = 4, 8  # bytes of a float32, of an int64
+SUM_DTYPES = (torch.float32, torch.float16)  # in the order of preference
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """How `sliding_window` would run: pass `options` to it, beside what was asked.
+
+    `device_bytes` and `host_bytes` name the parts of the peak on each side, beyond image, model and libraries (on a
+    CPU everything is the host's); `whole_bytes` is what the sums of the whole image would take, without streaming.
+    `seconds` is the time of all forwards, from one timed one.
+    """
+
+    layout: Layout
+    num_classes: int
+    batch_size: int
+    sum_dtype: torch.dtype
+    seconds: float
+    device_bytes: dict[str, int]
+    host_bytes: dict[str, int]
+    whole_bytes: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keywords of `sliding_window`."""
+        return dict(axis=self.layout.axis, batch_size=self.batch_size, sum_dtype=self.sum_dtype)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Both sides together."""
+        return sum(self.device_bytes.values()) + sum(self.host_bytes.values())
+
+    def __str__(self) -> str:
+        layout = self.layout
+        rows = len(layout.axes[layout.axis].starts)
+        lines = [
+            f"{layout.num_windows} windows of {_times(layout.roi_size)} on {_times(layout.size)}, {self.num_classes} "
+            f"classes: {rows} rows along axis {layout.axis}, {_number(self.batch_size, 'window')} a forward, "
+            f"about {self.seconds:.0f} s of forwards"
+        ]
+        for side, parts in (("device", self.device_bytes), ("host", self.host_bytes)):
+            if parts:
+                listed = ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items())
+                lines.append(f"{side}: {format_bytes(sum(parts.values()))} ({listed})")
+        held = "held whole, the sums take" if not layout.streams else "without streaming, the sums alone would take"
+        dtype = str(self.sum_dtype).removeprefix("torch.")
+        lines.append(f"sums in {dtype}; {held} {format_bytes(self.whole_bytes)}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be planned: windows of this type and device, the sums elsewhere or not, a result in memory or not."""
+
+    window: Tensor  # (1, C, *roi)
+    device: torch.device
+    whole: bool
+    new_tensor: bool
+    in_place: bool
+
+    def bytes(self, layout: Layout, cost: "Cost", batch: int, sum_dtype: torch.dtype) -> tuple[dict, dict]:
+        """Parts of the peak: (where windows run, where sums are kept)."""
+        classes, planes = cost.num_classes, layout.cross_section
+        windows = {"network": cost.network_bytes(batch), "windows": batch * self.window.nbytes}
+        if not self.in_place:
+            windows["image slab"] = FLOAT * self.window.shape[1] * planes * _slab_planes(layout)
+        sums = {
+            "sums": classes * layout.num_planes * planes * sum_dtype.itemsize,
+            "weights": 2 * FLOAT * prod(layout.roi_size),
+        }
+        if not self.whole:
+            sums["reducing"] = 3 * LABEL * planes * min(max(CHUNK // planes, 1), layout.num_planes)
+        if self.new_tensor and not self.whole:
+            sums["result"] = LABEL * prod(layout.size)
+        return windows, sums
+
+
+@torch.no_grad()
+def plan_windows(
+    predict: Predict,
+    image: Tensor | ArrayLike,
+    *,
+    roi_size: int | Sequence[int],
+    overlap: float = 0.5,
+    stride: int | Sequence[int] | None = None,
+    grid: str = "even",
+    reduce: str = "labels",
+    new_tensor: bool = True,
+    axis: int | None = None,
+    device: torch.device | str | None = None,
+    window_device: torch.device | str | None = None,
+    max_memory: int | str | None = None,
+    batch_size: int | str = "auto",
+) -> WindowPlan:
+    """Measure `predict` on one and two windows of zeros, and say how `sliding_window` would run within `max_memory`.
+
+    Arguments are as of `sliding_window`; of the image only shape and type are looked at. `reduce` is "labels" or
+    "logits"; `new_tensor=False` says that `out` will take the result. Where float32 sums do not fit into `max_memory`
+    ("8GB", or bytes, host and device together), the plan takes fewer windows, then float16. ValueError, with both
+    numbers, where that does not fit either.
+    """
+    size = check_source(image, roi_size)
+    windows_on = torch.device(window_device or (image.device if isinstance(image, Tensor) else "cpu"))
+    whole = reduce == "logits" and new_tensor
+    options = dict(roi_size=roi_size, overlap=overlap, stride=stride, grid=grid, axis=axis, stream=not whole)
+    layout = make_windows(size, **options, batch_size=batch_size)
+    question = Question(
+        window=_empty_window(image, layout, windows_on),
+        device=torch.device(device or windows_on),
+        whole=whole,
+        new_tensor=new_tensor,
+        in_place=isinstance(image, Tensor) and image.device == windows_on,
+    )
+    limit = None if max_memory is None else parse_bytes(max_memory)
+    cost = measure(predict, question.window, batch_size, limit)
+    plans = []
+    for sum_dtype in SUM_DTYPES:
+        for batch in dict.fromkeys((cost.batch_size, 1)):
+            layout = make_windows(size, **options, batch_size=batch)
+            plans.append(_plan(layout, cost, batch, sum_dtype, question))
+            if limit is None or plans[-1].peak_bytes <= limit:
+                return plans[-1]
+    least = min(plans, key=lambda plan: plan.peak_bytes)
+    raise ValueError(
+        f"max_memory is {format_bytes(limit)}, and this takes {format_bytes(least.peak_bytes)} at least; "
+        f"{'reduce to labels, ' * whole}give a smaller roi_size, or fewer classes at a time\n{least}"
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What forwards took: classes, seconds of a window, peak bytes of one window and of each further one."""
+
+    num_classes: int
+    batch_size: int
+    seconds: float
+    first: int
+    further: int
+
+    def network_bytes(self, batch: int) -> int:
+        """Of a forward of `batch` windows, its logits included."""
+        return self.first + (batch - 1) * self.further
+
+
+def measure(predict: Predict, window: Tensor, batch_size: int | str, max_bytes: int | None = None) -> Cost:
+    """Run one window (1, C, *roi) twice, the first time for what libraries do once, and two windows together."""
+    classes = check_logits(predict(window), window).shape[1]
+    one = try_windows(predict, window)[1]
+    if batch_size == 1:
+        return Cost(classes, 1, one.seconds, one.bytes, 0)
+    two = try_windows(predict, torch.cat([window, window]))[1]
+    room = min(available_bytes(window.device), max_bytes or available_bytes(window.device))
+    batch = solve_batch(one, two, room) if batch_size == "auto" else int(batch_size)
+    seconds = one.seconds if batch == 1 else two.seconds
+    return Cost(classes, batch, seconds, one.bytes, max(two.bytes - one.bytes, 0))
+
+
+def _plan(layout: Layout, cost: Cost, batch: int, sum_dtype: torch.dtype, question: Question) -> WindowPlan:
+    parts = question.bytes(layout, cost, batch, sum_dtype)
+    sides: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for device, names in zip((question.window.device, question.device), parts, strict=True):
+        sides[device.type == "cpu"] |= names
+    return WindowPlan(
+        layout,
+        num_classes=cost.num_classes,
+        batch_size=batch,
+        sum_dtype=sum_dtype,
+        seconds=cost.seconds * layout.num_windows,
+        device_bytes=sides[False],
+        host_bytes=sides[True],
+        whole_bytes=cost.num_classes * prod(layout.size) * FLOAT,
+    )
+
+
+def _empty_window(image: Tensor | ArrayLike, layout: Layout, device: torch.device) -> Tensor:
+    channels = image.shape[0] if len(image.shape) > len(layout.size) else 1
+    dtype = image.dtype if isinstance(image, Tensor) else torch.float32
+    return torch.zeros(1, int(channels), *layout.roi_size, dtype=dtype, device=device)
+
+
+def _slab_planes(layout: Layout) -> int:
+    """The most planes of the image in memory at once: those of a step, those of the step before, and the new ones."""
+    planes = [layout.planes(step) for step in range(len(layout.steps))]
+    joins = [(b - a) + (d - c) + max(d - b, 0) for (a, b), (c, d) in pairwise(planes)]
+    return max(joins, default=layout.num_planes)
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
+def _times(values: Sequence[int]) -> str:
+    return " x ".join(map(str, values))

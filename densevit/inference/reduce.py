@@ -1,0 +1,63 @@
+"""What becomes of finished logits: (K, *S) -> one number a voxel, or J of them. A reduction sees each voxel by itself,
+so the sliding window can apply it to a few planes at a time."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from densevit.registry import hint
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+def logits(x: Tensor) -> Tensor:
+    """As they are: (K, *S)."""
+    return x
+
+
+def labels(x: Tensor) -> Tensor:
+    """The likeliest class: (K, *S) -> (*S) int64. ValueError where there is none because of NaN."""
+    best, label = x.max(0)
+    if best.isnan().any():  # the largest logit is NaN as soon as one is
+        raise ValueError(
+            "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
+            "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
+        )
+    return label
+
+
+def probabilities(x: Tensor) -> Tensor:
+    """Softmax over the classes: (K, *S)."""
+    return x.softmax(0)
+
+
+def multilabel(threshold: float = 0.5) -> Reduce:
+    """Classes that do not exclude one another: where the sigmoid exceeds `threshold`, (K, *S) bool."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}; it is compared with a probability")
+    cut = torch.logit(torch.tensor(threshold, dtype=torch.float64)).item()
+    return lambda x: x > cut
+
+
+def of_classes(classes: Sequence[int], reduce: Reduce = probabilities) -> Reduce:
+    """Some channels of what another reduction gives: `of_classes([1, 3])` are two probabilities, (2, *S)."""
+    chosen = list(classes)
+    return lambda x: reduce(x)[chosen]
+
+
+REDUCTIONS: dict[str, Reduce] = {
+    "labels": labels,
+    "logits": logits,
+    "probabilities": probabilities,
+    "multilabel": multilabel(),
+}
+
+
+def named_reduction(reduce: str | Reduce) -> Reduce:
+    """The reduction of that name, or the callable itself; ValueError for an unknown name."""
+    if callable(reduce):
+        return reduce
+    if reduce not in REDUCTIONS:
+        raise ValueError(f"no reduce named {reduce!r}; {hint(str(reduce), list(REDUCTIONS))}")
+    return REDUCTIONS[reduce]

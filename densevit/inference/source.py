@@ -1,0 +1,115 @@
+"""An image that is read a few planes at a time: a tensor, an array, a memory map, a nibabel proxy, a Zarr array."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densevit.inference.memory import forget_pages
+
+logger = logging.getLogger("densevit")
+
+
+class ArrayLike(Protocol):
+    """What can be sliced: (C, *S), or (*S) for one channel."""
+
+    shape: Sequence[int]
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+class Source:
+    """`planes(begin, end)` -> (C, *S) with only these planes along `axis`, on `device`.
+
+    A tensor keeps its type; of anything else only the planes asked for are read, as float32, each once: planes that
+    two neighbouring reads have in common are kept. `non_finite` is "raise" or the number that takes the place of
+    NaN and infinities.
+    """
+
+    def __init__(
+        self,
+        image: Tensor | ArrayLike,
+        *,
+        spatial_dims: int,
+        axis: int,
+        device: torch.device,
+        non_finite: str | float = "raise",
+    ):
+        self.image = image
+        self.axis = axis
+        self.device = device
+        self.non_finite = non_finite
+        self.has_channels = len(image.shape) > spatial_dims
+        on_device = isinstance(image, Tensor) and image.device == device
+        self.in_place = on_device and self.has_channels and non_finite == "raise"  # nothing to copy
+        self.end = 0  # of what was read
+        self.held: Tensor | None = None  # the last planes before `end`
+
+    def planes(self, begin: int, end: int) -> Tensor:
+        """Planes [begin, end); neither goes back from one call to the next."""
+        new = self._read(max(begin, self.end), end) if end > self.end else None
+        self.end = end
+        if self.in_place:
+            return self.image.narrow(self.axis + 1, begin, end - begin)
+        parts = [self._kept(begin, new), new]
+        parts = [part for part in parts if part is not None and part.shape[self.axis + 1]]
+        self.held = parts[0] if len(parts) == 1 else torch.cat(parts, self.axis + 1)
+        return self.held
+
+    def _kept(self, begin: int, new: Tensor | None) -> Tensor | None:
+        """The planes held from `begin` on."""
+        if self.held is None:
+            return None
+        before = self.end - (0 if new is None else new.shape[self.axis + 1])
+        count = max(before - begin, 0)
+        return self.held.narrow(self.axis + 1, self.held.shape[self.axis + 1] - count, count)
+
+    def _read(self, begin: int, end: int) -> Tensor:
+        index: list[slice] = [slice(None)] * len(self.image.shape)
+        index[self.axis + self.has_channels] = slice(begin, end)
+        part = self.image[tuple(index)]
+        if not isinstance(part, Tensor):
+            part = torch.from_numpy(np.array(part, dtype=np.float32, order="C"))
+            forget_pages(self.image)
+        if not self.has_channels:
+            part = part[None]
+        if self.device.type == "cuda" and part.device.type == "cpu":
+            part = part.pin_memory()  # the copy goes on while the host prepares what comes next
+        return self._finite(part.to(self.device, non_blocking=True), begin)
+
+    def _finite(self, part: Tensor, begin: int) -> Tensor:
+        if not part.is_floating_point() or part.sum().isfinite():  # a sum is finite only if all of its terms are
+            return part
+        wrong = ~part.isfinite()
+        count = int(wrong.sum())
+        if not count:
+            return part
+        where = wrong.nonzero()[0].tolist()
+        where[self.axis + 1] += begin
+        last = begin + part.shape[self.axis + 1] - 1
+        found = f"the image holds NaN or infinity, {count} values in planes {begin} to {last} of axis {self.axis}"
+        if self.non_finite == "raise":
+            raise ValueError(
+                f"{found}, the first at (channel, *position) {tuple(where)}; "
+                "correct the file, or give non_finite=0.0 (or another number) to put in their place"
+            )
+        logger.warning("%s: replaced by %s", found, self.non_finite)
+        return part.masked_fill(wrong, float(self.non_finite))
+
+
+def check_source(image: Any, roi_size: int | Sequence[int]) -> tuple[int, ...]:
+    """The size (*S) of an image (C, *S), or (*S) where `roi_size` tells; ValueError for what is no image."""
+    shape = getattr(image, "shape", None)
+    if shape is None or not hasattr(image, "__getitem__"):
+        raise ValueError(f"expected a tensor or an array (C, *S), got a {type(image).__name__}; numpy.asarray may help")
+    rank = len(shape) - 1 if isinstance(roi_size, int) else len(roi_size)
+    rois = (roi_size,) if isinstance(roi_size, int) else tuple(roi_size)
+    if rank < 1 or len(shape) not in (rank, rank + 1) or 0 in shape or min(rois, default=0) < 1:
+        raise ValueError(
+            "expected an image (C, *S) without empty axes and one roi_size of at least 1 per axis of S, "
+            f"got shape {tuple(shape)} and roi_size {roi_size if isinstance(roi_size, int) else rois}"
+        )
+    return tuple(int(s) for s in shape[len(shape) - rank :])

@@ -1,0 +1,115 @@
+"""The loop of every sliding window: read a slab, run its windows, add them up, hand on the planes that are final."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from densevit.inference.batching import BatchSize, Index, Predict, forwards
+from densevit.inference.blend import Blend
+from densevit.inference.grid import covered, inside
+from densevit.inference.layout import Layout
+from densevit.inference.ring import Ring
+from densevit.inference.source import Source
+
+CHUNK = 2**21  # voxels that are handed on at once: what a reduction takes beside its result stays small
+Foreground = Callable[[Tensor], object]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How windows are cut, run and added. `device` holds the sums; None as `dtype` is float32, or the logits' larger.
+
+    `padding` fills windows that reach beyond the image: a number, "replicate" or "reflect". `foreground` gets a window
+    (C, *roi) and says whether it has to be run at all. `fixed` keeps every batch at its full size.
+    """
+
+    layout: Layout
+    weigh: Blend
+    batch: BatchSize
+    device: torch.device
+    dtype: torch.dtype | None = None
+    padding: float | str = 0.0
+    foreground: Foreground | None = None
+    fixed: bool = False
+    progress: Callable[[int, int], None] | None = None
+
+
+def stream(predict: Predict, source: Source, work: Work, *, chunk: int = CHUNK) -> Iterator[tuple[int, Tensor]]:
+    """(first plane, summed logits (K, *S) of some planes) in order, views that the next step overwrites.
+
+    A view holds `chunk` voxels, or one plane where that is more.
+    """
+    layout, ring, done = work.layout, None, 0
+    at_most = max(1, chunk // layout.cross_section)
+    for step in range(len(layout.steps)):
+        slab = source.planes(*layout.planes(step))
+        for index, logits in _in_order(predict, slab, step, work, ring):
+            ring = ring or Ring(layout, logits[None], device=work.device, dtype=work.dtype)
+            _check_classes(logits, ring)
+            ring.add(logits.to(work.device), index, work.weigh(index))
+            del logits  # the next ones are made before this name is used again
+            done += 1
+            if work.progress is not None:
+                work.progress(done, layout.num_windows)
+        yield from ring.planes(*layout.finished(step), at_most=at_most)
+
+
+def _in_order(
+    predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring | None
+) -> Iterator[tuple[Index, Tensor]]:
+    """Every window of a step and its logits (K, *roi), zeros for one that the foreground function rules out."""
+    windows, begin = work.layout.windows(step), work.layout.planes(step)[0]
+
+    def cut(index: Index) -> Tensor:
+        return cut_window(slab, work.layout, index, begin, work.padding)
+
+    def run(chosen: Sequence[Index]) -> Iterator[tuple[Index, Tensor]]:
+        return forwards(predict, chosen, cut=cut, size=work.batch, fixed=work.fixed)
+
+    if work.foreground is None:
+        yield from run(windows)
+        return
+    chosen = [index for index in windows if work.foreground(cut(index))]
+    like = next(run(windows[:1]))[1] if ring is None else ring.total  # they know the number of classes
+    zeros = like.new_zeros(()).expand(len(like), *work.layout.roi_size)
+    rest = iter(windows)
+    for index, logits in run(chosen):
+        for skipped in takewhile(lambda other, index=index: other != index, rest):
+            yield skipped, zeros
+        yield index, logits
+    for skipped in rest:
+        yield skipped, zeros
+
+
+def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: float | str) -> Tensor:
+    """One window: (C, *S) whose planes start at `begin` -> (C, *roi), padded where it reaches beyond the image."""
+    place = list(covered(layout.axes, index))
+    planes = place[layout.axis]
+    place[layout.axis] = slice(planes.start - begin, planes.stop - begin)
+    window = slab[(slice(None), *place)]
+    if window.shape[1:] == layout.roi_size:
+        return window
+    missing = [
+        (part.start, axis.roi - part.stop) for axis, part in zip(layout.axes, inside(layout.axes, index), strict=True)
+    ]
+    return _pad(window, [p for before_after in reversed(missing) for p in before_after], padding)
+
+
+def _pad(window: Tensor, amounts: Sequence[int], padding: float | str) -> Tensor:
+    if not isinstance(padding, str):
+        return F.pad(window, amounts, value=padding)
+    size = window.shape[1:]
+    if padding == "reflect" and any(max(amounts[-2 * d - 2 :][:2]) >= s for d, s in enumerate(size)):
+        raise ValueError(
+            f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
+        )
+    return F.pad(window[None], amounts, mode=padding)[0]
+
+
+def _check_classes(logits: Tensor, ring: Ring) -> None:
+    if len(logits) != len(ring.total):
+        raise ValueError(f"predict returned {len(logits)} classes after {len(ring.total)}; every window needs the same")

@@ -1,0 +1,70 @@
+"""Our inferer in MONAI's place: the same numbers, in its evaluators and configs."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import densevit.inference
+from tests.inference.common import make_network
+from tests.peers import import_peer
+
+pytestmark = pytest.mark.parity
+
+
+@pytest.fixture(scope="module")
+def inferers():
+    return import_peer("monai.inferers")
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 2, 30, 21, 26, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("options", [{}, dict(sw_batch_size=4, overlap=0.5, mode="gaussian")], ids=str)
+@pytest.mark.parametrize("padding", ["constant", "replicate", "reflect"])
+@pytest.mark.parametrize("roi_size", [16, (12, 24, 16), (16, -1, 12)], ids=str)
+def test_logits_are_those_of_monais_inferer(inferers, images, roi_size, padding, options):
+    network = make_network(3)
+    options = dict(roi_size=roi_size, padding_mode=padding, **options)
+    theirs = inferers.SlidingWindowInferer(**options)(images, network)
+    assert_close(densevit.inference.SlidingWindowInferer(**options)(images, network), theirs, rtol=0, atol=1e-5)
+
+
+def test_it_is_an_inferer(inferers):
+    assert issubclass(densevit.inference.SlidingWindowInferer, inferers.Inferer)
+
+
+def test_a_meta_tensor_keeps_its_affine(images):
+    data = import_peer("monai.data")
+    tensor = data.MetaTensor(images, affine=torch.diag(torch.tensor([2.0, 3, 4, 1])))
+    result = densevit.inference.SlidingWindowInferer(16)(tensor, make_network(3))
+    assert isinstance(result, data.MetaTensor)
+    assert torch.equal(result.affine, tensor.affine)
+
+
+def test_labels_come_with_a_channel_as_from_as_discrete(images):
+    network = make_network(3)
+    logits = densevit.inference.SlidingWindowInferer(16)(images, network)
+    labels = densevit.inference.SlidingWindowInferer(16, reduce="labels")(images, network)
+    assert torch.equal(labels, logits.argmax(1, keepdim=True))
+
+
+def test_further_arguments_go_to_the_network(images):
+    inferer = densevit.inference.SlidingWindowInferer(16)
+    result = inferer(images, lambda x, shift, *, factor: x * factor + shift, 1.0, factor=2)
+    assert_close(result, images * 2 + 1)
+
+
+def test_a_roi_of_another_rank_is_explained(images):
+    with pytest.raises(ValueError, match=r"roi_size \(8, 8\) needs images of 2 axes, got \(2, 2, 30, 21, 26\)"):
+        densevit.inference.SlidingWindowInferer((8, 8))(images, make_network(3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_bundles_config_names_it(images):
+    parser = import_peer("monai.bundle").ConfigParser(
+        {"inferer": {"_target_": "densevit.inference.SlidingWindowInferer", "roi_size": [16, 16, 16], "overlap": 0.5}}
+    )
+    inferer = parser.get_parsed_content("inferer")
+    assert inferer(images, make_network(3)).shape == (2, 5, 30, 21, 26)
