@@ -14,10 +14,15 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override the config: train_cfg.max_iters=4 model.backbone=mit_b0 inference.roi_size=[512,512]",
     )
+    add_launcher(parser)
+    parser.add_argument("--device", help="cpu, cuda, cuda:1; default a GPU where there is one")
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Who starts the processes that share the work."""
     parser.add_argument(
         "--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="who starts the processes"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1; default a GPU where there is one")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from densevit.cli.options import add_inference_options, per_axis
+from densevit.cli.options import add_inference_options, add_launcher, per_axis
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
+    parser.add_argument(
+        "--max-memory", metavar="AMOUNT", help="of windows beside model and picture, such as 4GB; says what it plans"
+    )
+    add_launcher(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default a GPU where there is one")
     parser.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision")
     parser.add_argument(
@@ -42,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many pictures failed."""
+    from densevit.engine.distributed import launched_as
     from densevit.predictor import Predictor, default_device, predict
     from densevit.predictor.inputs import find_pictures
 
+    rank, size, local_rank = launched_as(args.launcher)
     find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
     predictor = Predictor(
         args.checkpoint,
-        device=args.device or default_device(),
+        device=args.device or default_device(local_rank),
         amp=args.amp,
         mode=args.mode,
         roi_size=per_axis(args.roi_size),
@@ -56,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         flips=(-1,) if args.flip else None,
         scales=args.scales,
+        max_memory=args.max_memory,
         compile=args.compile,
     )
-    with _log_to_stderr():
+    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
         report = predict(
             predictor,
             args.inputs,
@@ -66,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
             formats=args.format,
             recursive=args.recursive,
             resume=args.resume,
-            progress=not args.quiet,
+            progress=not args.quiet and rank == 0,
+            share=(rank, size),
         )
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
@@ -84,10 +92,13 @@ class StderrHandler(logging.Handler):
 
 
 @contextmanager
-def _log_to_stderr() -> Iterator[None]:
-    logger, handler = logging.getLogger("densevit"), StderrHandler(logging.WARNING)
+def _log_to_stderr(level: int) -> Iterator[None]:
+    logger, handler = logging.getLogger("densevit"), StderrHandler(level)
+    before = logger.level
+    logger.setLevel(min(level, logger.getEffectiveLevel()))
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(before)

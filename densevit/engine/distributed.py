@@ -44,6 +44,11 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
         dist.destroy_process_group()
 
 
+def launched_as(launcher: str) -> tuple[int, int, int]:
+    """This process's number, how many there are, and its number on this machine; (0, 1, 0) without a launcher."""
+    return (0, 1, 0) if launcher == "none" else _read_environment(launcher)
+
+
 def _read_environment(launcher: str) -> tuple[int, int, int]:
     missing = [name for name in VARIABLES[launcher] if name not in os.environ]
     if missing:

@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 from densevit.datasets.stream import EvalSet
 from densevit.engine.data import outlive_signals
 from densevit.engine.distributed import gather, rank_and_size
+from densevit.inference.reduce import labels as to_labels
 from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.dataset import denormalize
-from densevit.predictor.sizes import predict_image, to_labels
+from densevit.predictor.sizes import predict_image
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -15,7 +15,12 @@ from densevit.inference.sliding_window import sliding_window
 from densevit.registry import hint
 
 Predict = Callable[[Tensor], Tensor]
-MODES = ("slide", "slide_gaussian", "whole")
+# How `sliding_window` runs in the modes that have windows.
+SLIDES = {
+    "slide": dict(blend="constant", grid="mmseg"),
+    "slide_gaussian": dict(blend="gaussian", grid="even"),
+}
+MODES = (*SLIDES, "whole")
 
 
 def on_whole_cells(model: Predict, divisor: int | Sequence[int]) -> Predict:
@@ -113,11 +118,8 @@ def _slide(
     batch_size: int,
 ) -> Iterator[Tensor]:
     """Logits (K, *S) of each view, by windows."""
-    blend, grid = ("gaussian", "even") if mode == "slide_gaussian" else ("constant", "mmseg")
     for view in views:
-        yield sliding_window(
-            model, view, roi_size=roi_size, stride=stride, batch_size=batch_size, blend=blend, grid=grid
-        )
+        yield sliding_window(model, view, roi_size=roi_size, stride=stride, batch_size=batch_size, **SLIDES[mode])
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from densevit.datasets.reading import read_image
+from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Picture, check_names, find_pictures
 from densevit.predictor.outputs import check_formats, render, write_png
 from densevit.predictor.predictor import Predictor
@@ -39,6 +40,7 @@ def predict(
     resume: bool = False,
     device: str | torch.device = "cpu",
     progress: bool = True,
+    share: tuple[int, int] = (0, 1),
 ) -> PredictionReport:
     """Predict image files, folders and globs, and write PNGs below the folder `output`.
 
@@ -46,7 +48,8 @@ def predict(
     server), "palette" (class numbers with colours) and "overlay" (colours over the picture). Outputs keep an input's
     path below the folder it was found in: data/a/b.jpg, found in data, becomes output/a/b.png, or with several
     formats output/<format>/a/b.png; a photo with an EXIF turn gives an upright one. `resume` leaves alone the pictures
-    whose outputs all exist; without it they are made anew. For other inference settings than the checkpoint's own,
+    whose outputs all exist; without it they are made anew. Several processes divide the pictures among them: `share` is
+    the number of this one and how many there are. For other inference settings than the checkpoint's own,
     give a `Predictor` in its place.
 
     A picture that cannot be read or predicted is logged as an error, listed in the report and skipped. Raises
@@ -58,6 +61,8 @@ def predict(
     written = (path for picture in pictures for path in targets(output, picture, formats).values())
     check_no_overwrite(written, [picture.path for picture in pictures])
     check_folder(output)
+    rank, size = share
+    pictures = pictures[rank::size]
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
     check_formats(formats, classes=predictor.classes)
     done = {p.path for p in pictures if resume and all(t.is_file() for t in targets(output, p, formats).values())}
@@ -85,9 +90,9 @@ def _predict_one(
 ) -> None:
     try:
         image = reading.result()
-        label = predictor(image).label
+        label = predictor.label(image)
     except (OSError, ValueError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         reason = _reason(error, picture.path)
         logger.error("skipped: %s", reason)
@@ -100,15 +105,10 @@ def _predict_one(
 
 def _reason(error: Exception, path: Path) -> str:
     """One line that names the file."""
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return f"{path}: not enough memory for a picture of this size; predict it by mode 'slide' or a smaller roi_size"
     text, name = (" ".join(str(thing).split()) for thing in (error, path))
     return text if name in text else f"{name}: {text}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """On the CPU torch raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _read_ahead(pictures: Sequence[Picture]) -> "Iterator[tuple[Picture, Future[np.ndarray]]]":

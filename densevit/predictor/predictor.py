@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from densevit.datasets.normalize import normalize_image
 from densevit.datasets.reading import read_image
+from densevit.inference.memory import parse_bytes
+from densevit.inference.reduce import labels as to_labels
 from densevit.predictor.header import parse_header
 from densevit.predictor.options import inference_options
 from densevit.predictor.outputs import compact_label
-from densevit.predictor.sizes import predict_image, to_labels
+from densevit.predictor.sizes import predict_image, stream_labels, streams
 from densevit.segmentor import create_segmentor
 from densevit.weights import load_weights, read_weights
 
@@ -38,7 +40,8 @@ class Predictor:
 
     `checkpoint` is one weights.safetensors (or the folder that holds it) whose header says how the model is built,
     what its classes are and how it was tested. `mode`, `roi_size`, `stride`, `batch_size`, `flips` and `scales`
-    override what the header says about inference, see `densevit.inference.predict_logits`; `amp` is "bf16" or "fp16".
+    override what the header says about inference, see `densevit.inference.predict_logits`; `amp` is "bf16" or "fp16";
+    `max_memory` ("8GB", or bytes) bounds what `label` takes by windows beside model and picture.
     Raises FileNotFoundError, and ValueError for a file that is no such checkpoint.
     """
 
@@ -54,6 +57,7 @@ class Predictor:
         batch_size: int | None = None,
         flips: Sequence[Any] | None = None,
         scales: Sequence[float] | None = None,
+        max_memory: int | str | None = None,
         compile: bool = False,
     ):
         if amp is not None and amp not in AMP_DTYPES:
@@ -70,10 +74,27 @@ class Predictor:
         self.normalization = described.mean_and_std
         given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
         self.inference = inference_options({"base_size": described.base_size, **(described.inference or {})}, given)
+        self.max_memory = None if max_memory is None else parse_bytes(max_memory)
+        if max_memory is not None and not streams(self.inference):
+            raise ValueError("max_memory bounds windows of a picture seen once; ask for mode 'slide', no flips, scales")
         model = _build(described.model, path).eval().to(self.device)
         self.model: nn.Module = torch.compile(model) if compile else model
 
     def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
+        logits = self.logits(self._image(picture))
+        label = to_labels(logits)
+        return Prediction(compact_label(label.cpu().numpy(), self.num_classes), logits)
+
+    def label(self, picture: str | Path | np.ndarray) -> np.ndarray:
+        """The label map (H, W) alone: by windows, a picture of any size takes a strip of logits, not all of them."""
+        image = self._image(picture)
+        if not streams(self.inference):
+            return compact_label(to_labels(self.logits(image)).cpu().numpy(), self.num_classes)
+        with self._autocast():
+            options = dict(inference=self.inference, device=self.device, max_memory=self.max_memory)
+            return compact_label(stream_labels(self.model, image, **options).cpu().numpy(), self.num_classes)
+
+    def _image(self, picture: str | Path | np.ndarray) -> Tensor:
         if isinstance(picture, str | Path):
             picture = read_image(picture)
         if (
@@ -86,9 +107,7 @@ class Predictor:
                 f"expected a path or a uint8 RGB array of shape (H, W, 3), got {_described(picture)}; "
                 "densevit.datasets.reading.read_image makes one of any picture file"
             )
-        logits = self.logits(normalize_image(picture, **self.normalization))
-        label = to_labels(logits)
-        return Prediction(compact_label(label.cpu().numpy(), self.num_classes), logits)
+        return normalize_image(picture, **self.normalization)
 
     def logits(self, image: Tensor) -> Tensor:
         """(3, H, W) normalised -> (K, H, W), on the predictor's device."""
@@ -109,9 +128,10 @@ def weights_file(checkpoint: str | Path) -> Path:
     return path
 
 
-def default_device() -> str:
-    """The GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def default_device(local_rank: int = 0) -> str:
+    """The GPU where there is one: this process's, where several share a machine."""
+    count = torch.cuda.device_count()
+    return f"cuda:{local_rank % count}" if count else "cpu"
 
 
 def usable_device(device: str | torch.device) -> torch.device:

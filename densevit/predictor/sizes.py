@@ -1,5 +1,6 @@
 """Predict an image at a fixed scale of size, give the logits back at its own, and reduce them to labels."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from densevit.blocks.nd import resize
-from densevit.inference import on_whole_cells, predict_logits
+from densevit.inference import on_whole_cells, plan_windows, predict_logits, sliding_window
+from densevit.inference.views import SLIDES
+
+logger = logging.getLogger("densevit")
 
 
 @torch.inference_mode()
@@ -27,15 +31,35 @@ def predict_image(model: nn.Module, image: Tensor, *, inference: Mapping[str, An
     return resize(predict_logits(model, resized, **options)[None], tuple(image.shape[1:]))[0]
 
 
-def to_labels(logits: Tensor) -> Tensor:
-    """The likeliest class of every pixel: (K, *S) -> (*S) int64; ValueError where there is none because of NaN."""
-    best, label = logits.max(0)
-    if best.isnan().any():  # the largest logit is NaN as soon as one is
-        raise ValueError(
-            "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
-            "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
-        )
-    return label
+def streams(inference: Mapping[str, Any]) -> bool:
+    """Whether labels can be made strip by strip: windows, on the picture's own grid, seen once."""
+    once = not inference.get("flips") and tuple(inference.get("scales") or (1.0,)) == (1.0,)
+    return once and inference.get("base_size") is None and inference.get("mode", "whole") in SLIDES
+
+
+@torch.inference_mode()
+def stream_labels(
+    model: nn.Module,
+    image: Tensor,
+    *,
+    inference: Mapping[str, Any],
+    device: torch.device,
+    max_memory: int | None = None,
+) -> Tensor:
+    """The labels of `predict_image` for an inference that `streams`, without ever holding all logits: (C, *S) -> (*S).
+
+    With `max_memory` bytes a plan is made first, and logged; ValueError where nothing fits.
+    """
+    divisor = inference.get("divisor")
+    model = on_whole_cells(model, model.divisor if divisor is None else divisor)
+    options = {key: inference.get(key) for key in ("roi_size", "stride")} | SLIDES[inference["mode"]]
+    options |= dict(window_device=device, batch_size=inference.get("batch_size") or 1)
+    if max_memory is not None:
+        planned = {key: value for key, value in options.items() if key != "blend"}
+        plan = plan_windows(model, image, **planned, max_memory=max_memory)
+        logger.info("%s", plan)
+        options |= plan.options
+    return sliding_window(model, image, **options, reduce="labels")
 
 
 def fit_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:

@@ -56,6 +56,26 @@ def test_flags_of_predict_reach_the_predictor(checkpoint, photos, tmp_path, monk
     )
 
 
+def test_processes_that_a_launcher_started_divide_the_pictures(checkpoint, photos, tmp_path, monkeypatch, capsys):
+    command = ["predict", str(checkpoint), str(photos), "-o", str(tmp_path / "out"), "--launcher", "pytorch"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert main(command) == 0
+        assert "1 predicted" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_a_bound_on_memory_says_what_is_planned(checkpoint, photos, tmp_path, capsys):
+    command = ["predict", str(checkpoint), str(photos), "-o", str(tmp_path / "out"), "--mode", "slide"]
+    command += ["--roi-size", "32", "--stride", "16", "--max-memory"]
+    assert main([*command, "2GB"]) == 0
+    assert "windows of 32 x 32 on" in capsys.readouterr().err
+    assert main([*command, "much"]) == 2
+    assert "expected an amount of memory such as 4GB" in capsys.readouterr().err
+
+
 def test_resume_skips_what_is_done(checkpoint, photos, tmp_path, capsys):
     command = ["predict", str(checkpoint), str(photos), "-o", str(tmp_path / "out"), "--resume"]
     main(command)

@@ -129,6 +129,27 @@ def test_synchronised_norms_are_asked_for_as_in_every_head_there():
     assert isinstance(build(head).decoder.norm, torch.nn.SyncBatchNorm)
 
 
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("size", [(70, 53), (20, 60)], ids=str)
+def test_its_slide_mode_served_by_our_engine_gives_the_same_logits(size, batch_size):
+    head = dict(type="densevit.DecodeHead", decoder="all_mlp", in_channels=(32, 64, 160, 256), num_classes=5)
+    from mmengine.config import ConfigDict
+
+    test_cfg = ConfigDict(mode="slide", crop_size=(32, 24), stride=(21, 16))
+    parts = dict(backbone=dict(type="densevit.MiT", variant="b0"), decode_head=head)
+    theirs = build(dict(type="EncoderDecoder", **parts, test_cfg=test_cfg)).eval()
+    ours = build(
+        dict(type="densevit.EncoderDecoder", **parts, test_cfg=ConfigDict(test_cfg, batch_size=batch_size))
+    ).eval()
+    ours.load_state_dict(randomize(theirs).state_dict())
+    images, shape = torch.randn(2, 3, *size), dict(img_shape=size, ori_shape=size, pad_shape=size)
+    with torch.inference_mode():
+        expected = theirs.inference(images, [dict(shape), dict(shape)])
+        metas = [dict(shape), dict(shape)]
+        assert largest_difference(ours.inference(images, metas), expected) <= 1e-5
+    assert metas == [shape, shape]  # theirs writes into the first
+
+
 CONFIG = """
 _base_ = {base!r}
 custom_imports = dict(imports=["densevit.integrations.mmseg"])

@@ -114,6 +114,15 @@ def test_resume_leaves_what_is_done_and_makes_the_rest(predictor, photos, tmp_pa
     assert (out / "a.png").read_bytes() != b"made before"
 
 
+def test_processes_divide_the_pictures_and_resume_what_another_left(predictor, photos, tmp_path):
+    everything = dict(recursive=True, progress=False, resume=True)
+    first = densevit.predict(predictor, photos, tmp_path / "out", **everything, share=(0, 2))
+    second = densevit.predict(predictor, photos, tmp_path / "out", **everything, share=(1, 2))
+    assert (len(first.written), len(second.written)) == (2, 1)
+    assert files_below(tmp_path / "out") == ["a.png", "b.png", "deeper/a.png"]
+    assert len(densevit.predict(predictor, photos, tmp_path / "out", **everything).resumed) == 3
+
+
 def test_a_picture_is_never_overwritten_by_its_prediction(predictor, photos):
     before = (photos / "a.png").read_bytes()
     with pytest.raises(ValueError, match=r"would overwrite .*, which is read from"):

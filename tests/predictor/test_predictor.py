@@ -196,3 +196,29 @@ def test_a_base_size_predicts_the_picture_at_that_scale_and_answers_at_its_own(t
 )
 def test_the_long_side_fits_the_long_side_and_the_short_the_short(size, box, fitted):
     assert fit_size(size, box) == fitted
+
+
+@pytest.mark.parametrize("mode", ["slide", "slide_gaussian", "whole"])
+@pytest.mark.parametrize("options", [{}, dict(flips=(-1,))], ids=str)
+def test_the_label_alone_is_that_of_the_whole_prediction(checkpoint, mode, options):
+    windows = {} if mode == "whole" else dict(roi_size=(32, 48), stride=(20, 24))
+    predictor, photo = Predictor(checkpoint, mode=mode, **windows, **options), make_photo((75, 133))
+    assert np.array_equal(predictor.label(photo), predictor(photo).label)
+
+
+def test_a_long_picture_is_predicted_in_little_memory_and_the_plan_is_said(checkpoint, caplog):
+    photo = make_photo((64, 640))
+    windows = dict(mode="slide", roi_size=(64, 64), stride=(64, 48))
+    expected = Predictor(checkpoint, **windows).label(photo)
+    with caplog.at_level("INFO", "densevit"):
+        result = Predictor(checkpoint, **windows, max_memory="1GB").label(photo)
+    assert np.array_equal(result, expected)
+    assert "13 windows of 64 x 64 on 64 x 640, 19 classes" in caplog.text
+    with pytest.raises(ValueError, match="max_memory is 10 kB, and this takes"):
+        Predictor(checkpoint, **windows, max_memory="10kB").label(photo)
+
+
+@pytest.mark.parametrize("options", [{}, dict(mode="slide", roi_size=32, flips=(-1,))], ids=str)
+def test_memory_is_bounded_for_windows_seen_once_alone(checkpoint, options):
+    with pytest.raises(ValueError, match="max_memory bounds windows of a picture seen once; ask for mode 'slide'"):
+        Predictor(checkpoint, **options, max_memory="1GB")
