@@ -27,6 +27,7 @@ from densevit.engine.record import Recorder
 from densevit.engine.resume import find_resumption, validation_was_missed
 from densevit.engine.runner import TrainRunner
 from densevit.engine.state import set_seed
+from densevit.inference.memory import keep_freed_memory
 from densevit.losses import create_loss
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.weights import load_weights
@@ -49,6 +50,7 @@ class RunResult:
     stopped: int | None = None
 
 
+@keep_freed_memory()
 def train(
     config: Config | Mapping[str, Any],
     *,

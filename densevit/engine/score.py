@@ -14,6 +14,7 @@ from densevit.engine.config import check_config
 from densevit.engine.distributed import process_group, rank_and_size
 from densevit.engine.evaluate import evaluate
 from densevit.engine.progress import display
+from densevit.inference.memory import keep_freed_memory
 from densevit.metrics.scores import SegmentationScores
 from densevit.segmentor import create_segmentor
 from densevit.weights import load_weights
@@ -29,6 +30,7 @@ class TestResult:
     num_images: int
 
 
+@keep_freed_memory()
 def score_checkpoint(
     config: Config | Mapping[str, Any],
     checkpoint: str | Path,

@@ -9,7 +9,8 @@ from torch import Tensor
 from densevit.inference.grid import Axis, covered, inside
 from densevit.inference.layout import Layout
 
-# Index of a window, one number per axis -> its weights (*S_window) over the part of it that lies inside the image.
+# Index of a window, one number per axis -> its weights (*S_window) over the part of it that lies inside the image,
+# valid until the next call.
 Blend = Callable[[tuple[int, ...]], Tensor]
 
 
@@ -41,7 +42,16 @@ def make_blend(layout: Layout, *, profile: str, floor: float, device: torch.devi
 
 def _separable_blend(axes: Sequence[Axis], profiles: Sequence[Tensor], device: torch.device) -> Blend:
     weights = [_normalised(axis, profile, device) for axis, profile in zip(axes, profiles, strict=True)]
-    return lambda index: _outer([weights[d][i] for d, i in enumerate(index)])
+    made: dict[tuple[int, ...], Tensor] = {}  # one of each size: memory that is there already is faster than new
+
+    def weigh(index: tuple[int, ...]) -> Tensor:
+        *leading, last = (weights[d][i] for d, i in enumerate(index))
+        size = tuple(len(part) for part in (*leading, last))
+        if size not in made:
+            made[size] = torch.empty(size, device=device)
+        return torch.mul(_outer(leading)[..., None] if leading else 1, last, out=made[size])
+
+    return weigh
 
 
 def _normalised(axis: Axis, profile: Tensor, device: torch.device) -> list[Tensor]:

@@ -17,6 +17,7 @@ from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
 
 Planes = tuple[int, Tensor]
+Block = tuple[tuple[int, ...], Tensor]  # where it begins, (*S) or (J, *S)
 
 
 def stream_share(predict: Predict, read: Callable[[], Source], work: Work) -> Iterator[Planes]:
@@ -53,17 +54,17 @@ def share(layout: Layout, rank: int, size: int) -> range:
     return range(rows * rank // size, rows * (rank + 1) // size)
 
 
-def collect(results: Iterator[Planes], size: Sequence[int], axis: int, device: torch.device) -> Iterator[Planes]:
-    """Every process's results (*S) or (J, *S) on every process, one after the other."""
-    own = [(first, planes.to(device, copy=True)) for first, planes in results]
-    kinds = _gather([(first, tuple(planes.shape), planes.dtype) for first, planes in own])
+def collect(results: Iterator[Block], device: torch.device) -> Iterator[Block]:
+    """Every process's blocks of the result on every process, one after the other."""
+    own = [(place, block.to(device, copy=True)) for place, block in results]
+    kinds = _gather([(place, tuple(block.shape), block.dtype) for place, block in own])
     for rank, theirs in enumerate(kinds):
-        for i, (first, shape, dtype) in enumerate(theirs):
-            planes = (
+        for i, (place, shape, dtype) in enumerate(theirs):
+            block = (
                 own[i][1].contiguous() if rank == dist.get_rank() else torch.empty(shape, dtype=dtype, device=device)
             )
-            dist.broadcast(planes, rank)
-            yield first, planes
+            dist.broadcast(block, rank)
+            yield place, block
 
 
 def _restricted(work: Work, rows: range) -> dict[str, object]:

@@ -25,10 +25,6 @@ class Axis:
         region = self.covered(i)
         return slice(region.start - self.starts[i], region.stop - self.starts[i])
 
-    def seen(self, i: int) -> int:
-        """How much of the part that window i covers the windows before it cover too."""
-        return self.covered(i - 1).stop - self.covered(i).start if i else 0
-
 
 def even_starts(size: int, roi: int, stride: int) -> tuple[int, ...]:
     """Evenly spaced starts, at most `stride` apart, the fewest that cover the axis."""

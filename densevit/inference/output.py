@@ -1,4 +1,4 @@
-"""Where results go, planes at a time: a tensor, an array, a memory map, a Zarr array, or a file of one's own."""
+"""Where results go, a block at a time: a tensor, an array, a memory map, a Zarr array, or a file of one's own."""
 
 import os
 import shutil
@@ -19,17 +19,16 @@ Make = Callable[[tuple[int, ...], torch.dtype], Any]
 
 
 class Output:
-    """Takes results plane by plane and leaves them whole or not at all: `with Output(...) as out: out.write(...)`.
+    """Takes results block by block and leaves them whole or not at all: `with Output(...) as out: out.write(...)`.
 
     `target` is None for a new tensor on `device`; anything with a shape that takes `target[slices] = array`; or a path
-    ending in .npy or .zarr, written beside and renamed into place when all is done. `size` is (*S) of the result and
-    `axis` the one along which planes come. What is written waits in a thread while the next windows run.
+    ending in .npy or .zarr, written beside and renamed into place when all is done. `size` is (*S) of the result.
+    What is handed over waits in a thread while the next windows run.
     """
 
-    def __init__(self, target: Any, *, size: Sequence[int], axis: int, device: torch.device):
+    def __init__(self, target: Any, *, size: Sequence[int], device: torch.device):
         self.target = target
         self.size = tuple(size)
-        self.axis = axis
         self.device = device
         self.largest: int | None = None  # the largest whole number that results may hold, where that is known
         self.result: Any = None
@@ -42,17 +41,18 @@ class Output:
     def __enter__(self) -> "Output":
         return self
 
-    def write(self, begin: int, planes: Tensor) -> None:
-        """`planes` (*S) or (J, *S), complete but for `axis`, where they begin at plane `begin`."""
+    def write(self, begin: Sequence[int], part: Tensor) -> None:
+        """A block of the result, (*S) or (J, *S), which begins at voxel `begin`."""
         if self.result is None:
-            self._open(planes)
-        place = [slice(None)] * planes.ndim
-        place[planes.ndim - len(self.size) + self.axis] = slice(begin, begin + planes.shape[self.axis - len(self.size)])
+            self._open(part)
+        channels = part.ndim - len(self.size)
+        blocks = (slice(b, b + n) for b, n in zip(begin, part.shape[channels:], strict=True))
+        place = (*[slice(None)] * channels, *blocks)
         if isinstance(self.result, Tensor):
-            self.result[tuple(place)] = planes
+            self.result[place] = part
             return
         self.wait()
-        self.waiting = self.pool.submit(self._store, tuple(place), *_to_host(planes, self._dtype(planes)))
+        self.waiting = self.pool.submit(self._store, place, *_to_host(part, self._dtype(part)))
 
     def wait(self) -> None:
         """Until what was handed over is written; raises what went wrong there."""
@@ -60,28 +60,28 @@ class Output:
             self.waiting.result()
             self.waiting = None
 
-    def _open(self, planes: Tensor) -> None:
-        shape = (*planes.shape[: planes.ndim - len(self.size)], *self.size)
+    def _open(self, part: Tensor) -> None:
+        shape = (*part.shape[: part.ndim - len(self.size)], *self.size)
         if self.target is None:
-            self.result = torch.empty(shape, dtype=planes.dtype, device=self.device)
+            self.result = torch.empty(shape, dtype=part.dtype, device=self.device)
         elif self.path is None:
-            _check_takes(self.target, shape, planes.dtype, self.largest)
+            _check_takes(self.target, shape, part.dtype, self.largest)
             self.result = self.target
         else:
             self.aside = self.path.with_name(f".{self.path.stem[:50]}.{os.getpid()}{self.path.suffix}")
-            dtype = torch.empty(0, dtype=self._dtype(planes)).numpy().dtype
+            dtype = torch.empty(0, dtype=self._dtype(part)).numpy().dtype
             self.result = _OPEN[self.path.suffix](self.aside, shape, dtype)
 
-    def _dtype(self, planes: Tensor) -> torch.dtype:
+    def _dtype(self, part: Tensor) -> torch.dtype:
         """The smallest type that holds the results: labels come as int64."""
-        if self.largest is None or planes.dtype != torch.int64:
-            return planes.dtype
+        if self.largest is None or part.dtype != torch.int64:
+            return part.dtype
         return next(t for t in (torch.uint8, torch.uint16, torch.int64) if torch.iinfo(t).max >= self.largest)
 
-    def _store(self, place: tuple[slice, ...], planes: Tensor, copied: "torch.cuda.Event | None") -> None:
+    def _store(self, place: tuple[slice, ...], part: Tensor, copied: "torch.cuda.Event | None") -> None:
         if copied is not None:
             copied.synchronize()
-        self.result[place] = planes.numpy()
+        self.result[place] = part.numpy()
         forget_pages(self.result)
 
     def __exit__(
@@ -110,9 +110,9 @@ class Output:
         self.result = self.path
 
 
-def _to_host(planes: Tensor, dtype: torch.dtype) -> "tuple[Tensor, torch.cuda.Event | None]":
+def _to_host(part: Tensor, dtype: torch.dtype) -> "tuple[Tensor, torch.cuda.Event | None]":
     """A copy that stays as it is while the next windows run; on a GPU one that is still under way."""
-    copy = planes.to(dtype, copy=True)
+    copy = part.to(dtype, copy=True)
     if not copy.is_cuda:
         return copy, None
     host = torch.empty(copy.shape, dtype=dtype, pin_memory=True)

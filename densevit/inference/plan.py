@@ -14,10 +14,9 @@ from torch import Tensor
 
 from densevit.inference.batching import Predict, check_logits, solve_batch, try_windows
 from densevit.inference.layout import Layout
-from densevit.inference.memory import available_bytes, format_bytes, parse_bytes
-from densevit.inference.sliding_window import make_windows
+from densevit.inference.memory import available_bytes, format_bytes, keep_freed_memory, parse_bytes
+from densevit.inference.sliding_window import CHUNK, make_windows
 from densevit.inference.source import ArrayLike, check_source
-from densevit.inference.stream import CHUNK
 
 FLOAT, LABEL = 4, 8  # bytes of a float32, of an int64
 SUM_DTYPES = (torch.float32, torch.float16)  # in the order of preference
@@ -90,13 +89,15 @@ class Question:
             "weights": 2 * FLOAT * prod(layout.roi_size),
         }
         if not self.whole:
-            sums["reducing"] = 3 * LABEL * planes * min(max(CHUNK // planes, 1), layout.num_planes)
+            at_once = min(max(CHUNK // classes, prod(layout.size) // layout.size[0]), layout.num_planes * planes)
+            sums["reducing"] = at_once * (classes + 2 * LABEL + FLOAT)
         if self.new_tensor and not self.whole:
             sums["result"] = LABEL * prod(layout.size)
         return windows, sums
 
 
 @torch.no_grad()
+@keep_freed_memory()
 def plan_windows(
     predict: Predict,
     image: Tensor | ArrayLike,

@@ -17,14 +17,22 @@ def logits(x: Tensor) -> Tensor:
 
 
 def labels(x: Tensor) -> Tensor:
-    """The likeliest class: (K, *S) -> (*S) int64. ValueError where there is none because of NaN."""
-    best, label = x.max(0)
+    """The likeliest class, the first of equals: (K, *S) -> (*S) int64. ValueError where NaN leaves none."""
+    best, label = x.max(0) if x.stride(0) == 1 or len(x) > 255 else _max(x)
     if best.isnan().any():  # the largest logit is NaN as soon as one is
         raise ValueError(
             "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
             "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
         )
     return label
+
+
+def _max(x: Tensor) -> tuple[Tensor, Tensor]:
+    """As `x.max(0)`, by whole-array operations: two to three times as fast where classes lie far apart in memory."""
+    best = x.amax(0)
+    rank = torch.arange(len(x), 0, -1, dtype=torch.uint8, device=x.device).view(-1, *(1 for _ in x.shape[1:]))
+    reached = torch.eq(x, best).view(torch.uint8).mul_(rank)  # K for the first class, if it is the best, 1 for the last
+    return best, len(x) - reached.amax(0).long()
 
 
 def probabilities(x: Tensor) -> Tensor:

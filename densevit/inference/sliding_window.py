@@ -16,6 +16,7 @@ from densevit.inference.blend import PROFILES, make_blend
 from densevit.inference.distributed import collect, stream_share
 from densevit.inference.grid import GRIDS, make_axes
 from densevit.inference.layout import Layout, make_layout
+from densevit.inference.memory import keep_freed_memory
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.output import Output
 from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction
@@ -24,10 +25,12 @@ from densevit.inference.stream import Foreground, Work, stream
 from densevit.registry import hint
 
 MONAI_FLOOR = 1e-3
+CHUNK = 2**22  # logits that are reduced at once
 PADDINGS = ("replicate", "reflect")
 
 
 @torch.no_grad()
+@keep_freed_memory()
 def sliding_window(
     predict: Predict,
     image: Tensor | ArrayLike,
@@ -102,13 +105,13 @@ def sliding_window(
     )
     read = partial(Source, image, spatial_dims=len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
     if whole:
-        ((_, total),) = stream(predict, read(), work, chunk=layout.num_planes * layout.cross_section)
+        ((_, total),) = stream(predict, read(), work)
         return total
-    with Output(out, size=native.size if native else size, axis=layout.axis, device=device) as output:
+    with Output(out, size=native.size if native else size, device=device) as output:
         planes = stream_share(predict, read, work) if split else stream(predict, read(), work)
         results = _reduced(planes, layout, reduce, native, output)
-        for begin, result in collect(results, size, layout.axis, device) if split else results:
-            output.write(begin, result)
+        for place, result in collect(results, device) if split else results:
+            output.write(place, result)
     return output.result
 
 
@@ -131,15 +134,24 @@ def make_windows(
 
 def _reduced(
     planes: Iterator[tuple[int, Tensor]], layout: Layout, reduce: Reduce, native: NativeGrid | None, output: Output
-) -> Iterator[tuple[int, Tensor]]:
-    """Finished logits -> (first plane, result), on the native grid where there is one."""
+) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """Finished logits -> (begin on each axis, result), on the native grid where there is one.
+
+    Without one, they are reduced a few rows of the first axis at a time: what that takes beside its result stays small.
+    """
     restorer = native and Restorer(native, working_size=layout.size, axis=layout.axis, reduce=reduce)
     for begin, logits in planes:
         output.largest = len(logits) - 1 if reduce is labels else None
-        if restorer is None:
-            yield begin, reduce(logits)
-        else:
-            yield from restorer.push(begin, logits)
+        place = [0] * len(layout.size)
+        place[layout.axis] = begin
+        if restorer is not None:
+            for place[layout.axis], result in restorer.push(begin, logits):
+                yield tuple(place), result
+            continue
+        rows = max(1, CHUNK // logits[:, 0].numel())
+        for part in logits.split(rows, 1):
+            yield tuple(place), reduce(part)
+            place[0] += part.shape[1]
 
 
 def _per_axis(value: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,6 @@ from densevit.inference.layout import Layout
 from densevit.inference.ring import Ring
 from densevit.inference.source import Source
 
-CHUNK = 2**21  # voxels that are handed on at once: what a reduction takes beside its result stays small
 Foreground = Callable[[Tensor], object]
 
 
@@ -38,51 +36,48 @@ class Work:
     progress: Callable[[int, int], None] | None = None
 
 
-def stream(predict: Predict, source: Source, work: Work, *, chunk: int = CHUNK) -> Iterator[tuple[int, Tensor]]:
-    """(first plane, summed logits (K, *S) of some planes) in order, views that the next step overwrites.
-
-    A view holds `chunk` voxels, or one plane where that is more.
-    """
-    layout, ring, done = work.layout, None, 0
-    at_most = max(1, chunk // layout.cross_section)
+def stream(predict: Predict, source: Source, work: Work) -> Iterator[tuple[int, Tensor]]:
+    """(first plane, summed logits (K, *S) of finished planes) in order, views of memory that is used again."""
+    layout, ring = work.layout, None
     for step in range(len(layout.steps)):
         slab = source.planes(*layout.planes(step))
-        for index, logits in _in_order(predict, slab, step, work, ring):
-            ring = ring or Ring(layout, logits[None], device=work.device, dtype=work.dtype)
-            _check_classes(logits, ring)
-            ring.add(logits.to(work.device), index, work.weigh(index))
-            del logits  # the next ones are made before this name is used again
-            done += 1
-            if work.progress is not None:
-                work.progress(done, layout.num_windows)
-        yield from ring.planes(*layout.finished(step), at_most=at_most)
+        ring = _run_step(predict, slab, step, work, ring)
+        for first, planes in ring.planes(*layout.finished(step)):
+            yield first, planes
+            if step + 1 < len(layout.steps):
+                planes.zero_()
 
 
-def _in_order(
-    predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring | None
-) -> Iterator[tuple[Index, Tensor]]:
-    """Every window of a step and its logits (K, *roi), zeros for one that the foreground function rules out."""
-    windows, begin = work.layout.windows(step), work.layout.planes(step)[0]
+def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring | None) -> Ring:
+    """Run a step's windows and add them to the ring, a new one if there is none yet."""
+    layout = work.layout
+    begin, windows = layout.planes(step)[0], layout.windows(step)
 
     def cut(index: Index) -> Tensor:
-        return cut_window(slab, work.layout, index, begin, work.padding)
+        return cut_window(slab, layout, index, begin, work.padding)
 
     def run(chosen: Sequence[Index]) -> Iterator[tuple[Index, Tensor]]:
         return forwards(predict, chosen, cut=cut, size=work.batch, fixed=work.fixed)
 
-    if work.foreground is None:
-        yield from run(windows)
-        return
-    chosen = [index for index in windows if work.foreground(cut(index))]
-    like = next(run(windows[:1]))[1] if ring is None else ring.total  # they know the number of classes
-    zeros = like.new_zeros(()).expand(len(like), *work.layout.roi_size)
-    rest = iter(windows)
-    for index, logits in run(chosen):
-        for skipped in takewhile(lambda other, index=index: other != index, rest):
-            yield skipped, zeros
-        yield index, logits
-    for skipped in rest:
-        yield skipped, zeros
+    def make_ring(logits: Tensor) -> Ring:
+        return Ring(layout, logits[None], device=work.device, dtype=work.dtype)
+
+    chosen = windows if work.foreground is None else [index for index in windows if work.foreground(cut(index))]
+    before = layout.steps[step][0] * layout.windows_per_row
+    for done, (index, logits) in enumerate(run(chosen), start=before + 1):
+        ring = ring or make_ring(logits)
+        _check_classes(logits, ring)
+        ring.add(logits.to(work.device), index, work.weigh(index))
+        del logits  # the next ones are made before this name is used again
+        _tell(work, done)
+    if len(chosen) < len(windows):
+        _tell(work, before + len(windows))
+    return ring or make_ring(next(run(windows[:1]))[1])  # none was chosen, and the number of classes has to be known
+
+
+def _tell(work: Work, done: int) -> None:
+    if work.progress is not None:
+        work.progress(done, work.layout.num_windows)
 
 
 def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: float | str) -> Tensor:

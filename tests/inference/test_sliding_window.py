@@ -147,8 +147,8 @@ def test_the_logits_can_be_changed_and_trained_on():
 
 def test_an_int_stands_for_every_axis():
     network, image = make_network(3), make_image((12, 20, 14))
-    expected = sliding_window(network, image, roi_size=(8, 8, 8), stride=(5, 5, 5))
-    assert torch.equal(sliding_window(network, image, roi_size=8, stride=5), expected)
+    expected = sliding_window(network, image, roi_size=(8, 8, 8), stride=(5, 5, 5), batch_size=2)
+    assert torch.equal(sliding_window(network, image, roi_size=8, stride=5, batch_size=2), expected)
 
 
 def test_the_sum_is_kept_where_asked():

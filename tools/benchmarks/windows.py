@@ -1,23 +1,30 @@
 """Sliding windows over one image: what stitching costs on top of the network's own forwards."""
 
 import argparse
+import json
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
 import densevit
-from benchmarks.timing import machine, table, take_turns, write_json
+from benchmarks.timing import machine, table, write_json
+from benchmarks.workers import Worker, serve, take_turns
 from densevit.blocks import nd
 from densevit.inference import sliding_window
 from densevit.inference.blend import gaussian
+from densevit.inference.memory import keep_freed_memory
+from densevit.inference.sliding_window import make_windows
+from densevit.inference.stream import cut_window
 from tests.peers import import_mmseg, import_peer
 
 
@@ -34,6 +41,8 @@ class Case:
     models: tuple[str, ...]
 
 
+# The forwards by themselves: as they come, and with freed memory kept for the next one, as in our sliding window.
+PLAIN = ("forwards", "forwards, memory kept")
 VOLUME = Case((192, 192, 192), 96, 48, "gaussian", 1, 14, ("free", "vit_tiny+unetr"))
 FRAME = Case((1024, 2048), 1024, 768, "constant", 3, 19, ("free", "mit_b0+all_mlp"))
 
@@ -47,19 +56,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1], help="windows in one forward")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5, help="counted turns of each; medians are quoted")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE")
 
 
-@torch.inference_mode()
 def run(arguments: argparse.Namespace) -> int:
     """Print one table row for each image, network, window batch and system."""
+    if arguments.worker:
+        job = json.loads(arguments.worker)
+        with torch.inference_mode():
+            serve(_work(**job), job["device"])
+        return 0
     rows = []
     for case in _cases(arguments):
-        torch.manual_seed(0)
-        image = torch.randn(case.channels, *case.size, device=arguments.device)
         for name, batch_size in product(case.models, arguments.batch_sizes):
-            model = _make_model(name, case).eval().to(arguments.device)
-            rows += _compare(model, name, image, batch_size, case, arguments)
+            rows += _compare(name, batch_size, case, arguments)
     print(f"{machine()}, median of {arguments.rounds} interleaved rounds\n")
     print(table(list(rows[0]), [list(row.values()) for row in rows]))
     write_json(arguments.json, rows)
@@ -82,41 +93,64 @@ def _make_model(name: str, case: Case) -> nn.Module:
     return densevit.create_segmentor(backbone, decoder, **shape)
 
 
-def _compare(
-    model: nn.Module, name: str, image: Tensor, batch_size: int, case: Case, arguments: argparse.Namespace
-) -> list[dict]:
-    """Rows of all systems with one network and one window batch."""
-    seen: list[Tensor] = []
-    systems = _systems(case, batch_size)
-    systems["densevit"](lambda windows: seen.append(windows.clone()) or model(windows), image)  # the plain work
-
-    def forwards() -> None:
-        for windows in seen:
-            model(windows)
-
-    expected = systems["densevit"](model, image)
-    errors = {system: _difference(call(model, image), expected) for system, call in systems.items()}
-    work: dict[str, Callable[[], object]] = {"forwards": forwards}
-    work |= {system: partial(call, model, image) for system, call in systems.items()}
-    seconds = take_turns(work, rounds=arguments.rounds, device=arguments.device)
+def _compare(name: str, batch_size: int, case: Case, arguments: argparse.Namespace) -> list[dict]:
+    """Rows of all systems with one network and one window batch, beside the plain forwards of the same windows."""
+    systems = list(_systems(case, batch_size))
+    job = dict(case=vars(case), name=name, batch_size=batch_size, device=arguments.device)
+    workers = {system: Worker("windows", job | {"system": system}) for system in (*PLAIN, *systems)}
+    with TemporaryDirectory() as folder:
+        expected = workers["densevit"].result(Path(folder) / "expected.pt")
+        errors = {s: _difference(workers[s].result(Path(folder) / "result.pt"), expected) for s in systems}
+    seconds = take_turns(workers, rounds=arguments.rounds)
+    for worker in workers.values():
+        worker.close()
+    layout = make_windows(case.size, roi_size=case.roi, stride=case.stride, grid=_grid(case))
     rows = []
     for system in systems:
-        share = [a / b for a, b in zip(seconds[system], seconds["forwards"], strict=True)]
+        shares = [_median_ratio(seconds[system], seconds[plain]) for plain in PLAIN]
         rows.append(
             {
                 "image": "x".join(map(str, case.size)),
                 "network": name,
-                "windows": sum(len(windows) for windows in seen),
+                "windows": layout.num_windows,
                 "batch": batch_size,
                 "system": system,
-                "total / forwards": statistics.median(share),
+                **{f"total / {plain}": share for plain, share in zip(PLAIN, shares, strict=True)},
                 "total s": statistics.median(seconds[system]),
-                "forwards s": statistics.median(seconds["forwards"]),
+                **{f"{plain} s": statistics.median(seconds[plain]) for plain in PLAIN},
                 "max difference": errors[system],
             }
         )
-        sys.stderr.write(f"{name} batch {batch_size} {system}: {rows[-1]['total / forwards']:.3f}\n")
+        sys.stderr.write(f"{name} batch {batch_size} {system}: {shares}\n")
     return rows
+
+
+def _median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def _work(case: dict, name: str, batch_size: int, device: str, system: str) -> Callable[[], object]:
+    """One contender's work, in its own process."""
+    case = Case(**case | {"size": tuple(case["size"])})
+    torch.manual_seed(0)
+    image = torch.randn(case.channels, *case.size, device=device)
+    model = _make_model(name, case).eval().to(device)
+    systems = _systems(case, batch_size)
+    if system not in PLAIN:
+        return partial(systems[system], model, image)
+    layout = make_windows(case.size, roi_size=case.roi, stride=case.stride, grid=_grid(case), stream=False)
+    windows = [cut_window(image, layout, index, 0, 0.0) for index in layout.windows(0)]
+    batches = [torch.stack(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)]
+
+    def forwards() -> None:
+        for batch in batches:
+            model(batch)
+
+    return forwards if system == PLAIN[0] else keep_freed_memory()(forwards)
+
+
+def _grid(case: Case) -> str:
+    return "mmseg" if case.blend == "constant" else "even"
 
 
 def _difference(result: Tensor, expected: Tensor) -> float | None:
@@ -128,7 +162,7 @@ def _systems(case: Case, batch_size: int) -> dict[str, Callable[[nn.Module, Tens
     """What is compared: (network, image (C, *S)) -> logits (K, *S); "labels" are streamed and (*S)."""
     roi_size, stride = (case.roi,) * len(case.size), (case.stride,) * len(case.size)
     ours = dict(roi_size=roi_size, stride=stride, batch_size=batch_size, blend=case.blend)
-    ours |= dict(grid="mmseg" if case.blend == "constant" else "even")
+    ours |= dict(grid=_grid(case))
     systems = {
         "densevit": lambda model, image: sliding_window(model, image, **ours),
         "densevit labels": lambda model, image: sliding_window(model, image, **ours, reduce="labels"),
