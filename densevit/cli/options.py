@@ -30,16 +30,17 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """Whole or slide, windows, flips and scales."""
     parser.add_argument("--mode", choices=("whole", "slide"), help="the picture at once, or in windows")
     parser.add_argument(
-        "--roi-size", type=int, nargs="+", metavar="N", help="window size, one number or height and width"
+        "--roi-size", type=int, nargs="+", metavar="N", help="window size, one number or one for each axis"
     )
     parser.add_argument("--stride", type=int, nargs="+", metavar="N", help="step between windows")
     parser.add_argument("--batch-size", type=int, metavar="N", help="windows predicted together")
 
 
-def per_axis(values: Sequence[int] | None) -> tuple[int, ...] | None:
-    """One number for both axes, or height and width."""
+def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[int, ...] | None:
+    """One number for all axes, or one for each."""
     if values is None:
         return None
-    if len(values) > 2:
-        raise ValueError(f"expected one number or height and width, got {len(values)}: {' '.join(map(str, values))}")
-    return tuple(values) if len(values) == 2 else tuple(values) * 2
+    if len(values) not in (1, spatial_dims):
+        each = "height and width" if spatial_dims == 2 else "depth, height and width"
+        raise ValueError(f"expected one number or {each}, got {len(values)}: {' '.join(map(str, values))}")
+    return tuple(values) if len(values) == spatial_dims else tuple(values) * spatial_dims

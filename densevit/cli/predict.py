@@ -1,8 +1,12 @@
-"""Predict image files, folders and globs with one checkpoint.
+"""Predict pictures, or scans, with one checkpoint.
 
+Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
 the exit code is then 1. Existing outputs are made anew unless --resume is given.
+
+Scans, with a checkpoint of volumes: NIfTI files (.nii, .nii.gz) and folders of them. Masks lie on the scan's own grid,
+OUT/NAME.nii.gz, with voxels and millilitres of every structure in NAME.json and, of all scans, in volumes.csv.
 """
 
 import argparse
@@ -10,15 +14,22 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
+
+if TYPE_CHECKING:
+    from densevit.predictor.files import PredictionReport
+    from densevit.predictor.volumes import VolumeReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `predict`."""
     parser.usage = "densevit predict CHECKPOINT INPUTS... -o OUT [options]"
     parser.add_argument("checkpoint", help="weights.safetensors of a run; it holds all that is needed")
-    parser.add_argument("inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'")
+    parser.add_argument(
+        "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; or NIfTI files"
+    )
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="folder of the results")
     parser.add_argument(
         "--format",
@@ -36,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="AMOUNT", help="of windows beside model and picture, such as 4GB; says what it plans"
     )
+    parser.add_argument(
+        "--geometry", choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"
+    )
     add_launcher(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default a GPU where there is one")
     parser.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision")
@@ -49,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
     from densevit.engine.distributed import launched_as
     from densevit.predictor import Predictor, default_device, predict
     from densevit.predictor.inputs import find_pictures
+    from densevit.predictor.predictor import weights_file
+    from densevit.predictor.volume_header import is_of_volumes
+    from densevit.weights import read_weights
 
+    if is_of_volumes(read_weights(weights_file(args.checkpoint))[1]):
+        return _run_volumes(args)
     rank, size, local_rank = launched_as(args.launcher)
     find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
     predictor = Predictor(
@@ -76,11 +95,45 @@ def run(args: argparse.Namespace) -> int:
             progress=not args.quiet and rank == 0,
             share=(rank, size),
         )
+    return _tell(report, args.out, "pictures")
+
+
+def _run_volumes(args: argparse.Namespace) -> int:
+    """The same for scans."""
+    from densevit.engine.distributed import launched_as
+    from densevit.predictor import default_device
+    from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
+
+    if args.format != ["train_ids"] or args.recursive or args.compile:
+        raise ValueError("--format, --recursive and --compile are for pictures, and this is a checkpoint of volumes")
+    rank, size, local_rank = launched_as(args.launcher)
+    find_scans(args.inputs)  # a mistyped path is told before the model is built
+    predictor = VolumePredictor(
+        args.checkpoint,
+        device=args.device or default_device(local_rank),
+        amp=args.amp,
+        max_memory=args.max_memory,
+        geometry=args.geometry,
+        mode=args.mode,
+        roi_size=per_axis(args.roi_size, spatial_dims=3),
+        stride=per_axis(args.stride, spatial_dims=3),
+        batch_size=args.batch_size,
+        flips=(-1,) if args.flip else None,
+        scales=args.scales,
+    )
+    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
+        options = dict(resume=args.resume, progress=not args.quiet, share=(rank, size))
+        report = predict_volumes(predictor, args.inputs, args.out, **options)
+    return _tell(report, args.out, "scans")
+
+
+def _tell(report: "PredictionReport | VolumeReport", out: str, things: str) -> int:
+    """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
-    sys.stdout.write(f"{done} predicted{already}, results in {args.out}\n")
+    sys.stdout.write(f"{done} predicted{already}, results in {out}\n")
     if failed:
-        sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} pictures failed, see above\n")
+        sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} {things} failed, see above\n")
     return 1 if failed else 0
 
 

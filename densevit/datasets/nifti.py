@@ -3,6 +3,7 @@
 import zlib
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,12 @@ def read_grid(path: str) -> Grid:
     return Grid(tuple(image.shape[2::-1]), image.affine)
 
 
-def read_volume(path: str) -> tuple[np.ndarray, Grid]:
-    """Float32 (C, D, H, W) and its grid; a fourth axis of the file holds channels. ValueError for what is no volume."""
-    image = _open(path)
+def read_volume(path: str, *, affine: np.ndarray | None = None) -> tuple[np.ndarray, Grid]:
+    """Float32 (C, D, H, W) and its grid; a fourth axis of the file holds channels. ValueError for what is no volume.
+
+    `affine` takes the place of the one that nibabel chooses.
+    """
+    image = _open(path, affine=affine)
     values = _values(image, path).astype(np.float32)
     wrong = values.size - np.count_nonzero(np.isfinite(values))
     if wrong:
@@ -75,14 +79,51 @@ def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid]) -> None:
         )
 
 
-def _open(path: str) -> Any:
+def check_geometry(image: Any, path: str | Path, *, geometry: str | None = None) -> np.ndarray:
+    """The affine (4, 4) of a nibabel image in mm, on which its sform, its qform and its voxel sizes agree.
+
+    ValueError where they place a corner more than `GRID_TOLERANCE` of a voxel apart, unless `geometry` chooses a form.
+    """
+    header = image.header
+    if geometry not in (None, "sform", "qform"):
+        raise ValueError(f"geometry must be 'sform', 'qform' or None, got {geometry!r}")
+    if not hasattr(header, "get_sform"):  # not NIfTI: one affine
+        return image.affine
+    forms = {"sform": header.get_sform(coded=True)[0], "qform": header.get_qform(coded=True)[0]}
+    forms = {name: affine for name, affine in forms.items() if affine is not None}
+    if geometry is not None:
+        if geometry not in forms:
+            raise ValueError(f"{path} has no valid {geometry}, only {' and '.join(forms) or 'voxel sizes'}")
+        return forms[geometry]
+    size = tuple(image.shape[2::-1])
+    zooms = np.array(header.get_zooms()[:3], float)
+    for name, affine in forms.items():
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        if not np.allclose(sizes, zooms, rtol=GRID_TOLERANCE, atol=0):
+            raise ValueError(
+                f"{path} disagrees with itself: its {name} has voxels of {_times(sizes.round(4))} mm and its voxel "
+                f"sizes say {_times(zooms.round(4))}; choose geometry='{name}' if that holds, or correct the file"
+            )
+    if len(forms) == 2:
+        apart = Grid(size, forms["sform"]).distance(Grid(size, forms["qform"]))
+        if apart > GRID_TOLERANCE * zooms.min():
+            raise ValueError(
+                f"{path} disagrees with itself: its sform and its qform place voxels up to {apart:.3g} mm apart; "
+                "choose geometry='sform' or geometry='qform'"
+            )
+    return image.affine
+
+
+def _open(path: str, *, affine: np.ndarray | None = None) -> Any:
     """The file, its data not yet read, its axes turned to point about right, anterior and superior."""
     import nibabel  # here alone: pictures need it not
 
     try:
         image = nibabel.load(path)
+        if affine is not None:
+            image = type(image)(image.dataobj, affine, image.header)
         image = nibabel.as_closest_canonical(image)
-    except (nibabel.filebasedimages.ImageFileError, *_BROKEN) as error:
+    except (nibabel.filebasedimages.ImageFileError, *BROKEN) as error:
         raise ValueError(f"{path} cannot be read as NIfTI ({error})") from error
     if image.ndim not in (3, 4) or 0 in image.shape:
         raise ValueError(f"{path} has the shape {image.shape}, and a volume has three axes, or a fourth of channels")
@@ -94,14 +135,14 @@ def _open(path: str) -> Any:
 def _values(image: Any, path: str) -> np.ndarray:
     try:
         values = np.asanyarray(image.dataobj)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ValueError(f"{path} is damaged ({error}); get the file again") from error
     if values.dtype.kind not in "iufb":
         raise ValueError(f"{path} holds {values.dtype} values, and a volume holds plain numbers; convert the file")
     return values
 
 
-_BROKEN = (OSError, EOFError, ValueError, zlib.error)
+BROKEN = (OSError, EOFError, ValueError, zlib.error)
 
 
 def _times(values: object) -> str:

@@ -49,6 +49,11 @@ class VolumeDataset:
         return True
 
     @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxels (D, H, W), of the first case; `check` makes sure that all have the same."""
+        return read_grid(self.files[0][0]).spacing
+
+    @property
     def normalization(self) -> dict:
         """How intensities are made comparable, for the header of a checkpoint."""
         return dict(type="zscore", percentiles=list(self.percentiles))

@@ -68,7 +68,7 @@ def predict(
     check_formats(formats, classes=predictor.classes)
     done = {p.path for p in pictures if resume and all(t.is_file() for t in targets(output, p, formats).values())}
     report = PredictionReport(resumed=[picture.path for picture in pictures if picture.path in done])
-    with _progress_bar(enabled=progress) as bar:
+    with progress_bar(enabled=progress) as bar:
         task = bar.add_task("predict", total=len(pictures), completed=len(done))
         for picture, reading in _read_ahead([picture for picture in pictures if picture.path not in done]):
             _predict_one(predictor, picture, reading, targets(output, picture, formats), report)
@@ -145,6 +145,7 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
-def _progress_bar(*, enabled: bool) -> Progress:
+def progress_bar(*, enabled: bool) -> Progress:
+    """A bar on stderr with what is done and how long the rest will take."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not enabled)

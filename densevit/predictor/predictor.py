@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from densevit.datasets.normalize import normalize_image
 from densevit.datasets.reading import read_image
 from densevit.inference.memory import parse_bytes
+from densevit.inference.network import AMP_DTYPES
 from densevit.inference.reduce import labels as to_labels
 from densevit.predictor.header import parse_header
 from densevit.predictor.options import inference_options
@@ -23,8 +24,6 @@ from densevit.predictor.outputs import compact_label
 from densevit.predictor.sizes import predict_image, stream_labels, streams
 from densevit.segmentor import create_segmentor
 from densevit.weights import load_weights, read_weights
-
-AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ class Predictor:
         max_memory: int | str | None = None,
         compile: bool = False,
     ):
-        if amp is not None and amp not in AMP_DTYPES:
-            raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
+        autocast(torch.device("cpu"), amp)  # refuses a name that it does not know
         path = weights_file(checkpoint)
         _, header = read_weights(path)
         described = parse_header(header, path)
@@ -77,7 +75,7 @@ class Predictor:
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         if max_memory is not None and not streams(self.inference):
             raise ValueError("max_memory bounds windows of a picture seen once; ask for mode 'slide', no flips, scales")
-        model = _build(described.model, path).eval().to(self.device)
+        model = build_model(described.model, path).eval().to(self.device)
         self.model: nn.Module = torch.compile(model) if compile else model
 
     def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
@@ -115,7 +113,14 @@ class Predictor:
             return predict_image(self.model, image.to(self.device), inference=self.inference)
 
     def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, AMP_DTYPES[self.amp]) if self.amp else nullcontext()
+        return autocast(self.device, self.amp)
+
+
+def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
+    """Mixed precision of that name ("bf16", "fp16"), or none."""
+    if amp is not None and amp not in AMP_DTYPES:
+        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
+    return torch.autocast(device.type, AMP_DTYPES[amp]) if amp else nullcontext()
 
 
 def weights_file(checkpoint: str | Path) -> Path:
@@ -146,7 +151,8 @@ def usable_device(device: str | torch.device) -> torch.device:
     return named
 
 
-def _build(description: Mapping[str, Any], path: Path) -> nn.Module:
+def build_model(description: Mapping[str, Any], path: Path) -> nn.Module:
+    """The model that a checkpoint describes, with its weights."""
     model = create_segmentor(**_without_weights(description))
     load_weights(model, path, source="densevit")
     return model

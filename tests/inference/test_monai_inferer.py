@@ -68,3 +68,19 @@ def test_a_bundles_config_names_it(images):
     )
     inferer = parser.get_parsed_content("inferer")
     assert inferer(images, make_network(3)).shape == (2, 5, 30, 21, 26)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_an_evaluator_runs_it_in_place_of_monais_own(inferers, images):
+    import_peer("ignite")
+    engines = import_peer("monai.engines")
+    network, results = make_network(3), []
+    for inferer in (inferers.SlidingWindowInferer(16, 2, 0.5), densevit.inference.SlidingWindowInferer(16, 2, 0.5)):
+        loader = [dict(image=image[None], label=image[None, :1]) for image in images]
+        evaluator = engines.SupervisedEvaluator(torch.device("cpu"), loader, network, inferer=inferer)
+        kept = []
+        evaluator.add_event_handler("ITERATION_COMPLETED", lambda e, kept=kept: kept.append(e.state.output[0]["pred"]))
+        evaluator.run()
+        results.append(torch.stack([p.as_tensor() if hasattr(p, "as_tensor") else p for p in kept]))
+    assert results[0].shape == (2, 5, 30, 21, 26)
+    assert_close(results[1], results[0], rtol=0, atol=1e-5)

@@ -1,0 +1,88 @@
+"""What a checkpoint of volumes says about itself, checked before a model is built from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densevit.datasets.nifti import Grid
+from densevit.inference.views import MODES
+from densevit.registry import hint
+
+INFERENCE = dict(mode="whole", roi_size=None, stride=None, batch_size=1, flips=(), scales=(1.0,), divisor=None)
+
+
+@dataclass(frozen=True)
+class VolumeHeader:
+    """The parts of a header that prediction needs; `values` are the files' label values of the classes (K,)."""
+
+    model: dict[str, Any]
+    classes: tuple[str, ...]
+    values: np.ndarray
+    normalization: dict[str, Any]
+    inference: dict[str, Any]
+    spacing: tuple[float, ...] | None = field(default=None)
+
+    @property
+    def num_classes(self) -> int:
+        return self.model["num_classes"]
+
+    @property
+    def in_channels(self) -> int:
+        return self.model.get("in_channels", 3)
+
+    def working_size(self, grid: Grid) -> tuple[int, ...]:
+        """Voxels (D, H, W) of a scan at the spacing of training, about the same box in millimetres."""
+        if self.spacing is None:
+            return tuple(grid.size)
+        sizes = zip(grid.size, grid.spacing, self.spacing, strict=True)
+        # Spacings that differ by rounding are the same: a scan that fits is never resampled.
+        return tuple(n if abs(s / t - 1) < 1e-3 else max(1, round(n * s / t)) for n, s, t in sizes)
+
+    def inference_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the header says about inference, overridden by what is given and not None; ValueError if unfit."""
+        for key in (*self.inference, *given):
+            if key not in INFERENCE:
+                raise ValueError(f"inference has no key {key!r} for volumes; {hint(str(key), list(INFERENCE))}")
+        said = {key: value for key, value in self.inference.items() if value is not None}
+        options = INFERENCE | said | {key: value for key, value in given.items() if value is not None}
+        if options["mode"] not in MODES:
+            raise ValueError(f"no mode named {options['mode']!r}; {hint(str(options['mode']), list(MODES))}")
+        if options["mode"] != "whole" and options["roi_size"] is None:
+            raise ValueError(f"mode={options['mode']!r} needs the size of its windows; give roi_size, such as 96 96 96")
+        return options
+
+
+def is_of_volumes(header: Any) -> bool:
+    """Whether a checkpoint's header describes a 3D model."""
+    model = header.get("model") if isinstance(header, Mapping) else None
+    return isinstance(model, Mapping) and model.get("spatial_dims") == 3
+
+
+def parse_volume_header(content: Any, path: Path) -> VolumeHeader:
+    """The header of a checkpoint of volumes, or ValueError with one sentence that names the file."""
+    if not is_of_volumes(content) or not {"backbone", "decoder", "num_classes"} <= content["model"].keys():
+        raise ValueError(f"{path} does not describe a 3D model; give the weights.safetensors of a run on volumes")
+    model, number = dict(content["model"]), content["model"]["num_classes"]
+    classes = tuple(content.get("classes") or map(str, range(number)))
+    values = np.asarray(content.get("label_values") or range(number))
+    normalization = dict(content.get("normalization") or {})
+    kind = normalization.pop("type", "zscore")
+    if len(classes) != number or values.shape != (number,) or values.dtype.kind not in "iu" or values.min() < 0:
+        raise ValueError(f"{path} has {number} outputs, {len(classes)} classes and label values {values.tolist()}")
+    if kind != "zscore" or not set(normalization) <= {"percentiles"}:
+        raise ValueError(f"{path} normalises by {kind!r}, which this version does not know; use the one that wrote it")
+    spacing = content.get("spacing")
+    if spacing is not None and (len(spacing) != 3 or not all(s > 0 for s in spacing)):
+        raise ValueError(f"{path} has the spacing {spacing}, and three positive millimetres are expected")
+    values = values.astype(np.uint8 if values.max() < 256 else np.uint16 if values.max() < 65536 else np.int32)
+    return VolumeHeader(
+        model=model,
+        classes=classes,
+        values=values,
+        normalization={key: tuple(value) for key, value in normalization.items()},
+        inference=dict(content.get("inference") or {}),
+        spacing=None if spacing is None else tuple(spacing),
+    )

@@ -1,0 +1,292 @@
+"""Scans in, masks on the same grid out."""
+
+import csv
+import json
+import logging
+from itertools import permutations, product
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from nibabel.orientations import axcodes2ornt, ornt_transform
+
+from densevit import create_segmentor
+from densevit.cli import main
+from densevit.datasets.volume import open_volume
+from densevit.datasets.volumes import normalize_volume
+from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
+from densevit.weights import save_weights
+
+SIZE = (24, 22, 26)  # X, Y, Z
+AFFINE = np.array([[1.4, 0.1, 0.0, -9], [-0.1, 1.5, 0.05, 8], [0.0, -0.05, 2.0, 4], [0, 0, 0, 1]])
+ORIENTATIONS = ["".join(c) for p in permutations(("LR", "AP", "IS")) for c in product(*p)]
+
+
+def save_checkpoint(path, *, in_channels=1, **header):
+    description = dict(
+        backbone="mit_b0",
+        decoder="all_mlp",
+        num_classes=3,
+        spatial_dims=3,
+        in_channels=in_channels,
+        backbone_options=dict(dims=(8, 16, 40, 64), depths=(1, 1, 1, 1)),
+        decoder_options=dict(dim=16),
+    )
+    torch.manual_seed(0)
+    model = create_segmentor(**description)
+    torch.nn.init.normal_(model.head.weight)
+    content = dict(
+        model=description,
+        classes=["background", "liver", "tumour"],
+        label_values=[0, 2, 7],
+        inference=dict(mode="slide_gaussian", roi_size=[16, 16, 16], stride=[8, 8, 8]),
+        normalization=dict(type="zscore", percentiles=[0.5, 99.5]),
+    )
+    save_weights(model, path, config=content | header)
+    return path
+
+
+def save_scan(path, *, axes="RAS", affine=AFFINE, size=SIZE, seed=0):
+    """Smooth noise, given in RAS, stored in the orientation `axes`."""
+    coarse = torch.randn(1, 1, 6, 6, 6, generator=torch.Generator().manual_seed(seed))
+    values = F.interpolate(coarse, size, mode="trilinear")[0, 0].numpy() * 300
+    image = nibabel.Nifti1Image(values.astype(np.int16), affine)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(tuple(axes)))), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "weights.safetensors")
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint):
+    return VolumePredictor(checkpoint)
+
+
+def test_a_mask_lies_on_the_scans_own_grid_and_holds_the_files_values(predictor, tmp_path):
+    scan = save_scan(tmp_path / "in" / "scan.nii.gz")
+    report = predict_volumes(predictor, scan, tmp_path / "out", progress=False)
+    assert report.written == {scan: tmp_path / "out" / "scan.nii.gz"}
+    mask, source = nibabel.load(tmp_path / "out" / "scan.nii.gz"), nibabel.load(scan)
+    assert mask.shape == source.shape
+    np.testing.assert_allclose(mask.affine, source.affine, atol=1e-6)
+    assert mask.get_data_dtype() == np.uint8
+    assert set(np.unique(np.asarray(mask.dataobj))) == {0, 2, 7}
+
+
+def test_every_orientation_of_a_scan_gives_the_same_mask_each_on_its_own_grid(predictor, tmp_path):
+    expected = None
+    for axes in ORIENTATIONS:
+        scan = save_scan(tmp_path / f"{axes}.nii", axes=axes)
+        volume = open_volume(scan)
+        volume.write_label(predictor(volume), tmp_path / "out" / f"{axes}.nii.gz")
+        mask = nibabel.load(tmp_path / "out" / f"{axes}.nii.gz")
+        np.testing.assert_allclose(mask.affine, nibabel.load(scan).affine, atol=1e-5)
+        canonical = nibabel.as_closest_canonical(mask)
+        expected = expected or canonical
+        np.testing.assert_allclose(canonical.affine, expected.affine, atol=1e-4)
+        assert np.array_equal(np.asarray(canonical.dataobj), np.asarray(expected.dataobj)), axes
+
+
+@pytest.mark.real
+def test_one_head_in_all_orientations_gives_the_same_mask(predictor, shared_data, tmp_path):
+    expected = None
+    for scan in sorted((shared_data / "awkward_nifti" / "orient48").glob("*.nii.gz"))[::4]:
+        volume = open_volume(scan)
+        volume.write_label(predictor(volume), tmp_path / scan.name)
+        mask = nibabel.load(tmp_path / scan.name)
+        np.testing.assert_allclose(mask.affine, nibabel.load(scan).affine, atol=1e-4)
+        canonical = np.asarray(nibabel.as_closest_canonical(mask).dataobj)
+        expected = canonical if expected is None else expected
+        assert np.array_equal(canonical, expected), scan.name
+
+
+@pytest.mark.parametrize(
+    "inference", [dict(mode="whole"), dict(mode="slide_gaussian", roi_size=16, stride=12)], ids=str
+)
+def test_labels_are_the_argmax_of_logits_interpolated_from_the_spacing_of_training(tmp_path, inference):
+    checkpoint = save_checkpoint(tmp_path / "weights.safetensors", spacing=[3.0, 3.0, 3.0], inference=inference)
+    predictor, scan = VolumePredictor(checkpoint), save_scan(tmp_path / "scan.nii")
+    volume = open_volume(scan)
+    working = tuple(round(n * s / 3) for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
+    seen = []
+    predictor.model.register_forward_hook(lambda module, inputs, logits: seen.append(logits))
+    label = predictor(volume)
+    if inference["mode"] == "whole":
+        image = F.interpolate(torch.tensor(normalize_volume(volume.image))[None], working, mode="trilinear")
+        padded = F.pad(image, [p for n in reversed(working) for p in (0, -n % 32)])
+        with torch.inference_mode():
+            logits = predictor.model(padded)[..., : working[0], : working[1], : working[2]]
+        native = F.interpolate(logits, volume.grid.size, mode="trilinear")[0]
+        best = native.topk(2, 0).values
+        sure = (best[0] - best[1] > 1e-4).numpy()
+        assert np.array_equal(label[sure], np.array([0, 2, 7])[native.argmax(0).numpy()][sure])
+    assert label.shape == volume.grid.size
+    assert len(seen) >= 1
+
+
+def test_a_scan_at_the_spacing_of_training_is_not_resampled(tmp_path):
+    spacing = open_volume(save_scan(tmp_path / "scan.nii")).grid.spacing
+    plain, same = (
+        VolumePredictor(save_checkpoint(tmp_path / f"{i}.safetensors", **more))(tmp_path / "scan.nii")
+        for i, more in enumerate([{}, dict(spacing=[s * 1.0001 for s in spacing])])
+    )
+    assert np.array_equal(plain, same)
+
+
+def test_statistics_count_voxels_and_millilitres_of_every_structure(predictor, tmp_path):
+    scans = [save_scan(tmp_path / "in" / f"scan_{i}.nii.gz", seed=i) for i in range(2)]
+    predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    for scan in scans:
+        name = scan.name.removesuffix(".nii.gz")
+        mask = np.asarray(nibabel.load(tmp_path / "out" / scan.name).dataobj)
+        structures = json.loads((tmp_path / "out" / f"{name}.json").read_text())["structures"]
+        voxel = abs(np.prod(np.linalg.norm(AFFINE[:3, :3], axis=0))) / 1000
+        for structure, value in (("background", 0), ("liver", 2), ("tumour", 7)):
+            assert structures[structure]["voxels"] == (mask == value).sum()
+            assert structures[structure]["ml"] == pytest.approx((mask == value).sum() * voxel)
+    rows = list(csv.DictReader((tmp_path / "out" / "volumes.csv").read_text().splitlines()))
+    assert [(row["case"], row["structure"]) for row in rows[:3]] == [
+        ("scan_0", "background"),
+        ("scan_0", "liver"),
+        ("scan_0", "tumour"),
+    ]
+    assert len(rows) == 6
+
+
+def test_resume_makes_what_is_missing_and_processes_divide_the_scans(predictor, tmp_path):
+    for i in range(3):
+        save_scan(tmp_path / "in" / f"{i}.nii.gz", seed=i)
+    options = dict(progress=False, resume=True)
+    first = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options, share=(0, 2))
+    second = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options, share=(1, 2))
+    assert (len(first.written), len(second.written)) == (2, 1)
+    assert len(predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options).resumed) == 3
+
+
+def test_a_bad_scan_is_reported_and_the_others_are_predicted(predictor, tmp_path, caplog):
+    good = save_scan(tmp_path / "in" / "good.nii.gz")
+    truncated = save_scan(tmp_path / "in" / "truncated.nii.gz")
+    truncated.write_bytes(truncated.read_bytes()[:-200])
+    with caplog.at_level(logging.ERROR, "densevit"):
+        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    assert list(report.written) == [good]
+    assert "truncated.nii.gz is damaged" in report.failed[truncated]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.nii.gz", "volumes.csv"]
+
+
+def test_a_file_that_disagrees_with_itself_is_refused_until_one_form_is_chosen(predictor, tmp_path):
+    image = nibabel.Nifti1Image(np.zeros(SIZE, np.int16), np.diag([1.0, 1, 1, 1]))
+    moved = np.diag([1.0, 1, 1, 1])
+    moved[0, 3] = 5
+    image.set_sform(np.diag([1.0, 1, 1, 1]), code=1)
+    image.set_qform(moved, code=1)
+    nibabel.save(image, tmp_path / "two.nii")
+    with pytest.raises(
+        ValueError, match="its sform and its qform place voxels up to 5 mm apart; choose geometry='sform'"
+    ):
+        open_volume(tmp_path / "two.nii")
+    assert open_volume(tmp_path / "two.nii", geometry="sform").affine[0, 3] == 0
+    volume = open_volume(tmp_path / "two.nii", geometry="qform")
+    assert volume.affine[0, 3] == volume.grid.affine[0, 3] == 5
+    image.header["pixdim"][1:4] = 2
+    image.header["qform_code"] = 0
+    nibabel.save(nibabel.Nifti1Image(image.dataobj, None, image.header), tmp_path / "sizes.nii")
+    with pytest.raises(ValueError, match=r"its sform has voxels of 1.0 x 1.0 x 1.0 mm and its voxel sizes say 2.0 x"):
+        open_volume(tmp_path / "sizes.nii")
+    with pytest.raises(ValueError, match="has no valid qform, only sform"):
+        open_volume(tmp_path / "sizes.nii", geometry="qform")
+
+
+def outcome(path):
+    """The volume, or the sentence that says why there is none."""
+    try:
+        return open_volume(path)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.real
+def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
+    folder = shared_data / "awkward_nifti"
+    paths = [path for path in sorted(folder.rglob("*.nii*")) if path.is_file() and "orient48" not in str(path)]
+    read = {path.name: outcome(path) for path in paths}
+    for path in paths:
+        result = read[path.name]
+        if isinstance(result, str):
+            assert str(path) in result
+            assert "\n" not in result
+        else:
+            assert np.isfinite(result.image).all()
+            label = np.arange(np.prod(result.grid.size)).reshape(result.grid.size)
+            assert result.on_own_axes(label).shape == nibabel.load(path).shape[:3]
+    assert "ended before" in read["truncated_example4d.nii.gz"]
+    assert "no finite number" in read["mt_mtr.nii.gz"]
+    assert not isinstance(read["example_nifti2.nii.gz"], str)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (dict(label_values=[0, 1]), "has 3 outputs, 3 classes and label values"),
+        (dict(classes=["a"]), "has 3 outputs, 1 classes"),
+        (dict(normalization=dict(type="hounsfield")), "normalises by 'hounsfield', which this version does not know"),
+        (dict(spacing=[1, 0, 1]), "three positive millimetres are expected"),
+        (dict(inference=dict(mode="slide")), "needs the size of its windows"),
+        (dict(inference=dict(mod="slide")), "inference has no key 'mod' for volumes; did you mean mode"),
+    ],
+    ids=str,
+)
+def test_a_header_that_cannot_be_right_is_explained(tmp_path, header, message):
+    with pytest.raises(ValueError, match=message):
+        VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", **header))
+
+
+def test_other_channels_than_the_models_are_refused(tmp_path):
+    predictor = VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", in_channels=2))
+    with pytest.raises(ValueError, match="has 1 channels, and the model takes 2; give it the scans"):
+        predictor(save_scan(tmp_path / "scan.nii"))
+
+
+def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        find_scans(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match=r"holds no scan; files ending in .nii.gz or .nii"):
+        find_scans(tmp_path)
+    for name in ("a/scan.nii", "b/scan.nii.gz"):
+        save_scan(tmp_path / name)
+    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
+        find_scans([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(ValueError, match="a mask would overwrite"):
+        find_scans(tmp_path / "a", exclude=tmp_path / "a")
+
+
+def test_an_unwritable_mask_leaves_nothing_half_written(predictor, tmp_path, monkeypatch):
+    volume = open_volume(save_scan(tmp_path / "scan.nii"))
+
+    def full(image, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nibabel, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        volume.write_label(np.zeros(volume.grid.size, np.uint8), tmp_path / "out" / "mask.nii.gz")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_command_predicts_scans_with_a_checkpoint_of_volumes(checkpoint, predictor, tmp_path, capsys):
+    scan, out = save_scan(tmp_path / "scan.nii.gz"), tmp_path / "out"
+    command = ["predict", str(checkpoint), str(scan), "-o", str(out), "--quiet"]
+    assert main([*command, "--max-memory", "2GB"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"1 predicted, results in {out}\n"
+    assert "windows of 16 x 16 x 16 on 26 x 22 x 24, 3 classes" in told.err
+    stored = np.asarray(nibabel.load(out / "scan.nii.gz").dataobj)
+    assert np.array_equal(stored, open_volume(scan).on_own_axes(predictor(scan)))
+    assert main([*command, "--format", "overlay"]) == 2
+    assert "are for pictures" in capsys.readouterr().err
