@@ -58,13 +58,13 @@ class BatchSize:
         self.measuring = size == "auto"
         self.size = 1 if self.measuring else int(size)
 
-    def halve(self, error: Exception) -> None:
+    def halve(self, reason: str) -> None:
         """After an out-of-memory error; MemoryError where one window is already too much."""
         if self.size == 1:
             raise MemoryError(
-                f"not enough memory for one window: {str(error).splitlines()[0]}; give a smaller roi_size, "
-                "lower precision (amp), or a device with more memory"
-            ) from error
+                f"not enough memory for one window: {reason}; give a smaller roi_size, lower precision (amp), "
+                "or a device with more memory"
+            )
         self.measuring = False
         logger.warning("out of memory with %d windows at once; going on with %d", self.size, self.size // 2)
         self.size //= 2
@@ -111,13 +111,14 @@ def forwards(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            failure = error
+            reason = str(error).splitlines()[0]  # the error itself holds on to all that the forward had made
         else:
             yield from zip(chunk, check_logits(logits, batch), strict=False)
             del batch, logits  # they would still be there while the next ones are made
             done += len(chunk)
             continue
-        size.halve(failure)
+        batch = None
+        size.halve(reason)
 
 
 def check_logits(logits: Tensor, batch: Tensor) -> Tensor:

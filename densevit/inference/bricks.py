@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -47,19 +48,28 @@ def _span(line: Line, first: int, stop: int, dtype: torch.dtype) -> Span:
     return Span(slice(first, stop), slice(begin, end), matrix)
 
 
+_lock = Lock()
+_working = [0, 1]  # calls under way, and the number of threads before the first
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Several threads wait for one another longer than the work on a brick takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Several threads wait for one another longer than the work on a brick takes. Calls may overlap."""
+    with _lock:
+        if not _working[0]:
+            _working[1] = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _working[0] += 1
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _lock:
+            _working[0] -= 1
+            if not _working[0]:
+                torch.set_num_threads(_working[1])
 
 
 @_one_thread()
-@torch.autocast("cpu", enabled=False)  # the caller's is for the network
 def brick_labels(logits: Tensor, bricks: Sequence[Sequence[Span]]) -> Tensor:
     """The class with the largest interpolated logit, the first of equals: (K, *S) -> (*N) int64.
 
@@ -74,7 +84,8 @@ def brick_labels(logits: Tensor, bricks: Sequence[Sequence[Span]]) -> Tensor:
         spans = [along[i] for along, i in zip(bricks, place, strict=True)]
         classes = possible[(slice(None), *place)].nonzero().flatten()
         corners = logits[(slice(None), *(span.planes for span in spans))].index_select(0, classes)
-        values = contract(as_finite(corners), [span.matrix for span in spans])
+        with torch.autocast("cpu", enabled=False):  # the caller's is for the network
+            values = contract(as_finite(corners), [span.matrix for span in spans])
         labels[tuple(span.voxels for span in spans)] = _first_largest(values, classes)
     return labels
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from densevit.inference.batching import Predict
 from densevit.inference.layout import Layout
+from densevit.inference.output import Output
 from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
 
@@ -54,11 +55,13 @@ def share(layout: Layout, rank: int, size: int) -> range:
     return range(rows * rank // size, rows * (rank + 1) // size)
 
 
-def collect(results: Iterator[Block], device: torch.device) -> Iterator[Block]:
+def collect(results: Iterator[Block], output: Output) -> Iterator[Block]:
     """Every process's blocks of the result on every process, one after the other."""
+    device = output.device
     own = [(place, block.to(device, copy=True)) for place, block in results]
-    kinds = _gather([(place, tuple(block.shape), block.dtype) for place, block in own])
-    for rank, theirs in enumerate(kinds):
+    kinds = _gather((output.largest, [(place, tuple(block.shape), block.dtype) for place, block in own]))
+    output.largest = max((largest for largest, _ in kinds if largest is not None), default=None)
+    for rank, (_, theirs) in enumerate(kinds):
         for i, (place, shape, dtype) in enumerate(theirs):
             block = (
                 own[i][1].contiguous() if rank == dist.get_rank() else torch.empty(shape, dtype=dtype, device=device)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,6 @@ def make_axes(size: Sequence[int], roi_size: Sequence[int], stride: Sequence[int
         roi_size = [min(r, s) for r, s in zip(roi_size, size, strict=True)]
     starts = GRIDS[grid]
     return [Axis(s, r, starts(s, r, t)) for s, r, t in zip(size, roi_size, stride, strict=True)]
-
-
-def all_windows(axes: Sequence[Axis]) -> list[tuple[int, ...]]:
-    """The index of every window, one number per axis, the last axis fastest."""
-    return list(product(*(range(len(axis.starts)) for axis in axes)))
 
 
 def covered(axes: Sequence[Axis], index: Sequence[int]) -> tuple[slice, ...]:

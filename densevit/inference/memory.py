@@ -42,6 +42,9 @@ def peak_above(device: torch.device) -> Iterator[Peak]:
         yield peak
 
 
+# Bytes. Larger pieces come and go as ever: what is kept lies in pieces that do not always fit what comes next, and some
+# of such size would be a good part of the memory.
+LARGEST_KEPT = 2**28
 _keeping = [0]  # how many blocks ask for it now
 _keeping_lock = Lock()
 
@@ -51,13 +54,13 @@ def keep_freed_memory() -> Iterator[None]:
     """Within the block, glibc keeps what a network frees for the next forward instead of giving it to the system.
 
     A large allocation is otherwise a new map each time, whose pages the kernel has to find and clear, forward after
-    forward: a third of the time of some networks on a CPU (docs/decisions/kept_memory.md). What is kept is given back
-    at the end. Without glibc nothing is changed.
+    forward: a third of the time of some networks on a CPU (docs/decisions/kept_memory.md). What is free at the end is
+    given back; allocations over `LARGEST_KEPT` are left out. Without glibc nothing is changed.
     """
     with _keeping_lock:
         _keeping[0] += 1
         if _keeping[0] == 1:
-            _set_malloc(mmap_threshold=2**30, trim_threshold=2**31 - 1)
+            _set_malloc(mmap_threshold=LARGEST_KEPT, trim_threshold=2**31 - 1)
     try:
         yield
     finally:
@@ -71,8 +74,10 @@ def keep_freed_memory() -> Iterator[None]:
 def _set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
     libc = _libc()
     if libc is not None:
-        libc.mallopt(-3, mmap_threshold)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, trim_threshold)  # M_TRIM_THRESHOLD
+        m_mmap_threshold, m_trim_threshold, most_of_older_releases = -3, -1, 2**25
+        if not libc.mallopt(m_mmap_threshold, mmap_threshold):
+            libc.mallopt(m_mmap_threshold, most_of_older_releases)
+        libc.mallopt(m_trim_threshold, trim_threshold)
 
 
 def _trim() -> None:
@@ -106,8 +111,9 @@ def forget_pages(array: object) -> None:
 
     Changes to a private map (mode "c") exist in memory alone, so that one is left as it is.
     """
-    if isinstance(array, np.memmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+    pages = getattr(array, "_mmap", None)  # None for what numpy made of a map in memory
+    if isinstance(array, np.memmap) and pages is not None and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,14 +1,13 @@
 """A network made faster for windows of one shape: mixed precision, channels-last memory, compiled code."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from densevit.blocks import nd
+from densevit.inference.batching import Predict
 
-Predict = Callable[[Tensor], Tensor]
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -1,7 +1,9 @@
 """Where results go, a block at a time: a tensor, an array, a memory map, a Zarr array, or a file of one's own."""
 
+import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -68,12 +70,14 @@ class Output:
             _check_takes(self.target, shape, part.dtype, self.largest)
             self.result = self.target
         else:
-            self.aside = self.path.with_name(f".{self.path.stem[:50]}.{os.getpid()}{self.path.suffix}")
+            self.aside = self.path.with_name(f".{self.path.stem[:50]}.{uuid.uuid4().hex[:12]}{self.path.suffix}")
             dtype = torch.empty(0, dtype=self._dtype(part)).numpy().dtype
             self.result = _OPEN[self.path.suffix](self.aside, shape, dtype)
 
     def _dtype(self, part: Tensor) -> torch.dtype:
-        """The smallest type that holds the results: labels come as int64."""
+        """The smallest type that holds the results: labels come as int64, and arrays know no bfloat16."""
+        if part.dtype == torch.bfloat16:
+            return torch.float32
         if self.largest is None or part.dtype != torch.int64:
             return part.dtype
         return next(t for t in (torch.uint8, torch.uint16, torch.int64) if torch.iinfo(t).max >= self.largest)
@@ -130,6 +134,8 @@ def _check_target(target: Any, size: tuple[int, ...]) -> None:
             raise ValueError(f"out={str(path)!r} must end in {' or '.join(ENDINGS)}; for other files give an array")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise PermissionError(f"out={str(path)!r} cannot be written: {path.parent} is no folder that takes files")
+        if path.exists() and not (path.is_file() if path.suffix == ".npy" else _is_zarr_array(path)):
+            raise ValueError(f"out={str(path)!r} is there and holds something else than one array; give another name")
     elif target is not None:
         shape = tuple(getattr(target, "shape", ()))
         if shape[len(shape) - len(size) :] != size or len(shape) > len(size) + 1 or not hasattr(target, "__setitem__"):
@@ -144,11 +150,30 @@ def _check_takes(target: Any, shape: tuple[int, ...], dtype: torch.dtype, larges
         raise ValueError(
             f"out has the shape {tuple(target.shape)}, and the results have {shape}; make one of that shape"
         )
-    theirs = torch.empty(0, dtype=target.dtype).numpy().dtype if isinstance(target, Tensor) else np.dtype(target.dtype)
-    if dtype.is_floating_point and theirs.kind != "f":
-        raise ValueError(f"out holds {theirs}, and the results are {dtype}; make it of a floating type")
-    if largest is not None and theirs.kind in "iub" and largest > (np.iinfo(theirs).max if theirs.kind != "b" else 1):
-        raise ValueError(f"out holds {theirs}, and labels go up to {largest}; make it of a larger type, such as uint16")
+    floating, most = _range_of(target.dtype)
+    if dtype.is_floating_point and not floating:
+        raise ValueError(f"out holds {target.dtype}, and the results are {dtype}; make it of a floating type")
+    if largest is not None and not floating and largest > most:
+        raise ValueError(
+            f"out holds {target.dtype}, and labels go up to {largest}; make it of a larger type, such as uint16"
+        )
+
+
+def _range_of(dtype: Any) -> tuple[bool, int]:
+    """Whether a type of torch or numpy is a floating one, and the largest whole number that an integer one holds."""
+    if isinstance(dtype, torch.dtype):
+        floating = dtype.is_floating_point
+        return floating, 1 if floating or dtype == torch.bool else torch.iinfo(dtype).max
+    kind = np.dtype(dtype).kind
+    return kind == "f", np.iinfo(dtype).max if kind in "iu" else 1
+
+
+def _is_zarr_array(path: Path) -> bool:
+    """Whether a folder is one Zarr array, of format 3 or 2, and not a group of them."""
+    try:
+        return (path / ".zarray").is_file() or json.loads((path / "zarr.json").read_text())["node_type"] == "array"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _open_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from densevit.inference.batching import Predict, check_logits, solve_batch, try_windows
 from densevit.inference.layout import Layout
-from densevit.inference.memory import available_bytes, format_bytes, keep_freed_memory, parse_bytes
-from densevit.inference.sliding_window import CHUNK, make_windows
+from densevit.inference.memory import available_bytes, format_bytes, keep_freed_memory, parse_bytes, peak_above
+from densevit.inference.sliding_window import CHUNK, check_options, make_windows, sliding_window
 from densevit.inference.source import ArrayLike, check_source
 
 FLOAT, LABEL = 4, 8  # bytes of a float32, of an int64
@@ -70,13 +70,15 @@ class WindowPlan:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be planned: windows of this type and device, the sums elsewhere or not, a result in memory or not."""
+    """What is to be planned: windows of this type and device, the sums elsewhere or not, a result in memory or not,
+    slabs of the image copied or seen in place, a map of weights or none."""
 
     window: Tensor  # (1, C, *roi)
     device: torch.device
     whole: bool
     new_tensor: bool
     in_place: bool
+    mapped: bool
 
     def bytes(self, layout: Layout, cost: "Cost", batch: int, sum_dtype: torch.dtype) -> tuple[dict, dict]:
         """Parts of the peak: (where windows run, where sums are kept)."""
@@ -88,6 +90,8 @@ class Question:
             "sums": classes * layout.num_planes * planes * sum_dtype.itemsize,
             "weights": 2 * FLOAT * prod(layout.roi_size),
         }
+        if self.mapped:
+            sums["weight map"] = FLOAT * layout.num_planes * planes
         if not self.whole:
             at_once = min(max(CHUNK // classes, prod(layout.size) // layout.size[0]), layout.num_planes * planes)
             sums["reducing"] = at_once * (classes + 2 * LABEL + FLOAT)
@@ -103,7 +107,7 @@ def plan_windows(
     image: Tensor | ArrayLike,
     *,
     roi_size: int | Sequence[int],
-    overlap: float = 0.5,
+    overlap: float | Sequence[float] = 0.5,
     stride: int | Sequence[int] | None = None,
     grid: str = "even",
     reduce: str = "labels",
@@ -118,10 +122,15 @@ def plan_windows(
 
     Arguments are as of `sliding_window`; of the image only shape and type are looked at. `reduce` is "labels" or
     "logits"; `new_tensor=False` says that `out` will take the result. Where float32 sums do not fit into `max_memory`
-    ("8GB", or bytes, host and device together), the plan takes fewer windows, then float16. ValueError, with both
-    numbers, where that does not fit either.
+    ("8GB", or bytes, host and device together), the plan takes fewer windows, then float16. What `native` takes, some
+    100 MB, is not counted. ValueError, with both numbers, where nothing fits, and for options that cannot be.
     """
     size = check_source(image, roi_size)
+    check_options(batch_size, grid=grid)
+    if reduce not in ("labels", "logits"):
+        raise ValueError(
+            f"reduce must be 'labels' or 'logits' for a plan, got {reduce!r}; others take as much as labels"
+        )
     windows_on = torch.device(window_device or (image.device if isinstance(image, Tensor) else "cpu"))
     whole = reduce == "logits" and new_tensor
     options = dict(roi_size=roi_size, overlap=overlap, stride=stride, grid=grid, axis=axis, stream=not whole)
@@ -131,13 +140,14 @@ def plan_windows(
         device=torch.device(device or windows_on),
         whole=whole,
         new_tensor=new_tensor,
-        in_place=isinstance(image, Tensor) and image.device == windows_on,
+        in_place=isinstance(image, Tensor) and image.device == windows_on and image.ndim > len(size),
+        mapped=grid == "monai",
     )
     limit = None if max_memory is None else parse_bytes(max_memory)
     cost = measure(predict, question.window, batch_size, limit)
     plans = []
     for sum_dtype in SUM_DTYPES:
-        for batch in dict.fromkeys((cost.batch_size, 1)):
+        for batch in dict.fromkeys((min(cost.batch_size, layout.num_windows), 1)):
             layout = make_windows(size, **options, batch_size=batch)
             plans.append(_plan(layout, cost, batch, sum_dtype, question))
             if limit is None or plans[-1].peak_bytes <= limit:
@@ -168,13 +178,23 @@ def measure(predict: Predict, window: Tensor, batch_size: int | str, max_bytes: 
     """Run one window (1, C, *roi) twice, the first time for what libraries do once, and two windows together."""
     classes = check_logits(predict(window), window).shape[1]
     one = try_windows(predict, window)[1]
+    first = max(one.bytes, _in_the_loop(predict, window, classes))
     if batch_size == 1:
-        return Cost(classes, 1, one.seconds, one.bytes, 0)
+        return Cost(classes, 1, one.seconds, first, 0)
     two = try_windows(predict, torch.cat([window, window]))[1]
     room = min(available_bytes(window.device), max_bytes or available_bytes(window.device))
     batch = solve_batch(one, two, room) if batch_size == "auto" else int(batch_size)
     seconds = one.seconds if batch == 1 else two.seconds
-    return Cost(classes, batch, seconds, one.bytes, max(two.bytes - one.bytes, 0))
+    return Cost(classes, batch, seconds, first, max(two.bytes - one.bytes, 0))
+
+
+def _in_the_loop(predict: Predict, window: Tensor, classes: int) -> int:
+    """What the forwards of several windows add to the sums: more than one does where freed memory is in pieces."""
+    roi_size = window.shape[2:]
+    image = window[0].repeat(1, *(1 for _ in roi_size[1:]), 3)  # three windows, beside one another
+    with peak_above(window.device) as peak:
+        sliding_window(predict, image, roi_size=tuple(roi_size), overlap=0.0, batch_size=1)
+    return peak.bytes - classes * image[0].numel() * FLOAT
 
 
 def _plan(layout: Layout, cost: Cost, batch: int, sum_dtype: torch.dtype, question: Question) -> WindowPlan:

@@ -5,8 +5,9 @@ Sizes: image (C, *S), windows (B, C, *roi), logits (B, K, *roi) and (K, *S).
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,7 +25,9 @@ from densevit.inference.source import ArrayLike, Source, check_source
 from densevit.inference.stream import Foreground, Work, stream
 from densevit.registry import hint
 
+Number = TypeVar("Number", int, float)
 MONAI_FLOOR = 1e-3
+AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
 CHUNK = 2**22  # logits that are reduced at once
 PADDINGS = ("replicate", "reflect")
 
@@ -36,7 +39,7 @@ def sliding_window(
     image: Tensor | ArrayLike,
     *,
     roi_size: int | Sequence[int],
-    overlap: float = 0.5,
+    overlap: float | Sequence[float] = 0.5,
     stride: int | Sequence[int] | None = None,
     blend: str = "gaussian",
     grid: str = "even",
@@ -84,8 +87,8 @@ def sliding_window(
     """
     size = check_source(image, roi_size)
     reduce = named_reduction(reduce)
-    _check_options(batch_size, blend=blend, grid=grid, padding=padding)
-    _check_result(reduce, native=native, foreground=foreground, split=split)
+    check_options(batch_size, blend=blend, grid=grid, padding=padding, sum_dtype=sum_dtype, non_finite=non_finite)
+    _check_result(reduce, native=native, foreground=foreground, split=split, out=out)
     whole = reduce is REDUCTIONS["logits"] and out is None and native is None and not split
     windows = dict(roi_size=roi_size, overlap=overlap, stride=stride, grid=grid)
     layout = make_windows(size, **windows, axis=axis, stream=not whole, batch_size=batch_size)
@@ -110,7 +113,7 @@ def sliding_window(
     with Output(out, size=native.size if native else size, device=device) as output:
         planes = stream_share(predict, read, work) if split else stream(predict, read(), work)
         results = _reduced(planes, layout, reduce, native, output)
-        for place, result in collect(results, device) if split else results:
+        for place, result in collect(results, output) if split else results:
             output.write(place, result)
     return output.result
 
@@ -119,7 +122,7 @@ def make_windows(
     size: Sequence[int],
     *,
     roi_size: int | Sequence[int],
-    overlap: float = 0.5,
+    overlap: float | Sequence[float] = 0.5,
     stride: int | Sequence[int] | None = None,
     grid: str = "even",
     axis: int | None = None,
@@ -128,8 +131,8 @@ def make_windows(
 ) -> Layout:
     """Where the windows lie on an image of `size` and in which order they run; arguments as of `sliding_window`."""
     roi_size = _per_axis(roi_size, len(size))
-    axes = make_axes(size, roi_size, _strides(roi_size, overlap, stride), grid)
-    return make_layout(axes, axis=axis, stream=stream, windows=batch_size if isinstance(batch_size, int) else 1)
+    axes = make_axes(size, roi_size, _strides(roi_size, overlap, stride, grid), grid)
+    return make_layout(axes, axis=axis, stream=stream, windows=AUTO_WINDOWS if batch_size == "auto" else batch_size)
 
 
 def _reduced(
@@ -150,19 +153,30 @@ def _reduced(
             continue
         rows = max(1, CHUNK // logits[:, 0].numel())
         for part in logits.split(rows, 1):
-            yield tuple(place), reduce(part)
+            result = reduce(part)
+            if result.shape[-len(layout.size) :] != part.shape[1:]:
+                raise ValueError(
+                    f"reduce must keep the size: of logits {tuple(part.shape)} it made {tuple(result.shape)}; it sees "
+                    "parts of the image, and gives (*S) or (J, *S)"
+                )
+            yield tuple(place), result
             place[0] += part.shape[1]
 
 
-def _per_axis(value: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
-    return (value,) * spatial_dims if isinstance(value, int) else tuple(value)
+def _per_axis(value: Number | Sequence[Number], spatial_dims: int) -> tuple[Number, ...]:
+    return (value,) * spatial_dims if isinstance(value, Real) else tuple(value)
 
 
-def _strides(roi_size: Sequence[int], overlap: float, stride: int | Sequence[int] | None) -> tuple[int, ...]:
+def _strides(
+    roi_size: Sequence[int], overlap: float | Sequence[float], stride: int | Sequence[int] | None, grid: str
+) -> tuple[int, ...]:
     if stride is None:
-        if not 0 <= overlap < 1:
-            raise ValueError(f"overlap must be at least 0 and below 1, got {overlap}; it is a fraction of the roi")
-        return tuple(max(1, int(r * (1 - overlap))) for r in roi_size)
+        overlap = _per_axis(overlap, len(roi_size))
+        if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
+            shown = overlap[0] if len(set(overlap)) == 1 else overlap
+            raise ValueError(f"overlap must be at least 0 and below 1, got {shown}; it is a fraction of the roi")
+        lost = 0.0 if grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
+        return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
     stride = _per_axis(stride, len(roi_size))
     if len(stride) != len(roi_size) or any(not 1 <= s <= r for s, r in zip(stride, roi_size, strict=False)):
         raise ValueError(f"stride must be 1 to roi_size {tuple(roi_size)} on every axis, got {stride}")
@@ -173,18 +187,36 @@ def _device(named: torch.device | str | None, default: torch.device | str) -> to
     return torch.device(default if named is None else named)
 
 
-def _check_options(batch_size: int | str, *, blend: str, grid: str, padding: float | str) -> None:
+def check_options(
+    batch_size: int | str,
+    *,
+    blend: str = "gaussian",
+    grid: str,
+    padding: float | str = 0.0,
+    sum_dtype: torch.dtype | None = None,
+    non_finite: str | float = "raise",
+) -> None:
+    """Raise ValueError for options of `sliding_window` that cannot be."""
     if batch_size != "auto" and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"batch_size must be 'auto' or at least 1 window, got {batch_size!r}")
     if isinstance(padding, str) and padding not in PADDINGS:
         raise ValueError(f"padding must be a number, 'replicate' or 'reflect', got {padding!r}")
+    if non_finite != "raise" and not isinstance(non_finite, Real):
+        raise ValueError(f"non_finite must be 'raise' or the number that takes their place, got {non_finite!r}")
+    if sum_dtype is not None and not getattr(sum_dtype, "is_floating_point", False):
+        raise ValueError(f"sum_dtype must be a floating type such as torch.float32, got {sum_dtype!r}")
     for what, name, known in (("blend", blend, PROFILES), ("grid", grid, GRIDS)):
         if name not in known:
             raise ValueError(f"no {what} named {name!r}; {hint(str(name), list(known))}")
 
 
-def _check_result(reduce: Reduce, *, native: NativeGrid | None, foreground: Foreground | None, split: bool) -> None:
+def _check_result(
+    reduce: Reduce, *, native: NativeGrid | None, foreground: Foreground | None, split: bool, out: Any
+) -> None:
     if foreground is not None and reduce is not labels:
         raise ValueError("foreground leaves windows out, which only labels can do without; use reduce='labels'")
-    if split and native is not None:
-        raise ValueError("split gives results on the network's grid; leave out native, or split files instead")
+    if split and (native is not None or isinstance(out, str | Path)):
+        raise ValueError(
+            "split gives every process a tensor, or an array that each has opened, on the network's grid; leave out "
+            "native and paths, or divide files among the processes instead"
+        )

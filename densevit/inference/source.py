@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,11 +106,11 @@ def check_source(image: Any, roi_size: int | Sequence[int]) -> tuple[int, ...]:
     shape = getattr(image, "shape", None)
     if shape is None or not hasattr(image, "__getitem__"):
         raise ValueError(f"expected a tensor or an array (C, *S), got a {type(image).__name__}; numpy.asarray may help")
-    rank = len(shape) - 1 if isinstance(roi_size, int) else len(roi_size)
-    rois = (roi_size,) if isinstance(roi_size, int) else tuple(roi_size)
+    rank = len(shape) - 1 if isinstance(roi_size, Integral) else len(roi_size)
+    rois = (roi_size,) if isinstance(roi_size, Integral) else tuple(roi_size)
     if rank < 1 or len(shape) not in (rank, rank + 1) or 0 in shape or min(rois, default=0) < 1:
         raise ValueError(
             "expected an image (C, *S) without empty axes and one roi_size of at least 1 per axis of S, "
-            f"got shape {tuple(shape)} and roi_size {roi_size if isinstance(roi_size, int) else rois}"
+            f"got shape {tuple(shape)} and roi_size {roi_size if isinstance(roi_size, Integral) else rois}"
         )
     return tuple(int(s) for s in shape[len(shape) - rank :])

@@ -43,6 +43,8 @@ def stream(predict: Predict, source: Source, work: Work) -> Iterator[tuple[int, 
         slab = source.planes(*layout.planes(step))
         ring = _run_step(predict, slab, step, work, ring)
         for first, planes in ring.planes(*layout.finished(step)):
+            if planes.dtype == torch.float16 and planes.isinf().any():
+                raise ValueError("the sums outgrew float16; give sum_dtype=torch.bfloat16 or torch.float32")
             yield first, planes
             if step + 1 < len(layout.steps):
                 planes.zero_()
@@ -62,16 +64,17 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     def make_ring(logits: Tensor) -> Ring:
         return Ring(layout, logits[None], device=work.device, dtype=work.dtype)
 
-    chosen = windows if work.foreground is None else [index for index in windows if work.foreground(cut(index))]
-    before = layout.steps[step][0] * layout.windows_per_row
-    for done, (index, logits) in enumerate(run(chosen), start=before + 1):
+    chosen = windows if work.foreground is None else [i for i in windows if work.foreground(cut(i).clone())]
+    done = first = layout.steps[step][0] * layout.windows_per_row
+    for index, logits in run(chosen):
         ring = ring or make_ring(logits)
         _check_classes(logits, ring)
         ring.add(logits.to(work.device), index, work.weigh(index))
         del logits  # the next ones are made before this name is used again
+        done += 1
         _tell(work, done)
     if len(chosen) < len(windows):
-        _tell(work, before + len(windows))
+        _tell(work, first + len(windows))
     return ring or make_ring(next(run(windows[:1]))[1])  # none was chosen, and the number of classes has to be known
 
 

@@ -3,7 +3,7 @@
 Sizes: image (C, *S), logits (K, *S).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import inf
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from densevit.blocks import nd
+from densevit.inference.batching import Predict
 from densevit.inference.sliding_window import sliding_window
 from densevit.registry import hint
 
-Predict = Callable[[Tensor], Tensor]
 # How `sliding_window` runs in the modes that have windows.
 SLIDES = {
     "slide": dict(blend="constant", grid="mmseg"),

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -6,9 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densevit.inference.blend import PROFILES, make_blend
-from densevit.inference.grid import GRIDS, all_windows, covered, dense_starts, even_starts, inside, make_axes
+from densevit.inference.grid import GRIDS, covered, dense_starts, even_starts, inside, make_axes
 from densevit.inference.layout import make_layout
 from tests.peers import import_peer
+
+
+def all_windows(axes):
+    return list(product(*(range(len(axis.starts)) for axis in axes)))
+
 
 AXIS = st.integers(1, 40).flatmap(lambda roi: st.tuples(st.integers(1, 90), st.just(roi), st.integers(1, roi)))
 
