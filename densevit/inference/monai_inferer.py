@@ -19,10 +19,12 @@ class SlidingWindowInferer(Inferer):
     Images (B, C, *S) -> logits (B, K, *S), the same to rounding (`grid="monai"`); a MetaTensor stays one. A size in
     `roi_size` that is not positive stands for the image's own. `padding_mode` is "constant" (filled with `cval`),
     "replicate" or "reflect". `sw_device` is where the network runs, `device` where sums and result are kept.
+    `progress`, `cache_roi_weight_map`, `cpu_thresh`, `buffer_steps` and `buffer_dim` are taken and change nothing: what
+    they are for is so anyway. ValueError for another `sigma_scale` than 0.125 and for `with_coord`.
 
     Beyond MONAI's: `grid="even"` spaces windows evenly with separable weights; with `reduce="labels"` (or
     "probabilities", ...) the memory no longer grows with classes times volume, and the result (B, 1, *S) takes
-    the place of `AsDiscrete(argmax=True)`; `native` gives it on another grid.
+    the place of `AsDiscrete(argmax=True)`; `native` gives it on another grid, and a MetaTensor's affine follows.
     The network must return one tensor of its input's size: pick the one of a network that returns several.
     """
 
@@ -30,19 +32,31 @@ class SlidingWindowInferer(Inferer):
         self,
         roi_size: int | Sequence[int],
         sw_batch_size: int | str = 1,
-        overlap: float = 0.25,
+        overlap: float | Sequence[float] = 0.25,
         mode: str = "constant",
-        *,
+        sigma_scale: float = 0.125,
         padding_mode: str = "constant",
         cval: float = 0.0,
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
+        progress: bool = False,
+        cache_roi_weight_map: bool = False,
+        cpu_thresh: int | None = None,
+        buffer_steps: int | None = None,
+        buffer_dim: int = -1,
+        with_coord: bool = False,
+        *,
         grid: str = "monai",
         reduce: str | Reduce = "logits",
         native: NativeGrid | None = None,
     ):
         super().__init__()
+        if sigma_scale != 0.125 or with_coord:
+            raise ValueError(
+                f"sigma_scale must be 0.125 and with_coord False, got {sigma_scale} and {with_coord}; use MONAI's own"
+            )
         self.roi_size = roi_size
+        self.native = native
         self.options = dict(
             batch_size=sw_batch_size,
             overlap=overlap,
@@ -70,4 +84,15 @@ class SlidingWindowInferer(Inferer):
             for image in images
         ]
         result = torch.stack([r if r.ndim > len(size) else r[None] for r in results])
-        return MetaTensor(result, meta=inputs.meta) if isinstance(inputs, MetaTensor) else result
+        return self._with_meta(result, inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _with_meta(self, result: Tensor, inputs: MetaTensor) -> MetaTensor:
+        """The same place in the world, on the grid of the result."""
+        with_meta = MetaTensor(result).copy_meta_from(inputs)
+        if self.native is not None:
+            rank = len(self.native.size)
+            onto = torch.eye(rank + 1, dtype=with_meta.affine.dtype)
+            onto[range(rank), range(rank)] = torch.tensor(self.native.scale, dtype=onto.dtype)
+            onto[:rank, rank] = torch.tensor(self.native.offset, dtype=onto.dtype)
+            with_meta.affine = with_meta.affine @ onto
+        return with_meta

@@ -1,6 +1,7 @@
 """How many windows share a forward: measured, halved where memory runs out, and the result is the same."""
 
 import logging
+import weakref
 
 import pytest
 import torch
@@ -43,6 +44,23 @@ def test_out_of_memory_halves_the_batch_says_so_and_loses_nothing(error, reduce,
     assert hungry.sizes[:3] == [8, 4, 2]
     assert max(hungry.sizes[3:]) == 2
     assert "out of memory with 8 windows at once; going on with 4" in caplog.text
+
+
+@pytest.mark.parametrize("reduce", ["logits", "labels"])
+def test_nothing_of_a_forward_is_alive_during_the_next_one(reduce):
+    network, made, alive = make_network(3), [], []
+
+    def watched(windows):
+        alive.append(sum(reference() is not None for reference in made))
+        if len(windows) == 4:
+            made.append(weakref.ref(activation := windows * 2))
+            raise RuntimeError(f"can't allocate memory, {activation.shape} is too much")
+        made.append(weakref.ref(logits := network(windows)))
+        return logits
+
+    sliding_window(watched, make_image(SIZE), roi_size=ROI, reduce=reduce, batch_size=4)
+    assert len(alive) > 10
+    assert set(alive) == {0}
 
 
 def test_one_window_that_does_not_fit_is_explained():

@@ -36,10 +36,11 @@ CASES = {
     "logits": ("logits", dict(overlap=0.5)),
     "overlapping": ("probabilities", dict(overlap=0.8, axis=1)),
     "apart": ("labels", dict(overlap=0.0, batch_size=3)),
+    "fewer rows than processes": ("labels", dict(overlap=0.25, axis=1)),
 }
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, 3, 5])
 def test_processes_share_the_windows_and_get_what_one_gets(tmp_path, size):
     code = SCRIPT.replace("CASES", repr(CASES))
     command = [sys.executable, "-c", code]
@@ -68,3 +69,9 @@ def test_shares_are_neighbours_and_of_about_one_size(size):
 def test_without_other_processes_there_is_nothing_to_share():
     with pytest.raises(ValueError, match="split shares windows among processes, and there is one; start with torchrun"):
         sliding_window(pytest.fail, make_image((20, 20)), roi_size=8, split=True, reduce="labels")
+
+
+@pytest.mark.parametrize("options", [dict(out="labels.npy"), dict(native="any")], ids=str)
+def test_what_processes_cannot_share_is_refused(options):
+    with pytest.raises(ValueError, match="leave out native and paths, or divide files among the processes instead"):
+        sliding_window(pytest.fail, make_image((20, 20)), roi_size=8, split=True, reduce="labels", **options)

@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import densevit.inference
+from densevit.inference import NativeGrid
 from tests.inference.common import make_network
 from tests.peers import import_peer
 
@@ -41,6 +42,29 @@ def test_a_meta_tensor_keeps_its_affine(images):
     result = densevit.inference.SlidingWindowInferer(16)(tensor, make_network(3))
     assert isinstance(result, data.MetaTensor)
     assert torch.equal(result.affine, tensor.affine)
+
+
+def test_the_affine_follows_the_result_to_another_grid(images):
+    data = import_peer("monai.data")
+    tensor = data.MetaTensor(images[:1], affine=torch.diag(torch.tensor([2.0, 3, 4, 1])))
+    native = NativeGrid.same_extent((60, 42, 13), images.shape[2:])
+    result = densevit.inference.SlidingWindowInferer(16, reduce="labels", native=native)(tensor, make_network(3))
+    assert result.shape == (1, 1, 60, 42, 13)
+    # Half the spacing on the first two axes, twice on the last; the outer corners stay where they were.
+    corner = torch.tensor([-0.5, -0.5, -0.5, 1.0], dtype=result.affine.dtype)
+    assert_close(result.affine.diagonal(), torch.tensor([1.0, 1.5, 8, 1], dtype=result.affine.dtype))
+    assert_close(result.affine @ corner, tensor.affine.to(corner) @ corner)
+
+
+def test_what_monais_bundles_say_is_taken_and_what_would_change_the_result_is_refused(inferers, images):
+    network, common = make_network(3), dict(roi_size=16, overlap=(0.5, 0.25, 0.25), progress=False, buffer_steps=1)
+    theirs = inferers.SlidingWindowInferer(**common)(images, network)
+    ours = densevit.inference.SlidingWindowInferer(**common, cache_roi_weight_map=True, cpu_thresh=10**9)(
+        images, network
+    )
+    assert_close(ours, theirs, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match=r"sigma_scale must be 0.125 and with_coord False, got 0.2 and False"):
+        densevit.inference.SlidingWindowInferer(16, sigma_scale=0.2)
 
 
 def test_labels_come_with_a_channel_as_from_as_discrete(images):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -160,3 +161,36 @@ def test_a_failing_disk_is_the_callers_error():
 
     with pytest.raises(OSError, match="No space left"):
         run(Full())
+
+
+def test_two_outputs_with_long_names_are_written_at_once(tmp_path, expected):
+    names = [tmp_path / f"{'a' * 60}_{i}.npy" for i in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, names))
+    for name in names:
+        assert np.array_equal(np.load(name), expected.argmax(0).numpy())
+
+
+def test_a_path_that_holds_something_else_is_left_alone(tmp_path):
+    group = zarr.open_group(tmp_path / "study.zarr", mode="w")
+    group.create_array("scan", shape=(2, 2), dtype="uint8")
+    (tmp_path / "folder.npy").mkdir()
+    for name in ("study.zarr", "folder.npy"):
+        with pytest.raises(ValueError, match="holds something else than one array; give another name"):
+            run(tmp_path / name, network=pytest.fail)
+    assert zarr.open_group(tmp_path / "study.zarr", mode="r")["scan"].shape == (2, 2)
+
+
+def test_a_copy_of_a_memory_map_is_an_array(tmp_path, expected):
+    np.save(tmp_path / "image.npy", make_image(SIZE).numpy())
+    copy = np.load(tmp_path / "image.npy", mmap_mode="r").astype(np.float32)
+    result = sliding_window(make_network(3), copy, roi_size=ROI, reduce="labels")
+    assert torch.equal(result, expected.argmax(0))
+
+
+def test_sums_in_bfloat16_are_stored_as_float32(tmp_path, expected):
+    stored = np.load(run(tmp_path / "logits.npy", reduce="logits", sum_dtype=torch.bfloat16))
+    assert stored.dtype == np.float32
+    assert np.allclose(stored, expected.numpy(), atol=0.1)
+    tensor = torch.zeros(5, *SIZE, dtype=torch.bfloat16)
+    assert run(tensor, reduce="logits", sum_dtype=torch.bfloat16) is tensor

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from densevit.inference import plan_windows, sliding_window
 from densevit.inference.memory import format_bytes, parse_bytes
+from densevit.inference.plan import Cost
 from tests.conftest import REPOSITORY
 from tests.inference.common import make_image, make_network
 
@@ -51,16 +52,35 @@ def test_logits_in_a_new_tensor_are_held_whole():
     assert plan(reduce="logits", new_tensor=False).host_bytes["sums"] < plan().whole_bytes
 
 
-def test_less_memory_means_smaller_sums_and_too_little_is_refused_with_both_numbers():
+def test_less_memory_means_smaller_sums_and_too_little_is_refused_with_both_numbers(monkeypatch):
+    monkeypatch.setattr("densevit.inference.plan.measure", lambda *_: Cost(5, 1, seconds=0.01, first=10**5, further=0))
     full = plan()
     assert full.sum_dtype == torch.float32
-    half = plan(max_memory=full.peak_bytes - full.host_bytes["sums"] // 4)  # more than measurements differ by
+    half = plan(max_memory=full.peak_bytes - full.host_bytes["sums"] // 4)
     assert half.sum_dtype == torch.float16
     assert half.host_bytes["sums"] == full.host_bytes["sums"] // 2
     with pytest.raises(ValueError, match=r"max_memory is 1 kB, and this takes .* at least; give a smaller roi_size"):
         plan(max_memory="1kB")
     with pytest.raises(ValueError, match="at least; reduce to labels, give a smaller roi_size"):
         plan(max_memory="1kB", reduce="logits")
+
+
+def test_a_plan_never_runs_more_windows_at_once_than_there_are():
+    assert plan_windows(make_network(2), make_image((16, 16)), roi_size=(16, 16), batch_size=8).batch_size == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(grid="foo"), "no grid named 'foo'"),
+        (dict(batch_size=0), "batch_size must be 'auto' or at least 1"),
+        (dict(reduce="probabilities"), "reduce must be 'labels' or 'logits' for a plan"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_told(options, message):
+    with pytest.raises(ValueError, match=message):
+        plan(**options)
 
 
 def test_it_reads_as_prose():

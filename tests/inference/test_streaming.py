@@ -132,6 +132,21 @@ def test_sums_in_half_precision_are_as_exact_as_it_allows(network, volume, dtype
     assert_close(single.double(), exact, rtol=0, atol=1e-6)
 
 
+def test_sums_that_outgrow_float16_are_said(volume):
+    def large(x):
+        return torch.cat([x[:, :1] * 0 + 1e5, x[:, :1] * 0 + 2e5], 1)
+
+    with pytest.raises(ValueError, match=r"the sums outgrew float16; give sum_dtype=torch\.bfloat16 or torch\.float32"):
+        sliding_window(large, volume, roi_size=ROI, reduce="labels", sum_dtype=torch.float16)
+    assert (sliding_window(large, volume, roi_size=ROI, reduce="labels", sum_dtype=torch.bfloat16) == 1).all()
+
+
+def test_a_reduction_that_changes_the_size_is_explained(network, volume):
+    for wrong in (lambda x: x[:, :1], lambda x: x.mean()):
+        with pytest.raises(ValueError, match="reduce must keep the size: of logits"):
+            sliding_window(network, volume, roi_size=ROI, reduce=wrong)
+
+
 # Images that are read a slab at a time.
 
 
@@ -234,6 +249,26 @@ def test_windows_are_left_out_for_labels_alone(network, volume, options):
         sliding_window(network, volume, roi_size=ROI, foreground=lambda window: True, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(non_finite="zero"), "non_finite must be 'raise' or the number that takes their place, got 'zero'"),
+        (dict(sum_dtype=torch.int32), "sum_dtype must be a floating type"),
+        (dict(sum_dtype="float16"), "sum_dtype must be a floating type"),
+        (dict(overlap=(0.5, 1.0, 0.5)), "overlap must be at least 0 and below 1"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_told_before_the_network_runs(volume, options, message):
+    with pytest.raises(ValueError, match=message):
+        sliding_window(pytest.fail, volume, roi_size=ROI, reduce="labels", **options)
+
+
+def test_an_overlap_means_what_it_says():
+    assert make_windows((50,), roi_size=10, overlap=0.8).axes[0].starts == tuple(range(0, 41, 2))
+    assert make_windows((50,), roi_size=10, overlap=0.8, grid="monai").axes[0].starts == tuple(range(41))  # as there
+
+
 # Windows that need not be run.
 
 
@@ -253,6 +288,24 @@ def test_windows_without_foreground_are_not_run_and_leave_the_others_as_they_are
         result = sliding_window(network, image, roi_size=ROI, reduce="labels", foreground=body, batch_size=batch_size)
         assert torch.equal(result, expected)
         assert sum(shape[0] for shape in network.shapes) < all_windows / 2
+
+
+def test_progress_counts_windows_that_are_left_out_too_and_the_image_is_safe_from_the_function():
+    calls, image = [], torch.zeros(1, *SIZE)
+    image[:, 33:38, 10:16, 8:20] = 10
+    before = image.clone()
+
+    def spoils(window):
+        found = body(window)
+        window.zero_()
+        return found
+
+    options = dict(roi_size=ROI, reduce="labels", batch_size=3, progress=lambda *counts: calls.append(counts))
+    sliding_window(lambda x: torch.cat([5 - x, x - 5], 1), image, **options, foreground=spoils)
+    total = make_windows(SIZE, roi_size=ROI).num_windows
+    assert calls[-1] == (total, total)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert torch.equal(image, before)
 
 
 def test_an_image_without_foreground_is_background():
