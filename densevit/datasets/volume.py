@@ -1,6 +1,5 @@
 """One scan: its values in a standard orientation, and what is needed to write a result on the file's own grid."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from densevit.datasets.nifti import BROKEN, Grid, check_geometry, read_volume
+from densevit.datasets.replacing import replacing
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 
@@ -44,15 +44,8 @@ class Volume:
         image.header.set_xyzt_units("mm")
         image.set_sform(self.affine, code="scanner")
         image.set_qform(self.affine, code="scanner" if _is_rigid(self.affine) else "unknown")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{os.getpid()}.{path.name}")
-        try:
+        with replacing(path) as aside:
             nibabel.save(image, aside)
-            os.replace(aside, path)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def open_volume(path: str | Path, *, geometry: str | None = None) -> Volume:

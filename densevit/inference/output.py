@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,6 @@ from torch import Tensor
 from densevit.inference.memory import forget_pages
 
 ENDINGS = (".npy", ".zarr")
-Make = Callable[[tuple[int, ...], torch.dtype], Any]
 
 
 class Output:

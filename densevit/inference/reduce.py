@@ -63,9 +63,22 @@ REDUCTIONS: dict[str, Reduce] = {
 
 
 def named_reduction(reduce: str | Reduce) -> Reduce:
-    """The reduction of that name, or the callable itself; ValueError for an unknown name."""
+    """The reduction of that name, or the callable, which then must keep sizes; ValueError for an unknown name."""
     if callable(reduce):
-        return reduce
+        return reduce if reduce in REDUCTIONS.values() else _checked(reduce)
     if reduce not in REDUCTIONS:
         raise ValueError(f"no reduce named {reduce!r}; {hint(str(reduce), list(REDUCTIONS))}")
     return REDUCTIONS[reduce]
+
+
+def _checked(reduce: Reduce) -> Reduce:
+    def checked(x: Tensor) -> Tensor:
+        result = reduce(x)
+        if result.shape[-(x.ndim - 1) :] != x.shape[1:]:
+            raise ValueError(
+                f"reduce must keep the size: of logits {tuple(x.shape)} it made {tuple(result.shape)}; it sees parts "
+                "of the image, and gives (*S) or (J, *S)"
+            )
+        return result
+
+    return checked

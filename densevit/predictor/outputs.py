@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from densevit.datasets import cityscapes
+from densevit.datasets.replacing import replacing
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
 OVERLAY_ALPHA = 0.5
@@ -68,18 +69,10 @@ def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: P
 
 def write_png(picture: Image.Image, path: Path) -> None:
     """Write beside the target, sync, rename: the file is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            picture.save(file, format="PNG")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:  # a full disk does not say which file it was
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(path) as aside, aside.open("wb") as file:
+        picture.save(file, format="PNG")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _label_id_table() -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a checkpoint of volumes says about itself, checked before a model is built from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class VolumeHeader:
     values: np.ndarray
     normalization: dict[str, Any]
     inference: dict[str, Any]
-    spacing: tuple[float, ...] | None = field(default=None)
+    spacing: tuple[float, ...] | None = None
 
     @property
     def num_classes(self) -> int:

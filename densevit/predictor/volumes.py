@@ -6,7 +6,6 @@ Legend: image (C, D, H, W) normalised, label (D, H, W).
 import csv
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -18,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from densevit.blocks.nd import resize
+from densevit.datasets.replacing import replacing
 from densevit.datasets.volume import NIFTI_ENDINGS, Volume, case_name, open_volume
 from densevit.datasets.volumes import normalize_volume
 from densevit.inference import NativeGrid, on_views, on_whole_cells, plan_windows, sliding_window
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory, parse_bytes
+from densevit.inference.views import SLIDES
 from densevit.predictor.files import check_folder, progress_bar
 from densevit.predictor.predictor import autocast, build_model, usable_device, weights_file
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
@@ -95,9 +96,7 @@ class VolumePredictor:
         if chosen["mode"] == "whole":
             windows = dict(roi_size=tuple(working), stride=tuple(working), grid="even", blend="constant")
         else:
-            gaussian = chosen["mode"] == "slide_gaussian"
-            windows = dict(roi_size=chosen["roi_size"], stride=chosen["stride"])
-            windows |= dict(grid="even", blend="gaussian") if gaussian else dict(grid="mmseg", blend="constant")
+            windows = dict(roi_size=chosen["roi_size"], stride=chosen["stride"], **SLIDES[chosen["mode"]])
         return windows | dict(batch_size=chosen["batch_size"], window_device=self.device)
 
 
@@ -188,9 +187,9 @@ def _predict_one(predictor: VolumePredictor, scan: Path, mask: Path, statistics:
         name: dict(label=int(value), voxels=int(counts[value]), ml=round(float(counts[value] * milliliters), 6))
         for name, value in zip(header.classes, header.values, strict=True)
     }
-    _write(
-        statistics, json.dumps(dict(scan=str(scan), spacing=list(volume.grid.spacing), structures=structures), indent=1)
-    )
+    content = dict(scan=str(scan), spacing=list(volume.grid.spacing), structures=structures)
+    with replacing(statistics) as aside:
+        aside.write_text(json.dumps(content, indent=1))
 
 
 def _write_table(output: Path) -> None:
@@ -204,7 +203,8 @@ def _write_table(output: Path) -> None:
         lines: list[str] = []
         writer = csv.writer(_Lines(lines), lineterminator="\n")
         writer.writerows([["case", "structure", "label", "voxels", "ml"], *rows])
-        _write(output / "volumes.csv", "".join(lines))
+        with replacing(output / "volumes.csv") as aside:
+            aside.write_text("".join(lines))
 
 
 class _Lines:
@@ -212,10 +212,3 @@ class _Lines:
 
     def __init__(self, lines: list[str]):
         self.write = lines.append
-
-
-def _write(path: Path, text: str) -> None:
-    """Beside first, then renamed."""
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    aside.write_text(text)
-    os.replace(aside, path)

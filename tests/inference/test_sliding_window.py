@@ -153,7 +153,8 @@ def test_an_int_stands_for_every_axis():
 
 def test_the_sum_is_kept_where_asked():
     image = make_image((40, 33))
-    assert sliding_window(lambda x: x, image, roi_size=(16, 16), device="cpu").device.type == "cpu"
+    assert sliding_window(lambda x: x, image, roi_size=(16, 16), device="meta").device.type == "meta"
+    assert sliding_window(lambda x: x, image, roi_size=(16, 16)).device.type == "cpu"
 
 
 def test_progress_counts_windows_up_to_all_of_them():

@@ -143,8 +143,9 @@ def test_sums_that_outgrow_float16_are_said(volume):
 
 def test_a_reduction_that_changes_the_size_is_explained(network, volume):
     for wrong in (lambda x: x[:, :1], lambda x: x.mean()):
-        with pytest.raises(ValueError, match="reduce must keep the size: of logits"):
-            sliding_window(network, volume, roi_size=ROI, reduce=wrong)
+        for native in (None, NativeGrid.same_extent((50, 40, 29), SIZE)):
+            with pytest.raises(ValueError, match="reduce must keep the size: of logits"):
+                sliding_window(network, volume, roi_size=ROI, reduce=wrong, native=native)
 
 
 # Images that are read a slab at a time.

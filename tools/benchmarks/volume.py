@@ -73,6 +73,7 @@ def _jobs(arguments: argparse.Namespace) -> list[dict]:
 def _in_own_process(job: dict) -> dict:
     program = [sys.executable, str(Path(__file__).parents[1] / "benchmark.py"), "volume", "--one", json.dumps(job)]
     done = subprocess.run(program, capture_output=True, text=True)
+    sys.stderr.write(done.stderr)  # the plan, or what went wrong
     row = {
         "size": "x".join(map(str, job["size"])),
         **{key: job[key] for key in ("classes", "system", "amp", "compile")},
