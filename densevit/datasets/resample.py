@@ -1,0 +1,60 @@
+"""Scans on grids of other spacings: the same box in millimetres, divided into more or fewer voxels.
+
+Values are linear between voxel centres, voxels at the border beyond them: what `F.interpolate` does with
+`align_corners=False`. A linear ramp stays exact where the new centres lie between the old ones.
+Legend: size (D, H, W), image (C, D, H, W), label (D, H, W).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from densevit.datasets.nifti import Grid
+
+SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled
+
+
+def working_size(grid: Grid, spacing: Sequence[float] | None) -> tuple[int, ...]:
+    """Voxels of about `spacing` mm (D, H, W) that fill the grid's box; the grid's own for None."""
+    if spacing is None:
+        return tuple(grid.size)
+    steps = zip(grid.size, grid.spacing, spacing, strict=True)
+    return tuple(n if abs(s / t - 1) < SAME_SPACING else max(1, round(n * s / t)) for n, s, t in steps)
+
+
+def resampled_grid(grid: Grid, size: Sequence[int]) -> Grid:
+    """The grid of `size` voxels over the same box: its first centre moves by half the difference of the voxels."""
+    factors = np.array(grid.size[::-1]) / np.array(tuple(size)[::-1])  # new voxels in old ones, (W, H, D)
+    step = np.eye(4)
+    step[:3, :3] = np.diag(factors)
+    step[:3, 3] = (factors - 1) / 2
+    return Grid(tuple(size), grid.affine @ step)
+
+
+def resample_image(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(C, D, H, W) -> float32 (C, *size); the array itself where it has that size."""
+    if image.shape[1:] == tuple(size):
+        return image
+    out = np.empty((len(image), *size), np.float32)
+    for channel, target in zip(image, out, strict=True):
+        target[...] = _interpolate(torch.from_numpy(np.ascontiguousarray(channel, np.float32)), size).numpy()
+    return out
+
+
+def resample_label(label: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(D, H, W) -> (*size): the value that the old voxels around a new centre agree on most, the lower of equals."""
+    if label.shape == tuple(size):
+        return label
+    out = np.zeros(tuple(size), label.dtype)
+    most = torch.zeros(tuple(size))
+    for value in np.unique(label):
+        share = _interpolate(torch.from_numpy(label == value).float(), size)
+        out[(share > most).numpy()] = value
+        torch.maximum(most, share, out=most)
+    return out
+
+
+def _interpolate(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return F.interpolate(values[None, None], size=tuple(size), mode="trilinear", align_corners=False)[0, 0]
