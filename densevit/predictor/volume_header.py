@@ -43,16 +43,22 @@ class VolumeHeader:
 
     def inference_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the header says about inference, overridden by what is given and not None; ValueError if unfit."""
-        for key in (*self.inference, *given):
-            if key not in INFERENCE:
-                raise ValueError(f"inference has no key {key!r} for volumes; {hint(str(key), list(INFERENCE))}")
-        said = {key: value for key, value in self.inference.items() if value is not None}
-        options = INFERENCE | said | {key: value for key, value in given.items() if value is not None}
-        if options["mode"] not in MODES:
-            raise ValueError(f"no mode named {options['mode']!r}; {hint(str(options['mode']), list(MODES))}")
-        if options["mode"] != "whole" and options["roi_size"] is None:
-            raise ValueError(f"mode={options['mode']!r} needs the size of its windows; give roi_size, such as 96 96 96")
-        return options
+        return inference_options(self.inference, given)
+
+
+def inference_options(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`INFERENCE`, overridden by what is said, and that by what is given; None says nothing. ValueError if unfit."""
+    options = dict(INFERENCE)
+    for key, value in (*said.items(), *given.items()):
+        if key not in INFERENCE:
+            raise ValueError(f"inference has no key {key!r} for volumes; {hint(str(key), list(INFERENCE))}")
+        if value is not None:
+            options[key] = value
+    if options["mode"] not in MODES:
+        raise ValueError(f"no mode named {options['mode']!r}; {hint(str(options['mode']), list(MODES))}")
+    if options["mode"] != "whole" and options["roi_size"] is None:
+        raise ValueError(f"mode={options['mode']!r} needs the size of its windows; give roi_size, such as 96 96 96")
+    return options
 
 
 def is_of_volumes(header: Any) -> bool:

@@ -6,7 +6,7 @@ Legend: image (C, D, H, W) normalised, label (D, H, W).
 import csv
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from densevit.blocks.nd import resize
+from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.replacing import replacing
 from densevit.datasets.volume import NIFTI_ENDINGS, Volume, case_name, open_volume
 from densevit.datasets.volumes import normalize_volume
-from densevit.inference import NativeGrid, on_views, on_whole_cells, plan_windows, sliding_window
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory, parse_bytes
-from densevit.inference.views import SLIDES
 from densevit.predictor.files import check_folder, progress_bar
-from densevit.predictor.predictor import autocast, build_model, usable_device, weights_file
+from densevit.predictor.predictor import build_model, usable_device, weights_file
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
+from densevit.predictor.volume_labels import label_volume
 from densevit.weights import read_weights
 
 logger = logging.getLogger("densevit")
@@ -36,7 +36,7 @@ class VolumePredictor:
 
     `checkpoint` is one weights.safetensors of a 3D model (or its folder). A scan is normalised and resampled as in
     training; logits of its windows are interpolated back and become labels slab by slab. `amp` is "bf16" or "fp16";
-    `max_memory` bounds what windows take; `geometry` see `densevit.datasets.volume.open_volume`.
+    `max_memory` bounds what windows take; `read` says how scans are read.
     Raises FileNotFoundError, and ValueError for a file that is no such checkpoint.
     """
 
@@ -47,7 +47,7 @@ class VolumePredictor:
         device: str | torch.device = "cpu",
         amp: str | None = None,
         max_memory: int | str | None = None,
-        geometry: str | None = None,
+        read: ReadOptions = REFUSING,
         **inference: Any,
     ):
         path = weights_file(checkpoint)
@@ -57,47 +57,29 @@ class VolumePredictor:
         self.device = usable_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
-        self.geometry = geometry
+        self.read = read
         self.model: nn.Module = build_model(self.header.model, path).eval().to(self.device)
 
     @torch.inference_mode()
     def __call__(self, scan: str | Path | Volume) -> np.ndarray:
-        volume = scan if isinstance(scan, Volume) else open_volume(scan, geometry=self.geometry)
+        volume = scan if isinstance(scan, Volume) else open_volume(scan, options=self.read)
         if len(volume.image) != self.header.in_channels:
             raise ValueError(
                 f"{volume.path} has {len(volume.image)} channels, and the model takes {self.header.in_channels}; "
                 "give it the scans that it was trained on"
             )
         image = torch.from_numpy(normalize_volume(volume.image, **self.header.normalization))
-        working = self.header.working_size(volume.grid)
-        image = resize(image[None], working)[0]
-        out = np.empty(volume.grid.size, np.uint8 if self.header.num_classes <= 256 else np.uint16)
-        options = self._options(working)
-        model = self._network()
-        with autocast(self.device, self.amp):
-            if self.max_memory is not None:
-                geometry = {key: options[key] for key in ("roi_size", "stride", "grid", "batch_size", "window_device")}
-                plan = plan_windows(model, image, **geometry, max_memory=self.max_memory, new_tensor=False)
-                logger.info("%s: %s", volume.path, plan)
-                options |= plan.options
-            native = None if working == volume.grid.size else NativeGrid.same_extent(volume.grid.size, working)
-            sliding_window(model, image, **options, reduce="labels", native=native, out=out)
-        return self.header.values[out]
-
-    def _network(self) -> Callable[[Tensor], Tensor]:
-        """The model on whole cells, and on several views where they are asked for."""
-        divisor, flips, scales = (self.inference[key] for key in ("divisor", "flips", "scales"))
-        model = on_whole_cells(self.model, self.model.divisor if divisor is None else divisor)
-        return on_views(model, flips=flips, scales=scales) if flips or tuple(scales) != (1.0,) else model
-
-    def _options(self, working: Sequence[int]) -> dict[str, Any]:
-        """Keywords of `sliding_window`; an image seen whole is one window."""
-        chosen = self.inference
-        if chosen["mode"] == "whole":
-            windows = dict(roi_size=tuple(working), stride=tuple(working), grid="even", blend="constant")
-        else:
-            windows = dict(roi_size=chosen["roi_size"], stride=chosen["stride"], **SLIDES[chosen["mode"]])
-        return windows | dict(batch_size=chosen["batch_size"], window_device=self.device)
+        image = resize(image[None], self.header.working_size(volume.grid))[0]
+        label = label_volume(
+            self.model,
+            image,
+            size=volume.grid.size,
+            inference=self.inference,
+            device=self.device,
+            amp=self.amp,
+            max_memory=self.max_memory,
+        )
+        return self.header.values[label]
 
 
 @dataclass
@@ -177,7 +159,7 @@ def find_scans(inputs: str | Path | Iterable[str | Path], *, exclude: Path | Non
 
 
 def _predict_one(predictor: VolumePredictor, scan: Path, mask: Path, statistics: Path) -> None:
-    volume = open_volume(scan, geometry=predictor.geometry)
+    volume = open_volume(scan, options=predictor.read)
     label = predictor(volume)
     header = predictor.header
     volume.write_label(label, mask, names=header.classes)
