@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_volumes(args: argparse.Namespace) -> int:
     """The same for scans."""
+    from densevit.datasets.volume import ReadOptions
     from densevit.engine.distributed import launched_as
     from densevit.predictor import default_device
     from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
@@ -113,7 +114,7 @@ def _run_volumes(args: argparse.Namespace) -> int:
         device=args.device or default_device(local_rank),
         amp=args.amp,
         max_memory=args.max_memory,
-        geometry=args.geometry,
+        read=ReadOptions(geometry=args.geometry),
         mode=args.mode,
         roi_size=per_axis(args.roi_size, spatial_dims=3),
         stride=per_axis(args.stride, spatial_dims=3),

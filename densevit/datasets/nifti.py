@@ -63,19 +63,19 @@ def read_label_volume(path: str) -> tuple[np.ndarray, Grid]:
     return np.ascontiguousarray(whole.transpose(2, 1, 0)), Grid(tuple(image.shape[2::-1]), image.affine)
 
 
-def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid]) -> None:
-    """Raise ValueError, saying by how much, where a label does not lie on its image's voxels."""
+def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid], *, what: str = "label") -> None:
+    """Raise ValueError, saying by how much, where a label (or another channel) does not lie on its image's voxels."""
     (image_path, grid), (label_path, label_grid) = image, label
     if grid.size != label_grid.size:
         raise ValueError(
             f"{label_path} has {_times(label_grid.size)} voxels and its image {image_path} {_times(grid.size)}; "
-            "resample the label to the grid of its image"
+            f"resample the {what} to the grid of its image"
         )
     apart = grid.distance(label_grid)
     if apart > GRID_TOLERANCE * min(grid.spacing):
         raise ValueError(
             f"{label_path} lies up to {apart:.3g} mm away from its image {image_path}, whose voxels are "
-            f"{_times(round(s, 3) for s in grid.spacing)} mm; resample the label to the grid of its image"
+            f"{_times(round(s, 3) for s in grid.spacing)} mm; resample the {what} to the grid of its image"
         )
 
 

@@ -1,13 +1,14 @@
 """One scan: its values in a standard orientation, and what is needed to write a result on the file's own grid."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densevit.datasets.nifti import BROKEN, Grid, check_geometry, read_volume
+from densevit.datasets.nifti import BROKEN, Grid, check_geometry, check_same_grid, read_volume
+from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.replacing import replacing
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
@@ -16,12 +17,13 @@ NIFTI_ENDINGS = (".nii.gz", ".nii")
 @dataclass(frozen=True)
 class Volume:
     """`image` is float32 (C, D, H, W), axes pointing to superior, anterior and right as far as the file's axes allow;
-    `grid` says where it lies. `affine` (4, 4) is the file's own, in mm."""
+    `grid` says where it lies. `affine` (4, 4) is the file's own, in mm. `source` is what a DICOM-SEG refers to."""
 
     image: np.ndarray
     grid: Grid
     path: Path
     affine: np.ndarray
+    source: Any = None
 
     def on_own_axes(self, label: np.ndarray) -> np.ndarray:
         """A label map (D, H, W) of this volume in the file's order of axes (X, Y, Z)."""
@@ -48,24 +50,36 @@ class Volume:
             nibabel.save(image, aside)
 
 
-def open_volume(path: str | Path, *, geometry: str | None = None) -> Volume:
-    """Read a NIfTI file (.nii, .nii.gz; a fourth axis holds channels).
+def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions = REFUSING) -> Volume:
+    """Read a scan: a NIfTI file (.nii, .nii.gz; a fourth axis holds channels), or a list of files, one a channel.
 
-    Raises ValueError, with the file's name, for what is no volume, for values that are no finite number, and where its
-    sform, its qform and its voxel sizes place it differently: `geometry="sform"` or `"qform"` then says which one
-    holds. FileNotFoundError for a file that is not there.
+    Raises ValueError, with the file's name, for what is no volume, for values that are no finite number, where a NIfTI
+    file's sform, qform and voxel sizes place it differently (`options.geometry` then says which one holds), and for
+    channels that do not lie on one grid. FileNotFoundError for a file that is not there.
     """
+    if isinstance(path, str | Path):
+        return _open_one(Path(path), options)
+    channels = [_open_one(Path(each), options) for each in path]
+    if not channels:
+        raise ValueError("no files were given; a volume is at least one")
+    first = channels[0]
+    for other in channels[1:]:
+        check_same_grid((str(first.path), first.grid), (str(other.path), other.grid), what="channel")
+    return replace(first, image=np.concatenate([channel.image for channel in channels]))
+
+
+def _open_one(path: Path, options: ReadOptions) -> Volume:
     import nibabel
 
-    if not Path(path).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}; check the path")
     try:
         stored = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, *BROKEN) as error:
         raise ValueError(f"{path} cannot be read as NIfTI ({error}); get the file again") from error
-    affine = check_geometry(stored, path, geometry=geometry)
+    affine = check_geometry(stored, path, geometry=options.geometry)
     image, grid = read_volume(str(path), affine=affine)
-    return Volume(image, grid, Path(path), affine)
+    return Volume(image, grid, path, affine)
 
 
 def case_name(path: Path) -> str:

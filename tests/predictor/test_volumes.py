@@ -14,7 +14,7 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from densevit import create_segmentor
 from densevit.cli import main
-from densevit.datasets.volume import open_volume
+from densevit.datasets.volume import ReadOptions, open_volume
 from densevit.datasets.volumes import normalize_volume
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
@@ -192,8 +192,8 @@ def test_a_file_that_disagrees_with_itself_is_refused_until_one_form_is_chosen(p
         ValueError, match="its sform and its qform place voxels up to 5 mm apart; choose geometry='sform'"
     ):
         open_volume(tmp_path / "two.nii")
-    assert open_volume(tmp_path / "two.nii", geometry="sform").affine[0, 3] == 0
-    volume = open_volume(tmp_path / "two.nii", geometry="qform")
+    assert open_volume(tmp_path / "two.nii", options=ReadOptions(geometry="sform")).affine[0, 3] == 0
+    volume = open_volume(tmp_path / "two.nii", options=ReadOptions(geometry="qform"))
     assert volume.affine[0, 3] == volume.grid.affine[0, 3] == 5
     image.header["pixdim"][1:4] = 2
     image.header["qform_code"] = 0
@@ -201,7 +201,7 @@ def test_a_file_that_disagrees_with_itself_is_refused_until_one_form_is_chosen(p
     with pytest.raises(ValueError, match=r"its sform has voxels of 1.0 x 1.0 x 1.0 mm and its voxel sizes say 2.0 x"):
         open_volume(tmp_path / "sizes.nii")
     with pytest.raises(ValueError, match="has no valid qform, only sform"):
-        open_volume(tmp_path / "sizes.nii", geometry="qform")
+        open_volume(tmp_path / "sizes.nii", options=ReadOptions(geometry="qform"))
 
 
 def outcome(path):
