@@ -1,13 +1,14 @@
 """Folders of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr. https://arxiv.org/abs/1902.09063"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from densevit.datasets.base import DATASETS
+from densevit.datasets.intensity import ZSCORE
 from densevit.datasets.pairing import check_root
-from densevit.datasets.volumes import VolumeDataset, class_table
+from densevit.datasets.volumes import Case, VolumeDataset, class_table
 
 SPLITS = ("train", "val")
 
@@ -19,14 +20,15 @@ class Decathlon:
 
     val_every: for sets that are not split, or to split them otherwise: of the sorted cases every n-th is for
         validation, beginning with number `fold`, and the others for training; 0 uses dataset.json's own lists.
-    percentiles: see `VolumeDataset`.
+    normalization, spacing: see `VolumeDataset`.
     """
 
     root: str
     split: str = "train"
     val_every: int = 0
     fold: int = 0
-    percentiles: list | tuple = (0.5, 99.5)
+    normalization: dict = field(default_factory=lambda: dict(ZSCORE))
+    spacing: list | tuple | None = None
 
     def open(self) -> VolumeDataset:
         if self.split not in SPLITS:
@@ -41,11 +43,12 @@ class Decathlon:
                 "every fifth case of its list"
             )
         return VolumeDataset(
-            files,
+            [Case((image,), label) for image, label in files],
             classes=classes,
             label_values=values,
             in_channels=len(content.get("modality", "1")),
-            percentiles=tuple(self.percentiles),
+            normalization=self.normalization,
+            spacing=self.spacing,
         )
 
     def _files(self, root: Path, content: dict[str, Any]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from densevit.datasets.intensity import Normalize
 from densevit.datasets.nifti import Grid
 
 SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled
@@ -41,6 +42,13 @@ def resample_image(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     for channel, target in zip(image, out, strict=True):
         target[...] = _interpolate(torch.from_numpy(np.ascontiguousarray(channel, np.float32)), size).numpy()
     return out
+
+
+def prepare_image(
+    image: np.ndarray, grid: Grid, *, normalize: Normalize, spacing: Sequence[float] | None
+) -> np.ndarray:
+    """What a network sees of a scan, in training and in prediction: normalised, then at `spacing` mm (D, H, W)."""
+    return resample_image(normalize(image), working_size(grid, spacing))
 
 
 def resample_label(label: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -94,7 +94,10 @@ class DrawSampler(Sampler):
 
 
 class EvalSet(Dataset):
-    """Every sample of a data set at its full size, normalized; without label where the set has none."""
+    """Every sample of a data set at its full size, normalized; without label where the set has none.
+
+    Volumes may come resampled: their labels are always on the scan's own grid.
+    """
 
     def __init__(self, dataset: SegmentationDataset | VolumeDataset, normalize: Normalize | None = None):
         self.dataset = dataset
@@ -104,7 +107,8 @@ class EvalSet(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict:
-        sample = self.dataset[index]
+        whole = isinstance(self.dataset, VolumeDataset)
+        sample = self.dataset.evaluation_sample(index) if whole else self.dataset[index]
         label = dict(label=_to_int64(sample["label"])) if "label" in sample else {}
         return dict(image=self.normalize(sample["image"]), **label, meta=sample["meta"])
 

@@ -1,21 +1,44 @@
-"""Pairs of volume and label file as a data set: `dataset[i]` is a normalised volume, its classes and where it lies."""
+"""Scans with label maps as a data set: `dataset[i]` is a normalised volume, its classes and where it lies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from densevit.datasets.base import check_classes
 from densevit.datasets.colors import IGNORE, default_palette
-from densevit.datasets.nifti import check_same_grid, read_grid, read_label_volume, read_volume
+from densevit.datasets.intensity import ZSCORE, create_normalization
+from densevit.datasets.nifti import Grid, check_same_grid, read_grid, read_label_volume
+from densevit.datasets.read_options import REFUSING, ReadOptions
+from densevit.datasets.resample import prepare_image, resample_label, resampled_grid, working_size
+from densevit.datasets.volume import Volume, open_volume
 
-SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set
+SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """The files of one scan: `images` is one file with all channels, or one file a channel; `label` its label map."""
+
+    images: tuple[str, ...]
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.images[0]
 
 
 class VolumeDataset:
-    """Volumes with one label map each; `files` are (image, label) paths, `label_values` the file's value of each class.
+    """Scans of one kind; `label_values` are the files' values of the classes.
 
-    Intensities are clipped to the case's own `percentiles`, then brought to mean 0 and deviation 1 by channel.
+    Intensities become comparable as `normalization` says (`densevit.datasets.intensity`). With `spacing`, millimetres
+    between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `cache` keeps what
+    was made of each case on disk.
     """
 
     ignore_index = IGNORE
@@ -23,22 +46,28 @@ class VolumeDataset:
 
     def __init__(
         self,
-        files: Sequence[tuple[str, str]],
+        cases: Sequence[Case],
         *,
         classes: Sequence[str],
         label_values: Sequence[int],
         in_channels: int = 1,
-        percentiles: tuple[float, float] = (0.5, 99.5),
+        normalization: Mapping[str, Any] = ZSCORE,
+        spacing: Sequence[float] | None = None,
+        read: ReadOptions = REFUSING,
+        cache: Any = None,
     ):
-        low, high = percentiles
-        if not 0 <= low < high <= 100:
-            raise ValueError(f"percentiles must be two rising numbers from 0 to 100, got {percentiles}")
-        self.files = list(files)
+        if spacing is not None and (len(spacing) != 3 or not all(0 < s < float("inf") for s in spacing)):
+            raise ValueError(f"spacing must be three positive millimetres (D, H, W), got {spacing}")
+        self.cases = list(cases)
         self.classes = check_classes(classes)
         self.palette = default_palette(len(self.classes))
         self.label_values = np.array(label_values, np.int64)
         self.in_channels = in_channels
-        self.percentiles = (low, high)
+        self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in normalization.items()}
+        self.normalize = create_normalization(normalization)
+        self.wanted_spacing = None if spacing is None else tuple(map(float, spacing))
+        self.read = read
+        self.cache = cache
 
     @property
     def num_classes(self) -> int:
@@ -46,76 +75,117 @@ class VolumeDataset:
 
     @property
     def has_labels(self) -> bool:
-        return True
+        return all(case.label is not None for case in self.cases)
 
-    @property
+    @cached_property
     def spacing(self) -> tuple[float, float, float]:
-        """Millimetres between voxels (D, H, W), of the first case; `check` makes sure that all have the same."""
-        return read_grid(self.files[0][0]).spacing
-
-    @property
-    def normalization(self) -> dict:
-        """How intensities are made comparable, for the header of a checkpoint."""
-        return dict(type="zscore", percentiles=list(self.percentiles))
+        """Millimetres between voxels (D, H, W) of all samples, within rounding; `check` makes sure of it."""
+        return self.wanted_spacing or self._grid(self.cases[0]).spacing
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.cases)
 
     def __getitem__(self, index: int) -> dict:
-        """dict(image=float32 (C, D, H, W), label=uint8 (D, H, W), meta with spacing (D, H, W) and affine)."""
-        image_path, label_path = self.files[index]
-        image, grid = read_volume(image_path)
-        if len(image) != self.in_channels:
-            raise ValueError(f"{image_path} has {len(image)} channels, and {self.in_channels} are expected of this set")
-        label, label_grid = read_label_volume(label_path)
-        check_same_grid((image_path, grid), (label_path, label_grid))
-        meta = dict(image=image_path, label=label_path, size=grid.size, spacing=grid.spacing, affine=grid.affine)
-        return dict(
-            image=normalize_volume(image, percentiles=self.percentiles),
-            label=self._decode(label, path=label_path),
-            meta=meta,
-        )
+        """dict(image=float32 (C, D, H, W), label=uint8 (D, H, W), meta with size, spacing (D, H, W) and affine).
 
-    def check(self) -> None:
+        Arrays may be memory maps that cannot be written to.
+        """
+        arrays = self._prepared(self.cases[index])
+        labels = dict(label=arrays["label"]) if "label" in arrays else {}
+        return dict(image=arrays["image"], **labels, meta=self._meta(self.cases[index], arrays))
+
+    def evaluation_sample(self, index: int) -> dict:
+        """The same with the label on the scan's own grid, which a prediction must be brought back to."""
+        case = self.cases[index]
+        arrays = self._prepared(case)
+        labels = {} if case.label is None else dict(label=self._label(case)[0])
+        return dict(image=arrays["image"], **labels, meta=self._meta(case, arrays))
+
+    def check(self, *, progress: Callable[[int, int], None] | None = None) -> None:
         """Look at every case once: ValueError for a wrong label value, grids that differ, or spacings that vary."""
         with ThreadPoolExecutor(4) as pool:
-            spacings = list(pool.map(self._check_case, self.files))
-        for (path, _), spacing in zip(self.files, spacings, strict=True):
+            spacings = []
+            for spacing in pool.map(self._check_case, self.cases):
+                spacings.append(spacing)
+                if progress is not None:
+                    progress(len(spacings), len(self.cases))
+        if self.wanted_spacing is not None:
+            return
+        for case, spacing in zip(self.cases, spacings, strict=True):
             if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0):
                 shown = [" x ".join(f"{s:.4g}" for s in values) for values in (spacing, spacings[0])]
                 raise ValueError(
-                    f"the voxels of {path} are {shown[0]} mm and those of {self.files[0][0]} {shown[1]} mm; "
-                    "resample all cases to one spacing first"
+                    f"the voxels of {case.name} are {shown[0]} mm and those of {self.cases[0].name} {shown[1]} mm; "
+                    "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
                 )
 
-    def _check_case(self, pair: tuple[str, str]) -> tuple[float, float, float]:
-        image_path, label_path = pair
-        label, label_grid = read_label_volume(label_path)
-        self._decode(label, path=label_path)
-        grid = read_grid(image_path)
-        check_same_grid((image_path, grid), (label_path, label_grid))
+    def _grid(self, case: Case) -> Grid:
+        return read_grid(case.images[0])
+
+    def _check_case(self, case: Case) -> tuple[float, float, float]:
+        grid = self._grid(case)
+        if case.label is not None:
+            _, label_grid = self._label(case)
+            check_same_grid((case.name, grid), (case.label, label_grid))
         return grid.spacing
 
-    def _decode(self, values: np.ndarray, *, path: str) -> np.ndarray:
-        """The file's values -> class numbers, uint8."""
-        order = np.argsort(self.label_values)
-        place = np.searchsorted(self.label_values, values, sorter=order).clip(max=len(order) - 1)
-        label = order[place]
-        wrong = np.unique(values[self.label_values[label] != values])
-        if len(wrong):
-            known = ", ".join(f"{v} ({name})" for v, name in zip(self.label_values, self.classes, strict=True))
+    def _prepared(self, case: Case) -> Arrays:
+        if self.cache is None:
+            return self._prepare(case)
+        files = [*case.images, *([] if case.label is None else [case.label])]
+        return self.cache.load(files, self._transform, lambda: self._prepare(case))
+
+    @cached_property
+    def _transform(self) -> str:
+        """All that decides what is made of a case's files."""
+        parts = (self.normalization, self.wanted_spacing, self.read, self.label_values.tolist(), self.in_channels)
+        return repr(parts)
+
+    def _prepare(self, case: Case) -> Arrays:
+        """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
+        volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
+        self._check_channels(volume)
+        arrays = dict(
+            image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
+            size=np.array(volume.grid.size),
+            affine=volume.grid.affine,
+        )
+        if case.label is not None:
+            label, label_grid = self._label(case)
+            check_same_grid((case.name, volume.grid), (case.label, label_grid))
+            arrays["label"] = resample_label(label, working_size(volume.grid, self.wanted_spacing))
+        return arrays
+
+    def _check_channels(self, volume: Volume) -> None:
+        if len(volume.image) != self.in_channels:
             raise ValueError(
-                f"{path} holds {', '.join(map(str, wrong[:5]))}, and the labels are {known}; correct one of them"
+                f"{volume.path} has {len(volume.image)} channels, and {self.in_channels} are expected of this set"
             )
-        return label.astype(np.uint8)
+
+    def _meta(self, case: Case, arrays: Arrays) -> dict[str, Any]:
+        """`size` (D, H, W) of the scan itself, `spacing` and `affine` of the sample."""
+        own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
+        grid = resampled_grid(own, arrays["image"].shape[1:])
+        return dict(image=case.name, label=case.label, size=own.size, spacing=grid.spacing, affine=grid.affine)
+
+    def _label(self, case: Case) -> tuple[np.ndarray, Grid]:
+        """Class numbers uint8 (D, H, W) on the scan's own grid."""
+        values, grid = read_label_volume(case.label)
+        return decode_label(values, self.label_values, classes=self.classes, path=case.label), grid
 
 
-def normalize_volume(image: np.ndarray, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
-    """(C, D, H, W), any range -> float32 of mean 0 and deviation 1 by channel, clipped at `percentiles` before."""
-    low, high = np.percentile(image, percentiles, axis=(1, 2, 3), keepdims=True)
-    clipped = np.clip(image.astype(np.float64), low, high)
-    mean, std = (f(clipped, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
-    return ((clipped - mean) / np.where(std > 0, std, 1)).astype(np.float32)
+def decode_label(values: np.ndarray, label_values: np.ndarray, *, classes: Sequence[str], path: str) -> np.ndarray:
+    """A file's values -> class numbers, uint8; ValueError for a value that no class has."""
+    order = np.argsort(label_values)
+    place = np.searchsorted(label_values, values, sorter=order).clip(max=len(order) - 1)
+    label = order[place]
+    wrong = np.unique(values[label_values[label] != values])
+    if len(wrong):
+        known = ", ".join(f"{v} ({name})" for v, name in zip(label_values, classes, strict=True))
+        raise ValueError(
+            f"{path} holds {', '.join(map(str, wrong[:5]))}, and the labels are {known}; correct one of them"
+        )
+    return label.astype(np.uint8)
 
 
 def class_table(labels: Mapping[str, str], *, path: str) -> tuple[list[str], list[int]]:

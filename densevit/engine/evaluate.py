@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from densevit.blocks.nd import resize
 from densevit.datasets.stream import EvalSet
 from densevit.engine.data import outlive_signals
 from densevit.engine.distributed import gather, rank_and_size
@@ -17,6 +18,7 @@ from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.dataset import denormalize
 from densevit.predictor.sizes import predict_image
+from densevit.predictor.volume_labels import label_volume
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -61,8 +63,8 @@ def evaluate(
     model.eval()
     try:
         for done, sample in enumerate(loader, start=1):
-            prediction = to_labels(predict_image(model, sample["image"].to(device), inference=inference))
-            counter.update(prediction, sample["label"].to(device))
+            prediction = _predict(model, sample, inference=inference, device=device)
+            counter.update(prediction, sample["label"].to(prediction.device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)
             if len(pictures) < num_pictures:
@@ -72,6 +74,17 @@ def evaluate(
     finally:
         model.train(was_training)
     return Evaluation(counter.compute(), pictures)
+
+
+def _predict(
+    model: nn.Module, sample: Mapping[str, Any], *, inference: Mapping[str, Any], device: torch.device
+) -> Tensor:
+    """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
+    if sample["label"].ndim == 3:
+        options = {key: value for key, value in inference.items() if key != "base_size"}
+        size = sample["label"].shape
+        return torch.from_numpy(label_volume(model, sample["image"], size=size, inference=options, device=device))
+    return to_labels(predict_image(model, sample["image"].to(device), inference=inference))
 
 
 class _Counter:
@@ -101,7 +114,9 @@ def _picture(sample: Mapping[str, Any], prediction: Tensor) -> Picture:
     image, label = sample["image"], sample["label"]
     if label.ndim == 3:
         middle = int(((label > 0) & (label < 255)).sum((1, 2)).argmax())
-        image, label, prediction = image[:1, middle], label[middle], prediction[middle]
+        place = int((middle + 0.5) * image.shape[1] / len(label))  # the image may have been resampled
+        shown = resize(image[None, :1, place], tuple(label.shape[1:]))[0]
+        image, label, prediction = shown, label[middle], prediction[middle]
         image = (image * 64 + 128).round().clamp(0, 255).to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
     else:
         image = denormalize(image)

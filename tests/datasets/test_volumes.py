@@ -12,7 +12,7 @@ from densevit.datasets import create_dataset
 from densevit.datasets.augment_3d import create_augment_3d
 from densevit.datasets.nifti import read_volume
 from densevit.datasets.stream import EvalSet, TrainStream
-from densevit.datasets.volumes import normalize_volume
+from densevit.datasets.intensity import create_normalization
 
 AUGMENT = dict(
     crop_size=(4, 6, 5),
@@ -72,7 +72,7 @@ def test_a_sample_has_axes_depth_height_width_and_says_where_it_lies(decathlon):
     assert sample["image"].shape == (1, 6, 8, 7)
     assert sample["label"].shape == sample["meta"]["size"] == (6, 8, 7)
     assert sample["meta"]["spacing"] == (3.0, 2.0, 1.0)
-    stored = nibabel.load(dataset.files[0][1])
+    stored = nibabel.load(dataset.cases[0].label)
     np.testing.assert_array_equal(sample["label"], np.asarray(stored.dataobj).T)
     assert (dataset.classes, dataset.num_classes) == (("background", "front", "back"), 3)
     assert (dataset.spatial_dims, dataset.in_channels) == (3, 1)
@@ -104,7 +104,7 @@ def test_a_fourth_axis_holds_channels(decathlon):
     root = decathlon(1, images={0: (image,)}, validation=0, modality={"0": "T1", "1": "T2"})
     dataset = open_set(root)
     assert dataset[0]["image"].shape == (2, 6, 8, 7)
-    got, _ = read_volume(dataset.files[0][0])
+    got, _ = read_volume(dataset.cases[0].images[0])
     np.testing.assert_array_equal(got[1], image[..., 1].T)
 
 
@@ -112,7 +112,7 @@ def test_intensities_of_any_range_become_comparable():
     volume = np.random.default_rng(0).normal(size=(1, 20, 20, 20))
     wild = volume * 1e5 + 1e6
     wild[0, 0, 0, 0] = 1e12
-    one, other = normalize_volume(volume), normalize_volume(wild)
+    one, other = create_normalization(dict(type="zscore"))(volume), create_normalization(dict(type="zscore"))(wild)
     for values in (one, other):
         assert values.dtype == np.float32
         assert (abs(values.mean()), values.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
@@ -120,23 +120,23 @@ def test_intensities_of_any_range_become_comparable():
 
 
 def test_a_constant_volume_becomes_zeros():
-    assert not normalize_volume(np.full((1, 3, 3, 3), 7.0)).any()
+    assert not create_normalization(dict(type="zscore"))(np.full((1, 3, 3, 3), 7.0)).any()
 
 
 def test_dataset_json_says_which_cases_are_for_validation(decathlon):
     root = decathlon(5, validation=2)
-    train, val = (open_set(root, split=split).files for split in ("train", "val"))
+    train, val = (open_set(root, split=split).cases for split in ("train", "val"))
     assert (len(train), len(val)) == (3, 2)
     assert not set(train) & set(val)
 
 
 def test_folds_part_the_sorted_cases(decathlon):
     root = decathlon(7, validation=0)
-    folds = [open_set(root, split="val", val_every=3, fold=fold).files for fold in range(3)]
+    folds = [open_set(root, split="val", val_every=3, fold=fold).cases for fold in range(3)]
     assert [len(files) for files in folds] == [3, 2, 2]
-    assert sorted(pair for files in folds for pair in files) == open_set(root).files
-    train = open_set(root, val_every=3, fold=1).files
-    assert set(train) == set(open_set(root).files) - set(folds[1])
+    assert sorted(pair for files in folds for pair in files) == open_set(root).cases
+    train = open_set(root, val_every=3, fold=1).cases
+    assert set(train) == set(open_set(root).cases) - set(folds[1])
 
 
 def test_label_values_need_not_be_consecutive(decathlon):
@@ -221,7 +221,7 @@ def test_a_damaged_file_is_named(decathlon):
         (dict(split="val"), "lists no case for split 'val'; set val_every=5"),
         (dict(val_every=1), "val_every must be at least 2"),
         (dict(val_every=3, fold=3), "fold 0 to val_every - 1"),
-        (dict(percentiles=(99, 1)), "two rising numbers"),
+        (dict(normalization=dict(type="zscore", percentiles=(99, 1))), "two rising numbers"),
         (dict(vall_every=3), "no key 'vall_every'; did you mean val_every"),
     ],
     ids=str,
