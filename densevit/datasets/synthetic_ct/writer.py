@@ -1,0 +1,139 @@
+"""A set of synthetic scans on disk, in the layout of the Medical Segmentation Decathlon."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from densevit.datasets.synthetic_ct.labels import CLASSES
+from densevit.datasets.synthetic_ct.patient import sample_patient
+from densevit.datasets.synthetic_ct.scan import render_scan, sample_protocol
+
+MANIFEST = "synthetic_ct.json"
+RENDERER = 1  # counts up when the same seed gives other scans
+SPLITS = ("training", "validation")
+
+
+def make_synthetic_ct(
+    root: str | Path,
+    *,
+    num_train: int,
+    num_val: int,
+    seed: int = 0,
+    in_plane: tuple[float, float] = (2.5, 4.0),
+    slices: tuple[float, float] = (3.0, 5.0),
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render scans into `root`, a Decathlon folder with its dataset.json, and return it.
+
+    Voxels are drawn from `in_plane` and `slices`, ranges in mm (a clinical scan has 0.7 to 1 by 1 to 5, and the longer
+    files). Scan i of a split depends on `seed`, the split, i and the ranges alone. The set is written aside and takes
+    its name when it is complete; a complete set made with the same arguments is used again. `progress(done, total)` is
+    called after each scan. Raises ValueError where `root` holds anything else.
+    """
+    root = Path(root)
+    counts = dict(training=num_train, validation=num_val)
+    if min(counts.values()) < 0 or sum(counts.values()) == 0 or not 0 <= seed < 1 << 63:
+        raise ValueError(f"cannot make {counts} scans with seed {seed}; ask for at least one scan and a seed from 0 up")
+    for name, (low, high) in dict(in_plane=in_plane, slices=slices).items():
+        if not 0.3 <= low <= high <= 20:
+            raise ValueError(f"{name} must be two rising sizes of voxels from 0.3 to 20 mm, got {low} and {high}")
+    manifest = dict(renderer=RENDERER, counts=counts, seed=seed, in_plane=list(in_plane), slices=list(slices))
+    if _is_complete(root, manifest):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", suffix="-unfinished", dir=root.parent))
+    try:
+        for done, (split, index) in enumerate(_cases(counts), start=1):
+            _write_case(aside, split, index=index, seed=seed, in_plane=in_plane, slices=slices)
+            if progress is not None:
+                progress(done, sum(counts.values()))
+        (aside / "dataset.json").write_text(json.dumps(_description(counts), indent=1) + "\n")
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        aside.chmod(0o755)
+        os.replace(aside, root)  # also takes the place of an empty folder
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return root
+
+
+def _is_complete(root: Path, manifest: dict) -> bool:
+    """Whether `root` already holds this very set; raises ValueError if it holds anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    way_out = "choose another folder, or delete it to have the set made anew"
+    if not (root / MANIFEST).is_file():
+        raise ValueError(f"{root} exists and holds no set of synthetic scans; {way_out}")
+    try:
+        found = json.loads((root / MANIFEST).read_text())
+    except ValueError as error:
+        raise ValueError(f"{root / MANIFEST} is not valid JSON ({error}); {way_out}") from None
+    if found != manifest:
+        raise ValueError(f"{root} holds synthetic scans made with {found}, asked for {manifest}; {way_out}")
+    files = [root / "dataset.json"]
+    files += [path for case in _cases(manifest["counts"]) for path in _paths(root, case[0], index=case[1])]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise ValueError(f"{root} lacks {len(missing)} files of its set, such as {missing[0]}; {way_out}")
+    return True
+
+
+def _cases(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
+    return ((split, index) for split, count in counts.items() for index in range(count))
+
+
+def _paths(root: Path, split: str, *, index: int) -> tuple[Path, Path]:
+    """Image and label of one case."""
+    name = f"phantom_{split}_{index:03d}.nii.gz"
+    return root / "imagesTr" / name, root / "labelsTr" / name
+
+
+def _write_case(
+    root: Path, split: str, *, index: int, seed: int, in_plane: tuple[float, float], slices: tuple[float, float]
+) -> None:
+    key = np.array([seed, SPLITS.index(split) << 32 | index], dtype=np.uint64)
+    rng = np.random.Generator(np.random.Philox(key=key))
+    patient = sample_patient(rng)
+    protocol = sample_protocol(rng, in_plane=in_plane, slices=slices)
+    for path, values in zip(_paths(root, split, index=index), render_scan(patient, protocol, rng=rng), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        save_nifti(values, protocol.affine, path)
+
+
+def save_nifti(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write an array (X, Y, Z) with its affine in mm as sform and qform."""
+    import nibabel
+
+    image = nibabel.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    for place in (image.set_sform, image.set_qform):
+        place(affine, code="scanner")
+    nibabel.save(image, path)
+
+
+def _description(counts: dict[str, int]) -> dict:
+    """The content of dataset.json."""
+    lists = {
+        split: [
+            {kind: f"./{path.as_posix()}" for kind, path in zip(("image", "label"), pair, strict=True)}
+            for pair in (_paths(Path(), split, index=index) for index in range(count))
+        ]
+        for split, count in counts.items()
+    }
+    return dict(
+        name="SyntheticCT",
+        description="Drawn bodies with true Hounsfield units; no person was scanned",
+        reference="densevit.datasets.synthetic_ct",
+        licence="Apache-2.0",
+        tensorImageSize="3D",
+        modality={"0": "CT"},
+        labels={str(i): name for i, name in enumerate(CLASSES)},
+        numTraining=counts["training"],
+        numTest=0,
+        **lists,
+        test=[],
+    )
