@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
 Builder = Callable[..., Any]
-INTEGRATIONS = ("mmseg",)  # whose names begin with theirs and a dot, once they are imported
+INTEGRATIONS = ("mmseg", "monai")  # whose names begin with theirs and a dot, once they are imported
 
 
 def hint(name: str, known: list[str]) -> str:
@@ -21,10 +22,14 @@ def hint(name: str, known: list[str]) -> str:
 
 
 class Registry:
-    """Builders by name."""
+    """Builders by name.
 
-    def __init__(self, kind: str):
+    `scopes`: the module that registers the names which begin with a scope and a dot, imported when one is asked for.
+    """
+
+    def __init__(self, kind: str, scopes: Mapping[str, str] | None = None):
         self.kind = kind
+        self._scopes = dict(scopes or {})
         self._builders: dict[str, Builder] = {}
         self._families: dict[str, Builder] = {}
 
@@ -41,9 +46,13 @@ class Registry:
 
         return add
 
+    def __contains__(self, name: object) -> bool:
+        self._bring(name)
+        return name in self._builders
+
     def create(self, name: str, **kwargs: Any) -> Any:
         """Call the builder called `name` with its defaults and the given keywords."""
-        if name not in self._builders:
+        if name not in self:
             raise KeyError(f"no {self.kind} named {name!r}; {hint(name, list(self._builders))}")
         return self._builders[name](**kwargs)
 
@@ -58,8 +67,15 @@ class Registry:
     def names(self) -> list[str]:
         return sorted(self._builders)
 
+    def _bring(self, name: object) -> None:
+        home = self._scopes.get(str(name).partition(".")[0])
+        if home is not None and name not in self._builders:
+            import_module(home)
+
 
 BACKBONES = Registry("backbone")
 DECODERS = Registry("decoder")
+NETWORKS = Registry("network", scopes={"monai": "densevit.integrations.monai.networks"})  # whole ones, of elsewhere
 register_backbone = BACKBONES.register
 register_decoder = DECODERS.register
+register_network = NETWORKS.register

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.decoders import DECODERS
+from densevit.registry import NETWORKS
 from densevit.weights import load_weights
 
 # Options with which a published model pairs its decoder; decoder_options override them.
@@ -37,6 +38,9 @@ class Segmentor(nn.Module):
         self.divisor = (1,) * self.spatial_dims if in_place else tuple(map(max, zip(*strides, strict=True)))
         self.backbone = backbone
         self.decoder = decoder
+        if getattr(decoder, "gives_logits", False):
+            self.head = nn.Identity()
+            return
         self.head = nd.CONV[self.spatial_dims](decoder.out_channels, num_classes, 1)
         # Small, as published: a fresh model calls every class equally likely, and its loss begins at log(num_classes).
         nn.init.normal_(self.head.weight, std=0.01)
@@ -57,6 +61,24 @@ class Segmentor(nn.Module):
         """What the decoder reads: the backbone's maps, after the image itself where the decoder asks for it."""
         features = self.backbone(x)
         return [x, *features] if self.image_level else features
+
+
+class FirstMap(nn.Module):
+    """In place of a decoder, after a whole network whose maps are logits: [(B, K, *S_i)] -> (B, K, *S_0), the first."""
+
+    keeps_places = True
+    gives_logits = True
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        self.out_channels = channels[0]
+        self.level_channels = tuple(channels) if len(channels) > 1 else None  # for deep supervision
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return maps[0]
+
+    def forward_levels(self, maps: list[Tensor]) -> list[Tensor]:
+        return maps
 
 
 def list_backbones() -> list[str]:
@@ -113,7 +135,7 @@ def create_decoder(
 
 def create_segmentor(
     backbone: str | nn.Module,
-    decoder: str,
+    decoder: str | None,
     *,
     num_classes: int,
     spatial_dims: int = 2,
@@ -127,8 +149,12 @@ def create_segmentor(
     `backbone` may also be a module of one's own that keeps the contract of `Backbone`: then rank and input channels
     are the module's. Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
     `weights` is a checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
-    `backbone_options=dict(weights=...)`.
+    `backbone_options=dict(weights=...)`. With `decoder=None` the backbone is a whole network whose maps are logits,
+    such as "monai.SegResNet", built with `backbone_options`.
     """
+    if decoder is None:
+        shared = dict(spatial_dims=spatial_dims, in_channels=in_channels, num_classes=num_classes)
+        return _whole_network(backbone, shared, backbone_options, decoder_options=decoder_options, weights=weights)
     if isinstance(backbone, nn.Module):
         encoder = backbone
     else:
@@ -146,6 +172,25 @@ def create_segmentor(
         **options,
     )
     model = Segmentor(encoder, head, num_classes=num_classes, image_level=options.get("image_channels") is not None)
+    _load(model, weights)
+    return model
+
+
+def _whole_network(
+    name: str | nn.Module,
+    shared: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
+    *,
+    decoder_options: Mapping[str, Any] | None,
+    weights: str | Path | Mapping[str, Any] | None,
+) -> Segmentor:
+    if decoder_options:
+        raise ValueError(f"decoder_options {sorted(decoder_options)} need a decoder; name one, or leave them out")
+    if not isinstance(name, nn.Module) and name in BACKBONES:
+        raise ValueError(f"the backbone {name!r} needs a decoder, got None; name one, such as 'all_mlp'")
+    _check_rank(shared["spatial_dims"])
+    network = name if isinstance(name, nn.Module) else NETWORKS.create(name, **shared, **dict(options or {}))
+    model = Segmentor(network, FirstMap(network.out_channels), num_classes=shared["num_classes"])
     _load(model, weights)
     return model
 

@@ -38,6 +38,14 @@ def init_classifier(conv: nn.Module) -> nn.Module:
     return conv
 
 
+def _level_head(segmentor: Segmentor, level: int) -> nn.Module:
+    """A classifier of the decoder's map, which may be logits already."""
+    if getattr(segmentor.decoder, "gives_logits", False):
+        return nn.Identity()
+    width = segmentor.decoder.level_channels[level]
+    return init_classifier(nd.CONV[segmentor.spatial_dims](width, segmentor.num_classes, 1))
+
+
 class Supervision(nn.Module):
     """Runs a segmentor once: (B, C, *S) -> {"main": logits (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
 
@@ -68,8 +76,7 @@ class Supervision(nn.Module):
         for level, weight in enumerate(level_weights or ()):
             if level > 0 and weight > 0:
                 name = f"level_{level}"
-                width = segmentor.decoder.level_channels[level]
-                self.levels[str(level)] = init_classifier(nd.CONV[n](width, classes, 1))
+                self.levels[str(level)] = _level_head(segmentor, level)
                 self.weights[name] = weight
                 self.losses[name] = create_loss(loss, ignore_index=ignore_index)
 
@@ -132,8 +139,8 @@ def _level_weights(weights: str | Sequence[float], decoder: nn.Module, model: Ma
     channels = getattr(decoder, "level_channels", None)
     if channels is None:
         raise ValueError(
-            f"deep_supervision needs a decoder with maps of its own at several levels, which {model['decoder']!r} has "
-            "not; use auxiliary heads on the backbone's levels"
+            "deep_supervision needs maps at several levels, which "
+            f"{model['decoder'] or model['backbone']!r} has not; use auxiliary heads on the backbone's levels"
         )
     if weights == "halving":
         total = 2 - 0.5 ** (len(channels) - 1)

@@ -10,7 +10,7 @@ from densevit.datasets.create import check_dataset_config
 from densevit.engine.auxiliary import create_supervision
 from densevit.engine.optim import OPTIMIZERS, SCHEDULES
 from densevit.losses import create_loss
-from densevit.registry import BACKBONES, DECODERS, hint
+from densevit.registry import BACKBONES, DECODERS, NETWORKS, hint
 from densevit.segmentor import Segmentor, create_backbone, create_segmentor
 
 
@@ -31,16 +31,25 @@ def check_names(config: Mapping[str, Any]) -> None:
 
 def _check_model(model: Mapping[str, Any]) -> Segmentor:
     """Names and options; then the model itself without memory or work, for what only the builders know."""
-    _check_choice("model.backbone", model["backbone"], BACKBONES.names())
-    _check_choice("model.decoder", model["decoder"], DECODERS.names())
-    shared = [*signature(create_backbone).parameters, *BACKBONES.keywords(model["backbone"])]
-    _check_keys("model.backbone_options", model["backbone_options"], shared)
-    _check_keys("model.decoder_options", model["decoder_options"], DECODERS.keywords(model["decoder"]))
+    if model["decoder"] is None:
+        _check_network(model)
+    else:
+        _check_choice("model.backbone", model["backbone"], BACKBONES.names())
+        _check_choice("model.decoder", model["decoder"], DECODERS.names())
+        shared = [*signature(create_backbone).parameters, *BACKBONES.keywords(model["backbone"])]
+        _check_keys("model.backbone_options", model["backbone_options"], shared)
+        _check_keys("model.decoder_options", model["decoder_options"], DECODERS.keywords(model["decoder"]))
     try:
         with torch.device("meta"):
             return create_segmentor(**{**model, "weights": None, "backbone_options": _without_weights(model)})
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"model: {error.args[0]}") from None
+
+
+def _check_network(model: Mapping[str, Any]) -> None:
+    """A whole network's options; that a name is none, `create_segmentor` says."""
+    if model["backbone"] in NETWORKS:
+        _check_keys("model.backbone_options", model["backbone_options"], NETWORKS.keywords(model["backbone"]))
 
 
 def _without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +72,7 @@ def _check_dataset(dataset: dict[str, Any], where: str) -> None:
 
 def _check_keys(where: str, options: Mapping[str, Any], keywords: list[str]) -> None:
     """`keywords` also hold what the model's own sections set, which options may not."""
-    taken = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides")
+    taken = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides", "num_classes")
     known = sorted({word for word in keywords if word not in taken})
     for key in options:
         if key not in known:

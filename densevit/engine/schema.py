@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSection:
-    """Arguments of `densevit.create_segmentor`."""
+    """Arguments of `densevit.create_segmentor`; decoder None if `backbone` is a whole network ("monai.SegResNet")."""
 
     backbone: str
-    decoder: str
+    decoder: str | None
     num_classes: int
     in_channels: int = 3
     spatial_dims: int = 2

@@ -8,7 +8,8 @@ SOURCES = {
     "densevit": Source(
         title="this project's own names",
         family="",
-        is_it=names_like(r"(backbone\.)?stages\.0\.downsample\.(?!norm\.|reduction\.)"),  # those are mmseg's Swin
+        # Those of mmseg's Swin begin alike; backbone.network is a whole network of elsewhere.
+        is_it=names_like(r"(backbone\.)?stages\.0\.downsample\.(?!norm\.|reduction\.)|backbone\.network\."),
         prefix="backbone.",
         # Of a model trained in mmsegmentation, where the decoder is a decode head.
         cleanups=((r"^decode_head\.conv_seg\.", "head."), (r"^decode_head\.decoder\.", "decoder.")),
