@@ -1,6 +1,6 @@
 """Files to `dict(image, label, meta)`: photos or volumes with label maps, checked when opened and when read."""
 
-from densevit.datasets import ade20k, cityscapes, folder, msd
+from densevit.datasets import ade20k, cityscapes, folder, monai_datalist, msd, nnunet, volume_folder
 from densevit.datasets.base import DATASETS, SegmentationDataset
 from densevit.datasets.create import create_dataset
 from densevit.datasets.guess import guess_dataset

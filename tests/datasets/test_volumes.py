@@ -217,7 +217,7 @@ def test_a_damaged_file_is_named(decathlon):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (dict(split="test"), "split must be 'train' or 'val', got 'test'"),
+        (dict(split="valid"), "split must be 'train', 'val' or 'test', got 'valid'"),
         (dict(split="val"), "lists no case for split 'val'; set val_every=5"),
         (dict(val_every=1), "val_every must be at least 2"),
         (dict(val_every=3, fold=3), "fold 0 to val_every - 1"),

@@ -1,0 +1,45 @@
+"""The classes of label files, in each of the forms that sets write them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from densevit.datasets.base import check_classes
+from densevit.datasets.volumes import class_table
+
+FORMS = '{"background": 0, "liver": 1} or {"0": "background", "1": "liver"}'
+
+
+def named_labels(labels: Any, *, said_by: Path | str) -> tuple[Sequence[str], Sequence[int]]:
+    """Names and file values, in the order of values, of {name: value}, {value: name}, or names alone from 0 on.
+
+    ValueError for anything else, for regions (several values a name) and for a label that says "ignore".
+    """
+    if isinstance(labels, list | tuple):
+        return check_classes(labels), range(len(labels))
+    if not isinstance(labels, Mapping) or not labels:
+        raise ValueError(f"{said_by} does not name its classes (got {labels!r}); give classes={FORMS}")
+    if all(str(key).isdigit() and isinstance(name, str) for key, name in labels.items()):
+        return class_table(labels, path=str(said_by))
+    for name, value in labels.items():
+        _check_label(name, value, said_by)
+    names, values = zip(*sorted(labels.items(), key=lambda pair: pair[1]), strict=True)
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ValueError(f"{said_by} gives the label {twice} two names; a value is one class")
+    return check_classes(names), values
+
+
+def _check_label(name: Any, value: Any, said_by: Path | str) -> None:
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            f"{said_by}: {name!r} is a region of the labels {', '.join(map(str, value))}, and densevit trains one "
+            "class a voxel; name each label once, and join them after prediction"
+        )
+    if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{said_by}: a label is a name and a whole number, such as {FORMS}, got {name!r}: {value!r}")
+    if name == "ignore":
+        raise ValueError(
+            f"{said_by}: labels of value {value} are to be ignored, which volumes do not know yet; give these voxels "
+            "a class, or leave their cases out"
+        )
