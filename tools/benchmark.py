@@ -19,6 +19,8 @@ COMMANDS = {
     "volume": "a whole volume to labels: seconds, peak memory and what the plan said, each system in its own process",
     "native": "logits to labels on the file's own grid: seconds, memory, equality with other ways",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
+    "prior": "Dice of a set's validation cases without looking at them: what a trained model has to beat",
+    "train_volumes": "the same for volumes, with MONAI's Swin UNETR: seconds per iteration, curves, Dice",
 }
 
 
