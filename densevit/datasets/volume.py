@@ -7,17 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.nifti import BROKEN, Grid, check_geometry, check_same_grid, read_volume
+from densevit.datasets.dicom import open_dicom
+from densevit.datasets.dicom_seg import read_dicom_seg
+from densevit.datasets.grid import Grid, check_same_grid
+from densevit.datasets.metaimage import open_metaimage
+from densevit.datasets.nifti import open_nifti
+from densevit.datasets.nrrd import open_nrrd
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.replacing import replacing
+from densevit.datasets.stored_volume import StoredVolume
+from densevit.datasets.volume_paths import NIFTI_ENDINGS, case_name, kind_of
 
-NIFTI_ENDINGS = (".nii.gz", ".nii")
+__all__ = ["NIFTI_ENDINGS", "ReadOptions", "Volume", "case_name", "open_volume", "read_grid", "read_label_volume"]
+READERS = {"nifti": open_nifti, "dicom": open_dicom, "nrrd": open_nrrd, "metaimage": open_metaimage}
+LONGEST_IN_NIFTI_1 = 2**15 - 1
 
 
 @dataclass(frozen=True)
 class Volume:
     """`image` is float32 (C, D, H, W), axes pointing to superior, anterior and right as far as the file's axes allow;
-    `grid` says where it lies. `affine` (4, 4) is the file's own, in mm. `source` is what a DICOM-SEG refers to."""
+    `grid` says where it lies. `affine` (4, 4) is the file's own, in mm: right, anterior,
+    superior of its voxel (x, y, z). `source` is what a DICOM-SEG refers to, None for other files.
+    """
 
     image: np.ndarray
     grid: Grid
@@ -35,13 +46,14 @@ class Volume:
         return np.ascontiguousarray(apply_orientation(label.transpose(2, 1, 0), back))
 
     def write_label(self, label: np.ndarray, path: Path, *, names: Sequence[str] = ()) -> None:
-        """Save a label map (D, H, W) on the file's own grid, beside first and then renamed; OSError with the path.
+        """Save a label map (D, H, W) as NIfTI on the file's own grid, beside first and then renamed.
 
-        `names` are put into the header's description as far as they fit (80 bytes).
+        `names` are put into the header's description as far as they fit (80 bytes). OSError with the path.
         """
         import nibabel
 
-        image = nibabel.Nifti1Image(self.on_own_axes(label), self.affine)
+        kind = nibabel.Nifti1Image if max(label.shape) <= LONGEST_IN_NIFTI_1 else nibabel.Nifti2Image
+        image = kind(self.on_own_axes(label), self.affine)
         image.header["descrip"] = ";".join(names).encode("ascii", "replace")[:79]
         image.header.set_xyzt_units("mm")
         image.set_sform(self.affine, code="scanner")
@@ -51,15 +63,17 @@ class Volume:
 
 
 def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions = REFUSING) -> Volume:
-    """Read a scan: a NIfTI file (.nii, .nii.gz; a fourth axis holds channels), or a list of files, one a channel.
+    """Read a scan: NIfTI, NRRD, MetaImage, a DICOM file or a folder of one DICOM series; or a list, one a channel.
 
-    Raises ValueError, with the file's name, for what is no volume, for values that are no finite number, where a NIfTI
-    file's sform, qform and voxel sizes place it differently (`options.geometry` then says which one holds), and for
-    channels that do not lie on one grid. FileNotFoundError for a file that is not there.
+    Any file of a DICOM series stands for the series. A fourth axis of a file holds channels.
+    Raises ValueError, with the file's name, for what is no volume, what is damaged, what would take more than
+    `options.max_bytes`, values that are no finite number, a NIfTI file that places itself twice, a DICOM series that is
+    no regular stack of slices, and channels that do not lie on one grid. FileNotFoundError for what is not there.
     """
     if isinstance(path, str | Path):
-        return _open_one(Path(path), options)
-    channels = [_open_one(Path(each), options) for each in path]
+        stored = _open(path, options)
+        return Volume(stored.image(), stored.grid, stored.path, stored.affine, stored.source)
+    channels = [open_volume(each, options=options) for each in path]
     if not channels:
         raise ValueError("no files were given; a volume is at least one")
     first = channels[0]
@@ -68,23 +82,26 @@ def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions
     return replace(first, image=np.concatenate([channel.image for channel in channels]))
 
 
-def _open_one(path: Path, options: ReadOptions) -> Volume:
-    import nibabel
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}; check the path")
-    try:
-        stored = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, *BROKEN) as error:
-        raise ValueError(f"{path} cannot be read as NIfTI ({error}); get the file again") from error
-    affine = check_geometry(stored, path, geometry=options.geometry)
-    image, grid = read_volume(str(path), affine=affine)
-    return Volume(image, grid, path, affine)
+def read_grid(path: str | Path, *, options: ReadOptions = REFUSING) -> Grid:
+    """The grid that `open_volume` would give; reads headers alone."""
+    return _open(path, options).grid
 
 
-def case_name(path: Path) -> str:
-    """`scan_01.nii.gz` -> `scan_01`."""
-    return next((path.name.removesuffix(end) for end in NIFTI_ENDINGS if path.name.endswith(end)), path.stem)
+def read_label_volume(
+    path: str | Path, *, options: ReadOptions = REFUSING, like: Volume | None = None
+) -> tuple[np.ndarray, Grid]:
+    """The file's own integers as int64 (D, H, W), and its grid; ValueError for values that are not whole numbers.
+
+    A DICOM-SEG counts its segments from 1; it is read onto the grid of `like`, the scan that it belongs to.
+    """
+    if like is not None and kind_of(Path(path)) == "dicom":
+        return read_dicom_seg(Path(path), like=like).astype(np.int64), like.grid
+    stored = _open(path, options)
+    return stored.label(), stored.grid
+
+
+def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
+    return READERS[kind_of(Path(path))](Path(path), options=options)
 
 
 def _is_rigid(affine: np.ndarray) -> bool:

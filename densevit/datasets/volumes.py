@@ -10,11 +10,11 @@ import numpy as np
 
 from densevit.datasets.base import check_classes
 from densevit.datasets.colors import IGNORE, default_palette
+from densevit.datasets.grid import Grid, check_same_grid
 from densevit.datasets.intensity import ZSCORE, create_normalization
-from densevit.datasets.nifti import Grid, check_same_grid, read_grid, read_label_volume
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.resample import prepare_image, resample_label, resampled_grid, working_size
-from densevit.datasets.volume import Volume, open_volume
+from densevit.datasets.volume import Volume, open_volume, read_grid, read_label_volume
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
 Arrays = dict[str, np.ndarray]

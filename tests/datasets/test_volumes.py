@@ -10,9 +10,9 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from densevit.datasets import create_dataset
 from densevit.datasets.augment_3d import create_augment_3d
-from densevit.datasets.nifti import read_volume
-from densevit.datasets.stream import EvalSet, TrainStream
 from densevit.datasets.intensity import create_normalization
+from densevit.datasets.stream import EvalSet, TrainStream
+from densevit.datasets.volume import open_volume
 
 AUGMENT = dict(
     crop_size=(4, 6, 5),
@@ -84,10 +84,10 @@ def test_every_orientation_reads_as_the_same_array(tmp_path, axes):
     write(tmp_path / "ras.nii.gz", values)
     write(tmp_path / "other.nii.gz", values, axes=axes)
     assert nibabel.aff2axcodes(nibabel.load(tmp_path / "other.nii.gz").affine) == tuple(axes)
-    expected, grid = read_volume(str(tmp_path / "ras.nii.gz"))
-    got, other = read_volume(str(tmp_path / "other.nii.gz"))
-    np.testing.assert_array_equal(got, expected)
-    assert other.distance(grid) < 1e-5
+    expected = open_volume(tmp_path / "ras.nii.gz")
+    got = open_volume(tmp_path / "other.nii.gz")
+    np.testing.assert_array_equal(got.image, expected.image)
+    assert got.grid.distance(expected.grid) < 1e-5
 
 
 def test_an_image_and_a_label_stored_in_two_orientations_fit(decathlon, tmp_path):
@@ -104,8 +104,8 @@ def test_a_fourth_axis_holds_channels(decathlon):
     root = decathlon(1, images={0: (image,)}, validation=0, modality={"0": "T1", "1": "T2"})
     dataset = open_set(root)
     assert dataset[0]["image"].shape == (2, 6, 8, 7)
-    got, _ = read_volume(dataset.cases[0].images[0])
-    np.testing.assert_array_equal(got[1], image[..., 1].T)
+    got = open_volume(dataset.cases[0].images[0])
+    np.testing.assert_array_equal(got.image[1], image[..., 1].T)
 
 
 def test_intensities_of_any_range_become_comparable():

@@ -1,0 +1,48 @@
+"""Where voxels lie: counts and an affine, and how far two grids are apart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+GRID_TOLERANCE = 0.01  # of a voxel: how far the grids of an image and its label may lie apart
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel counts (D, H, W), and the affine from voxel (w, h, d) to millimetres (right, anterior, superior)."""
+
+    size: tuple[int, int, int]
+    affine: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxels (D, H, W)."""
+        return tuple(np.linalg.norm(self.affine[:3, :3], axis=0)[::-1].tolist())
+
+    def distance(self, other: "Grid") -> float:
+        """The farthest that a corner of this grid lies from the other's, in millimetres."""
+        corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in self.size[::-1]))])
+        return float(np.linalg.norm(corners @ (self.affine - other.affine).T, axis=1).max())
+
+
+def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid], *, what: str = "label") -> None:
+    """Raise ValueError, saying by how much, where a label (or another channel) does not lie on its image's voxels."""
+    (image_path, grid), (label_path, label_grid) = image, label
+    if grid.size != label_grid.size:
+        raise ValueError(
+            f"{label_path} has {times(label_grid.size)} voxels and its image {image_path} {times(grid.size)}; "
+            f"resample the {what} to the grid of its image"
+        )
+    apart = grid.distance(label_grid)
+    if not apart <= GRID_TOLERANCE * min(grid.spacing):
+        raise ValueError(
+            f"{label_path} lies up to {apart:.3g} mm away from its image {image_path}, whose voxels are "
+            f"{times(round(s, 3) for s in grid.spacing)} mm; resample the {what} to the grid of its image"
+        )
+
+
+def times(values: Iterable[object]) -> str:
+    """`2 x 3 x 4`."""
+    return " x ".join(map(str, values))
