@@ -30,7 +30,7 @@ EDGES = {
     "mmengine": ["engine"],
     "mmseg": ["integrations"],
     "mmcv": ["integrations"],
-    "monai": ["datasets/augment_3d", "inference/monai_inferer", "integrations"],
+    "monai": ["datasets/monai_intensity", "inference/monai_inferer", "integrations"],
     "zarr": ["inference/output"],
     "albumentations": ["datasets/augment_2d"],
     "cv2": ["datasets"],

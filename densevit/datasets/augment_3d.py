@@ -1,118 +1,187 @@
-"""Training crops of volumes: one affine resampling (zoom, rotation, flips, place), then intensity; torch alone.
+"""Training crops of volumes: place (zoom, rotation, flips, elastic), then intensity; known by seed and draw alone.
 
-Every number is drawn from the generator that is handed in, so that a crop is known by its seed.
+Every number is drawn from the generator that is handed in. docs/decisions/augment_3d.md says why the crop is ours and
+the intensities are MONAI's.
 """
 
-from collections.abc import Callable, Mapping
-from math import cos, radians, sin
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from densevit.datasets.colors import IGNORE
+from densevit.datasets.crop_3d import Cut, Place, bounds, cut, draw_elastic, place_crop, sample, step_matrix
+from densevit.datasets.foreground import draw_voxel, foreground_voxels
+from densevit.datasets.monai_intensity import IntensityChain
+from densevit.datasets.presets_3d import PRESETS
+from densevit.registry import hint
 
-Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Spacing = tuple[float, float, float]
+CUBES = (1.0, 1.0, 1.0)
+FOLD = 0.4  # of the distance between control points: what larger displacements may fold
 
 
-def create_augment_3d(config: Mapping[str, Any]) -> Augment:
-    """The function (image (C, D, H, W), label (D, H, W), rng) -> both of `crop_size`; see `VolumeAugmentSection`.
+@dataclass(frozen=True, kw_only=True)
+class VolumeAugmentOptions:
+    """The keys of `create_augment_3d`'s config, as the preset and the config give them."""
 
-    What lies beyond the volume is 0 in the image (its mean) and ignored in the label.
+    crop_size: tuple[int, int, int]
+    scale: tuple[float, float]
+    scale_prob: float
+    rotate: float
+    rotate_in_plane: float | None
+    rotate_prob: float
+    elastic: tuple[float, float] | None
+    elastic_prob: float
+    flips: tuple[float, float, float]
+    foreground: float
+    foreground_weights: tuple[float, ...] | None
+    intensity: float
+    noise: float
+    extra: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A crop that is cut but not yet sampled: it can be sent to another device first."""
+
+    cut: Cut
+    seed: int
+
+
+class Augment3D:
+    """(image (C, D, H, W), label (D, H, W) uint8, rng) -> both of `crop_size`, float32 and uint8.
+
+    What lies beyond the volume is 0 in the image and ignored in the label. `foreground` is what `foreground_voxels`
+    makes of the label, once a case; without it the label is searched. `spacing` (D, H, W) in mm is that of the
+    voxels; without it they are taken for cubes of 1 mm. Image and label may be memory-mapped: only the crop is read.
     """
-    scale, crop_size = config["scale"], config["crop_size"]
-    if min(crop_size) < 1:
-        raise ValueError(f"crop_size must be at least 1 on every axis, got {tuple(crop_size)}")
-    if not 0 < scale[0] <= scale[1]:
-        raise ValueError(f"scale must be two rising factors above 0, got {tuple(scale)}")
-    for key in ("foreground", "intensity", "noise", *("flips",) * 3):
-        values = np.atleast_1d(config[key])
+
+    def __init__(self, options: VolumeAugmentOptions):
+        self.options = options
+        self.chain = IntensityChain(options.extra) if options.extra else None
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        foreground: np.ndarray | None = None,
+        spacing: Spacing | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        drawn = self.draw(image, label, rng, foreground=foreground, spacing=spacing)
+        image, label = self.finish(drawn)
+        return image.numpy(), label.numpy()
+
+    def draw(
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        foreground: np.ndarray | None = None,
+        spacing: Spacing | None = None,
+    ) -> Drawn:
+        """All chance of a crop, and the part of the volume that it reads."""
+        place, zoom = self._draw_place(rng, CUBES if spacing is None else tuple(spacing))
+        low, high = bounds(place.size, volume=label.shape, zoom=zoom)
+        centre, voxel = rng.uniform(low, high), self._draw_voxel(rng, label, foreground)
+        if voxel is not None:
+            centre = np.array(np.unravel_index(voxel, label.shape), np.float64)
+        place = place_crop(centre, volume=label.shape, place=place, zoom=zoom, around=voxel is not None)
+        return Drawn(cut=cut(image, label, place), seed=int(rng.integers(1 << 62)))
+
+    def finish(self, drawn: Drawn, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Float32 (C, *crop_size) and uint8 (*crop_size) on the device."""
+        image, label = sample(drawn.cut, device=device)
+        image = self._change_intensity(image, np.random.default_rng(drawn.seed))
+        return image if self.chain is None else self.chain(image, seed=drawn.seed), label
+
+    def _draw_place(self, rng: np.random.Generator, spacing: Spacing) -> tuple[Place, float]:
+        """The crop's place without its middle, and its zoom; as many numbers are drawn whatever happens."""
+        options = self.options
+        zoom, angles = rng.uniform(*options.scale), rng.uniform(-1, 1, 3)
+        zoomed, turned, bent = rng.random(3) < (options.scale_prob, options.rotate_prob, options.elastic_prob)
+        flips, seed = rng.random(3) < options.flips, int(rng.integers(1 << 62))
+        zoom = zoom if zoomed else 1.0
+        in_plane = options.rotate if options.rotate_in_plane is None else options.rotate_in_plane
+        angles = angles * (in_plane, options.rotate, options.rotate) * turned
+        matrix = step_matrix(zoom=zoom, angles=angles, flips=flips, spacing=spacing)
+        elastic = None
+        if bent and options.elastic is not None:
+            largest, distance = options.elastic
+            shape = dict(size=options.crop_size, spacing=spacing, largest=largest, distance=distance)
+            elastic = draw_elastic(np.random.default_rng(seed), **shape)
+        return Place(size=options.crop_size, matrix=matrix, spacing=spacing, elastic=elastic), zoom
+
+    def _draw_voxel(self, rng: np.random.Generator, label: np.ndarray, foreground: np.ndarray | None) -> int | None:
+        """The voxel that the crop is to hold, or None for a crop from anywhere."""
+        wanted, picks, weights = rng.random() < self.options.foreground, rng.random(2), self.options.foreground_weights
+        if not wanted:
+            return None
+        if foreground is None:
+            classes = np.unique(label)
+            classes = int(classes[classes != IGNORE].max(initial=0)) + 1 if weights is None else len(weights)
+            foreground = foreground_voxels(label, classes)
+        return draw_voxel(foreground, picks, weights=weights)
+
+    def _change_intensity(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """Each channel times 1 +- intensity, plus +- intensity, plus noise of a deviation up to `noise`."""
+        intensity, noise = self.options.intensity, self.options.noise
+        if intensity:
+            change = rng.uniform(-intensity, intensity, (2, len(image), 1, 1, 1)).astype(np.float32)
+            factor, shift = torch.from_numpy(change).to(image.device)
+            image = image * (1 + factor) + shift
+        if noise:
+            values = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32)).to(image.device)
+            image = image + values * float(rng.uniform(0, noise))
+        return image
+
+
+def create_augment_3d(config: Mapping[str, Any]) -> Augment3D:
+    """The augmentation of `VolumeAugmentSection`'s keys; one that is left out or None is as the preset says.
+
+    ValueError for an unknown key, numbers that nothing can be made of, and unknown names or arguments in `extra`.
+    """
+    known = ["preset", *(field.name for field in fields(VolumeAugmentOptions))]
+    for key in config:
+        if key not in known:
+            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
+    given = {key: value for key, value in config.items() if value is not None}
+    preset = given.pop("preset", "mild")
+    if preset not in PRESETS:
+        raise ValueError(f"augment.preset must be {' or '.join(map(repr, PRESETS))}, got {preset!r}")
+    if "crop_size" not in given:
+        raise ValueError("the augmentation needs crop_size=(depth, height, width)")
+    options = VolumeAugmentOptions(**{**PRESETS[preset], **given})
+    _check(options)
+    return Augment3D(options)
+
+
+def _check(options: VolumeAugmentOptions) -> None:
+    """ValueError for numbers that no crop can be drawn with."""
+    if len(options.crop_size) != 3 or min(options.crop_size) < 1:
+        raise ValueError(f"crop_size must be three sizes of at least 1, got {tuple(options.crop_size)}")
+    if not 0 < options.scale[0] <= options.scale[1]:
+        raise ValueError(f"scale must be two rising factors above 0, got {tuple(options.scale)}")
+    for key in ("rotate", "rotate_in_plane"):
+        if not 0 <= (getattr(options, key) or 0) <= 180:
+            raise ValueError(f"augment.{key} must lie between 0 and 180 degrees, got {getattr(options, key)}")
+    for key in ("scale_prob", "rotate_prob", "elastic_prob", "flips", "foreground", "intensity", "noise"):
+        values = np.atleast_1d(getattr(options, key))
         if not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"augment.{key} must lie between 0 and 1, got {config[key]}")
-
-    def augment(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        matrix = _draw_matrix(rng, scale=scale, rotate=config["rotate"], flips=config["flips"])
-        centre = _draw_centre(rng, label, matrix=matrix, crop_size=crop_size, foreground=config["foreground"])
-        grid = _sampling_grid(matrix, centre, crop_size=crop_size, size=label.shape)
-        moved = _sample(torch.from_numpy(image), grid, mode="bilinear")
-        # Labels move by 1 so that the zeros beyond the volume can be told from class 0.
-        shifted = _sample(torch.from_numpy(label[None].astype(np.float32) + 1), grid, mode="nearest")[0]
-        values = shifted.round().to(torch.int16) - 1
-        values[values < 0] = IGNORE
-        moved = _change_intensity(moved, rng, intensity=config["intensity"], noise=config["noise"])
-        return moved.numpy(), values.numpy().astype(np.uint8)
-
-    return augment
-
-
-def _draw_matrix(
-    rng: np.random.Generator, *, scale: tuple[float, float], rotate: float, flips: tuple[float, float, float]
-) -> np.ndarray:
-    """(3, 3): a step in the crop -> a step in the volume, axes (D, H, W)."""
-    matrix = np.eye(3) / rng.uniform(*scale)
-    for axis in range(3):
-        angle = radians(rng.uniform(-rotate, rotate))
-        turn = np.eye(3)
-        i, j = [other for other in range(3) if other != axis]
-        turn[i, i] = turn[j, j] = cos(angle)
-        turn[i, j], turn[j, i] = -sin(angle), sin(angle)
-        matrix = matrix @ turn
-    return matrix @ np.diag(np.where(rng.random(3) < np.array(flips), -1.0, 1.0))
-
-
-def _draw_centre(
-    rng: np.random.Generator,
-    label: np.ndarray,
-    *,
-    matrix: np.ndarray,
-    crop_size: tuple[int, int, int],
-    foreground: float,
-) -> np.ndarray:
-    """(3,): the voxel of the volume at the middle of the crop; the volume's own middle where the crop is larger.
-
-    With probability `foreground` it is a voxel of a class other than 0, each class that is there equally likely.
-    """
-    size = np.array(label.shape)
-    half = np.array(crop_size) * np.linalg.norm(matrix, axis=0) / 2  # of the crop, in voxels, as if it were not turned
-    low = np.minimum(half - 0.5, (size - 1) / 2)
-    high = size - 1 - low
-    centre = rng.uniform(low, high)
-    wanted, pick = rng.random() < foreground, rng.random(2)
-    present = [c for c in np.unique(label) if c not in (0, IGNORE)]
-    if wanted and present:
-        voxels = np.flatnonzero(label == present[int(pick[0] * len(present))])
-        chosen = np.array(np.unravel_index(voxels[int(pick[1] * len(voxels))], label.shape))
-        centre = np.clip(chosen, low, high)
-    if not np.array_equal(abs(matrix), np.eye(3)):
-        return centre
-    near = (np.array(crop_size) - 1) / 2  # whole voxels, so that a crop without zoom and rotation copies them unchanged
-    return np.round(centre - near) + near
-
-
-def _sampling_grid(
-    matrix: np.ndarray, centre: np.ndarray, *, crop_size: tuple[int, int, int], size: tuple[int, ...]
-) -> Tensor:
-    """(1, d, h, w, 3): where each voxel of the crop is read, in grid_sample's terms: -1 to 1, axes (W, H, D)."""
-    steps = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in crop_size), indexing="ij"), axis=-1)
-    places = steps @ matrix.T + centre
-    scaled = (2 * places + 1) / np.array(size) - 1
-    return torch.from_numpy(scaled[..., ::-1].astype(np.float32))[None]
-
-
-def _sample(volume: Tensor, grid: Tensor, *, mode: str) -> Tensor:
-    """(C, D, H, W) -> (C, d, h, w)."""
-    return F.grid_sample(volume[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
-
-
-def _change_intensity(image: Tensor, rng: np.random.Generator, *, intensity: float, noise: float) -> Tensor:
-    """Each channel times 1 +- intensity, plus +- intensity, plus noise of a deviation up to `noise`."""
-    factor, shift = rng.uniform(-intensity, intensity, (2, len(image), 1, 1, 1)).astype(np.float32)
-    image = image * torch.from_numpy(1 + factor) + torch.from_numpy(shift)
-    deviation = rng.uniform(0, noise)
-    return image if noise == 0 else image + torch.from_numpy(_normal(rng, image.shape) * np.float32(deviation))
-
-
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.standard_normal(shape, dtype=np.float32)
+            raise ValueError(f"augment.{key} must lie between 0 and 1, got {getattr(options, key)}")
+    weights = options.foreground_weights
+    if weights is not None and not (min(weights, default=0) >= 0 < sum(weights)):
+        raise ValueError(f"augment.foreground_weights must be numbers of at least 0, not all 0, got {tuple(weights)}")
+    if options.elastic is not None:
+        largest, distance = options.elastic
+        if not 0 <= largest <= FOLD * distance or distance <= 0:
+            raise ValueError(
+                f"augment.elastic must be (largest displacement, distance of control points) in mm, the first at most "
+                f"{FOLD} of the second so that nothing folds; got {tuple(options.elastic)}"
+            )

@@ -1,0 +1,70 @@
+"""MONAI's random intensity transforms by name, seeded by the draw: those that leave every voxel where it is."""
+
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densevit.registry import hint
+
+# A base class, and two that draw numbers which no seed reaches (MONAI 1.6.1).
+_LEFT_OUT = {"RandCoarseTransform", "IntensityRemap", "RandIntensityRemap"}
+
+
+class IntensityChain:
+    """(image float32 (C, *S), seed) -> the same size: transforms in order, on the image's device, perhaps in place.
+
+    Each entry is dict(type="RandGaussianNoise", prob=0.15, std=0.3): a random intensity transform of MONAI and its
+    arguments. With per_channel=True every channel is changed or left by chance of its own. ValueError for a name or
+    an argument that MONAI does not have, and for what it refuses.
+    """
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]]):
+        self.steps = [_create(entry) for entry in entries]
+
+    def __call__(self, image: Tensor, *, seed: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        for transform, per_channel in self.steps:
+            parts = image.split(1) if per_channel else (image,)
+            done = [_apply(transform, part, seed=int(rng.integers(1 << 32))) for part in parts]
+            image = done[0] if len(done) == 1 else torch.cat(done)
+        return image
+
+
+def _apply(transform: Any, image: Tensor, *, seed: int) -> Tensor:
+    changed = transform.set_random_state(seed=seed)(image)
+    # MONAI returns its own kind of tensor, which is slow and which a loader cannot stack with plain ones.
+    return changed.as_subclass(torch.Tensor).to(torch.float32)
+
+
+def _create(entry: Mapping[str, Any]) -> tuple[Any, bool]:
+    options = dict(entry)
+    name, per_channel = options.pop("type", None), options.pop("per_channel", False)
+    known = _known_transforms()
+    if name not in known:
+        raise ValueError(
+            f"augment.extra: MONAI has no random intensity transform named {name!r}; {hint(str(name), list(known))}"
+        )
+    takes = [word for word in signature(known[name].__init__).parameters if word != "self"]
+    for key in options:
+        if key not in takes:
+            raise ValueError(f"augment.extra: {name} has no key {key!r}; {hint(str(key), [*takes, 'per_channel'])}")
+    try:
+        return known[name](**options), bool(per_channel)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"augment.extra: {name} cannot be made of {options}: {' '.join(str(error).split())}") from None
+
+
+def _known_transforms() -> dict[str, type]:
+    try:
+        from monai.transforms import RandomizableTransform, RandSimulateLowResolution
+        from monai.transforms.intensity import array
+    except ImportError:
+        raise ValueError("augment.extra needs MONAI; pip install 'densevit[medical]' brings it") from None
+    kinds = {name: getattr(array, name) for name in array.__all__}
+    random = {name: kind for name, kind in kinds.items() if issubclass(kind, RandomizableTransform)}
+    random["RandSimulateLowResolution"] = RandSimulateLowResolution  # among the spatial ones, but it moves nothing
+    return {name: kind for name, kind in random.items() if name not in _LEFT_OUT}
