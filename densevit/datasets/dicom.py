@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.dicom_series import READERS, find_series, read_dataset
+from densevit.datasets.dicom_series import READERS, find_series, quiet_pydicom, read_dataset
 from densevit.datasets.dicom_slices import Slice, find_slices
 from densevit.datasets.dicom_stack import stack_slices
 from densevit.datasets.read_options import REFUSING, ReadOptions
@@ -22,6 +22,7 @@ class DicomSource:
     slices: tuple[tuple[Path, int | None], ...]
 
 
+@quiet_pydicom()
 def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     """Find the series of a folder, or of a file, and put its slices in order; pixels are read by `load`.
 
@@ -36,6 +37,7 @@ def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     return StoredVolume(path, shape, affine, lambda: _load(slices, shape), source)
 
 
+@quiet_pydicom()
 def _load(slices: list[Slice], shape: tuple[int, ...]) -> np.ndarray:
     """Float32 (X, Y, Z) in the unit of the series: Hounsfield for CT."""
     values = np.empty(shape[::-1], np.float32)

@@ -1,8 +1,10 @@
 """The DICOM files of a folder, grouped by series, and the choice of one."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,14 @@ class Series:
         about = [self.headers[0].get("Modality"), self.headers[0].get("SeriesDescription")]
         images = sum(int(header.get("NumberOfFrames", 1)) for header in self.headers)
         return f"number {self.number} ({', '.join(str(a) for a in about if a)}; {images} images; {self.uid})"
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's warnings of values against the standard: those that are used are checked here, in sentences."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
+        yield
 
 
 def find_series(path: Path, *, options: ReadOptions) -> Series:

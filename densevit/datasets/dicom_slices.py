@@ -58,6 +58,11 @@ def _slices_of(header: Header) -> Iterator[Slice]:
     if int(header.get("NumberOfFrames", 1)) == 1 and "PerFrameFunctionalGroupsSequence" not in header.data:
         yield _make(header, None, header.data, header.data, header.data)
         return
+    yield from frame_slices(header)
+
+
+def frame_slices(header: Header) -> Iterator[Slice]:
+    """The frames of an enhanced multi-frame file, in its own order."""
     shared, frames = (header.get(f"{name}FunctionalGroupsSequence", []) for name in ("Shared", "PerFrame"))
     if len(frames) != int(header.get("NumberOfFrames", 1)):
         raise ValueError(

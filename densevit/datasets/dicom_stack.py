@@ -14,7 +14,7 @@ from densevit.datasets.read_options import ReadOptions
 logger = logging.getLogger("densevit")
 SAME_DIRECTION = 1e-3  # between unit vectors
 SAME_PLACE = 1e-3  # mm
-TO_LEFT_POSTERIOR = np.diag([-1.0, -1, 1, 1])
+LEFT_POSTERIOR = np.diag([-1.0, -1, 1, 1])  # from DICOM's axes to right, anterior, superior, and back
 TILT = 0.01  # of a stack's height: how far its last slice may lie beside the line through its first
 
 
@@ -43,7 +43,7 @@ def stack_slices(path: Path, slices: Sequence[Slice], *, options: ReadOptions) -
     affine = np.eye(4)
     affine[:3, :3] = np.stack([first.axes[0] * first.spacing[1], first.axes[1] * first.spacing[0], step], axis=1)
     affine[:3, 3] = first.position
-    return ordered, TO_LEFT_POSTERIOR @ affine
+    return ordered, LEFT_POSTERIOR @ affine
 
 
 def _check_alike(path: Path, slices: Sequence[Slice]) -> None:

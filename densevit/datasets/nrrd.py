@@ -34,7 +34,7 @@ COMPRESSED = {"raw": False, "gzip": True, "gz": True}
 
 
 def open_nrrd(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
-    """Read the header; an axis beside those of space holds channels. ValueError, with the file's name, for a bad one."""
+    """Read the header; an axis beside those of space holds channels. ValueError, with the file's name, if it is bad."""
     fields, length = _read_header(path)
     sizes = tuple(integers(path, _need(path, fields, "sizes"), field="sizes"))
     affine, spatial = _affine(path, fields, len(sizes))

@@ -72,10 +72,14 @@ class StoredVolume:
 
     def _turned(self, values: np.ndarray) -> np.ndarray:
         """(X, Y, Z) or (X, Y, Z, C) -> a view (C, D, H, W)."""
-        from nibabel.orientations import apply_orientation
+        return to_standard(values if values.ndim == 4 else values[..., None], self.affine)
 
-        turned = apply_orientation(values if values.ndim == 4 else values[..., None], self._turns)
-        return turned.transpose(3, 2, 1, 0)
+
+def to_standard(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Values (X, Y, Z, ...) in a file's order of axes -> a view (..., D, H, W)."""
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    return apply_orientation(values, io_orientation(affine)).T
 
 
 def check_header(path: Path, *, shape: tuple[int, ...], affine: np.ndarray, max_bytes: int) -> None:

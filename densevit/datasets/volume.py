@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from densevit.datasets.dicom import open_dicom
-from densevit.datasets.dicom_seg import read_dicom_seg
+from densevit.datasets.dicom_seg_reading import read_dicom_seg
 from densevit.datasets.grid import Grid, check_same_grid
 from densevit.datasets.metaimage import open_metaimage
 from densevit.datasets.nifti import open_nifti
