@@ -43,10 +43,25 @@ def _frames(path: Path, data: Any) -> Iterator[np.ndarray]:
     from pydicom.pixels import iter_pixels
 
     try:
-        for pixels in iter_pixels(data):
+        packed = data.get("BitsAllocated") == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated
+        for pixels in _unpack(data) if packed else iter_pixels(data):
             yield pixels.T.astype(np.uint16)
     except Exception as error:  # decoders of many kinds, each with errors of its own
         raise ValueError(f"{path} is damaged: its pixels cannot be read ({error}); get the file again") from error
+
+
+def _unpack(data: Any) -> Iterator[np.ndarray]:
+    """Frames (rows, columns) of single bits, the next beginning where the last ends, in the middle of a byte.
+
+    pydicom 3.0.2 has them only all at once, or where they begin with a byte.
+    """
+    rows, columns = int(data.Rows), int(data.Columns)
+    size = rows * columns
+    content = np.frombuffer(data.PixelData, np.uint8)
+    for start in range(0, size * int(data.NumberOfFrames), size):
+        inside = content[start // 8 : -(-(start + size) // 8)]
+        bits = np.unpackbits(inside, bitorder="little")[start % 8 :]
+        yield bits[:size].reshape(rows, columns)
 
 
 def _place(frame: Slice, size: tuple[int, ...], whole: tuple[int, ...], like: "Volume") -> tuple[slice | int, ...]:
