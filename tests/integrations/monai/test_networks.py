@@ -42,7 +42,7 @@ def monai():
 def make(name, *, spatial_dims=3, num_classes=3, in_channels=2, **options):
     options = SMALL[name] | options
     if name == "UNETR":
-        options["img_size"] = (32,) * spatial_dims
+        options["img_size"] = (64, 32, 64)[:spatial_dims]
     shared = dict(num_classes=num_classes, spatial_dims=spatial_dims, in_channels=in_channels)
     torch.manual_seed(0)
     return create_segmentor(f"monai.{name}", None, **shared, backbone_options=options)
@@ -52,7 +52,7 @@ def make(name, *, spatial_dims=3, num_classes=3, in_channels=2, **options):
 @pytest.mark.parametrize("name", SMALL)
 def test_every_network_gives_logits_of_the_images_size_in_2d_and_3d(name, spatial_dims):
     model = make(name, spatial_dims=spatial_dims).eval()
-    size = (25, 30, 35)[:spatial_dims]
+    size = (45, 30, 35)[:spatial_dims]
     with torch.inference_mode():
         assert model(torch.randn(1, 2, *size)).shape == (1, 3, *size)
     assert model.divisor == (1,) * spatial_dims
