@@ -41,7 +41,7 @@ EDGES = {
     "PIL": ["datasets", "predictor", "report"],
     "matplotlib": ["report"],
     "jinja2": ["report"],
-    "scipy": ["metrics/surface"],
+    "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/volume_preview"],
     "safetensors": ["weights", "engine"],
     "tensorboard": ["engine"],
     "timm": [],

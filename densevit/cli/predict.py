@@ -5,16 +5,19 @@ Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
 the exit code is then 1. Existing outputs are made anew unless --resume is given.
 
-Scans, with a checkpoint of volumes: NIfTI files (.nii, .nii.gz) and folders of them. Masks lie on the scan's own grid,
-OUT/NAME.nii.gz, with voxels and millilitres of every structure in NAME.json and, of all scans, in volumes.csv.
+Scans, with a checkpoint of volumes: NIfTI, NRRD and MetaImage files, DICOM series, and folders of them; one file a
+channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of every
+structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer and
+ITK-SNAP.
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
 
@@ -22,13 +25,18 @@ if TYPE_CHECKING:
     from densevit.predictor.files import PredictionReport
     from densevit.predictor.volumes import VolumeReport
 
+SCAN_DEFAULTS = dict(
+    geometry=None, series=None, allow_gantry_tilt=False, on_missing="error", dicom_seg=False, preview=False,
+    largest_component=None, fill_holes=None,
+)  # fmt: skip
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `predict`."""
     parser.usage = "densevit predict CHECKPOINT INPUTS... -o OUT [options]"
     parser.add_argument("checkpoint", help="weights.safetensors of a run; it holds all that is needed")
     parser.add_argument(
-        "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; or NIfTI files"
+        "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; or scans"
     )
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="folder of the results")
     parser.add_argument(
@@ -47,14 +55,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="AMOUNT", help="of windows beside model and picture, such as 4GB; says what it plans"
     )
-    parser.add_argument(
-        "--geometry", choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"
-    )
     add_launcher(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default a GPU where there is one")
     parser.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision")
     parser.add_argument(
         "--compile", action="store_true", help="compile the model first: worth it for many pictures of one size"
+    )
+    _add_scan_options(parser.add_argument_group("scans"))
+
+
+def _add_scan_options(group: argparse._ArgumentGroup) -> None:
+    """What only a checkpoint of volumes knows."""
+    group.add_argument(
+        "--geometry", choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"
+    )
+    group.add_argument("--series", metavar="UID", help="of a DICOM folder with several: a SeriesInstanceUID or number")
+    group.add_argument("--allow-gantry-tilt", action="store_true", help="read DICOM slices of a tilted gantry")
+    group.add_argument(
+        "--on-missing",
+        choices=("error", "split"),
+        default="error",
+        help="a DICOM series that lacks slices: refuse it, or read its longest regular part",
+    )
+    group.add_argument("--dicom-seg", action="store_true", help="write NAME.dcm too, for DICOM series")
+    group.add_argument("--preview", action="store_true", help="write NAME.png too, three planes with the structures")
+    group.add_argument(
+        "--largest-component", nargs="*", metavar="CLASS", help="keep the largest piece alone; of all classes if none"
+    )
+    group.add_argument(
+        "--fill-holes", nargs="*", metavar="CLASS", help="fill what a class encloses; of all classes if none"
     )
 
 
@@ -69,6 +98,9 @@ def run(args: argparse.Namespace) -> int:
 
     if is_of_volumes(read_weights(weights_file(args.checkpoint))[1]):
         return _run_volumes(args)
+    for name, default in SCAN_DEFAULTS.items():
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")
     rank, size, local_rank = launched_as(args.launcher)
     find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
     predictor = Predictor(
@@ -100,21 +132,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_volumes(args: argparse.Namespace) -> int:
     """The same for scans."""
-    from densevit.datasets.volume import ReadOptions
+    from densevit.datasets.read_options import ReadOptions
     from densevit.engine.distributed import launched_as
     from densevit.predictor import default_device
+    from densevit.predictor.cleaning import Cleaning
+    from densevit.predictor.files import check_folder
     from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
 
     if args.format != ["train_ids"] or args.recursive or args.compile:
         raise ValueError("--format, --recursive and --compile are for pictures, and this is a checkpoint of volumes")
     rank, size, local_rank = launched_as(args.launcher)
     find_scans(args.inputs)  # a mistyped path is told before the model is built
+    check_folder(Path(args.out))
     predictor = VolumePredictor(
         args.checkpoint,
         device=args.device or default_device(local_rank),
         amp=args.amp,
         max_memory=args.max_memory,
-        read=ReadOptions(geometry=args.geometry),
+        read=ReadOptions(
+            geometry=args.geometry,
+            series=args.series,
+            allow_gantry_tilt=args.allow_gantry_tilt,
+            on_missing=args.on_missing,
+        ),
+        clean=Cleaning(largest_component=args.largest_component, fill_holes=args.fill_holes),
         mode=args.mode,
         roi_size=per_axis(args.roi_size, spatial_dims=3),
         stride=per_axis(args.stride, spatial_dims=3),
@@ -123,9 +164,17 @@ def _run_volumes(args: argparse.Namespace) -> int:
         scales=args.scales,
     )
     with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
-        options = dict(resume=args.resume, progress=not args.quiet, share=(rank, size))
-        report = predict_volumes(predictor, args.inputs, args.out, **options)
+        options = dict(resume=args.resume, progress=not args.quiet, share=(rank, size), dicom_seg=args.dicom_seg)
+        report = predict_volumes(predictor, args.inputs, args.out, **options, preview=_preview(args))
     return _tell(report, args.out, "scans")
+
+
+def _preview(args: argparse.Namespace) -> Callable[..., Any] | None:
+    if not args.preview:
+        return None
+    from densevit.report.volume_preview import save_preview
+
+    return save_preview
 
 
 def _tell(report: "PredictionReport | VolumeReport", out: str, things: str) -> int:

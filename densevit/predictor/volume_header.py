@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.nifti import Grid
+from densevit.datasets.intensity import ZSCORE, create_normalization
 from densevit.inference.views import MODES
 from densevit.registry import hint
 
@@ -32,14 +32,6 @@ class VolumeHeader:
     @property
     def in_channels(self) -> int:
         return self.model.get("in_channels", 3)
-
-    def working_size(self, grid: Grid) -> tuple[int, ...]:
-        """Voxels (D, H, W) of a scan at the spacing of training, about the same box in millimetres."""
-        if self.spacing is None:
-            return tuple(grid.size)
-        sizes = zip(grid.size, grid.spacing, self.spacing, strict=True)
-        # Spacings that differ by rounding are the same: a scan that fits is never resampled.
-        return tuple(n if abs(s / t - 1) < 1e-3 else max(1, round(n * s / t)) for n, s, t in sizes)
 
     def inference_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the header says about inference, overridden by what is given and not None; ValueError if unfit."""
@@ -74,12 +66,13 @@ def parse_volume_header(content: Any, path: Path) -> VolumeHeader:
     model, number = dict(content["model"]), content["model"]["num_classes"]
     classes = tuple(content.get("classes") or map(str, range(number)))
     values = np.asarray(content.get("label_values") or range(number))
-    normalization = dict(content.get("normalization") or {})
-    kind = normalization.pop("type", "zscore")
+    normalization = {"type": "zscore"} | dict(content.get("normalization") or ZSCORE)
     if len(classes) != number or values.shape != (number,) or values.dtype.kind not in "iu" or values.min() < 0:
         raise ValueError(f"{path} has {number} outputs, {len(classes)} classes and label values {values.tolist()}")
-    if kind != "zscore" or not set(normalization) <= {"percentiles"}:
-        raise ValueError(f"{path} normalises by {kind!r}, which this version does not know; use the one that wrote it")
+    try:
+        create_normalization(normalization)
+    except ValueError as error:
+        raise ValueError(f"{path} normalises in a way that this version does not know: {error}") from error
     spacing = content.get("spacing")
     if spacing is not None and (len(spacing) != 3 or not all(s > 0 for s in spacing)):
         raise ValueError(f"{path} has the spacing {spacing}, and three positive millimetres are expected")
@@ -88,7 +81,7 @@ def parse_volume_header(content: Any, path: Path) -> VolumeHeader:
         model=model,
         classes=classes,
         values=values,
-        normalization={key: tuple(value) for key, value in normalization.items()},
+        normalization=normalization,
         inference=dict(content.get("inference") or {}),
         spacing=None if spacing is None else tuple(spacing),
     )

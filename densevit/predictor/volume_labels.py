@@ -4,6 +4,7 @@ Legend: image (C, *S) normalised, at the spacing of training; label (*size), cla
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from densevit.inference import NativeGrid, on_views, on_whole_cells, plan_windows, sliding_window
 from densevit.inference.views import SLIDES
 from densevit.predictor.predictor import autocast
+from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 from densevit.predictor.volume_header import inference_options
 
 logger = logging.getLogger("densevit")
@@ -30,13 +32,15 @@ def label_volume(
     amp: str | None = None,
     max_memory: int | str | None = None,
     out: np.ndarray | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> np.ndarray:
     """(C, *S) -> the most probable class of each voxel (*size): logits are interpolated, then become labels in slabs.
 
     `model` is in eval mode and on `device`; windows are brought there. `inference` holds the keys of
     `densevit.predictor.volume_header.INFERENCE`, those left out as there. `amp` is "bf16" or "fp16"; `max_memory`
     ("4GB", or bytes) bounds what windows take. `out` takes the labels: an integer array or a memory map of `size`.
-    ValueError for options that do not fit.
+    `stopwatch` learns what the forwards took ("network") and all that makes labels of them ("restore"). ValueError
+    for options that do not fit.
     """
     chosen, device = inference_options({}, inference), torch.device(device)
     network = _network(model, chosen)
@@ -44,6 +48,7 @@ def label_volume(
     options = _windows(chosen, working) | dict(batch_size=chosen["batch_size"], window_device=device)
     if out is None:
         out = np.empty(size, np.uint8 if model.num_classes <= 256 else np.uint16)
+    timed = TimedNetwork(network, device=device)
     with autocast(device, amp):
         if max_memory is not None:
             asked = {key: options[key] for key in PLANNED}
@@ -51,7 +56,12 @@ def label_volume(
             logger.info("%s", plan)
             options |= plan.options
         native = None if working == tuple(size) else NativeGrid.same_extent(size, working)
-        return sliding_window(network, image, **options, reduce="labels", native=native, out=out)
+        start = time.perf_counter()
+        label = sliding_window(timed, image, **options, reduce="labels", native=native, out=out)
+    if stopwatch is not None:
+        stopwatch.add("network", timed.seconds())
+        stopwatch.add("restore", time.perf_counter() - start - timed.seconds())
+    return label
 
 
 def _network(model: nn.Module, chosen: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:

@@ -1,14 +1,11 @@
 """Scans in, masks on the same grid out: one checkpoint of volumes, one scan or thousands.
 
-Legend: image (C, D, H, W) normalised, label (D, H, W).
+Legend: image (C, D, H, W), label (D, H, W).
 """
 
-import csv
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +13,34 @@ import numpy as np
 import torch
 from torch import nn
 
-from densevit.blocks.nd import resize
+from densevit.datasets.intensity import create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.replacing import replacing
-from densevit.datasets.volume import NIFTI_ENDINGS, Volume, case_name, open_volume
-from densevit.datasets.volumes import normalize_volume
+from densevit.datasets.resample import prepare_image
+from densevit.datasets.volume import Volume, open_volume
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory, parse_bytes
+from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import check_folder, progress_bar
+from densevit.predictor.overlap import overlapped
 from densevit.predictor.predictor import build_model, usable_device, weights_file
+from densevit.predictor.scans import Scan, find_scans
+from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
 from densevit.predictor.volume_labels import label_volume
+from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.weights import read_weights
 
 logger = logging.getLogger("densevit")
 
 
 class VolumePredictor:
-    """A scan (a path, or a `Volume`) -> its label map (D, H, W), the file's own values, on the scan's own grid.
+    """A scan (a path, a list of one file a channel, or a `Volume`) -> its label map (D, H, W), on the scan's own grid,
+    of the values that the training files had.
 
     `checkpoint` is one weights.safetensors of a 3D model (or its folder). A scan is normalised and resampled as in
     training; logits of its windows are interpolated back and become labels slab by slab. `amp` is "bf16" or "fp16";
-    `max_memory` bounds what windows take; `read` says how scans are read.
-    Raises FileNotFoundError, and ValueError for a file that is no such checkpoint.
+    `max_memory` bounds what windows take; `read` says how scans are read, `clean` what is made tidy afterwards; what
+    else is given overrides the header's inference. Raises FileNotFoundError, and ValueError for a file that is no such
+    checkpoint.
     """
 
     def __init__(
@@ -48,43 +51,60 @@ class VolumePredictor:
         amp: str | None = None,
         max_memory: int | str | None = None,
         read: ReadOptions = REFUSING,
+        clean: Cleaning | None = None,
         **inference: Any,
     ):
         path = weights_file(checkpoint)
         _, header = read_weights(path)
         self.header: VolumeHeader = parse_volume_header(header, path)
+        self.normalize = create_normalization(self.header.normalization)
         self.inference = self.header.inference_options(inference)
+        self.clean = clean or Cleaning()
+        self.clean.check(self.header.classes, self.header.values)
         self.device = usable_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.read = read
         self.model: nn.Module = build_model(self.header.model, path).eval().to(self.device)
 
-    @torch.inference_mode()
-    def __call__(self, scan: str | Path | Volume) -> np.ndarray:
+    def __call__(self, scan: str | Path | Sequence[str | Path] | Volume) -> np.ndarray:
         volume = scan if isinstance(scan, Volume) else open_volume(scan, options=self.read)
+        return self.label(self.prepare(volume), volume.grid.size)
+
+    def prepare(self, volume: Volume) -> np.ndarray:
+        """What the network sees of a scan: float32 (C, *S), normalised, at the spacing of training."""
         if len(volume.image) != self.header.in_channels:
             raise ValueError(
-                f"{volume.path} has {len(volume.image)} channels, and the model takes {self.header.in_channels}; "
-                "give it the scans that it was trained on"
+                f"{volume.path} has {len(volume.image)} channels, and the model takes {self.header.in_channels}; give "
+                "it the scans that it was trained on, with channels on a fourth axis or as NAME_0000, NAME_0001, ..."
             )
-        image = torch.from_numpy(normalize_volume(volume.image, **self.header.normalization))
-        image = resize(image[None], self.header.working_size(volume.grid))[0]
+        return prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.header.spacing)
+
+    @torch.inference_mode()
+    def label(self, image: np.ndarray, size: Sequence[int], *, stopwatch: Stopwatch | None = None) -> np.ndarray:
+        """A prepared scan (C, *S) -> the file's values (*size), made tidy where that is asked for."""
+        stopwatch = stopwatch or Stopwatch()
         label = label_volume(
             self.model,
-            image,
-            size=volume.grid.size,
+            torch.from_numpy(image),
+            size=size,
             inference=self.inference,
             device=self.device,
             amp=self.amp,
             max_memory=self.max_memory,
+            stopwatch=stopwatch,
         )
-        return self.header.values[label]
+        header = self.header
+        with stopwatch.measure("clean"):
+            label = header.values[label]
+            self.clean(label, classes=header.classes, values=header.values)
+        return label
 
 
 @dataclass
 class VolumeReport:
-    """What became of each scan: the masks `written`, `resumed` (done before), or `failed` for a reason."""
+    """What became of each scan, by its (first) file: the masks `written`, `resumed` (done before), or `failed` for a
+    reason."""
 
     written: dict[Path, Path] = field(default_factory=dict)
     resumed: list[Path] = field(default_factory=list)
@@ -100,97 +120,70 @@ def predict_volumes(
     resume: bool = False,
     progress: bool = True,
     share: tuple[int, int] = (0, 1),
+    dicom_seg: bool = False,
+    preview: Preview | None = None,
 ) -> VolumeReport:
-    """Predict NIfTI files and folders of them; masks go to `output`, as NAME.nii.gz on the scan's own grid.
+    """Predict scans and folders of them; masks go to `output`, as NAME.nii.gz on the scan's own grid.
 
-    Beside each mask lies NAME.json with voxels and millilitres of every structure, and volumes.csv lists them all.
-    `resume` leaves alone the scans whose mask and statistics exist. A scan that cannot be read or predicted is logged
-    as an error, listed in the report and skipped. Raises FileNotFoundError for inputs that do not exist and ValueError
-    for two that would be written under one name.
+    Beside each mask lies NAME.json with what was measured of every structure, and volumes.csv lists them all.
+    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.volume_preview.save_preview`) NAME.png.
+    While one scan is predicted, the next is read and the last one written. `resume` leaves alone the scans whose
+    results exist. A scan that cannot be read, predicted or written is logged as an error, listed in the report and
+    skipped. Raises FileNotFoundError for inputs that do not exist, ValueError for two that would be written under one
+    name, and PermissionError or NotADirectoryError for an output that takes no files.
     """
-    output = Path(output)
-    scans = find_scans(inputs, exclude=output)
-    check_folder(output)
+    header = predictor.header
+    folder = ResultFolder(Path(output), header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
+    scans = find_scans(inputs, channels=header.in_channels, exclude=folder.path)
+    check_folder(folder.path)
     rank, size = share
-    report = VolumeReport()
+    scans = scans[rank::size]
+    done = {scan for scan in scans if resume and folder.is_complete(scan)}
+    waiting = [scan for scan in scans if scan not in done]
+    report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
     with progress_bar(enabled=progress and rank == 0) as bar:
-        for scan in bar.track(scans[rank::size], description="predict"):
-            mask, statistics = output / f"{case_name(scan)}.nii.gz", output / f"{case_name(scan)}.json"
-            if resume and mask.is_file() and statistics.is_file():
-                report.resumed.append(scan)
-                continue
-            try:
-                _predict_one(predictor, scan, mask, statistics)
-                report.written[scan] = mask
-            except (OSError, ValueError, MemoryError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-                    raise
-                text = " ".join(str(error).split())
-                report.failed[scan] = text if str(scan) in text else f"{scan}: {text}"
-                logger.error("skipped: %s", report.failed[scan])
-    _write_table(output)
+        task = bar.add_task("predict", total=len(scans), completed=len(report.resumed))
+        steps = Steps(predictor)
+        for scan, outcome in overlapped(
+            waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan
+        ):
+            if isinstance(outcome, Exception):
+                report.failed[scan.path] = _reason(outcome, scan)
+                logger.error("skipped: %s", report.failed[scan.path])
+            else:
+                report.written[scan.path] = outcome
+            bar.advance(task)
+    folder.write_tables()
     return report
 
 
-def find_scans(inputs: str | Path | Iterable[str | Path], *, exclude: Path | None = None) -> list[Path]:
-    """The NIfTI files that files and folders name, each once, sorted within a folder; names must differ."""
-    named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    scans: list[Path] = []
-    for each in map(Path, named):
-        if each.is_dir():
-            found = sorted(path for path in each.iterdir() if path.name.endswith(NIFTI_ENDINGS))
-            if not found:
-                raise FileNotFoundError(
-                    f"{each} holds no scan; files ending in {' or '.join(NIFTI_ENDINGS)} are looked for"
-                )
-            scans += found
-        elif each.exists():
-            scans.append(each)
-        else:
-            raise FileNotFoundError(f"no such file or folder: {each}; check the path")
-    taken: dict[str, Path] = {}
-    for scan in dict.fromkeys(scans):
-        other = taken.setdefault(case_name(scan), scan)
-        if other != scan:
-            raise ValueError(f"{other} and {scan} would both be written as {case_name(scan)}.nii.gz; rename one")
-        if exclude is not None and scan.parent.resolve() == exclude.resolve():
-            raise ValueError(f"a mask would overwrite {scan}, which is read from; give another output folder")
-    return list(taken.values())
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one scan that come before writing."""
+
+    predictor: VolumePredictor
+
+    def read(self, scan: Scan) -> tuple[Volume, np.ndarray, Stopwatch]:
+        """The scan, and what the network sees of it."""
+        stopwatch = Stopwatch()
+        with stopwatch.measure("load"):
+            volume = open_volume(scan.source, options=self.predictor.read)
+        with stopwatch.measure("prepare"):
+            return volume, self.predictor.prepare(volume), stopwatch
+
+    def label(self, scan: Scan, read: tuple[Volume, np.ndarray, Stopwatch]) -> Predicted:
+        volume, image, stopwatch = read
+        return Predicted(volume, self.predictor.label(image, volume.grid.size, stopwatch=stopwatch), stopwatch)
 
 
-def _predict_one(predictor: VolumePredictor, scan: Path, mask: Path, statistics: Path) -> None:
-    volume = open_volume(scan, options=predictor.read)
-    label = predictor(volume)
-    header = predictor.header
-    volume.write_label(label, mask, names=header.classes)
-    milliliters = prod(volume.grid.spacing) / 1000
-    counts = np.bincount(label.ravel(), minlength=int(header.values.max()) + 1)
-    structures = {
-        name: dict(label=int(value), voxels=int(counts[value]), ml=round(float(counts[value] * milliliters), 6))
-        for name, value in zip(header.classes, header.values, strict=True)
-    }
-    content = dict(scan=str(scan), spacing=list(volume.grid.spacing), structures=structures)
-    with replacing(statistics) as aside:
-        aside.write_text(json.dumps(content, indent=1))
+def _is_of_the_scan(error: Exception) -> bool:
+    """Whether an error says something about one scan, so that the others go on."""
+    return isinstance(error, OSError | ValueError) or is_out_of_memory(error)
 
 
-def _write_table(output: Path) -> None:
-    """volumes.csv of all statistics that lie in the folder, whoever wrote them."""
-    rows = []
-    for path in sorted(output.glob("*.json")):
-        content: Mapping[str, Any] = json.loads(path.read_text())
-        if isinstance(content, dict) and "structures" in content:
-            rows += [[path.stem, name, *row.values()] for name, row in content["structures"].items()]
-    if rows:
-        lines: list[str] = []
-        writer = csv.writer(_Lines(lines), lineterminator="\n")
-        writer.writerows([["case", "structure", "label", "voxels", "ml"], *rows])
-        with replacing(output / "volumes.csv") as aside:
-            aside.write_text("".join(lines))
-
-
-class _Lines:
-    """A file for the csv module that is a list."""
-
-    def __init__(self, lines: list[str]):
-        self.write = lines.append
+def _reason(error: Exception, scan: Scan) -> str:
+    """One line that names the file."""
+    text = " ".join(str(error).split())
+    if is_out_of_memory(error):
+        return f"{scan.path}: not enough memory ({text}); windows take less with max_memory or a smaller roi_size"
+    return text if str(scan.path) in text else f"{scan.path}: {text}"

@@ -3,60 +3,19 @@
 import csv
 import json
 import logging
-from itertools import permutations, product
 
 import nibabel
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from nibabel.orientations import axcodes2ornt, ornt_transform
 
-from densevit import create_segmentor
 from densevit.cli import main
+from densevit.datasets.intensity import ZSCORE, create_normalization
 from densevit.datasets.volume import ReadOptions, open_volume
-from densevit.datasets.volumes import normalize_volume
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
-from densevit.weights import save_weights
-
-SIZE = (24, 22, 26)  # X, Y, Z
-AFFINE = np.array([[1.4, 0.1, 0.0, -9], [-0.1, 1.5, 0.05, 8], [0.0, -0.05, 2.0, 4], [0, 0, 0, 1]])
-ORIENTATIONS = ["".join(c) for p in permutations(("LR", "AP", "IS")) for c in product(*p)]
-
-
-def save_checkpoint(path, *, in_channels=1, **header):
-    description = dict(
-        backbone="mit_b0",
-        decoder="all_mlp",
-        num_classes=3,
-        spatial_dims=3,
-        in_channels=in_channels,
-        backbone_options=dict(dims=(8, 16, 40, 64), depths=(1, 1, 1, 1)),
-        decoder_options=dict(dim=16),
-    )
-    torch.manual_seed(0)
-    model = create_segmentor(**description)
-    torch.nn.init.normal_(model.head.weight)
-    content = dict(
-        model=description,
-        classes=["background", "liver", "tumour"],
-        label_values=[0, 2, 7],
-        inference=dict(mode="slide_gaussian", roi_size=[16, 16, 16], stride=[8, 8, 8]),
-        normalization=dict(type="zscore", percentiles=[0.5, 99.5]),
-    )
-    save_weights(model, path, config=content | header)
-    return path
-
-
-def save_scan(path, *, axes="RAS", affine=AFFINE, size=SIZE, seed=0):
-    """Smooth noise, given in RAS, stored in the orientation `axes`."""
-    coarse = torch.randn(1, 1, 6, 6, 6, generator=torch.Generator().manual_seed(seed))
-    values = F.interpolate(coarse, size, mode="trilinear")[0, 0].numpy() * 300
-    image = nibabel.Nifti1Image(values.astype(np.int16), affine)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(image.as_reoriented(ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(tuple(axes)))), path)
-    return path
+from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +54,21 @@ def test_every_orientation_of_a_scan_gives_the_same_mask_each_on_its_own_grid(pr
 
 
 @pytest.mark.real
-def test_one_head_in_all_orientations_gives_the_same_mask(predictor, shared_data, tmp_path):
-    expected = None
-    for scan in sorted((shared_data / "awkward_nifti" / "orient48").glob("*.nii.gz"))[::4]:
+@pytest.mark.parametrize("spacing", [None, [2.5, 2.0, 3.1]], ids=["as it is", "resampled"])
+def test_one_head_in_all_orientations_gives_the_same_mask(shared_data, tmp_path, spacing):
+    inference = dict(mode="slide_gaussian", roi_size=[48, 48, 48], stride=[32, 32, 32])
+    checkpoint = save_checkpoint(tmp_path / "weights.safetensors", spacing=spacing, inference=inference)
+    predictor, expected = VolumePredictor(checkpoint), None
+    scans = sorted((shared_data / "awkward_nifti" / "orient48").glob("*.nii.gz"))
+    assert len(scans) > 30
+    for scan in scans:
         volume = open_volume(scan)
         volume.write_label(predictor(volume), tmp_path / scan.name)
         mask = nibabel.load(tmp_path / scan.name)
         np.testing.assert_allclose(mask.affine, nibabel.load(scan).affine, atol=1e-4)
         canonical = np.asarray(nibabel.as_closest_canonical(mask).dataobj)
         expected = canonical if expected is None else expected
+        assert len(np.unique(expected)) == 3
         assert np.array_equal(canonical, expected), scan.name
 
 
@@ -116,7 +81,7 @@ def test_labels_are_the_argmax_of_logits_interpolated_from_the_spacing_of_traini
     volume = open_volume(scan)
     working = tuple(round(n * s / 3) for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
     label = predictor(volume)
-    image = F.interpolate(torch.tensor(normalize_volume(volume.image))[None], working, mode="trilinear")
+    image = F.interpolate(torch.tensor(create_normalization(ZSCORE)(volume.image))[None], working, mode="trilinear")
     with torch.inference_mode():
         if inference["mode"] == "whole":
             padded = F.pad(image, [p for n in reversed(working) for p in (0, -n % 32)])
@@ -178,7 +143,13 @@ def test_a_bad_scan_is_reported_and_the_others_are_predicted(predictor, tmp_path
         report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     assert list(report.written) == [good]
     assert "truncated.nii.gz is damaged" in report.failed[truncated]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.nii.gz", "volumes.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "good.json",
+        "good.nii.gz",
+        "labels.ctbl",
+        "labels.txt",
+        "volumes.csv",
+    ]
 
 
 def test_a_file_that_disagrees_with_itself_is_refused_until_one_form_is_chosen(predictor, tmp_path):
@@ -236,7 +207,7 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
     [
         (dict(label_values=[0, 1]), "has 3 outputs, 3 classes and label values"),
         (dict(classes=["a"]), "has 3 outputs, 1 classes"),
-        (dict(normalization=dict(type="hounsfield")), "normalises by 'hounsfield', which this version does not know"),
+        (dict(normalization=dict(type="hounsfield")), "does not know: no normalization named 'hounsfield'; known: ct"),
         (dict(spacing=[1, 0, 1]), "three positive millimetres are expected"),
         (dict(inference=dict(mode="slide")), "needs the size of its windows"),
         (dict(inference=dict(mod="slide")), "inference has no key 'mod' for volumes; did you mean mode"),
@@ -257,7 +228,7 @@ def test_other_channels_than_the_models_are_refused(tmp_path):
 def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         find_scans(tmp_path / "missing")
-    with pytest.raises(FileNotFoundError, match=r"holds no scan; files ending in .nii.gz or .nii"):
+    with pytest.raises(FileNotFoundError, match=r"holds no scan; what is looked for is .nii.gz, .nii"):
         find_scans(tmp_path)
     for name in ("a/scan.nii", "b/scan.nii.gz"):
         save_scan(tmp_path / name)

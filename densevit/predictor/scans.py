@@ -1,0 +1,109 @@
+"""Which scans the inputs of a command name: files, folders of them, DICOM series, one file a channel."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from densevit.datasets.volume_paths import FILE_ENDINGS, READABLE, case_name, kind_of, looks_like_dicom, walk_files
+
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is predicted as one: its results are called `name`; `paths` is one file or folder, or one file a channel."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """The first file, by which messages and reports call the scan."""
+        return self.paths[0]
+
+    @property
+    def source(self) -> Path | list[Path]:
+        """What `open_volume` reads."""
+        return self.path if len(self.paths) == 1 else list(self.paths)
+
+    @property
+    def is_dicom(self) -> bool:
+        return kind_of(self.path) == "dicom"
+
+
+def find_scans(
+    inputs: str | Path | Iterable[str | Path], *, channels: int = 1, exclude: Path | None = None
+) -> list[Scan]:
+    """The scans that files and folders name, each once, sorted within a folder.
+
+    A folder that holds DICOM files is a scan itself, and so are several DICOM files of one folder. Otherwise a folder
+    stands for the NIfTI, NRRD and MetaImage files in it, and for its subfolders with DICOM files.
+    Files NAME_0000, NAME_0001, ... of as many as the model has `channels` are one scan NAME, as nnU-Net stores them;
+    with one channel NAME_0000 is NAME, unless NAME_0001 is there. FileNotFoundError for what is not there, ValueError
+    for two scans of one name, and for one in the folder `exclude`, where results are written.
+    """
+    named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    found: list[Path] = []
+    for each in map(Path, named):
+        if not each.exists():
+            raise FileNotFoundError(f"no such file or folder: {each}; check the path")
+        found += _scans_in(each) if each.is_dir() else [each]
+    scans = _grouped(_series_together(found), channels)
+    taken: dict[str, Path] = {}
+    for scan in scans:
+        other = taken.setdefault(scan.name, scan.path)
+        if other != scan.path:
+            raise ValueError(f"{other} and {scan.path} would both be written as {scan.name}.nii.gz; rename one")
+        if exclude is not None and exclude.resolve() in (scan.path.parent.resolve(), scan.path.resolve()):
+            raise ValueError(f"a mask would overwrite {scan.path}, which is read from; give another output folder")
+    return scans
+
+
+def _scans_in(folder: Path) -> list[Path]:
+    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    files = [path for path in visible if path.is_file()]
+    found = [path for path in files if _is_volume_file(path)]
+    if not found and any(map(looks_like_dicom, files)):
+        return [folder]
+    found += [path for path in visible if path.is_dir() and any(map(looks_like_dicom, walk_files(path)))]
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no scan; what is looked for is {READABLE}")
+    return found
+
+
+def _is_volume_file(path: Path) -> bool:
+    return path.name.lower().endswith(FILE_ENDINGS)
+
+
+def _series_together(paths: Iterable[Path]) -> list[Path]:
+    """Several DICOM files of a folder, as `folder/*.dcm` names them, become the folder; every path once."""
+    paths = list(dict.fromkeys(paths))
+    slices = {path for path in paths if path.is_file() and not _is_volume_file(path) and looks_like_dicom(path)}
+    count = Counter(path.parent for path in slices)
+    several = {path: path.parent for path in slices if count[path.parent] > 1}
+    return list(dict.fromkeys(several.get(path, path) for path in paths))
+
+
+def _grouped(paths: Iterable[Path], channels: int) -> list[Scan]:
+    """Channels that lie in files of their own brought together, each scan where its first file was."""
+    groups: dict[Path, dict[int | Path, Path]] = {}
+    for path in paths:
+        stem, number = _channel(path)
+        groups.setdefault(path.parent / stem, {})[path if number is None else number] = path
+    return [scan for key, group in groups.items() for scan in _scans_of(key.name, group, channels)]
+
+
+def _scans_of(stem: str, group: dict[int | Path, Path], channels: int) -> Iterator[Scan]:
+    if set(group) == set(range(channels)):
+        yield Scan(stem, tuple(group[i] for i in range(channels)))
+        return
+    for path in group.values():
+        yield Scan(case_name(path), (path,))
+
+
+def _channel(path: Path) -> tuple[str, int | None]:
+    """`heart_0001.nii.gz` -> ("heart", 1); without such an ending None."""
+    match = CHANNEL.fullmatch(case_name(path)) if _is_volume_file(path) else None
+    return (match[1], int(match[2])) if match else (case_name(path), None)

@@ -1,0 +1,137 @@
+"""What is written of a predicted scan: mask, statistics, DICOM-SEG, preview; and of all scans in a folder.
+
+Legend: label (D, H, W) of the file's values.
+"""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densevit.datasets.replacing import replacing
+from densevit.datasets.volume import Volume
+from densevit.predictor.scans import Scan
+from densevit.predictor.stopwatch import Stopwatch
+from densevit.predictor.structure_colors import structure_colors
+from densevit.predictor.structures import measure_structures, table_rows
+
+logger = logging.getLogger("densevit")
+# (path, volume, label, *, classes, values): makes a picture of a scan, such as report.volume_preview.save_preview.
+Preview = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A scan with its label map."""
+
+    volume: Volume
+    label: np.ndarray
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """Where results go, and which: always NAME.nii.gz and NAME.json, on request NAME.dcm and NAME.png."""
+
+    path: Path
+    classes: Sequence[str]
+    values: np.ndarray
+    dicom_seg: bool = False
+    preview: Preview | None = None
+
+    def mask(self, scan: Scan) -> Path:
+        return self.path / f"{scan.name}.nii.gz"
+
+    def is_complete(self, scan: Scan) -> bool:
+        """Whether all that is asked for is there; the statistics are written last."""
+        endings = [".nii.gz", ".json"]
+        endings += [".dcm"] if self.dicom_seg and scan.is_dicom else []
+        endings += [".png"] if self.preview is not None else []
+        return all((self.path / f"{scan.name}{ending}").is_file() for ending in endings)
+
+    def write(self, scan: Scan, predicted: Predicted) -> Path:
+        """Everything of one scan, each file complete or not there; the path of the mask."""
+        volume, label, mask = predicted.volume, predicted.label, self.mask(scan)
+        statistics = self.path / f"{scan.name}.json"
+        statistics.unlink(missing_ok=True)  # of an earlier run: without them the scan counts as not done
+        with predicted.stopwatch.measure("write"):
+            volume.write_label(label, mask, names=self.classes)
+            if self.dicom_seg:
+                self._write_dicom_seg(scan, predicted)
+            if self.preview is not None:
+                self.preview(
+                    self.path / f"{scan.name}.png", volume, label, classes=self.classes, values=self.values.tolist()
+                )
+            names = dict(classes=self.classes, values=self.values.tolist())
+            structures = measure_structures(label, volume.image, grid=volume.grid, **names)
+        content = dict(
+            scan=str(scan.path),
+            spacing=list(volume.grid.spacing),
+            labels={str(value): name for value, name in zip(names["values"], self.classes, strict=True)},
+            structures=structures,
+            seconds={part: round(seconds, 4) for part, seconds in predicted.stopwatch.seconds.items()},
+        )
+        with replacing(statistics) as aside:
+            aside.write_text(json.dumps(content, indent=1))
+        return mask
+
+    def _write_dicom_seg(self, scan: Scan, predicted: Predicted) -> None:
+        from densevit.datasets.dicom_seg import write_dicom_seg
+
+        if predicted.volume.source is None:
+            logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)
+            return
+        write_dicom_seg(
+            predicted.label,
+            predicted.volume,
+            self.path / f"{scan.name}.dcm",
+            classes=self.classes,
+            values=self.values.tolist(),
+            palette=structure_colors(len(self.classes)),
+        )
+
+    def write_tables(self) -> None:
+        """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder."""
+        colors = structure_colors(len(self.classes))
+        rows = [*zip(self.values.tolist(), self.classes, colors, strict=True)]
+        self._write_text("labels.ctbl", slicer_table(rows))
+        self._write_text("labels.txt", itk_snap_table(rows))
+        lines: list[dict[str, Any]] = []
+        for path in sorted(self.path.glob("[!.]*.json")):
+            if (self.path / f"{path.stem}.nii.gz").is_file():
+                lines += table_rows(path.stem, json.loads(path.read_text()).get("structures", {}))
+        if lines:
+            text = io.StringIO()
+            columns = dict.fromkeys(column for line in lines for column in line)
+            writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+            self._write_text("volumes.csv", text.getvalue())
+
+    def _write_text(self, name: str, text: str) -> None:
+        with replacing(self.path / name) as aside:
+            aside.write_text(text)
+
+
+Row = tuple[int, str, tuple[int, int, int]]
+
+
+def slicer_table(rows: Sequence[Row]) -> str:
+    """A colour table of 3D Slicer: value, name without spaces, red, green, blue, opacity."""
+    lines = [f"{value} {'_'.join(name.split())} {r} {g} {b} {255 if value else 0}\n" for value, name, (r, g, b) in rows]
+    return "".join(["# Color table file\n", f"# {len(rows)} values\n", *lines])
+
+
+def itk_snap_table(rows: Sequence[Row]) -> str:
+    """A label description of ITK-SNAP: value, red, green, blue, opacity, visible, in 3D, name."""
+    quoted = [(value, name.replace('"', "'"), color) for value, name, color in rows]
+    return "".join(
+        f'{value} {r} {g} {b} {int(value > 0)} {int(value > 0)} {int(value > 0)} "{name}"\n'
+        for value, name, (r, g, b) in quoted
+    )

@@ -1,0 +1,73 @@
+"""What the inputs of a command mean."""
+
+import pytest
+
+from densevit.predictor.scans import find_scans
+
+DICOM = bytes(128) + b"DICM"
+
+
+def touch(folder, *names, content=b""):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def names(scans):
+    return [scan.name for scan in scans]
+
+
+def test_a_folder_stands_for_its_scans_of_every_kind_and_for_the_dicom_series_in_it(tmp_path):
+    touch(tmp_path, "a.nii.gz", "b.nrrd", "c.mha", "notes.txt", ".hidden.nii.gz", "deeper/d.nii")
+    touch(tmp_path, "patient/ct/1", "patient/ct/2", content=DICOM)
+    scans = find_scans(tmp_path)
+    assert names(scans) == ["a", "b", "c", "patient"]
+    assert [scan.is_dicom for scan in scans] == [False, False, False, True]
+    assert scans[3].source == tmp_path / "patient"
+
+
+def test_a_folder_of_dicom_files_is_one_scan_and_so_are_its_files(tmp_path):
+    touch(tmp_path / "ct", "1.dcm", "2.dcm", content=DICOM)
+    assert [scan.paths for scan in find_scans(tmp_path / "ct")] == [(tmp_path / "ct",)]
+    both = [tmp_path / "ct" / "1.dcm", tmp_path / "ct" / "2.dcm"]
+    assert [scan.paths for scan in find_scans(both)] == [(tmp_path / "ct",)]
+    assert [scan.paths for scan in find_scans(both[:1])] == [(both[0],)]
+
+
+def test_channels_in_files_of_their_own_are_one_scan_where_the_model_takes_as_many(tmp_path):
+    touch(tmp_path, "x_0000.nii.gz", "x_0001.nii.gz", "y_0001.nii.gz", "y_0000.nii.gz")
+    two = find_scans(tmp_path, channels=2)
+    assert names(two) == ["x", "y"]
+    assert two[0].source == [tmp_path / "x_0000.nii.gz", tmp_path / "x_0001.nii.gz"]
+    assert names(find_scans(tmp_path)) == ["x_0000", "x_0001", "y_0000", "y_0001"]
+    assert names(find_scans(tmp_path, channels=3)) == ["x_0000", "x_0001", "y_0000", "y_0001"]
+
+
+def test_a_single_channel_loses_its_number_and_numbered_cases_keep_theirs(tmp_path):
+    touch(tmp_path / "nnunet", "x_0000.nii.gz", "y_0000.nii.gz")
+    assert names(find_scans(tmp_path / "nnunet")) == ["x", "y"]
+    touch(tmp_path / "cases", "case_0001.nii.gz", "case_0007.nii.gz")
+    assert names(find_scans(tmp_path / "cases")) == ["case_0001", "case_0007"]
+
+
+def test_each_scan_comes_once_and_names_must_differ(tmp_path):
+    touch(tmp_path, "a/scan.nii.gz", "b/scan.mha")
+    assert len(find_scans([tmp_path / "a", tmp_path / "a" / "scan.nii.gz"])) == 1
+    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
+        find_scans([tmp_path / "a", tmp_path / "b"])
+
+
+@pytest.mark.parametrize("inner", ["scan.nii.gz", "1.dcm"])
+def test_results_are_not_written_where_scans_are_read(tmp_path, inner):
+    touch(tmp_path / "in", inner, content=DICOM)
+    with pytest.raises(ValueError, match="a mask would overwrite"):
+        find_scans(tmp_path / "in", exclude=tmp_path / "in")
+
+
+def test_what_is_not_there_and_what_holds_no_scan_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        find_scans(tmp_path / "missing.nii.gz")
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(FileNotFoundError, match=r"holds no scan; what is looked for is .nii.gz"):
+        find_scans(tmp_path)
