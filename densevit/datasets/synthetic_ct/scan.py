@@ -19,7 +19,8 @@ class Protocol:
     """A grid in the file's own order of axes, and how the image is made.
 
     `size` (X, Y, Z) voxels; `affine` (4, 4) from voxel to mm (right, anterior, superior); `noise` is its deviation in
-    HU, `blur` the share of a voxel's value that each neighbour in the slice gets.
+    HU, `blur` the share of a voxel's value that each neighbour in the slice gets; `circle`: nothing is seen beyond the
+    circle that the wider side of a slice spans.
     """
 
     size: tuple[int, int, int]
@@ -49,8 +50,8 @@ def make_protocol(
 
     `spacing` and `extent` are in mm across, front to back, along the body; `center` in mm (right, anterior, superior).
     """
-    axes = [WORDS[letter] for letter in code]
-    if sorted(axis for axis, _ in axes) != [0, 1, 2]:
+    axes = [WORDS.get(letter, (None, 0)) for letter in code]
+    if {axis for axis, _ in axes} != {0, 1, 2} or len(axes) != 3:
         raise ValueError(f"code must name three axes such as 'LPS', got {code!r}")
     turn = rotation(tilt)
     size = tuple(max(round(extent[axis] / spacing[axis]), 1) for axis, _ in axes)
@@ -108,7 +109,8 @@ def render_scan(
         hu += _noise(rng, protocol.size, planes) * np.float32(protocol.noise)
     values = np.clip(np.rint(hu), *LEVELS).astype(np.int16)
     if protocol.circle:
-        values[np.broadcast_to(_outside_circle(protocol.size, planes), values.shape)] = LEVELS[0]
+        outside = np.broadcast_to(_outside_circle(protocol.size, planes), values.shape)
+        values[outside], label[outside] = LEVELS[0], 0
     return values, label
 
 
@@ -162,10 +164,8 @@ def _noise(rng: np.random.Generator, size: tuple[int, int, int], planes: list[in
 
 def _outside_circle(size: tuple[int, int, int], planes: list[int]) -> np.ndarray:
     """What lies beyond the circle of the reconstruction, open along the slices."""
-    radius = min(size[axis] for axis in planes) / 2
     square = 0.0
     for axis in planes:
         line = (np.arange(size[axis]) - (size[axis] - 1) / 2) ** 2
         square = square + line.reshape([-1 if i == axis else 1 for i in range(3)])
-    wide = max(size[axis] for axis in planes) / 2
-    return square > max(radius, wide) ** 2
+    return square > (max(size[axis] for axis in planes) / 2) ** 2
