@@ -18,6 +18,8 @@ COMMANDS = {
     "windows": "sliding-window inference: total time over the plain forwards of the same windows",
     "volume": "a whole volume to labels: seconds, peak memory and what the plan said, each system in its own process",
     "native": "logits to labels on the file's own grid: seconds, memory, equality with other ways",
+    "augment": "one training crop of a volume: milliseconds by step, beside MONAI's chain, on CPU and GPU",
+    "scan": "one CT from file to mask on a CPU, where the time goes: beside MONAI's chain with Invertd",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
     "prior": "Dice of a set's validation cases without looking at them: what a trained model has to beat",
     "train_volumes": "the same for volumes, with MONAI's Swin UNETR: seconds per iteration, curves, Dice",

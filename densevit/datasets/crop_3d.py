@@ -117,7 +117,8 @@ def _largest_move(place: Place) -> np.ndarray:
 
 def cut(image: np.ndarray, label: np.ndarray, place: Place) -> Cut:
     """Read what the crop needs of image (C, D, H, W) and label (D, H, W), and nothing else of a memory-mapped one."""
-    reach = abs(place.matrix) @ ((np.array(place.size) - 1) / 2 + _largest_move(place)) + 1e-3
+    reach = abs(place.matrix) @ ((np.array(place.size) - 1) / 2 + _largest_move(place))
+    reach += 0 if place.plain else 1e-3  # for what rounding adds
     low = [max(0, floor(c - r)) for c, r in zip(place.centre, reach, strict=True)]
     high = [min(n, ceil(c + r) + 1) for n, c, r in zip(label.shape, place.centre, reach, strict=True)]
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -145,15 +146,18 @@ def sample(piece: Cut, *, device: torch.device | str = "cpu") -> tuple[Tensor, T
 
 def _copy(values: Tensor, piece: Cut, *, fill: int) -> Tensor:
     place = piece.place
-    crop = values.new_full((len(values), *place.size), fill)
-    first = np.round(place.centre - (np.array(place.size) - 1) / 2).astype(int)
-    into, of = [slice(None)], [slice(None)]
-    for low, n, start, box in zip(first, place.size, piece.start, values.shape[1:], strict=True):
-        begin, end = max(low, start), min(low + n, start + box)
-        into.append(slice(begin - low, end - low))
-        of.append(slice(begin - start, end - start))
-    crop[tuple(into)] = values[tuple(of)]
-    return crop.flip([axis + 1 for axis in range(3) if place.matrix[axis, axis] < 0])
+    if values.shape[1:] == place.size:  # wholly inside the volume
+        crop = values
+    else:
+        crop = values.new_full((len(values), *place.size), fill)
+        first = np.round(place.centre - (np.array(place.size) - 1) / 2).astype(int)
+        into = (
+            slice(start - low, start - low + n)
+            for low, start, n in zip(first, piece.start, values.shape[1:], strict=True)
+        )
+        crop[(slice(None), *into)] = values
+    turned = [axis + 1 for axis in range(3) if place.matrix[axis, axis] < 0]
+    return crop.flip(turned) if turned else crop
 
 
 def _sampling_grid(piece: Cut, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from densevit.datasets.crop_3d import Elastic, Place, cut, draw_elastic, sample,
 from densevit.datasets.foreground import foreground_voxels
 from densevit.datasets.presets_3d import PRESETS
 from densevit.engine.schema import VolumeAugmentSection
+from tests.peers import import_peer
 
 PLAIN = dict(crop_size=(6, 8, 7), scale=(1.0, 1.0), rotate=0.0, foreground=0.0, intensity=0.0)
 STRONG = dict(
@@ -73,6 +74,22 @@ def test_sampling_is_that_of_scipy_with_the_same_matrix(centre):
     np.testing.assert_array_equal(
         got_label.numpy(), ndimage.affine_transform(label, order=0, **dict(options, cval=255))
     )
+
+
+@pytest.mark.parity
+def test_sampling_is_that_of_monai_with_the_same_matrix():
+    monai = import_peer("monai.transforms")
+    image, label = smooth(), coded()[1]
+    place = place_of(TURNED, centre=(np.array(label.shape) - 1) / 2)  # about which MONAI turns
+    got, got_label = sample(cut(image, label, place))
+    matrix = np.eye(4)
+    matrix[:3, :3] = TURNED
+    options = dict(affine=matrix, spatial_size=place.size, padding_mode="zeros", image_only=True)
+    expected = monai.Affine(mode="bilinear", **options)(torch.from_numpy(image))
+    np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+    expected = monai.Affine(mode="nearest", **options)(torch.from_numpy(label[None]))[0].numpy()
+    inside = got_label.numpy() != 255
+    assert (expected == got_label.numpy())[inside].mean() > 0.999
 
 
 def test_only_the_box_of_the_crop_is_read(tmp_path):

@@ -54,3 +54,13 @@ def test_every_way_back_to_the_native_grid_gives_the_same_labels(tmp_path):
     assert {row["grid"] for row in rows if row["system"].startswith("densevit")} == {"same extent", "same origin"}
     assert all(row["same labels"] > 0.99 for row in rows)
     assert "time / ours" in printed
+
+
+@pytest.mark.skipif(find_spec("monai") is None, reason="monai is not installed")
+def test_every_step_of_augmentation_is_measured_beside_monai(tmp_path):
+    sizes = ("--size", "24", "30", "28", "--crop-size", "8", "10", "12", "--classes", "3", "--crops", "1")
+    rows, printed = run_benchmark(tmp_path, "augment", *sizes, "--rounds", "1")
+    steps = {step: {row["system"] for row in rows if row["step"] == step} for step in {row["step"] for row in rows}}
+    assert len(steps) == 4
+    assert all({"densevit", "monai"} <= systems for systems in steps.values())
+    assert "time / ours" in printed
