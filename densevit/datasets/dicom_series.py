@@ -82,7 +82,10 @@ class Header:
 
     @property
     def is_image(self) -> bool:
-        return "Rows" in self.data and str(self.get("Modality")) not in NO_SCANS
+        """Whether it holds a picture, by its class: a file that was cut off says no more."""
+        kind = self.data.get("SOPClassUID") or self.data.file_meta.get("MediaStorageSOPClassUID", "")
+        is_picture = "Rows" in self.data or "Image Storage" in getattr(kind, "name", "")
+        return is_picture and str(self.get("Modality")) not in NO_SCANS
 
     @property
     def is_localizer(self) -> bool:
@@ -191,7 +194,10 @@ def read_headers(paths: Iterable[Path]) -> list[Header]:
 
 def read_header(path: Path) -> Header:
     """What `TAGS` names of one file; ValueError with its name if it cannot be read."""
-    return Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))
+    header = Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))
+    if header.is_image and not ("Rows" in header.data and "SeriesInstanceUID" in header.data):
+        raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
+    return header
 
 
 def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[str] | None = None) -> Any:
