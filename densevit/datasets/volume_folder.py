@@ -30,9 +30,9 @@ class VolumeFolder(VolumeLayout):
     in_channels: of images that hold several channels in one file. See `VolumeLayout` for the other keys.
     """
 
-    images: str | list | tuple
-    labels: str | None
-    classes: dict | list | tuple
+    images: str | list | tuple = "images/*.nii.gz"
+    labels: str | None = "labels/*.nii.gz"
+    classes: dict | list | tuple | None = None
     in_channels: int | None = None
 
     def listing(self) -> Listing:

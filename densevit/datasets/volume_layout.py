@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from densevit.datasets.case_cache import create_case_cache
@@ -36,6 +36,17 @@ class Listing:
         both = {**self.cases.get("train", {}), **self.cases.get("val", {})}
         return dict(sorted(both.items(), key=lambda pair: pair[1].images))
 
+    def without(self, names: Sequence[str]) -> "Listing":
+        """The same without the cases of these names, which must be known."""
+        known = {name for cases in self.cases.values() for name in cases}
+        for name in names:
+            if name not in known:
+                some = ", ".join(sorted(known)[:3])
+                raise ValueError(f"leave_out names {name!r}, and {self.said_by} has no such case; it has {some}, ...")
+        cases = {split: {n: case for n, case in of.items() if n not in names} for split, of in self.cases.items()}
+        folds = [(train - frozenset(names), val - frozenset(names)) for train, val in self.folds]
+        return replace(self, cases=cases, folds=folds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeLayout:
@@ -44,6 +55,7 @@ class VolumeLayout:
     val_every: of the subjects, in the order of their first case, every n-th is for validation, beginning with number
         `fold`, and the others are for training; 0 uses the set's own lists.
     fold: without val_every, the number of one of the set's own folds, where it has some.
+    leave_out: names of cases that are not used, such as damaged ones.
     group: whose scan a case is: see `densevit.datasets.subjects`; without it each case is a subject.
     normalization, spacing: see `VolumeDataset`. read: the keys of `ReadOptions`.
     cache: True, or the keys of `CacheOptions`, to keep what is made of each case on disk.
@@ -54,6 +66,7 @@ class VolumeLayout:
     val_every: int = 0
     fold: int | None = None
     group: str | dict | None = None
+    leave_out: list | tuple = ()
     normalization: dict = field(default_factory=lambda: dict(ZSCORE))
     spacing: list | tuple | None = None
     read: dict | None = None
@@ -66,10 +79,10 @@ class VolumeLayout:
     def open(self) -> VolumeDataset:
         if self.split not in SPLITS:
             raise ValueError(f"split must be 'train', 'val' or 'test', got {self.split!r}")
-        read = _read_options(self.read)
+        read = parse_read_options(self.read)
         cache = create_case_cache(self.cache)
         root = check_root(self.root)
-        listing = self.listing()
+        listing = self.listing().without(self.leave_out)
         cases = choose_cases(listing, self, root=root)
         return VolumeDataset(
             list(cases.values()),
@@ -138,7 +151,8 @@ def _warn_of_split_subjects(listing: Listing, names: Mapping[str, frozenset], su
         )
 
 
-def _read_options(config: Mapping | None) -> ReadOptions:
+def parse_read_options(config: Mapping | None) -> ReadOptions:
+    """From the keys of `read`; ValueError for one that is unknown or of another type."""
     known = [each.name for each in fields(ReadOptions)]
     for key in config or {}:
         if key not in known:
