@@ -1,4 +1,8 @@
-"""Make the environment, render street scenes, train SegFormer-B0 on them, test it, draw the results."""
+"""Make the environment, render a data set, train a small model on it, test it, draw the results.
+
+--task streets: SegFormer-B0 on street scenes, in the Cityscapes layout. --task ct: UNETR on CT scans, as a Decathlon
+folder; one scan is then predicted to a mask on its own grid.
+"""
 
 import argparse
 import os
@@ -9,17 +13,32 @@ from pathlib import Path
 import _venv
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = {"streets": ROOT / "configs" / "segformer_b0_synthetic.py"}
+CONFIGS = {
+    "ct": ROOT / "configs" / "unetr_synthetic_ct.py",
+    "streets": ROOT / "configs" / "segformer_b0_synthetic.py",
+}
+EXTRAS = {"ct": "train,report,medical", "streets": "train,report"}
+OUT = {"ct": "work_dirs/quickstart_ct", "streets": "work_dirs/quickstart"}
+LEFT = {
+    "ct": "  predictions.png  curves.png  table.txt  scores.json  best/weights.safetensors\n"
+    "  predicted/: a scan's mask on its own grid, what was measured of its structures, a picture\n"
+    "  commands.txt: the same on sets and scans of your own",
+    "streets": "  predictions.png  curves.png  table.txt  scores.json  best/weights.safetensors\n"
+    "  commands.txt: the same on real Cityscapes, and this model on pictures of your own",
+}
 
 
 def parse() -> argparse.Namespace:
     """The options, all of which can be left out."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=sorted(CONFIGS), default="streets")
     parser.add_argument(
-        "--data", metavar="DIR", help="your own set: a Cityscapes layout, or folders images/ and labels/"
+        "--data",
+        metavar="DIR",
+        help="your own set. streets: a Cityscapes layout, or folders images/ and labels/. ct: a Decathlon or nnU-Net "
+        "folder, or folders of scans and labels",
     )
-    parser.add_argument("--out", metavar="DIR", default="work_dirs/quickstart", help="folder of the results")
+    parser.add_argument("--out", metavar="DIR", help="folder of the results, default work_dirs/quickstart[_ct]")
     parser.add_argument("--iters", metavar="N", type=int, help="length of the training")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default the first GPU if there is one")
     _venv.add_argument(parser)
@@ -29,23 +48,24 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Set up, run, and say where the results lie."""
     options = parse()
-    data, out = (path and Path(path).resolve() for path in (options.data, options.out))
-    _venv.enter("train,report", no_venv=options.no_venv)
+    data = options.data and Path(options.data).resolve()
+    out = Path(options.out).resolve() if options.out else ROOT / OUT[options.task]
+    _venv.enter(EXTRAS[options.task], no_venv=options.no_venv)
     os.chdir(ROOT)  # the config and the commands name data/ and work_dirs/ from here
-    from densevit.engine.quickstart import quickstart
+    if options.task == "ct":
+        from densevit.engine.quickstart_ct import quickstart_ct as run
+    else:
+        from densevit.engine.quickstart import quickstart as run
 
     start = time.monotonic()
     try:
-        result = quickstart(
-            CONFIGS[options.task], out=_short(out), data=data, iters=options.iters, device=options.device
-        )
+        result = run(CONFIGS[options.task], out=_short(out), data=data, iters=options.iters, device=options.device)
     except (ValueError, OSError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
     print((out / "table.txt").read_text(encoding="utf-8"))
     print(f"{time.monotonic() - start:.0f} s. Look at these in {_short(out)}:")
-    print("  predictions.png  curves.png  table.txt  scores.json  best/weights.safetensors")
-    print("  commands.txt: the same on real Cityscapes, and this model on pictures of your own")
+    print(LEFT[options.task])
     return 0 if result.run.stopped is None else 1
 
 

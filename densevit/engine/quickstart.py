@@ -71,7 +71,20 @@ def quickstart(
         _use(settings, {split: guess_dataset(data, split=split) for split in ("train", "val")})
         _shrink(settings)
     if iters is not None:
-        _shorten(settings, iters)
+        shorten(settings, iters)
+    run, tested, predictions = train_and_test(settings, config=config, out=out, device=device)
+    val_set = create_dataset(settings["val_data"]["dataset"])
+    result = Quickstart(run, tested, *constant_score(val_set))
+    _write_scores(result, out)
+    _draw(val_set, predictions, out / "predictions.png")
+    write_text(out / "commands.txt", commands(run, out, iters=settings["train_cfg"]["max_iters"]))
+    return result
+
+
+def train_and_test(
+    settings: dict[str, Any], *, config: str | Path, out: Path, device: str | None
+) -> tuple[RunResult, TestResult, list[Tensor]]:
+    """Train in `out`, then test the best weights: also the predictions, uint8 (*S), in the order of the set."""
     checked = Config(check_config(settings, path=config).to_dict(), filename=str(config))
     run = train(checked, work_dir=out, device=device)
     predictions: list[Tensor] = []
@@ -81,12 +94,7 @@ def quickstart(
         device=device,
         on_prediction=lambda sample, labels: predictions.append(labels.cpu().to(torch.uint8)),
     )
-    val_set = create_dataset(settings["val_data"]["dataset"])
-    result = Quickstart(run, tested, *constant_score(val_set))
-    _write_scores(result, out)
-    _draw(val_set, predictions, out / "predictions.png")
-    write_text(out / "commands.txt", commands(run, out, iters=settings["train_cfg"]["max_iters"]))
-    return result
+    return run, tested, predictions
 
 
 def make_streets(root: Path) -> None:
@@ -121,7 +129,8 @@ def _shrink(settings: dict[str, Any]) -> None:
     settings["inference"]["base_size"] = STREETS["size"]
 
 
-def _shorten(settings: dict[str, Any], iters: int) -> None:
+def shorten(settings: dict[str, Any], iters: int) -> None:
+    """Train for `iters` iterations, with everything that is counted in them in proportion."""
     section, schedule = settings["train_cfg"], settings["schedule"]
     share = iters / section["max_iters"]
     for key in ("max_iters", "val_interval", "checkpoint_interval"):
@@ -156,9 +165,7 @@ def _draw(dataset: SegmentationDataset, predictions: Sequence[Tensor], path: Pat
 
 def commands(run: RunResult, out: Path, *, iters: int) -> str:
     """The commands that do the same with real Cityscapes, and those that go on with what was trained here."""
-    python = Path(sys.executable)
-    if python.is_relative_to(Path.cwd()):
-        python = python.relative_to(Path.cwd())
+    python = this_python()
     trained = run.best or run.checkpoint
     return f"""\
 # The same on real Cityscapes. Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip
@@ -175,3 +182,9 @@ PYTHON={python} bash tools/dist_train.sh configs/segformer_b2_cityscapes.py 8
 # Train it for twice as long:
 {python} tools/train.py {out / "config.py"} --work-dir {out} --resume --cfg-options train_cfg.max_iters={2 * iters}
 """
+
+
+def this_python() -> Path:
+    """The interpreter that runs, from here where it lies below."""
+    python = Path(sys.executable)
+    return python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python

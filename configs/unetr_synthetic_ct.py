@@ -1,0 +1,32 @@
+"""UNETR with a small ViT on drawn CT scans, from random weights: what tools/quickstart.py --task ct trains.
+
+Paper: https://arxiv.org/abs/2103.10504
+Command: `python tools/train.py configs/unetr_synthetic_ct.py`, after tools/quickstart.py --task ct has made the scans.
+Time: not measured here.
+Score: none published for this recipe.
+"""
+
+_base_ = "_base_/synthetic_ct.py"
+
+model = dict(
+    backbone="vit_tiny",
+    decoder="unetr",
+    num_classes=10,
+    in_channels=1,
+    spatial_dims=3,
+    backbone_options=dict(patch_size=8, image_size=(32, 56, 72)),
+    decoder_options=dict(dim=8),
+)
+loss = [dict(type="cross_entropy"), dict(type="dice")]
+optimizer = dict(
+    type="AdamW",
+    lr=1e-3,
+    betas=(0.9, 0.999),
+    weight_decay=0.01,
+    no_decay=("norm", "pos_embed", "cls_token"),
+    lr_multipliers=dict(head=10.0),
+)
+schedule = dict(type="cosine", power=1.0, min_lr=0.0, warmup_iters=30, warmup_ratio=1e-3)
+train_cfg = dict(
+    max_iters=400, val_interval=200, checkpoint_interval=200, log_interval=20, clip_grad=1.0, best="mCaseDice"
+)
