@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.predictor.scans import save_checkpoint
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
@@ -64,3 +65,21 @@ def test_every_step_of_augmentation_is_measured_beside_monai(tmp_path):
     assert len(steps) == 4
     assert all({"densevit", "monai"} <= systems for systems in steps.values())
     assert "time / ours" in printed
+
+
+@pytest.mark.skipif(find_spec("monai") is None, reason="monai is not installed")
+def test_a_scan_that_fits_into_one_window_gets_the_same_mask_by_monais_chain(tmp_path):
+    checkpoint = save_checkpoint(
+        tmp_path / "weights.safetensors",
+        normalization=dict(type="ct", low=-175, high=250, mean=20.0, std=110.0),
+        spacing=[2.0, 1.5, 1.5],
+        inference=dict(mode="slide_gaussian", roi_size=[32, 32, 32], stride=[16, 16, 16]),
+    )
+    arguments = ("--size", "32", "32", "32", "--spacing", "1.5", "1.5", "2.0", "--rounds", "1")
+    report, printed = run_benchmark(tmp_path, "scan", *arguments, "--checkpoint", str(checkpoint))
+    ours, monai = report["rows"]
+    assert (ours["system"], ours["same"], monai["system"]) == ("densevit", 1, "monai")
+    assert monai["same"] > 0.999
+    assert ours["windows"] == monai["windows"] == 1
+    assert all(row[f"{part} s"] > 0 for row in report["rows"] for part in ("load", "network", "restore", "write"))
+    assert "beside network / ours" in printed
