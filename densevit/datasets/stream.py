@@ -17,7 +17,7 @@ from densevit.datasets.normalize import normalize_image
 from densevit.datasets.rare_classes import create_rare_classes
 from densevit.datasets.volumes import VolumeDataset
 
-Augment = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Augment = Callable[..., tuple[np.ndarray, np.ndarray]]  # of image, label, rng; of volumes also foreground and spacing
 Normalize = Callable[[np.ndarray], Tensor]
 _CROP_TRIES = 10
 _PERMUTATIONS = 1  # highest counter word: permutations never share random numbers with samples
@@ -72,8 +72,11 @@ class TrainStream(Dataset):
     def _augmented(
         self, sample: dict, wanted: int | None, *, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        known = {}
+        if isinstance(self.dataset, VolumeDataset):
+            known = dict(foreground=sample["foreground"], spacing=sample["meta"]["spacing"])
         for _ in range(_CROP_TRIES):
-            image, label = self.augment(sample["image"], sample["label"], rng)
+            image, label = self.augment(sample["image"], sample["label"], rng, **known)
             if wanted is None or np.count_nonzero(label == wanted) >= self.rare_classes.crop_pixels:
                 break
         return image, label

@@ -10,6 +10,7 @@ import numpy as np
 
 from densevit.datasets.base import check_classes
 from densevit.datasets.colors import IGNORE, default_palette
+from densevit.datasets.foreground import foreground_voxels
 from densevit.datasets.grid import Grid, check_same_grid
 from densevit.datasets.intensity import ZSCORE, create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions
@@ -17,6 +18,7 @@ from densevit.datasets.resample import prepare_image, resample_label, resampled_
 from densevit.datasets.volume import Volume, open_volume, read_grid, read_label_volume
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
+PREPARED = 1  # counts up when the same files and options give other arrays
 Arrays = dict[str, np.ndarray]
 
 
@@ -86,12 +88,12 @@ class VolumeDataset:
         return len(self.cases)
 
     def __getitem__(self, index: int) -> dict:
-        """dict(image=float32 (C, D, H, W), label=uint8 (D, H, W), meta with size, spacing (D, H, W) and affine).
+        """dict(image=float32 (C, D, H, W), label=uint8 (D, H, W), foreground, meta with size, spacing and affine).
 
-        Arrays may be memory maps that cannot be written to.
+        `foreground` lists places of voxels by class, see `foreground_voxels`. Arrays may be memory maps.
         """
         arrays = self._prepared(self.cases[index])
-        labels = dict(label=arrays["label"]) if "label" in arrays else {}
+        labels = {key: arrays[key] for key in ("label", "foreground") if key in arrays}
         return dict(image=arrays["image"], **labels, meta=self._meta(self.cases[index], arrays))
 
     def evaluation_sample(self, index: int) -> dict:
@@ -138,7 +140,14 @@ class VolumeDataset:
     @cached_property
     def _transform(self) -> str:
         """All that decides what is made of a case's files."""
-        parts = (self.normalization, self.wanted_spacing, self.read, self.label_values.tolist(), self.in_channels)
+        parts = (
+            PREPARED,
+            self.normalization,
+            self.wanted_spacing,
+            self.read,
+            self.label_values.tolist(),
+            self.in_channels,
+        )
         return repr(parts)
 
     def _prepare(self, case: Case) -> Arrays:
@@ -154,6 +163,7 @@ class VolumeDataset:
             label, label_grid = self._label(case)
             check_same_grid((case.name, volume.grid), (case.label, label_grid))
             arrays["label"] = resample_label(label, working_size(volume.grid, self.wanted_spacing))
+            arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
         return arrays
 
     def _check_channels(self, volume: Volume) -> None:
