@@ -30,4 +30,5 @@ def convolve(image: Tensor, conv: nn.Module) -> Tensor:
 
 def is_plain_cpu(tensor: Tensor) -> bool:
     """True for values in the CPU's memory, false for what a compiler or an exporter traces."""
-    return type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return type(tensor) is Tensor and tensor.device.type == "cpu" and not traced

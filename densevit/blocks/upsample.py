@@ -26,7 +26,8 @@ def upsampled_sum(levels: Sequence[Tensor]) -> Tensor:
     if not coarser:
         return finest
     in_strips = finest.device.type == "cpu" and finest.is_contiguous() and finest.dtype == torch.float32
-    plain = type(finest) is Tensor and not torch.compiler.is_compiling()  # not traced, whatever the tracer
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    plain = type(finest) is Tensor and not traced
     if in_strips and plain and not torch.is_grad_enabled():
         return _strip_sum(finest, coarser)
     total = nd.to_image(finest)
