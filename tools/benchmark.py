@@ -20,6 +20,8 @@ COMMANDS = {
     "native": "logits to labels on the file's own grid: seconds, memory, equality with other ways",
     "augment": "one training crop of a volume: milliseconds by step, beside MONAI's chain, on CPU and GPU",
     "scan": "one CT from file to mask on a CPU, where the time goes: beside MONAI's chain with Invertd",
+    "case_cache": "cases from their files and from the cache on disk: seconds a case, the same arrays",
+    "training_memory": "the peak of a training step on volumes, beside what `densevit fingerprint` estimates",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
     "prior": "Dice of a set's validation cases without looking at them: what a trained model has to beat",
     "train_volumes": "the same for volumes, with MONAI's Swin UNETR: seconds per iteration, curves, Dice",
