@@ -38,8 +38,8 @@ def find_scans(
 ) -> list[Scan]:
     """The scans that files and folders name, each once, sorted within a folder.
 
-    A folder that holds DICOM files is a scan itself, and so are several DICOM files of one folder. Otherwise a folder
-    stands for the NIfTI, NRRD and MetaImage files in it, and for its subfolders with DICOM files.
+    A folder stands for the NIfTI, NRRD and MetaImage files in it, and for DICOM series: itself if it holds DICOM files,
+    otherwise each of its subfolders that does. Several DICOM files of one folder stand for that folder.
     Files NAME_0000, NAME_0001, ... of as many as the model has `channels` are one scan NAME, as nnU-Net stores them;
     with one channel NAME_0000 is NAME, unless NAME_0001 is there. FileNotFoundError for what is not there, ValueError
     for two scans of one name, and for one in the folder `exclude`, where results are written.
@@ -65,8 +65,8 @@ def _scans_in(folder: Path) -> list[Path]:
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     files = [path for path in visible if path.is_file()]
     found = [path for path in files if _is_volume_file(path)]
-    if not found and any(map(looks_like_dicom, files)):
-        return [folder]
+    if any(looks_like_dicom(path) for path in files if path not in found):
+        return [*found, folder]
     found += [path for path in visible if path.is_dir() and any(map(looks_like_dicom, walk_files(path)))]
     if not found:
         raise FileNotFoundError(f"{folder} holds no scan; what is looked for is {READABLE}")

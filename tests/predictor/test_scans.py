@@ -33,6 +33,8 @@ def test_a_folder_of_dicom_files_is_one_scan_and_so_are_its_files(tmp_path):
     both = [tmp_path / "ct" / "1.dcm", tmp_path / "ct" / "2.dcm"]
     assert [scan.paths for scan in find_scans(both)] == [(tmp_path / "ct",)]
     assert [scan.paths for scan in find_scans(both[:1])] == [(both[0],)]
+    touch(tmp_path / "ct", "mask.nii.gz")
+    assert names(find_scans(tmp_path / "ct")) == ["mask", "ct"]
 
 
 def test_channels_in_files_of_their_own_are_one_scan_where_the_model_takes_as_many(tmp_path):
