@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.dicom_series import READERS, find_series, quiet_pydicom, read_dataset
+from densevit.datasets.dicom_file import READERS, naming, quiet_pydicom, read_dataset
+from densevit.datasets.dicom_series import find_series
 from densevit.datasets.dicom_slices import Slice, find_slices
 from densevit.datasets.dicom_stack import stack_slices
 from densevit.datasets.read_options import REFUSING, ReadOptions
@@ -66,7 +67,8 @@ def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[
     stored = stored.reshape(-1, *stored.shape[-2:])
     if stored.shape[1:] != shape[1::-1] or len(stored) <= max(frames):
         raise ValueError(f"{path} is damaged: its pixels are {stored.shape}, unlike its header; get the file again")
-    return [_rescale(stored[frame], data, frame, path) for frame in frames]
+    with naming(path):
+        return [_rescale(stored[frame], data, frame, path) for frame in frames]
 
 
 def _rescale(stored: np.ndarray, data: Any, frame: int, path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from densevit.datasets.colors import Color, default_palette
 from densevit.datasets.dicom import DicomSource
-from densevit.datasets.dicom_series import quiet_pydicom, read_dataset
+from densevit.datasets.dicom_file import quiet_pydicom, read_dataset
 from densevit.datasets.replacing import replacing
 
 if TYPE_CHECKING:

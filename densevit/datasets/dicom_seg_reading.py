@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densevit.datasets.dicom_series import BAD_VALUE, Header, quiet_pydicom, read_dataset
+from densevit.datasets.dicom_file import Header, naming, quiet_pydicom, read_dataset
 from densevit.datasets.dicom_slices import Slice, frame_slices
 from densevit.datasets.dicom_stack import LEFT_POSTERIOR
 from densevit.datasets.stored_volume import to_standard
@@ -24,30 +24,33 @@ def read_dicom_seg(path: Path, *, like: "Volume", values: Sequence[int] | None =
     Segments keep their numbers, or become `values` in the order of their numbers. BINARY and LABELMAP are read.
     ValueError for a file that is none, that does not lie on the scan's voxels, and for segments that overlap.
     """
+    with naming(path):
+        return np.ascontiguousarray(to_standard(_read(path, like, values), like.affine))
+
+
+def _read(path: Path, like: "Volume", values: Sequence[int] | None) -> np.ndarray:
+    """The same in the scan's own order of axes (X, Y, Z)."""
     data = read_dataset(path, pixels=True)
     kind = str(data.get("SegmentationType", data.get("Modality", "no segmentation")))
     if kind not in ("BINARY", "LABELMAP"):
         raise ValueError(f"{path} is {kind}, and a BINARY or LABELMAP segmentation is expected")
     own = np.zeros(like.on_own_axes(np.broadcast_to(np.False_, like.grid.size)).shape, np.uint16)
-    for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(path, data), strict=True)):
+    for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(data), strict=True)):
         part = own[_place(frame, pixels.shape, own.shape, like)]
         found = pixels if kind == "LABELMAP" else pixels * np.uint16(_segment(path, data, index))
         if ((part != 0) & (found != 0) & (part != found)).any():
             raise ValueError(f"{path} has segments that overlap, and a label map holds one at a voxel; split it first")
         np.maximum(part, found, out=part)
-    return np.ascontiguousarray(to_standard(_table(path, data, values)[own], like.affine))
+    return _table(path, data, values)[own]
 
 
-def _frames(path: Path, data: Any) -> Iterator[np.ndarray]:
+def _frames(data: Any) -> Iterator[np.ndarray]:
     """The frames as (columns, rows), one after the other."""
     from pydicom.pixels import iter_pixels
 
-    try:
-        packed = data.get("BitsAllocated") == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated
-        for pixels in _unpack(data) if packed else iter_pixels(data):
-            yield pixels.T.astype(np.uint16)
-    except Exception as error:  # decoders of many kinds, each with errors of its own
-        raise ValueError(f"{path} is damaged: its pixels cannot be read ({error}); get the file again") from error
+    packed = data.get("BitsAllocated") == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated
+    for pixels in _unpack(data) if packed else iter_pixels(data):
+        yield pixels.T.astype(np.uint16)
 
 
 def _unpack(data: Any) -> Iterator[np.ndarray]:
@@ -96,11 +99,7 @@ def _table(path: Path, data: Any, values: Sequence[int] | None) -> np.ndarray:
     table = np.arange(2**16, dtype=np.uint16)
     if values is None:
         return table
-    try:
-        numbers = sorted(int(segment.SegmentNumber) for segment in data.SegmentSequence)
-    except BAD_VALUE as error:
-        raise ValueError(f"{path} does not number its segments ({error}); correct the file") from error
-    numbers = [number for number in numbers if number]
+    numbers = sorted(int(segment.SegmentNumber) for segment in data.SegmentSequence if segment.SegmentNumber)
     if len(numbers) != len(values):
         raise ValueError(f"{path} has {len(numbers)} segments, and {len(values)} values were given; give one for each")
     table[numbers] = values

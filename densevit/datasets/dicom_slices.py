@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.dicom_series import BAD_VALUE, Header
+from densevit.datasets.dicom_file import Header, naming
 
 PHASES = (  # what images at one position may differ in
     "EchoTime",
@@ -48,14 +48,18 @@ class Slice:
 
 def find_slices(headers: Iterable[Header]) -> list[Slice]:
     """The slices of all files; ValueError, with the file's name, for one that says not where it lies."""
-    return [found for header in headers for found in _slices_of(header)]
+    slices = []
+    for header in headers:
+        with naming(header.path):
+            slices += _slices_of(header)
+    return slices
 
 
 def _slices_of(header: Header) -> Iterator[Slice]:
     samples, photometric = int(header.get("SamplesPerPixel", 1)), str(header.get("PhotometricInterpretation", ""))
     if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2", ""):
-        raise ValueError(f"{header.path} holds colours ({photometric}), and a volume holds plain numbers; leave it out")
-    if int(header.get("NumberOfFrames", 1)) == 1 and "PerFrameFunctionalGroupsSequence" not in header.data:
+        raise ValueError(f"{header.path} holds colours ({photometric!r}), and a volume holds plain numbers; leave it out")
+    if header.frames == 1 and "PerFrameFunctionalGroupsSequence" not in header.data:
         yield _make(header, None, header.data, header.data, header.data)
         return
     yield from frame_slices(header)
@@ -64,9 +68,9 @@ def _slices_of(header: Header) -> Iterator[Slice]:
 def frame_slices(header: Header) -> Iterator[Slice]:
     """The frames of an enhanced multi-frame file, in its own order."""
     shared, frames = (header.get(f"{name}FunctionalGroupsSequence", []) for name in ("Shared", "PerFrame"))
-    if len(frames) != int(header.get("NumberOfFrames", 1)):
+    if len(frames) != header.frames:
         raise ValueError(
-            f"{header.path} has {header.get('NumberOfFrames', 1)} frames and says of {len(frames)} where they lie; "
+            f"{header.path} has {header.frames} frames and says of {len(frames)} where they lie; "
             "give an enhanced multi-frame file, or one file a slice"
         )
     for index, frame in enumerate(frames):
@@ -110,7 +114,7 @@ def _make(header: Header, frame: int | None, position: Any, orientation: Any, me
 def _numbers(header: Header, data: Any, name: str, count: int) -> np.ndarray:
     try:
         values = np.array(data.get(name), float)
-    except BAD_VALUE:
+    except (ValueError, TypeError):
         values = np.array([])
     if values.shape != (count,) or not np.isfinite(values).all():
         raise ValueError(f"{header.path} does not say where it lies: it has no {name}; leave it out, or get it again")

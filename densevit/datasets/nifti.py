@@ -1,5 +1,6 @@
 """NIfTI files (.nii, .nii.gz, NIfTI-1 and NIfTI-2), and where they place their voxels."""
 
+import logging
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from densevit.datasets.grid import GRID_TOLERANCE, Grid, times
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.stored_volume import StoredVolume, check_header
 
+logger = logging.getLogger("densevit")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)
 MOST_EXTENSIONS = 64 * 2**20  # bytes between header and values
 
@@ -21,8 +23,8 @@ def open_nifti(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     try:
         _check_start(path)
         image = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, *BROKEN) as error:
-        raise ValueError(f"{path} cannot be read as NIfTI ({error}); get the file again") from error
+    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *BROKEN) as error:
+        raise ValueError(f"{path} cannot be read as NIfTI ({_line(error)}); get the file again") from error
     if not isinstance(image, nibabel.Nifti1Pair):
         raise ValueError(f"{path} is {type(image).__name__}, and NIfTI is expected; convert it to .nii.gz")
     affine = check_geometry(image, path, geometry=options.geometry)
@@ -59,6 +61,8 @@ def check_geometry(image: Any, path: str | Path, *, geometry: str | None = None)
                 f"{path} disagrees with itself: its {name} has voxels of {times(sizes.round(4))} mm and its voxel "
                 f"sizes say {times(zooms.round(4))}; choose geometry='{name}' if that holds, or correct the file"
             )
+    if not forms:
+        logger.warning("%s says not which way its axes run; they are taken to run left, anterior and superior", path)
     if len(forms) == 2 and len(size) == 3:
         apart = Grid(size, forms["sform"]).distance(Grid(size, forms["qform"]))
         if not apart <= GRID_TOLERANCE * zooms.min():
@@ -86,4 +90,8 @@ def _values(image: Any, path: Path) -> np.ndarray:
     try:
         return np.asanyarray(image.dataobj)
     except BROKEN as error:
-        raise ValueError(f"{path} is damaged ({error}); get the file again") from error
+        raise ValueError(f"{path} is damaged ({_line(error)}); get the file again") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -50,7 +50,7 @@ class StoredVolume:
 
     def label(self) -> np.ndarray:
         """The file's own integers as int64 (D, H, W) on `grid`; ValueError for values that are not whole numbers."""
-        if len(self.shape) != 3:
+        if prod(self.shape[3:]) != 1:
             raise ValueError(
                 f"{self.path} has {len(self.shape)} axes, and a label volume has three; save one label per voxel"
             )

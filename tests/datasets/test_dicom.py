@@ -243,7 +243,7 @@ def spoil(slices, kind):
         "larger": "{3} does not belong to the other slices of {folder}: its rows and columns are (8, 9), theirs (7, 9)",
         "coarser": "{3} does not belong to the other slices of {folder}: its millimetres between pixels are (1.5, 1.3)",
         "elsewhere": "{3} does not belong to the other slices of {folder}: its frame of reference are",
-        "colour": "{3} holds colours (RGB)",
+        "colour": "{3} holds colours ('RGB')",
         "truncated": "{3} is damaged: its pixels cannot be read",
         "no pixels": "{3} is damaged: it ends before its pixels",
         "bad number": "{3} does not say where it lies: it has no ImagePositionPatient",
@@ -333,7 +333,7 @@ def test_a_folder_without_images_says_what_it_holds(tmp_path):
 
 
 def test_a_deflated_file_is_not_inflated(tmp_path):
-    with pytest.raises(ValueError, match="its data set is deflated, which is not read"):
+    with pytest.raises(ValueError, match="is deflated as a whole, which is not read"):
         open_volume(get_testdata_file("image_dfl.dcm"))
 
 
