@@ -62,6 +62,14 @@ def test_a_crop_without_zoom_and_rotation_copies_voxels_exactly(seed):
     assert (np.ptp(places, axis=(1, 2, 3)) == np.array(PLAIN["crop_size"]) - 1).all()
 
 
+@pytest.mark.parametrize("rotate_prob", [0.0, 1.0], ids=["copied", "sampled"])
+def test_the_flips_turn_the_axes_that_they_name(rotate_prob):
+    config = dict(PLAIN, flips=(1.0, 0.0, 1.0), rotate=1e-4, rotate_prob=rotate_prob)
+    places, _ = crop_of(config, coded(), spacing=SPACING)
+    for axis, step in enumerate((-1, 1, -1)):
+        np.testing.assert_allclose(np.diff(places[axis], axis=axis), step, atol=1e-3)
+
+
 @pytest.mark.parametrize("centre", [(9.3, 11.2, 12.6), (1.0, 22.0, 5.5)], ids=["inside", "at the edge"])
 def test_sampling_is_that_of_scipy_with_the_same_matrix(centre):
     image, label = smooth(), coded()[1]
