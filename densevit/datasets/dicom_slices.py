@@ -58,7 +58,7 @@ def find_slices(headers: Iterable[Header]) -> list[Slice]:
 def _slices_of(header: Header) -> Iterator[Slice]:
     samples, photometric = int(header.get("SamplesPerPixel", 1)), str(header.get("PhotometricInterpretation", ""))
     if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2", ""):
-        raise ValueError(f"{header.path} holds colours ({photometric!r}), and a volume holds plain numbers; leave it out")
+        raise ValueError(f"{header.path} holds colours, {photometric!r}, and a volume holds numbers; leave it out")
     if header.frames == 1 and "PerFrameFunctionalGroupsSequence" not in header.data:
         yield _make(header, None, header.data, header.data, header.data)
         return

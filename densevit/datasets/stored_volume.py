@@ -55,9 +55,8 @@ class StoredVolume:
                 f"{self.path} has {len(self.shape)} axes, and a label volume has three; save one label per voxel"
             )
         values = self._turned(self.load())[0]
-        limits = np.iinfo(np.int64)
-        usable = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5) if values.dtype.kind == "f" else values
-        whole = usable.astype(np.int64) if np.abs(usable).max() < limits.max else np.zeros_like(usable, np.int64)
+        usable = np.nan_to_num(values, nan=0.5).clip(-(2**53), 2**53) if values.dtype.kind == "f" else values
+        whole = usable.astype(np.int64)
         if not (whole == values).all():
             raise ValueError(
                 f"{self.path} holds {values[whole != values][0]}, and labels are whole numbers; save it as integers"

@@ -38,7 +38,7 @@ def looks_like_dicom(path: Path) -> bool:
 def case_name(path: str | Path) -> str:
     """`scan_01.nii.gz` -> `scan_01`; of a folder, its name."""
     path = Path(path)
-    name = path.name or path.resolve().name
+    name = path.resolve().name if path.name in ("", "..") else path.name
     if path.is_dir():
         return name
     lower = name.lower()

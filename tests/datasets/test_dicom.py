@@ -243,7 +243,7 @@ def spoil(slices, kind):
         "larger": "{3} does not belong to the other slices of {folder}: its rows and columns are (8, 9), theirs (7, 9)",
         "coarser": "{3} does not belong to the other slices of {folder}: its millimetres between pixels are (1.5, 1.3)",
         "elsewhere": "{3} does not belong to the other slices of {folder}: its frame of reference are",
-        "colour": "{3} holds colours ('RGB')",
+        "colour": "{3} holds colours, 'RGB'",
         "truncated": "{3} is damaged: its pixels cannot be read",
         "no pixels": "{3} is damaged: it ends before its pixels",
         "bad number": "{3} does not say where it lies: it has no ImagePositionPatient",
