@@ -1,0 +1,100 @@
+"""A trained model as a MONAI bundle: a folder that `python -m monai.bundle`, MONAI Label and MONAI Deploy read."""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from densevit.export.monai_configs import make_evaluate, make_inference, make_train
+from densevit.export.monai_metadata import About, make_metadata
+from densevit.export.monai_texts import LOGGING, make_license, make_readme
+from densevit.export.source import WEIGHTS, Source, open_run
+from densevit.export.torchscript import TraceError, save, trace
+from densevit.weights import save_weights
+
+logger = logging.getLogger("densevit")
+
+
+def export_monai_bundle(
+    run: str | Path, output: str | Path, *, about: About | None = None, torchscript: bool = True
+) -> Path:
+    """Write the model of a run (its folder, or its weights.safetensors) as a bundle; the folder appears when complete.
+
+    models/model.ts is left out, with a warning, where the model cannot be traced or the trace gives other numbers.
+    Raises FileNotFoundError and ValueError for a run that is none, ValueError for an output folder that holds files,
+    OSError where it cannot be written.
+    """
+    about, output = about or About(), Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"{output} exists already; give another folder, or remove it first")
+    source = open_run(run)
+    with _replacing_folder(output) as folder:
+        for name in ("configs", "models", "docs"):
+            (folder / name).mkdir(parents=True)
+        metadata, inference = make_metadata(source, about), make_inference(source)
+        configs = dict(metadata=metadata, inference=inference, train=make_train(source), evaluate=make_evaluate(source))
+        for name, content in configs.items():
+            (folder / "configs" / f"{name}.json").write_text(_json(content), encoding="utf-8")
+        (folder / "configs" / "logging.conf").write_text(LOGGING, encoding="utf-8")
+        _write_weights(source, folder / "models")
+        why = "it was not asked for"
+        if torchscript:
+            why = _write_script(
+                source, folder / "models" / "model.ts", extra=dict(metadata=metadata, inference=inference)
+            )
+        texts = {"LICENSE": make_license(about), "docs/README.md": make_readme(source, about, why_no_script=why)}
+        if about.data_license is not None:
+            texts["docs/data_license.txt"] = about.data_license
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    return output
+
+
+def _write_weights(source: Source, folder: Path) -> None:
+    """The state dict alone, and the same with its header. One .pt only: MONAI Label takes any for a model."""
+    state = {name: tensor.detach().clone() for name, tensor in source.model.state_dict().items()}
+    torch.save(state, folder / "model.pt")
+    save_weights(source.model, folder / WEIGHTS, config=dict(source.content))
+    shutil.copymode(folder / "model.pt", folder / WEIGHTS)  # safetensors lets the owner alone read
+
+
+def _write_script(source: Source, path: Path, *, extra: Mapping[str, Any]) -> str | None:
+    """Write model.ts; the reason where that was not possible."""
+    inference = source.inference
+    sizes = [inference["roi_size"]]
+    if inference["mode"] == "whole":  # any size may come
+        least = [max(d, 16) for d in inference["divisor"]]
+        sizes = [[2 * s for s in least], least[:1] + [2 * s for s in least[1:]], least]
+    try:
+        traced = trace(source.model, in_channels=source.header.in_channels, sizes=sizes)
+    except TraceError as error:
+        logger.warning("no model.ts: %s", error)
+        return str(error)
+    save(traced, path, extra={f"{name}.json": _json(content) for name, content in extra.items()})
+    return None
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+@contextmanager
+def _replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, which takes its place when the block ends well and is removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name[-50:]}")
+    try:
+        aside.mkdir()
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,132 @@
+"""metadata.json of a MONAI bundle, as https://docs.monai.io/en/stable/mb_specification.html asks for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+import densevit
+from densevit.export.source import Source
+
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+FLOORS = {"monai": "1.6.1", "nibabel": "5.2", "pytorch-ignite": "0.5.0"}  # said where a package is not installed here
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What only the user knows: names and words that go into the bundle's metadata, README and LICENSE.
+
+    `license` is the text of the licence of the weights, `data_license` that of the data they were trained on.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    authors: str | None = None
+    copyright: str | None = None
+    version: str = "0.1.0"
+    license: str | None = None
+    data_license: str | None = None
+
+
+def make_metadata(source: Source, about: About) -> dict[str, Any]:
+    """All keys that the schema requires, JSON-ready."""
+    structures = list(source.header.classes[1:]) or list(source.header.classes)
+    task = f"Segmentation of {_listed(structures)} in 3D scans"
+    return dict(
+        schema=SCHEMA,
+        version=about.version,
+        changelog={about.version: "exported by densevit"},
+        monai_version=installed("monai"),
+        pytorch_version=torch.__version__.split("+")[0],
+        numpy_version=np.__version__,
+        required_packages_version={
+            "nibabel": installed("nibabel"),
+            "pytorch-ignite": installed("pytorch-ignite"),
+            "densevit": densevit.__version__,
+        },
+        name=bundle_name(source, about),
+        task=task,
+        description=about.description or f"{task}, by {model_name(source)} of densevit.",
+        authors=about.authors or NOT_STATED,
+        copyright=about.copyright or NOT_STATED,
+        data_type="nifti, nrrd, metaimage or dicom",
+        pred_classes=", ".join(f"{value}: {name}" for name, value in class_values(source)),
+        eval_metrics=scores_of(source.content),
+        network_data_format=dict(inputs=dict(image=_input(source)), outputs=dict(pred=_output(source))),
+    )
+
+
+def bundle_name(source: Source, about: About) -> str:
+    """The given name, or one made of the model's."""
+    return about.name or f"{model_name(source).replace(' + ', '_').replace('.', '_').lower()}_segmentation"
+
+
+def model_name(source: Source) -> str:
+    """`swin_tiny + unetr`, `monai.SegResNet`."""
+    model = source.header.model
+    return " + ".join(str(model[key]) for key in ("backbone", "decoder") if model[key] is not None)
+
+
+def class_values(source: Source) -> list[tuple[str, int]]:
+    """Names of the classes and their values in masks."""
+    return list(zip(source.header.classes, source.header.values.tolist(), strict=True))
+
+
+def scores_of(content: Mapping[str, Any]) -> dict[str, float]:
+    """Means of the validation at which the weights were saved, in per cent; empty where the header has none."""
+    scores = (content.get("training") or {}).get("scores") or {}
+    return {key: value for key, value in scores.items() if isinstance(value, int | float)}
+
+
+def installed(package: str) -> str:
+    """The version that is installed, or the lowest that is known to work."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return FLOORS[package]
+
+
+def spatial_shape(source: Source) -> list[int | str]:
+    """The size of windows; for a network that sees scans whole, what their size is a multiple of ("32*n")."""
+    inference = source.inference
+    if inference["mode"] == "whole":
+        return [f"{d}*n" if d > 1 else "*" for d in inference["divisor"]]
+    return list(inference["roi_size"])
+
+
+def _input(source: Source) -> dict[str, Any]:
+    channels = source.header.in_channels
+    hounsfield = source.header.normalization["type"] in ("window", "ct")
+    return dict(
+        type="image",
+        format="hounsfield" if hounsfield else "magnitude",
+        modality="CT" if hounsfield else "n/a",
+        num_channels=channels,
+        spatial_shape=spatial_shape(source),
+        dtype="float32",
+        value_range=[0, 1] if source.header.normalization["type"] == "window" else [],
+        is_patch_data=source.inference["mode"] != "whole",
+        channel_def={str(i): "image" if channels == 1 else f"image {i}" for i in range(channels)},
+    )
+
+
+def _output(source: Source) -> dict[str, Any]:
+    return dict(
+        type="image",
+        format="segmentation",
+        num_channels=source.header.num_classes,
+        spatial_shape=spatial_shape(source),
+        dtype="float32",
+        value_range=[],
+        is_patch_data=source.inference["mode"] != "whole",
+        channel_def={str(i): name for i, name in enumerate(source.header.classes)},
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = names if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more structures"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

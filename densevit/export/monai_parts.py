@@ -1,0 +1,77 @@
+"""Components that the configs of a MONAI bundle share."""
+
+from typing import Any
+
+from densevit.export.source import Source
+
+Config = dict[str, Any]
+OURS = "densevit.integrations.monai"
+
+
+def call(target: str, **arguments: Any) -> Config:
+    """A component: a class or function by name, and its arguments."""
+    return {"_target_": target, **arguments}
+
+
+def network(source: Source) -> Config:
+    """The network that these weights fit."""
+    model = {key: value for key, value in source.header.model.items() if key != "weights"}
+    return dict(
+        network_def=call("densevit.create_segmentor", **model),
+        network="$@network_def.to(@device)",
+    )
+
+
+def load(keys: list[str]) -> list[Config]:
+    """Files to tensors, channels first."""
+    return [call(f"{OURS}.reader.LoadImageScand", keys=keys), call("EnsureChannelFirstd", keys=keys)]
+
+
+def prepare_scan(source: Source) -> Config:
+    """Scans as the network sees them."""
+    return call(
+        f"{OURS}.transforms.PrepareScand",
+        keys="image",
+        normalization=source.header.normalization,
+        spacing=source.header.spacing,
+    )
+
+
+def prepare_label(source: Source, *, resample: bool) -> Config:
+    """Labels as class numbers."""
+    return call(
+        f"{OURS}.transforms.PrepareLabeld",
+        keys="label",
+        label_values=source.header.values.tolist(),
+        classes=list(source.header.classes),
+        spacing=source.header.spacing,
+        resample=resample,
+    )
+
+
+def inferer(source: Source) -> Config:
+    """Scans to class numbers on the scans' own grids."""
+    return call(f"{OURS}.inferer.ScanInferer", inference=source.inference)
+
+
+def restore(values: str | None) -> Config:
+    """Class numbers to values on the files' own axes."""
+    return call(f"{OURS}.transforms.RestoreLabeld", keys="pred", label_values=values)
+
+
+def save(source: Source) -> Config:
+    """Masks to NIfTI files."""
+    return call(
+        "SaveImaged",
+        keys="pred",
+        output_dir="@output_dir",
+        output_postfix="seg",
+        output_dtype=f"$numpy.{source.header.values.dtype.name}",
+        resample=False,
+        separate_folder=False,
+    )
+
+
+def load_weights() -> Config:
+    """Weights from models/model.pt."""
+    return call("CheckpointLoader", load_path="$@bundle_root + '/models/model.pt'", load_dict={"model": "@network"})

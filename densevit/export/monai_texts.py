@@ -1,0 +1,136 @@
+"""README, LICENSE and logging.conf of a MONAI bundle."""
+
+from densevit.export.monai_metadata import (
+    NOT_STATED,
+    About,
+    bundle_name,
+    class_values,
+    make_metadata,
+    model_name,
+    scores_of,
+)
+from densevit.export.source import Source
+
+LOGGING = """\
+[loggers]
+keys=root
+
+[handlers]
+keys=consoleHandler
+
+[formatters]
+keys=fullFormatter
+
+[logger_root]
+level=INFO
+handlers=consoleHandler
+
+[handler_consoleHandler]
+class=StreamHandler
+level=INFO
+formatter=fullFormatter
+args=(sys.stdout,)
+
+[formatter_fullFormatter]
+format=%(asctime)s - %(name)s - %(levelname)s - %(message)s
+"""
+NO_LICENSE = """\
+The licence of the weights in models/ has not been stated.
+
+Whoever trained them decides: put the text of their licence here before this bundle is passed on, for example with
+`densevit export monai-bundle RUN -o DIR --license FILE`. Mind the licence of the data that they were trained on.
+The configs in configs/ come from densevit, which is under the Apache License, Version 2.0.
+"""
+RUN = "python -m monai.bundle run --bundle_root ."
+
+
+def make_license(about: About) -> str:
+    """The licence of the weights, or that it is yet to be stated."""
+    return NO_LICENSE if about.license is None else about.license
+
+
+def make_readme(source: Source, about: About, *, why_no_script: str | None) -> str:
+    """What the bundle is, how it is run, and what is not known."""
+    parts = [
+        f"# {bundle_name(source, about)}",
+        make_metadata(source, about)["description"],
+        _facts(source),
+        "## Classes\n\n| in masks | channel | name |\n|---|---|---|\n"
+        + "\n".join(f"| {value} | {i} | {name} |" for i, (name, value) in enumerate(class_values(source))),
+        _mismatch(source),
+        _scores(source),
+        _use(),
+        _files(why_no_script),
+        f"## Who and under which terms\n\nAuthors: {about.authors or NOT_STATED}. Copyright: "
+        f"{about.copyright or NOT_STATED}. The licence of the weights is in LICENSE.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(source: Source) -> str:
+    header, inference = source.header, source.inference
+    spacing = "the scan's own spacing"
+    if header.spacing is not None:
+        spacing = f"{' x '.join(f'{s:.4g}' for s in header.spacing)} mm (depth, height, width)"
+    seen = "scans whole" if inference["mode"] == "whole" else f"windows of {_times(inference['roi_size'])} voxels"
+    return (
+        f"{model_name(source)}, {sum(p.numel() for p in source.model.parameters()) / 1e6:.2f} M parameters, "
+        f"{header.in_channels} input channel{'s' * (header.in_channels > 1)}, sees {seen} at {spacing}. "
+        f"Intensities: {_described(header.normalization)}."
+    )
+
+
+def _mismatch(source: Source) -> str:
+    values = source.header.values.tolist()
+    if values == list(range(len(values))):
+        return ""
+    return (
+        "Values in masks are those of the training files, not the channels. MONAI Label names structures by channel: "
+        "set `label_values` in configs/inference.json to null for it."
+    )
+
+
+def _scores(source: Source) -> str:
+    scores = scores_of(source.content)
+    if not scores:
+        return ""
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    return f"Validation when these weights were saved, in per cent: {listed}."
+
+
+def _use() -> str:
+    return f"""\
+## Use
+
+With `pip install 'densevit[medical]' fire`, in this folder:
+
+```bash
+{RUN} --config_file configs/inference.json --datalist scans/ --output_dir masks/
+{RUN} --config_file configs/evaluate.json --dataset_dir DECATHLON_FOLDER
+{RUN} --config_file configs/train.json --dataset_dir DECATHLON_FOLDER --epochs 100
+```
+
+`--datalist` is a file, a folder, or a Python list of files; a list of files in it is one scan of several channels.
+Masks lie on the scans' own grids and are those of `densevit predict`, voxel for voxel. Training begins with fresh
+weights and writes the best to models/model.pt alone; MONAI's `ckpt_export --use_trace True` makes models/model.ts anew.
+`--cases "{{'type': 'nnunet', ...}}"` and `--train_cases` name other sets."""
+
+
+def _files(why_no_script: str | None) -> str:
+    script = "models/model.ts, the same as TorchScript for MONAI Deploy"
+    if why_no_script is not None:
+        script = f"no models/model.ts, because {why_no_script}"
+    return (
+        "## Files\n\nmodels/model.pt, the weights as a state dict; models/weights.safetensors, the same with their "
+        f"description, which `densevit predict` reads; {script}.\n\n"
+        "configs/ are read by MONAI, which runs what they say: use bundles of people you trust."
+    )
+
+
+def _described(normalization: dict) -> str:
+    options = ", ".join(f"{key} {value}" for key, value in normalization.items() if key != "type")
+    return normalization["type"] + (f" ({options})" if options else "")
+
+
+def _times(size: list[int]) -> str:
+    return " x ".join(map(str, size))

@@ -1,0 +1,56 @@
+"""A model traced to TorchScript, and proof that the trace computes what the model computes."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+TOLERANCE = 1e-3  # of the largest logit: a trace adds in another order
+
+
+class TraceError(ValueError):
+    """A model cannot be traced, or its trace computes something else."""
+
+
+def trace(model: nn.Module, *, in_channels: int, sizes: Sequence[Sequence[int]]) -> torch.jit.ScriptModule:
+    """Trace a model in eval mode at the first of `sizes` and compare it with the model at all, for batches of 1 and 2.
+
+    TraceError where that fails: a trace keeps the numbers of the one image that it has seen, and what depended on the
+    size of that one is then wrong for others.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn(batch, in_channels, *size, generator=generator) for size in sizes for batch in (1, 2)]
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says of every size that it becomes a constant; hence the comparison
+        try:
+            traced = torch.jit.trace(model, images[0], check_trace=False)
+        except Exception as error:  # whatever the model's own code raises under tracing
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise TraceError(f"{type(model).__name__} cannot be traced to TorchScript ({reason[0]})") from error
+        for image in images:
+            _compare(model, traced, image)
+    return traced
+
+
+def save(traced: torch.jit.ScriptModule, path: Path, *, extra: Mapping[str, str]) -> None:
+    """Write it with files inside (name -> text), as MONAI's ckpt_export does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(traced, str(path), {name: text.encode() for name, text in extra.items()})
+
+
+def _compare(model: nn.Module, traced: torch.jit.ScriptModule, image: Tensor) -> None:
+    shape = tuple(image.shape)
+    expected = model(image)
+    try:
+        found = traced(image)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise TraceError(f"the trace of {type(model).__name__} fails for images {shape} ({reason})") from error
+    apart = float((found - expected).abs().max()) if found.shape == expected.shape else float("inf")
+    if not apart <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise TraceError(
+            f"the trace of {type(model).__name__} gives other logits for images {shape}: {apart:.3g} apart"
+        )
