@@ -61,7 +61,8 @@ class ResultFolder:
         statistics = self.path / f"{scan.name}.json"
         statistics.unlink(missing_ok=True)  # of an earlier run: without them the scan counts as not done
         with predicted.stopwatch.measure("write"):
-            volume.write_label(label, mask, names=self.classes)
+            named = zip(self.values.tolist(), self.classes, strict=True)
+            volume.write_label(label, mask, names=[f"{value}={name}" for value, name in named if value])
             if self.dicom_seg:
                 self._write_dicom_seg(scan, predicted)
             if self.preview is not None:

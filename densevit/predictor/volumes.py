@@ -173,6 +173,7 @@ class Steps:
 
     def label(self, scan: Scan, read: tuple[Volume, np.ndarray, Stopwatch]) -> Predicted:
         volume, image, stopwatch = read
+        logger.info("%s: %s voxels, seen as %s", scan.path, volume.grid.size, image.shape[1:])
         return Predicted(volume, self.predictor.label(image, volume.grid.size, stopwatch=stopwatch), stopwatch)
 
 

@@ -37,10 +37,14 @@ def test_a_mask_lies_on_the_scans_own_grid_and_holds_the_files_values(predictor,
     np.testing.assert_allclose(mask.affine, source.affine, atol=1e-6)
     assert mask.get_data_dtype() == np.uint8
     assert set(np.unique(np.asarray(mask.dataobj))) == {0, 2, 7}
+    assert mask.header["descrip"].item() == b"2=liver;7=tumour"
 
 
-def test_every_orientation_of_a_scan_gives_the_same_mask_each_on_its_own_grid(predictor, tmp_path):
-    expected = None
+@pytest.mark.parametrize("spacing", [None, [2.7, 1.9, 1.3]], ids=["as it is", "resampled"])
+def test_every_orientation_of_a_scan_gives_the_same_mask_each_on_its_own_grid(tmp_path, spacing):
+    inference = dict(mode="slide_gaussian", roi_size=[24, 24, 24], stride=[16, 16, 16])
+    checkpoint = save_checkpoint(tmp_path / "weights.safetensors", spacing=spacing, inference=inference)
+    predictor, expected = VolumePredictor(checkpoint), None
     for axes in ORIENTATIONS:
         scan = save_scan(tmp_path / f"{axes}.nii", axes=axes)
         volume = open_volume(scan)
