@@ -77,6 +77,7 @@ def write_dicom_seg(
         transfer_syntax_uid=KINDS[kind],
         omit_empty_frames=bool(frames.any()),
         series_description="Segmentation by densevit",
+        content_creator_name="densevit^",
     )
     with replacing(path) as aside:
         segmentation.save_as(aside)
