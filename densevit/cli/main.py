@@ -6,9 +6,16 @@ import sys
 from collections.abc import Sequence
 
 import densevit
-from densevit.cli import export, models, predict, test, train
+from densevit.cli import export, fingerprint, models, predict, test, train
 
-COMMANDS = {"train": train, "test": test, "predict": predict, "export": export, "models": models}
+COMMANDS = {
+    "train": train,
+    "test": test,
+    "predict": predict,
+    "fingerprint": fingerprint,
+    "export": export,
+    "models": models,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
