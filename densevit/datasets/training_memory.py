@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# What passes is more than what is kept: gradients of the largest maps, and what an operation needs while it runs.
-# Measured on a CPU for five pairs of backbone and decoder: 1.3 to 1.55 (docs/fingerprint.md).
-PASSING = 1.5
+# Beyond what is kept: gradients of the largest maps, and what an operation needs while it runs; and what libraries take
+# on their first use. With these two no measured peak was above its estimate (docs/fingerprint.md has the table).
+PASSING = 1.3
+LIBRARIES = 300_000_000
 BYTES_A_WEIGHT = 16  # float32: the weight, its gradient, Adam's two moments
 
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes for the weights and what belongs to them, and for each crop of a batch."""
+    """Bytes for weights, what belongs to them and libraries, and for each crop of a batch."""
 
     weights: int
     a_crop: int
@@ -40,4 +41,6 @@ def training_memory(model: nn.Module, size: tuple[int, ...]) -> TrainingMemory:
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         F.cross_entropy(model(image), label)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return TrainingMemory(BYTES_A_WEIGHT * weights, int(PASSING * sum(storage.nbytes() for storage in kept.values())))
+    return TrainingMemory(
+        BYTES_A_WEIGHT * weights + LIBRARIES, int(PASSING * sum(storage.nbytes() for storage in kept.values()))
+    )
