@@ -1,6 +1,8 @@
 """NIfTI files (.nii, .nii.gz, NIfTI-1 and NIfTI-2), and where they place their voxels."""
 
+import gzip
 import logging
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from densevit.datasets.stored_volume import StoredVolume, check_header
 
 logger = logging.getLogger("densevit")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)
-MOST_EXTENSIONS = 64 * 2**20  # bytes between header and values
+MOST_EXTENSIONS = 64 * 2**20  # bytes between header and values, or after them
+CHUNK = 2**20
 
 
 def open_nifti(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
@@ -88,9 +91,25 @@ def _check_start(path: Path) -> None:
 
 def _values(image: Any, path: Path) -> np.ndarray:
     try:
-        return np.asanyarray(image.dataobj)
+        with open(path, "rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        source = type(image).from_bytes(_inflate(image, path)) if compressed else image
+        return np.asanyarray(source.dataobj)
     except BROKEN as error:
         raise ValueError(f"{path} is damaged ({_line(error)}); get the file again") from error
+
+
+def _inflate(image: Any, path: Path) -> bytes:
+    """Header and values of a gzip file, read to its end, where the checksum is: nibabel stops before it."""
+    needed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    with gzip.open(path) as file:
+        content = file.read(needed)
+        more = 0
+        while rest := file.read(CHUNK):
+            more += len(rest)
+            if more > MOST_EXTENSIONS:
+                raise ValueError("it holds more values than its header says")
+    return content
 
 
 def _line(error: Exception) -> str:

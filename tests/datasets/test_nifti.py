@@ -139,12 +139,29 @@ def test_size_is_bounded_by_what_the_array_would_take(tmp_path):
         read_label_volume(path, options=ReadOptions(max_bytes=479))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95, 0.9999])
 def test_a_truncated_file_is_refused(tmp_path, share):
     path = save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 999, (20, 20, 20)).astype(np.int16))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ValueError, match=re.escape(str(path))):
         open_volume(path)
+
+
+def test_no_bit_of_a_compressed_file_may_change(tmp_path):
+    path = save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 99, (9, 9, 9)).astype(np.int16))
+    content = path.read_bytes()
+    assert open_volume(path).image.shape == (1, 9, 9, 9)
+    for place in range(len(content) // 2, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"a.nii.gz (is damaged|cannot be read as NIfTI)"):
+            open_volume(path)
+
+
+def test_a_bomb_is_not_inflated(tmp_path):
+    path = save(tmp_path / "a.nii")
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(path.read_bytes() + b"\0" * 10**8, 1))
+    with pytest.raises(ValueError, match=r"a.nii.gz is damaged .it holds more values than its header says"):
+        open_volume(tmp_path / "a.nii.gz")
 
 
 def test_a_file_that_says_nothing_of_its_orientation_is_read_with_a_warning(tmp_path, caplog):
