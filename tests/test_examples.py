@@ -1,0 +1,37 @@
+"""The scripts in examples/ run as they are and come to what they promise."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tests.peers import import_peer
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Imports an example as `python examples/NAME.py` would."""
+    for name in ("monai", "ignite", "nibabel", "monai.engines"):
+        import_peer(name)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module
+
+
+def test_every_example_is_run_here():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"monai_training", "ignite_evaluator", "synthetic_scans"}
+
+
+@pytest.mark.slow
+def test_a_plain_monai_script_learns_with_our_parts(example):
+    dice = example("monai_training").main([])
+    assert dice.keys() == {"ball", "box"}
+    assert min(dice.values()) > 0.4
+
+
+def test_an_evaluator_gives_our_dice_and_monais_and_they_agree(example):
+    dice = example("ignite_evaluator").main([])
+    assert dice["dice"] == pytest.approx(dice["monai_dice"], abs=1e-5)
+    assert dice["dice"] > 0
