@@ -80,6 +80,9 @@ def _rescale(stored: np.ndarray, data: Any, frame: int, path: Path) -> np.ndarra
         found = data.get(name)
         if found and found[index].get("PixelValueTransformationSequence"):
             groups.append(found[index].PixelValueTransformationSequence[0])
+    slope, intercept = (groups[-1].get(name) for name in ("RescaleSlope", "RescaleIntercept"))
+    if (slope is None) != (intercept is None) or slope == 0:
+        raise ValueError(f"{path} rescales its values by {slope} and {intercept}; get it again, or correct it")
     values = apply_modality_lut(stored, groups[-1])
     if not np.isfinite(values).all():
         raise ValueError(f"{path} rescales its values to what is no finite number; correct the file")

@@ -48,12 +48,13 @@ class Volume:
     def write_label(self, label: np.ndarray, path: Path, *, names: Sequence[str] = ()) -> None:
         """Save a label map (D, H, W) as NIfTI on the file's own grid, beside first and then renamed.
 
-        `names` are put into the header's description as far as they fit (80 bytes). OSError with the path.
+        It is stored in the smallest integers that hold it; `names` are put into the header's description as far as they
+        fit (80 bytes). OSError with the path.
         """
         import nibabel
 
         kind = nibabel.Nifti1Image if max(label.shape) <= LONGEST_IN_NIFTI_1 else nibabel.Nifti2Image
-        image = kind(self.on_own_axes(label), self.affine)
+        image = kind(self.on_own_axes(label).astype(_smallest_type(label)), self.affine)
         image.header["descrip"] = ";".join(names).encode("ascii", "replace")[:79]
         image.header.set_xyzt_units("mm")
         image.set_sform(self.affine, code="scanner")
@@ -102,6 +103,13 @@ def read_label_volume(
 
 def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
     return READERS[kind_of(Path(path))](Path(path), options=options)
+
+
+def _smallest_type(label: np.ndarray) -> np.dtype:
+    """The integers that hold all values of a label map; ValueError for values of another kind."""
+    if label.dtype.kind not in "iub":
+        raise ValueError(f"the label holds {label.dtype} values, and whole numbers are expected; round it first")
+    return np.result_type(*(np.min_scalar_type(int(value)) for value in (label.min(), label.max())))
 
 
 def _is_rigid(affine: np.ndarray) -> bool:

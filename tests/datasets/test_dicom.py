@@ -226,6 +226,10 @@ def spoil(slices, kind):
         del each.PixelData
     elif kind == "bad number":
         each.add_new("ImagePositionPatient", "LO", ["a", "b", "c"])
+    elif kind == "no intercept":
+        del each.RescaleIntercept
+    elif kind == "no slope":
+        each.RescaleSlope = 0
     elif kind == "skewed":
         each.ImageOrientationPatient = [1, 0, 0, 0.5, 0.8, 0]
     return slices
@@ -247,6 +251,8 @@ def spoil(slices, kind):
         "truncated": "{3} is damaged: its pixels cannot be read",
         "no pixels": "{3} is damaged: it ends before its pixels",
         "bad number": "{3} does not say where it lies: it has no ImagePositionPatient",
+        "no intercept": "{3} rescales its values by 1.0 and None",
+        "no slope": "{3} rescales its values by 0.0 and 0.0",
         "skewed": "{3} has an ImageOrientationPatient that is none",
     }.items(),
     ids=lambda value: value if " " not in value or len(value) < 15 else "",

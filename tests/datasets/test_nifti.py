@@ -49,6 +49,21 @@ def test_both_versions_and_sheared_grids_are_read_and_written(tmp_path, kind, en
     assert read_label_volume(tmp_path / "mask.nii.gz")[1].distance(volume.grid) < 1e-5
 
 
+def test_a_mask_is_stored_in_the_smallest_type_that_holds_it(tmp_path):
+    volume = open_volume(save(tmp_path / "a.nii"))
+    label = np.zeros(volume.grid.size, np.int64)
+    for value, dtype in ((1, np.uint8), (300, np.uint16), (-1, np.int16), (70_000, np.uint32)):
+        label[1, 2, 3] = value
+        volume.write_label(label, tmp_path / "mask.nii.gz")
+        mask = nibabel.load(tmp_path / "mask.nii.gz")
+        assert mask.get_data_dtype() == dtype
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), volume.on_own_axes(label))
+    volume.write_label(label > 0, tmp_path / "mask.nii.gz")
+    assert read_label_volume(tmp_path / "mask.nii.gz")[0].sum() == 1
+    with pytest.raises(ValueError, match="the label holds float64 values, and whole numbers are expected"):
+        volume.write_label(label * 0.5, tmp_path / "mask.nii.gz")
+
+
 def test_an_axis_too_long_for_nifti_1_is_written_as_nifti_2(tmp_path):
     volume = open_volume(save(tmp_path / "a.nii", np.zeros((33_000, 2, 2), np.uint8), kind=nibabel.Nifti2Image))
     volume.write_label(np.ones(volume.grid.size, np.uint8), tmp_path / "mask.nii.gz")
