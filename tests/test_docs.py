@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,14 @@ OTHER_PAGES = [REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md", *sor
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ANY_CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
-NAMED_FILE = re.compile(r"\b(?:tools|configs|docs|tests)/[\w/]+\.(?:py|sh|md|txt)\b")
+NAMED_FILE = re.compile(r"\b(?:tools|configs|docs|tests|examples)/[\w/]+\.(?:py|sh|md|txt)\b")
 
 
 def shown_commands(text: str) -> list[str]:
-    """Lines of train, test, predict and models, by script or by `densevit`, as the parser of `densevit` reads them."""
+    """Lines of the verbs below, by script or by `densevit`, as the parser of `densevit` reads them."""
     joined = text.replace("\\\n", " ")
-    script = (
-        r"^(?:\$ )?(?:\S*python\S* tools/(train|test|predict)\.py|densevit (train|test|predict|models)) ([^#&|\n]+)"
-    )
+    verbs = "train|test|predict|export|models"
+    script = rf"^(?:\$ )?(?:\S*python\S* tools/(train|test|predict)\.py|densevit ({verbs})) ([^#&|\n]+)"
     return [f"{a or b} {rest.strip()}" for a, b, rest in re.findall(script, joined, re.MULTILINE)]
 
 
@@ -51,9 +51,12 @@ def test_shown_code_runs_from_the_top_of_the_page_to_its_end(page):
     if page.stem == "mmsegmentation":
         import_mmseg()
     namespace = {"__name__": "shown"}
-    for line, source in python_blocks(page):
-        padded = "\n" * line + source  # so that a traceback names the line of the page
-        exec(compile(padded, str(page), "exec"), namespace)
+    with warnings.catch_warnings():
+        if page.stem == "monai":
+            warnings.simplefilter("ignore")  # what MONAI says about torch and numpy
+        for line, source in python_blocks(page):
+            padded = "\n" * line + source  # so that a traceback names the line of the page
+            exec(compile(padded, str(page), "exec"), namespace)
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=name)
