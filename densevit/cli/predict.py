@@ -98,9 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
     if is_of_volumes(read_weights(weights_file(args.checkpoint))[1]):
         return _run_volumes(args)
-    for name, default in SCAN_DEFAULTS.items():
-        if getattr(args, name) != default:
-            raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")
+    _refuse_scan_options(args)
     rank, size, local_rank = launched_as(args.launcher)
     find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
     predictor = Predictor(
@@ -128,6 +126,12 @@ def run(args: argparse.Namespace) -> int:
             share=(rank, size),
         )
     return _tell(report, args.out, "pictures")
+
+
+def _refuse_scan_options(args: argparse.Namespace) -> None:
+    for name, default in SCAN_DEFAULTS.items():
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")
 
 
 def _run_volumes(args: argparse.Namespace) -> int:

@@ -110,6 +110,14 @@ class VolumeReport:
     resumed: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
 
+    def add(self, scan: Scan, outcome: Path | Exception) -> None:
+        """Take down where a scan's mask was written, or say why there is none."""
+        if isinstance(outcome, Exception):
+            self.failed[scan.path] = _reason(outcome, scan)
+            logger.error("skipped: %s", self.failed[scan.path])
+        else:
+            self.written[scan.path] = outcome
+
 
 @keep_freed_memory()
 def predict_volumes(
@@ -147,11 +155,7 @@ def predict_volumes(
         for scan, outcome in overlapped(
             waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan
         ):
-            if isinstance(outcome, Exception):
-                report.failed[scan.path] = _reason(outcome, scan)
-                logger.error("skipped: %s", report.failed[scan.path])
-            else:
-                report.written[scan.path] = outcome
+            report.add(scan, outcome)
             bar.advance(task)
     folder.write_tables()
     return report
