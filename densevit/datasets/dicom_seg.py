@@ -12,11 +12,13 @@ import numpy as np
 from densevit.datasets.colors import Color, default_palette
 from densevit.datasets.dicom import DicomSource
 from densevit.datasets.dicom_file import quiet_pydicom, read_dataset
+from densevit.datasets.dicom_seg_reading import read_dicom_seg
 from densevit.datasets.replacing import replacing
 
 if TYPE_CHECKING:
     from densevit.datasets.volume import Volume
 
+__all__ = ["read_dicom_seg", "write_dicom_seg"]
 KINDS = {"BINARY": "1.2.840.10008.1.2.1", "LABELMAP": "1.2.840.10008.1.2.5"}  # as stored: explicit VR, and RLE
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 MAY_BE_EMPTY = (
