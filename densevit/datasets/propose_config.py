@@ -110,10 +110,8 @@ def _dataset(found: Fingerprint, proposal: Proposal) -> dict[str, Any]:
         dataset["leave_out"] = Commented(left_out, "cannot be read: `densevit fingerprint` says why")
     if dataset.get("val_every"):
         dataset["val_every"] = Commented(dataset["val_every"], "every n-th subject is for validation")
-    rule = "the median"
-    if proposal.anisotropic:
-        rule = "the median; of the thick slices, the 10th percentile"
-    dataset["spacing"] = Commented(proposal.spacing, f"mm (D, H, W): {rule} of the cases")
+    thick = "; of its thick slices the 10th percentile" if proposal.anisotropic else ""
+    dataset["spacing"] = Commented(proposal.spacing, f"mm (D, H, W): the median case's{thick}")
     dataset["normalization"] = Commented(proposal.normalization, _why_normalized(proposal))
     dataset["cache"] = Commented(True, "prepared cases are kept on disk: docs/fingerprint.md")
     return dataset
