@@ -31,6 +31,15 @@ MAY_BE_EMPTY = (
     "StudyDate",
     "StudyTime",
 )
+ABOUT = dict(
+    series_number=900,
+    instance_number=1,
+    manufacturer="densevit",
+    manufacturer_model_name="densevit",
+    device_serial_number="0",
+    series_description="Segmentation by densevit",
+    content_creator_name="densevit^",
+)
 LONGEST_NAME = 64  # characters of a SegmentLabel
 
 
@@ -69,17 +78,11 @@ def write_dicom_seg(
         segmentation_type=kind,
         segment_descriptions=[_describe(i, name, color) for i, (name, _, color) in enumerate(segments, 1)],
         series_instance_uid=highdicom.UID(),
-        series_number=900,
         sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="densevit",
-        manufacturer_model_name="densevit",
         software_versions=_version(),
-        device_serial_number="0",
         transfer_syntax_uid=KINDS[kind],
         omit_empty_frames=bool(frames.any()),
-        series_description="Segmentation by densevit",
-        content_creator_name="densevit^",
+        **ABOUT,
     )
     with replacing(path) as aside:
         segmentation.save_as(aside)

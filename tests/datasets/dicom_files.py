@@ -1,11 +1,16 @@
 """DICOM series made for tests: the value of a pixel is a linear function of where it lies in the patient."""
 
 import numpy as np
+import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from densevit.datasets.volume import ReadOptions, open_volume
+
 AXIAL = np.array([[1.0, 0, 0], [0, 1, 0]])
 OBLIQUE = np.array([[0.96, 0.28, 0], [-0.224, 0.768, 0.6]])
+SAGITTAL = np.array([[0.0, 1, 0], [0, 0, -1]])
+CORONAL = np.array([[1.0, 0, 0], [0, 0, -1]])
 SPACING = (1.5, 1.2)  # between rows, between columns
 SHAPE = (7, 9)  # rows, columns
 
@@ -109,3 +114,10 @@ def worst_error(volume):
     d, h, w = np.meshgrid(*map(np.arange, volume.grid.size), indexing="ij")
     places = np.stack([w, h, d, np.ones_like(w)], axis=-1) @ volume.grid.affine.T
     return np.abs(volume.image[0] - truth(places[..., :3] * [-1, -1, 1])).max()
+
+
+def why_not(path, **options):
+    """The sentence with which a scan is refused."""
+    with pytest.raises(ValueError, match=r"\w") as raised:
+        open_volume(path, options=ReadOptions(**options))
+    return str(raised.value)

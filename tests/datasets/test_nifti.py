@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from densevit.datasets.volume import ReadOptions, case_name, open_volume, read_grid, read_label_volume
+from densevit.datasets.volume import ReadOptions, open_volume, read_grid, read_label_volume
 
 SIZE = (4, 5, 6)  # X, Y, Z
 VALUES = np.arange(120, dtype=np.int16).reshape(SIZE)
@@ -185,32 +185,6 @@ def test_a_file_that_says_nothing_of_its_orientation_is_read_with_a_warning(tmp_
     volume = open_volume(tmp_path / "a.nii")
     assert "a.nii says not which way its axes run" in caplog.text
     np.testing.assert_array_equal(volume.image[0], VALUES[::-1].T)
-
-
-def test_other_files_are_told_what_can_be_read(tmp_path):
-    (tmp_path / "scan.png").write_bytes(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"scan.png is no scan that can be read; give .nii.gz, .nii, .nrrd"):
-        open_volume(tmp_path / "scan.png")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        open_volume(tmp_path / "scan.nii")
-    nibabel.save(nibabel.AnalyzeImage(VALUES, np.eye(4)), tmp_path / "a.img")
-    with pytest.raises(ValueError, match=r"a.img is no scan that can be read"):
-        open_volume(tmp_path / "a.img")
-
-
-def test_a_case_is_called_as_its_file_or_folder(tmp_path):
-    (tmp_path / "v1.2").mkdir()
-    names = {
-        "a.nii.gz": "a",
-        "b.1.NII": "b.1",
-        "c.seg.nrrd": "c",
-        "d.mha": "d",
-        "e.dcm": "e",
-        "CT.1.2.840": "CT.1.2.840",
-    }
-    assert {name: case_name(tmp_path / name) for name in names} == names
-    assert case_name(tmp_path / "v1.2") == "v1.2"
-    assert case_name(str(tmp_path / "v1.2" / "..")) == tmp_path.name
 
 
 @pytest.mark.real
