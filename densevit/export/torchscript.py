@@ -29,6 +29,7 @@ def trace(model: nn.Module, *, in_channels: int, sizes: Sequence[Sequence[int]])
         except Exception as error:  # whatever the model's own code raises under tracing
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise TraceError(f"{type(model).__name__} cannot be traced to TorchScript ({reason[0]})") from error
+        _follow_device(traced)
         for image in images:
             _compare(model, traced, image)
     return traced
@@ -39,6 +40,24 @@ def save(traced: torch.jit.ScriptModule, path: Path, *, extra: Mapping[str, str]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.save(traced, str(path), {name: text.encode() for name, text in extra.items()})
+
+
+def _follow_device(traced: torch.jit.ScriptModule) -> None:
+    """New tensors are made where the input lies: a trace writes down the device that it saw."""
+    for module in traced.modules():
+        if not module._c._has_method("forward"):  # a list of modules, or one that was never called
+            continue
+        graph = module.graph
+        seen = [value for value in graph.inputs() if value.type().kind() == "TensorType"]
+        for constant in graph.findAllNodes("prim::Constant"):
+            if constant.output().type().kind() != "DeviceObjType":
+                continue
+            if not seen:
+                raise TraceError(f"a part of {traced.original_name} makes tensors on the device of the trace alone")
+            device = graph.create("prim::device", seen[:1], 1)
+            device.output().setType(constant.output().type())
+            device.insertBefore(next(iter(graph.nodes())))
+            constant.output().replaceAllUsesWith(device.output())
 
 
 def _compare(model: nn.Module, traced: torch.jit.ScriptModule, image: Tensor) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from densevit import create_segmentor
 from densevit.export.torchscript import TraceError, save, trace
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 
 
 class KeepsTheBatch(nn.Module):
@@ -39,6 +39,23 @@ def test_a_traced_segmentor_gives_the_same_logits_for_other_batches_and_sizes(ba
     image = torch.randn(3, 1, 64, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(again(image), model(image), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("backbone", "decoder"), [("swin_unetr_tiny", "unetr"), ("mvit_v2_tiny", "all_mlp")], ids=str)
+def test_a_trace_makes_its_tensors_where_its_input_lies(backbone, decoder):
+    model = create_segmentor(backbone, decoder, num_classes=2, spatial_dims=3, in_channels=1).eval()
+    with torch.no_grad():
+        plain = torch.jit.trace(model, torch.randn(1, 1, 32, 32, 32), check_trace=False)
+    assert devices_used(plain) > 0
+    assert devices_used(trace(model, in_channels=1, sizes=[[32, 32, 32]])) == 0
+
+
+def devices_used(traced):
+    """How many operations get a device that is written down."""
+    graph = traced.inlined_graph
+    constants = [node.output() for node in graph.findAllNodes("prim::Constant")]
+    devices = {value.debugName() for value in constants if value.type().kind() == "DeviceObjType"}
+    return sum(value.debugName() in devices for node in graph.nodes() for value in node.inputs())
 
 
 def test_a_trace_that_keeps_the_batch_it_saw_is_refused():
