@@ -40,7 +40,7 @@ def wrap_mask(window: Sequence[int], shift: Sequence[int], wrapped: Sequence[boo
     apart = torch.zeros([1] * 2 * len(window), dtype=torch.bool, device=like.device)
     for axis in (axis for axis, wraps in enumerate(wrapped) if wraps):
         begins_anew = torch.arange(window[axis], device=like.device) >= window[axis] - shift[axis]
-        apart = apart | _pairs_along(begins_anew[:, None] != begins_anew, axis, window)
+        apart = apart | _pairs_along(begins_anew[:, None] ^ begins_anew, axis, window)
     apart = apart.expand(*window, *window).reshape(prod(window), prod(window))
     return torch.zeros_like(apart, dtype=like.dtype).masked_fill(apart, -100.0)
 

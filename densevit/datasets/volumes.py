@@ -122,7 +122,7 @@ class VolumeDataset:
                 )
 
     def _grid(self, case: Case) -> Grid:
-        return read_grid(case.images[0])
+        return read_grid(case.images[0], options=self.read)
 
     def _check_case(self, case: Case) -> tuple[float, float, float]:
         grid = self._grid(case)
@@ -180,7 +180,7 @@ class VolumeDataset:
 
     def _label(self, case: Case) -> tuple[np.ndarray, Grid]:
         """Class numbers uint8 (D, H, W) on the scan's own grid."""
-        values, grid = read_label_volume(case.label)
+        values, grid = read_label_volume(case.label, options=self.read)
         return decode_label(values, self.label_values, classes=self.classes, path=case.label), grid
 
 
