@@ -1,5 +1,7 @@
 """Data sets of a config to loaders: the endless stream of training draws, and the images to validate on."""
 
+import logging
+import os
 import signal
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +15,7 @@ from densevit.datasets.augment_3d import create_augment_3d
 from densevit.datasets.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.engine.distributed import rank_and_size
 
+logger = logging.getLogger("densevit")
 AUGMENTS = {2: create_augment_2d, 3: create_augment_3d}  # by model.spatial_dims
 
 
@@ -26,6 +29,27 @@ def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
     return dataset
+
+
+def warn_of_shared_cases(train: SegmentationDataset | VolumeDataset, val: SegmentationDataset | VolumeDataset) -> None:
+    """Say so where validation looks at what was trained on: its scores would then be too good."""
+    seen, checked = ({os.path.realpath(name) for name in _names(dataset)} for dataset in (train, val))
+    shared = sorted(seen & checked)
+    if shared:
+        logger.warning(
+            "%d of the %d cases of val_data are in train_data too, first %s: scores will be too good; "
+            "give both sections the same split keys",
+            len(shared),
+            len(checked),
+            shared[0],
+        )
+
+
+def _names(dataset: SegmentationDataset | VolumeDataset) -> list[str]:
+    """The first image file of each case."""
+    if isinstance(dataset, VolumeDataset):
+        return [case.name for case in dataset.cases]
+    return [image for image, _ in dataset.files]
 
 
 def open_stream(config: Mapping[str, Any]) -> TrainStream:

@@ -98,6 +98,8 @@ class _Parts:
 def _open_parts(config: dict[str, Any]) -> _Parts:
     stream = data.open_stream(config)
     val_set = None if config["val_data"] is None else data.open_samples(config, "val_data")
+    if val_set is not None:
+        data.warn_of_shared_cases(stream.dataset, val_set.dataset)
     set_seed(config["seed"])
     model = create_segmentor(**config["model"])
     if config["load_from"] is not None:

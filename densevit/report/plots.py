@@ -41,7 +41,7 @@ def _limit_to_most(axes: Axes, values: np.ndarray) -> None:
     axes.set_ylim(max(low - margin, 0.0) if low >= 0 else low - margin, high + margin)
 
 
-def _draw_miou(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
+def _draw_score(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
     axes.plot(x, y, color=GREEN, linewidth=1.6, marker="o", markersize=4)
     best = int(np.argmax(y))
     axes.annotate(f"best {y[best]:.2f}", (x[best], y[best]), xytext=(0, 6), textcoords="offset points",
@@ -51,18 +51,19 @@ def _draw_miou(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Path:
-    """Draw the curves of one run as PNG: training loss, validation mIoU where there is one, and learning rate.
+    """Draw the curves of one run as PNG: training loss, validation score where there is one, and learning rate.
 
-    `scalars` are the rows of a run's scalars.jsonl: each has `iter`, and `loss`, `lr` or `mIoU` where it was measured.
-    Raises ValueError if no row holds any of them.
+    `scalars` are the rows of a run's scalars.jsonl: each has `iter`, and `loss`, `lr`, `mIoU` or `mCaseDice`, of which
+    volumes have both and show the second, where it was measured. Raises ValueError if no row holds any of them.
     """
-    curves = {key: series(scalars, key) for key in ("loss", "mIoU", "lr")}
+    score = "mCaseDice" if any("mCaseDice" in row for row in scalars) else "mIoU"
+    curves = {key: series(scalars, key) for key in ("loss", score, "lr")}
     shown = [key for key, (x, _) in curves.items() if len(x)]
     if not shown:
         raise ValueError(
             f"none of the {len(scalars)} rows holds a loss, a mIoU or a learning rate; nothing can be drawn"
         )
-    weights = {"loss": 3.0, "mIoU": 2.0, "lr": 1.0}
+    weights = {"loss": 3.0, score: 2.0, "lr": 1.0}
     figure = new_figure(8.0, 0.7 + 0.95 * sum(weights[key] for key in shown))
     rows = figure.subplots(len(shown), 1, sharex=True, squeeze=False,
                            height_ratios=[weights[key] for key in shown])[:, 0]  # fmt: skip
@@ -71,14 +72,14 @@ def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Pa
         if key == "loss":
             _draw_raw_and_smooth(axes, x=x, y=y)
             _limit_to_most(axes, y)
-        elif key == "mIoU":
-            _draw_miou(axes, x=x, y=y)
+        elif key == score:
+            _draw_score(axes, x=x, y=y)
         else:
             axes.plot(x, y, color=ORANGE, linewidth=1.6)
             axes.set_ylim(bottom=0.0)
             axes.yaxis.set_major_locator(MaxNLocator(3))
             axes.yaxis.set_major_formatter("{x:g}")
-        names = {"loss": "training loss", "mIoU": "validation mIoU, %", "lr": "learning rate"}
+        names = {"loss": "training loss", score: f"validation {score}, %", "lr": "learning rate"}
         tidy(axes, ylabel=names[key])
     rows[-1].set_xlabel("iteration", fontsize=9, color=INK)
     figure.tight_layout()

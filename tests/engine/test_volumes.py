@@ -114,6 +114,46 @@ def test_a_crashed_run_resumes_to_the_last_bit(config, tmp_path, monkeypatch):
     assert resumed.scores == straight.scores
 
 
+def test_cases_of_several_spacings_are_scored_on_their_own_grids(config, balls, tmp_path, caplog):
+    """A copy of the set with half of the voxels along one axis in every second file trains after `spacing` is set."""
+    root = tmp_path / "mixed"
+    content = json.loads((balls / "dataset.json").read_text())
+    for i, entry in enumerate(content["training"] + content["validation"]):
+        for path in entry.values():
+            values = np.asarray(nibabel.load(balls / path).dataobj)
+            write_volume(root / path, values[:, :, :: 1 + i % 2], spacing=(1.0, 1.0, 1.0 + i % 2))
+    (root / "dataset.json").write_text(json.dumps(content))
+    for section in ("train_data", "val_data"):
+        config[section]["dataset"]["root"] = str(root)
+    with pytest.raises(ValueError, match=r"mm; set spacing, to which all are then resampled"):
+        train(config, work_dir=tmp_path / "refused", device="cpu")
+    for section in ("train_data", "val_data"):
+        config[section]["dataset"]["spacing"] = (1.5, 1.0, 1.0)
+    result = train(config, work_dir=tmp_path / "run", device="cpu")
+    seen = []
+    score(config, result.checkpoint, device="cpu", on_prediction=lambda sample, label: seen.append(label.shape))
+    assert seen == [(16, 18, 20), (8, 18, 20)]
+    assert read_weights(result.checkpoint)[1]["spacing"] == [1.5, 1.0, 1.0]
+    assert "in train_data too" not in caplog.text
+
+
+def test_the_cache_changes_no_bit_of_a_run(config, tmp_path, monkeypatch):
+    plain = train(config, work_dir=tmp_path / "plain", device="cpu")
+    for section in ("train_data", "val_data"):
+        config[section]["dataset"]["cache"] = dict(folder=str(tmp_path / "cache"))
+    for name in ("first", "second"):
+        cached = train(config, work_dir=tmp_path / name, device="cpu")
+        assert_same(final_state(cached), final_state(plain))
+        assert cached.scores == plain.scores
+    assert any((tmp_path / "cache").rglob("*.arrays"))
+
+
+def test_validating_on_what_was_trained_on_is_said(config, tmp_path, caplog):
+    config["val_data"]["dataset"]["split"] = "train"
+    train(config, work_dir=tmp_path, device="cpu")
+    assert "4 of the 4 cases of val_data are in train_data too" in caplog.text
+
+
 def test_the_network_learns_to_find_the_ball(config, tmp_path):
     config["train_cfg"].update(max_iters=60, val_interval=60, checkpoint_interval=60)
     config["optimizer"].update(lr=5e-3, lr_multipliers=dict(head=10.0))
