@@ -17,6 +17,7 @@ ADE20K = [path for path in CONFIGS if path.stem.endswith("_ade20k")]
 SEGFORMER = [path for path in CITYSCAPES + ADE20K if path.stem.startswith("segformer")]
 SWIN = [path for path in CONFIGS if path.stem.startswith("swin_") and "uper" in path.stem]
 PVT_FPN = [path for path in CONFIGS if path.stem.startswith("pvt_") and "_fpn_ade20k" in path.stem]
+BTCV = [path for path in CONFIGS if path.stem.endswith("_btcv")]
 VOLUMES = [path for path in CONFIGS if path.stem.endswith("_hippocampus")]
 PARAMETERS = dict(b0=3_719_027, b1=13_682_131, b2=27_361_235, b3=47_237_075, b4=64_007_635, b5=84_607_955)
 # mIoU of one scale, from the paper's tables.
@@ -42,8 +43,10 @@ PRINTED = dict(
 UNPUBLISHED = (
     "camvid_short",
     "mit_b0_all_mlp_hippocampus",
+    "mit_b0_unetr_hippocampus",
     "mit_b2_vt_fpn_camvid",
     "mvit_v2_small_all_mlp_cityscapes",
+    "pvt_v2_b0_all_mlp_3d_sts",
     "pvt_v2_b2_vt_fpn_cityscapes",
     "swin_base_uper_cityscapes",
     "swin_unetr_hippocampus",
@@ -61,6 +64,7 @@ def docstring(path):
 
 def test_the_promised_configs_are_there():
     promised = {*SCORES, *UNPUBLISHED, "segformer_b0_camvid", "segformer_b0_synthetic"}
+    promised |= {"unetr_btcv", "swin_unetr_btcv", "unetr_synthetic_ct"}
     assert promised <= {path.stem for path in CONFIGS}
 
 
@@ -181,6 +185,20 @@ def test_volumes_are_cropped_and_scored_by_case(path):
     assert {term["type"] for term in config.loss} == {"cross_entropy", "dice"}
     low, high = config.train_data.augment.scale
     assert low < config.inference.scales[0] < high
+
+
+@pytest.mark.parametrize("path", BTCV, ids=name)
+def test_btcv_is_read_and_trained_as_the_published_code_does(path):
+    config = load_config(path)
+    dataset = config.train_data.dataset
+    assert dataset.spacing == (2.0, 1.5, 1.5)
+    assert dataset.normalization == dict(type="window", low=-175.0, high=250.0)
+    assert len(dataset.classes) == config.model.num_classes == 14
+    assert config.train_data.augment.crop_size == config.inference.roi_size == (96, 96, 96)
+    assert config.inference.stride == (48, 48, 48)
+    assert (config.optimizer.type, config.optimizer.lr, config.optimizer.weight_decay) == ("AdamW", 1e-4, 1e-5)
+    crops = config.train_data.batch_size * config.train_cfg.max_iters
+    assert crops == 5000 * 24 * 4  # epochs, cases, crops of each
 
 
 @pytest.mark.parametrize("path", CITYSCAPES, ids=name)

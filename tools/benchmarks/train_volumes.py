@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     config = load_config(arguments.config, parse_overrides(arguments.cfg_options)).to_dict()
+    config["inference"]["divisor"] = DIVISOR  # ours takes any size, but both are to see the same
     lanes = _make_lanes(config, arguments.device)
     samples, settings = open_samples(config, "val_data"), config["train_cfg"]
     device = torch.device(arguments.device)
