@@ -17,14 +17,18 @@ model = dict(
     backbone_options=dict(patch_size=8, image_size=(32, 56, 72)),
     decoder_options=dict(dim=8),
 )
-loss = [dict(type="cross_entropy"), dict(type="dice")]
+loss = [
+    dict(type="ohem_cross_entropy", thresh=0.7, min_kept=4000),
+    dict(type="dice", per_image=False, include_background=False),
+]
+deep_supervision = dict(weights="halving")
 optimizer = dict(
     type="AdamW",
     lr=1e-3,
     betas=(0.9, 0.999),
     weight_decay=0.01,
     no_decay=("norm", "pos_embed", "cls_token"),
-    lr_multipliers=dict(head=10.0),
+    lr_multipliers=dict(decoder=2.0, head=10.0, auxiliary=10.0),
 )
 schedule = dict(type="cosine", power=1.0, min_lr=0.0, warmup_iters=30, warmup_ratio=1e-3)
 train_cfg = dict(
