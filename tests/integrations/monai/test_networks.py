@@ -77,6 +77,7 @@ def test_every_name_of_the_list_is_tested():
     assert not any(name.startswith("monai.") for name in BACKBONES.names())
 
 
+@pytest.mark.slow
 def test_a_name_brings_its_integration_by_itself():
     code = (
         "import warnings; warnings.simplefilter('ignore')\n"
