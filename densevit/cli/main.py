@@ -8,6 +8,12 @@ from collections.abc import Sequence
 import densevit
 from densevit.cli import export, fingerprint, models, predict, test, train
 
+EXTRAS = dict(
+    medical=("monai", "nibabel", "pydicom", "highdicom", "ignite", "fire"),
+    report=("matplotlib", "jinja2"),
+    bigdata=("zarr",),
+    mmseg=("mmseg", "mmcv"),
+)  # what brings a package that is missing; all others come with [train]
 COMMANDS = {
     "train": train,
     "test": test,
@@ -58,7 +64,9 @@ def explain(error: Exception) -> str | None:
     """The sentence for a user's mistake; None for what is no user's mistake."""
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "densevit").partition(".")[0]
-        return None if missing == "densevit" else f"{missing} is not installed; pip install 'densevit[train]' brings it"
+        extra = next((extra for extra, names in EXTRAS.items() if missing in names), "train")
+        sentence = f"{missing} is not installed; pip install 'densevit[{extra}]' brings it"
+        return None if missing == "densevit" else sentence
     if isinstance(error, KeyError):  # a registry's KeyError holds a sentence, a programming error's holds a key
         text = error.args[0] if error.args else None
         return text if isinstance(text, str) and " " in text else None

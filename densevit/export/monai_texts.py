@@ -102,7 +102,7 @@ def _use() -> str:
     return f"""\
 ## Use
 
-With `pip install 'densevit[medical]' fire`, in this folder:
+With `pip install 'densevit[medical]'`, in this folder:
 
 ```bash
 {RUN} --config_file configs/inference.json --datalist scans/ --output_dir masks/

@@ -9,6 +9,7 @@ import pytest
 
 import densevit
 from densevit.cli import main
+from densevit.cli.main import explain
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -100,3 +101,12 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
     monkeypatch.setattr("densevit.cli.models.describe", broken)
     with pytest.raises(KeyError, match="key"):
         main(["models"])
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("monai.data", "medical"), ("highdicom", "medical"), ("zarr", "bigdata"), ("mmengine", "train")],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(package, extra):
+    said = explain(ModuleNotFoundError("gone", name=package))
+    assert said == f"{package.partition('.')[0]} is not installed; pip install 'densevit[{extra}]' brings it"
