@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from densevit.datasets.grid import GRID_TOLERANCE, Grid, times
+from densevit.datasets.nifti_header import MOST_EXTENSIONS, check_lengths, check_name, quiet_nibabel, read_raw_header
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.stored_volume import StoredVolume, check_header
+from densevit.datasets.stored_volume import StoredVolume, check_header, check_shape
 
 logger = logging.getLogger("densevit")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)
-MOST_EXTENSIONS = 64 * 2**20  # bytes between header and values, or after them
 CHUNK = 2**20
 
 
@@ -24,19 +24,22 @@ def open_nifti(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     import nibabel
 
     try:
-        _check_start(path)
-        image = nibabel.load(path)
+        check_name(path)
+        raw = read_raw_header(path)
+        with quiet_nibabel():
+            image = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *BROKEN) as error:
         raise ValueError(f"{path} cannot be read as NIfTI ({_line(error)}); get the file again") from error
     if not isinstance(image, nibabel.Nifti1Pair):
         raise ValueError(f"{path} is {type(image).__name__}, and NIfTI is expected; convert it to .nii.gz")
-    affine = check_geometry(image, path, geometry=options.geometry)
     shape = tuple(map(int, image.shape))
+    check_shape(path, shape)
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "iufb":
+        raise ValueError(f"{path} holds {_type_name(dtype)} values, and a volume holds plain numbers; convert the file")
+    check_lengths(path, raw, geometry=options.geometry)
+    affine = check_geometry(image, path, geometry=options.geometry)
     check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
-    if image.get_data_dtype().kind not in "iufb":
-        raise ValueError(
-            f"{path} holds {image.get_data_dtype()} values, and a volume holds plain numbers; convert the file"
-        )
     return StoredVolume(path, shape, affine, lambda: _values(image, path))
 
 
@@ -76,32 +79,38 @@ def check_geometry(image: Any, path: str | Path, *, geometry: str | None = None)
     return image.affine
 
 
-def _check_start(path: Path) -> None:
-    """ValueError where a header claims extensions of a size that no sound file has: nibabel reads them at once."""
-    import nibabel
-
-    with nibabel.openers.ImageOpener(path) as file:
-        start = file.read(544)
-    for header in (nibabel.Nifti1Header, nibabel.Nifti2Header):
-        if header.may_contain_header(start):
-            offset = float(header(start[: header.sizeof_hdr], check=False)["vox_offset"])
-            if not 0 <= offset <= MOST_EXTENSIONS:
-                raise ValueError(f"its header says that values start at byte {offset:.4g}")
-
-
 def _values(image: Any, path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
+        if not compressed:
+            _check_length(image, path)
         source = type(image).from_bytes(_inflate(image, path)) if compressed else image
         return np.asanyarray(source.dataobj)
     except BROKEN as error:
         raise ValueError(f"{path} is damaged ({_line(error)}); get the file again") from error
 
 
+def _needed(image: Any) -> int:
+    """Bytes of header and values."""
+    return int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+
+
+def _check_length(image: Any, path: Path) -> None:
+    """ValueError for an uncompressed file that is too short, before memory is taken for it."""
+    needed, there = _needed(image), path.stat().st_size
+    if there < needed:
+        raise ValueError(f"{needed} bytes are expected, and {there} are there")
+
+
+def _type_name(dtype: np.dtype) -> str:
+    """`RGB` for colours, whose fields are so called."""
+    return "".join(dtype.names) if dtype.names else str(dtype)
+
+
 def _inflate(image: Any, path: Path) -> bytes:
     """Header and values of a gzip file, read to its end, where the checksum is: nibabel stops before it."""
-    needed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    needed = _needed(image)
     with gzip.open(path) as file:
         content = file.read(needed)
         more = 0

@@ -40,11 +40,13 @@ class StoredVolume:
 
     def image(self) -> np.ndarray:
         """Float32 (C, D, H, W) on `grid`; ValueError for values that are no finite number."""
-        values = np.ascontiguousarray(self._turned(self.load()), np.float32)
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(self._turned(self.load()), np.float32)
         wrong = values.size - np.count_nonzero(np.isfinite(values))
         if wrong:
             raise ValueError(
-                f"{self.path} holds {wrong} voxels that are no finite number; replace them, for example by 0"
+                f"{self.path} holds {wrong} voxels that are no finite number, or too large for float32; replace them, "
+                "for example by 0"
             )
         return values
 
@@ -81,10 +83,16 @@ def to_standard(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return apply_orientation(values, io_orientation(affine)).T
 
 
+def check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    """ValueError for a shape that is no volume's."""
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        way = "save each channel as a file of its own" if len(shape) > 4 else "give a volume"
+        raise ValueError(f"{path} has the shape {shape}, and a volume has three axes, or a fourth of channels; {way}")
+
+
 def check_header(path: Path, *, shape: tuple[int, ...], affine: np.ndarray, max_bytes: int) -> None:
     """ValueError for what is no volume, lies nowhere, or would take more memory than allowed."""
-    if len(shape) not in (3, 4) or min(shape) < 1:
-        raise ValueError(f"{path} has the shape {shape}, and a volume has three axes, or a fourth of channels")
+    check_shape(path, shape)
     if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
         raise ValueError(f"{path} says nothing usable about its orientation: its affine is singular; correct the file")
     needed = 4 * prod(map(int, shape))

@@ -10,7 +10,6 @@ METAIMAGE_ENDINGS = (".mha", ".mhd")
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 FILE_ENDINGS = (*NIFTI_ENDINGS, *NRRD_ENDINGS, *METAIMAGE_ENDINGS)
 READABLE = f"{', '.join(e for e in FILE_ENDINGS if e != '.seg.nrrd')}, a DICOM file, or a folder of one DICOM series"
-STARTS = {b"NRRD": "nrrd", b"n+1\0": "nifti", b"DICM": "dicom"}
 
 
 def kind_of(path: Path) -> str:
