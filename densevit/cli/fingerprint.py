@@ -133,7 +133,8 @@ def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal",
 def _command(args: argparse.Namespace) -> str:
     """What would make this file again, as far as it decides about numbers."""
     words = ["densevit", "fingerprint", args.data, "--memory", args.memory]
-    for flag in ("backbone", "decoder", "images", "labels", "classes", "group", "pairs", "val_every", "fold"):
+    chosen = ("backbone", "decoder", "images", "labels", "classes", "group", "pairs", "val_every", "fold", "geometry")
+    for flag in (*chosen, "max_iters"):
         value = getattr(args, flag)
         if value is not None and value != dict(backbone="swin_unetr_tiny", decoder="unetr").get(flag):
             words += [f"--{flag.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]

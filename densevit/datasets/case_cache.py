@@ -13,6 +13,7 @@ import numpy as np
 
 from densevit.datasets.array_file import map_arrays, write_arrays
 from densevit.datasets.content_key import FileHashes, content_key
+from densevit.datasets.fields import check_fields
 from densevit.datasets.label_cache import cache_folder
 from densevit.datasets.replacing import replacing
 from densevit.inference.memory import format_bytes, parse_bytes
@@ -152,6 +153,7 @@ def create_case_cache(config: Mapping[str, Any] | bool | None) -> CaseCache | No
         if key not in known:
             raise ValueError(f"cache has no key {key!r}; {hint(str(key), known)}")
     options = CacheOptions(**config)
+    check_fields(options, owner="cache")
     folder = cache_folder() / "cases" if options.folder is None else Path(options.folder).expanduser()
     return CaseCache(folder, max_bytes=options.max_bytes)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from densevit.datasets.base import DATASETS
+from densevit.datasets.colors import IGNORE
 from densevit.datasets.create import check_dataset_config
 from densevit.datasets.grid import check_same_grid
 from densevit.datasets.pairing import check_root
@@ -105,7 +106,7 @@ def take_fingerprint(
         raise ValueError(f"none of the cases to train on can be read; the first: {next(iter(failed.values()), 'none')}")
     return Fingerprint(
         dataset=dict(config),
-        classes=tuple(listing.classes),
+        classes=tuple(listing.labels.classes),
         channels=tuple(listing.channels),
         cases=tuple(facts),
         failed=failed,
@@ -141,13 +142,15 @@ def _measure(
         raise ValueError(f"{case.images[0]} has {len(volume.image)} channels, and {len(listing.channels)} are expected")
     values, label_grid = read_label_volume(case.label, options=options)
     check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
-    label = decode_label(values, np.array(listing.label_values), classes=listing.classes, path=case.label)
+    known = listing.labels
+    options = dict(classes=known.classes, path=case.label, ignored_value=known.ignored)
+    label = decode_label(values, np.array(known.values), **options)
     return CaseFacts(
         name=name,
         trained=trained,
         size=volume.grid.size,
         spacing=volume.grid.spacing,
-        voxels=tuple(np.bincount(label.ravel(), minlength=len(listing.classes)).tolist()),
+        voxels=tuple(np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(known.classes)].tolist()),
         channels=tuple(_measure_channel(channel) for channel in volume.image),
         sample=_sample(volume.image, label, *pick),
     )
@@ -165,7 +168,7 @@ def _measure_channel(channel: np.ndarray) -> ChannelFacts:
 
 def _sample(image: np.ndarray, label: np.ndarray, rng: np.random.Generator, most: int) -> np.ndarray:
     """(C, n) of at most `most` voxels that are of a class other than the first."""
-    voxels = np.flatnonzero(label)
+    voxels = np.flatnonzero((label > 0) & (label != IGNORE))
     if len(voxels) > most:
         voxels = rng.choice(voxels, most, replace=False)
     return image.reshape(len(image), -1)[:, voxels]

@@ -20,7 +20,7 @@ IMAGE_FOLDERS = ("imagesTr", "images", "image", "imgs", "scans", "volumes", "ct"
 LABEL_FOLDERS = ("labelsTr", "labels", "label", "masks", "mask", "segmentations", "segs", "annotations")
 LABEL_NAMES = re.compile(r"(?:^|[_.-])(?:label|labels|seg|segmentation|mask|gt)$", re.IGNORECASE)
 VAL_EVERY = 5
-MOST_CLASSES = 256
+MOST_CLASSES = 255
 FORMS = (
     "a Decathlon or nnU-Net folder (dataset.json), a datalist (.json with a list 'training'), images/ and labels/ with "
     "files of the same names, or a folder a case that holds its images and label.nii.gz"

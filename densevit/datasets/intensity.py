@@ -29,7 +29,8 @@ class ZScore:
 
     def __post_init__(self) -> None:
         check_fields(self, owner="normalization 'zscore'")
-        low, high = self.percentiles if len(self.percentiles) == 2 else (1, 0)
+        numbers = [each for each in self.percentiles if isinstance(each, int | float)]
+        low, high = numbers if len(numbers) == len(self.percentiles) == 2 else (1, 0)
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles must be two rising numbers from 0 to 100, got {tuple(self.percentiles)}")
 

@@ -1,6 +1,7 @@
 """The classes of label files, in each of the forms that sets write them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,44 @@ from densevit.datasets.volumes import class_table
 FORMS = '{"background": 0, "liver": 1} or {"0": "background", "1": "liver"}'
 
 
-def named_labels(labels: Any, *, said_by: Path | str) -> tuple[Sequence[str], Sequence[int]]:
-    """Names and file values, in the order of values, of {name: value}, {value: name}, or names alone from 0 on.
+IGNORED = "ignore"  # the name that nnU-Net gives to voxels that nobody has labelled
 
-    ValueError for anything else, for regions (several values a name) and for a label that says "ignore".
+
+@dataclass(frozen=True, kw_only=True)
+class LabelNames:
+    """Classes and their file values, in the order of values, and the value that is ignored."""
+
+    classes: Sequence[str]
+    values: Sequence[int]
+    ignored: int | None = None
+
+
+def named_labels(labels: Any, *, said_by: Path | str) -> LabelNames:
+    """Of {name: value}, {value: name}, or names alone from 0 on; what is called "ignore" is no class.
+
+    ValueError for anything else, and for regions (several values a name).
     """
+    names, values = _pairs(labels, said_by)
+    found = dict(zip(names, values, strict=True))
+    ignored = found.pop(IGNORED, None)
+    return LabelNames(classes=check_classes(tuple(found)), values=tuple(found.values()), ignored=ignored)
+
+
+def _pairs(labels: Any, said_by: Path | str) -> tuple[Sequence[str], Sequence[int]]:
     if isinstance(labels, list | tuple):
         return check_classes(labels), range(len(labels))
     if not isinstance(labels, Mapping) or not labels:
         raise ValueError(f"{said_by} does not name its classes (got {labels!r}); give classes={FORMS}")
     if all(str(key).isdigit() and isinstance(name, str) for key, name in labels.items()):
-        return class_table(labels, path=str(said_by))
+        names, values = class_table(labels, path=str(said_by))
+        return check_classes(names), values
     for name, value in labels.items():
         _check_label(name, value, said_by)
     names, values = zip(*sorted(labels.items(), key=lambda pair: pair[1]), strict=True)
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)
         raise ValueError(f"{said_by} gives the label {twice} two names; a value is one class")
-    return check_classes(names), values
+    return names, values
 
 
 def _check_label(name: Any, value: Any, said_by: Path | str) -> None:
@@ -38,8 +59,3 @@ def _check_label(name: Any, value: Any, said_by: Path | str) -> None:
         )
     if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{said_by}: a label is a name and a whole number, such as {FORMS}, got {name!r}: {value!r}")
-    if name == "ignore":
-        raise ValueError(
-            f"{said_by}: labels of value {value} are to be ignored, which volumes do not know yet; give these voxels "
-            "a class, or leave their cases out"
-        )

@@ -33,14 +33,13 @@ class Datalist(VolumeLayout):
         root = check_root(self.root)
         path = root / self.datalist if (root / self.datalist).is_file() else Path(self.datalist)
         content = read_description(path, beside="set datalist to the JSON file that lists the cases")
-        classes, values = named_labels(content.get("labels") if self.classes is None else self.classes, said_by=path)
+        labels = named_labels(content.get("labels") if self.classes is None else self.classes, said_by=path)
         lists = dict(train="training", val="validation", test="testing" if "testing" in content else "test")
         cases = list_cases(root, content, lists, said_by=path)
         return Listing(
             said_by=path,
             cases=cases,
-            classes=classes,
-            label_values=values,
+            labels=labels,
             channels=self._channels(content, cases, path),
             folds=_folds(content.get("training") or [], cases["train"], root=root, said_by=path),
         )

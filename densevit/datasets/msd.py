@@ -6,9 +6,9 @@ from typing import Any
 
 from densevit.datasets.base import DATASETS
 from densevit.datasets.description import listed_case, name_cases, read_description
+from densevit.datasets.label_names import named_labels
 from densevit.datasets.pairing import check_root
 from densevit.datasets.volume_layout import Listing, VolumeLayout
-from densevit.datasets.volumes import class_table
 
 LISTS = dict(train="training", val="validation", test="test")
 
@@ -25,12 +25,10 @@ class Decathlon(VolumeLayout):
         root = check_root(self.root)
         path = root / "dataset.json"
         content = read_description(path, beside="a Decathlon folder holds dataset.json, imagesTr and labelsTr")
-        classes, values = class_table(content.get("labels"), path=str(path))
         return Listing(
             said_by=path,
             cases=list_cases(root, content, LISTS, said_by=path),
-            classes=classes,
-            label_values=values,
+            labels=named_labels(content.get("labels"), said_by=path),
             channels=channel_names(content, said_by=path) or ("image",),
         )
 

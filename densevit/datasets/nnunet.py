@@ -37,14 +37,13 @@ class NnUNetRaw(VolumeLayout):
         channels = channel_names(content, said_by=path, key=key)
         if not channels:
             raise ValueError(f'{path} needs "channel_names" such as {{"0": "CT"}}')
-        classes, values = named_labels(content.get("labels"), said_by=path)
+        labels = named_labels(content.get("labels"), said_by=path)
         train = _cases(root, content, len(channels))
         _check_number(content, len(train), path)
         return Listing(
             said_by=path,
             cases=dict(train=train, val={}, test=_unlabelled(root, content, len(channels))),
-            classes=classes,
-            label_values=values,
+            labels=labels,
             channels=channels,
             folds=self._folds(root, list(train)),
         )

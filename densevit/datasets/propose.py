@@ -31,10 +31,14 @@ Size = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """The numbers; `size` is the median case at `spacing`, `bytes` what training is estimated to take."""
+    """The numbers; `size` is the median case at `spacing`, `bytes` what training is estimated to take.
+
+    `thick` is the axis along which the scans have slices too thick to be turned into the others.
+    """
 
     spacing: tuple[float, ...]
     anisotropic: bool
+    thick: int | None
     size: Size
     crop_size: Size
     batch_size: int
@@ -61,6 +65,7 @@ def propose(
     return Proposal(
         spacing=spacing,
         anisotropic=anisotropic,
+        thick=thick_axis(median_of([case.spacing for case in found.trained])),
         size=size,
         crop_size=crop,
         batch_size=batch,
@@ -89,6 +94,12 @@ def target_spacing(cases: Sequence[CaseFacts]) -> tuple[tuple[float, ...], bool]
     if anisotropic:
         target[worst] = max(np.percentile(spacings[:, worst], 10), target[others].max())
     return tuple(float(f"{value:.5g}") for value in target), anisotropic
+
+
+def thick_axis(spacing: Sequence[float]) -> int | None:
+    """The axis whose voxels are over ANISOTROPIC times as long as those of each other axis."""
+    longest, second = sorted(range(3), key=lambda axis: -spacing[axis])[:2]
+    return longest if spacing[longest] > ANISOTROPIC * spacing[second] else None
 
 
 def working(case: CaseFacts, spacing: Sequence[float]) -> tuple[float, ...]:

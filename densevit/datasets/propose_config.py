@@ -31,7 +31,7 @@ def config_text(
         assignment(
             "schedule", dict(type="cosine", power=1.0, min_lr=0.0, warmup_iters=min(100, steps), warmup_ratio=1e-3)
         ),
-        assignment("train_cfg", _train_cfg(found, steps)),
+        assignment("train_cfg", _train_cfg(found, steps, given=max_iters is not None)),
         assignment("train_data", _train_data(found, proposal, max_memory)),
     ]
     if _validates(found):
@@ -77,10 +77,11 @@ def _optimizer(proposal: Proposal) -> dict[str, Any]:
     )
 
 
-def _train_cfg(found: Fingerprint, steps: int) -> dict[str, Any]:
+def _train_cfg(found: Fingerprint, steps: int, *, given: bool) -> dict[str, Any]:
     interval = max(1, steps // 10)
+    why = "as --max-iters said" if given else f"{PASSES} passes over the cases, {ITERATIONS[0]} to {ITERATIONS[1]}"
     settings = dict(
-        max_iters=Commented(steps, f"{PASSES} passes over the cases, {ITERATIONS[0]} to {ITERATIONS[1]}"),
+        max_iters=Commented(steps, why),
         val_interval=interval,
         checkpoint_interval=interval,
         log_interval=min(25, steps),
@@ -129,10 +130,9 @@ def _augment(found: Fingerprint, proposal: Proposal) -> dict[str, Any]:
     size = " x ".join(map(str, proposal.size))
     mirrored = "no mirror images: the classes tell left from right" if proposal.left_and_right else "left and right"
     rotate: dict[str, Any] = dict(rotate=15.0)
-    if proposal.anisotropic:
-        thick = max(range(3), key=lambda axis: proposal.spacing[axis])
+    if proposal.thick is not None:
         rotate = dict(rotate=Commented(0.0, "slices are too thick to be turned out of their plane"))
-        rotate |= dict(rotate_in_plane=15.0) if thick == 0 else {}
+        rotate |= dict(rotate_in_plane=15.0) if proposal.thick == 0 else {}
     return dict(
         crop_size=Commented(proposal.crop_size, f"the median case has {size} voxels at this spacing"),
         scale=(0.85, 1.15),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from densevit.datasets.fields import check_fields
+
 GIBIBYTE = 2**30
 
 
@@ -21,6 +23,7 @@ class ReadOptions:
     max_bytes: int = 8 * GIBIBYTE
 
     def __post_init__(self) -> None:
+        check_fields(self, owner="read")
         if self.geometry not in (None, "sform", "qform"):
             raise ValueError(f"geometry must be 'sform', 'qform' or None, got {self.geometry!r}")
         if self.on_missing not in ("error", "split"):

@@ -5,6 +5,7 @@ Values are linear between voxel centres, voxels at the border beyond them: what 
 Legend: size (D, H, W), image (C, D, H, W), label (D, H, W).
 """
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,29 @@ import torch.nn.functional as F
 from densevit.datasets.intensity import Normalize
 from densevit.datasets.nifti import Grid
 
+logger = logging.getLogger("densevit")
 SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled
+
+
+def check_spacing(spacing: Sequence[float] | None) -> None:
+    """ValueError for what is not three positive numbers, or None."""
+    if spacing is None:
+        return
+    if len(spacing) != 3 or not all(isinstance(s, int | float) and 0 < s < float("inf") for s in spacing):
+        raise ValueError(f"spacing must be three positive millimetres (D, H, W), got {spacing}")
+
+
+def warn_of_turned_spacing(wanted: Sequence[float], spacings: Sequence[Sequence[float]]) -> None:
+    """Say so where a spacing fits the scans far better read backwards: files and many programs write (W, H, D)."""
+    usual = np.median(np.array(spacings), axis=0)
+    given, turned = (float(np.abs(np.log(usual / np.array(each))).max()) for each in (wanted, wanted[::-1]))
+    if given > np.log(2) and turned < np.log(1.5):
+        logger.warning(
+            "spacing is (D, H, W), and the scans have %s mm where it says %s; did you mean spacing=%s?",
+            " x ".join(f"{mm:.4g}" for mm in usual),
+            " x ".join(f"{mm:.4g}" for mm in wanted),
+            tuple(wanted[::-1]),
+        )
 
 
 def working_size(grid: Grid, spacing: Sequence[float] | None) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ class VolumeFolder(VolumeLayout):
     def listing(self) -> Listing:
         root = check_root(self.root)
         patterns = [self.images] if isinstance(self.images, str) else list(self.images)
-        classes, values = named_labels(self.classes, said_by="classes")
+        labels = named_labels(self.classes, said_by="classes")
         channels = self._channels(patterns)
         own = any("{split}" in str(pattern) for pattern in (*patterns, self.labels))
         splits = ("train", "val", "test") if own else ("train",)
@@ -49,7 +49,7 @@ class VolumeFolder(VolumeLayout):
             elif self.val_every or self.group is not None:  # the other side is looked at too, where it is there
                 with suppress(ValueError):
                     cases[split] = self._cases(root, patterns, split)
-        return Listing(said_by=root, cases=cases, classes=classes, label_values=values, channels=channels)
+        return Listing(said_by=root, cases=cases, labels=labels, channels=channels)
 
     def _channels(self, patterns: Sequence[str]) -> tuple[str, ...]:
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from densevit.datasets.case_cache import create_case_cache
-from densevit.datasets.fields import check_fields
 from densevit.datasets.intensity import ZSCORE
+from densevit.datasets.label_names import LabelNames
 from densevit.datasets.pairing import check_root
 from densevit.datasets.read_options import ReadOptions
 from densevit.datasets.subjects import subjects_of
@@ -25,8 +25,7 @@ class Listing:
 
     said_by: Path
     cases: dict[str, dict[str, Case]]
-    classes: Sequence[str]
-    label_values: Sequence[int]
+    labels: LabelNames
     channels: Sequence[str]
     folds: Sequence[Fold] = ()
 
@@ -86,8 +85,9 @@ class VolumeLayout:
         cases = choose_cases(listing, self, root=root)
         return VolumeDataset(
             list(cases.values()),
-            classes=listing.classes,
-            label_values=listing.label_values,
+            classes=listing.labels.classes,
+            label_values=listing.labels.values,
+            ignored_value=listing.labels.ignored,
             in_channels=len(listing.channels),
             normalization=self.normalization,
             spacing=self.spacing,
@@ -109,7 +109,8 @@ def choose_cases(listing: Listing, keys: VolumeLayout, *, root: Path) -> dict[st
         _warn_of_split_subjects(listing, names, subjects)
     wanted = names[keys.split]
     if not wanted:
-        raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {_advice(listing)}")
+        advice = _advice(listing, keys, subjects)
+        raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {advice}")
     return {name: case for name, case in listing.labelled.items() if name in wanted}
 
 
@@ -134,7 +135,10 @@ def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) ->
     return dict(zip(("train", "val"), listing.folds[fold], strict=True))
 
 
-def _advice(listing: Listing) -> str:
+def _advice(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> str:
+    if keys.val_every or len(subjects) < 2:
+        number, kind = len(set(subjects.values())), "case" if keys.group is None else "subject"
+        return f"it has {number} {kind}{'' if number == 1 else 's'} with labels: too few to be divided so"
     if listing.folds:
         return f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
     return "set val_every=5 to validate on every fifth case of its list"
@@ -157,6 +161,4 @@ def parse_read_options(config: Mapping | None) -> ReadOptions:
     for key in config or {}:
         if key not in known:
             raise ValueError(f"read has no key {key!r}; {hint(str(key), known)}")
-    options = ReadOptions(**(config or {}))
-    check_fields(options, owner="read")
-    return options
+    return ReadOptions(**(config or {}))

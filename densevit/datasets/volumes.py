@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,22 @@ import numpy as np
 from densevit.datasets.base import check_classes
 from densevit.datasets.colors import IGNORE, default_palette
 from densevit.datasets.foreground import foreground_voxels
-from densevit.datasets.grid import Grid, check_same_grid
+from densevit.datasets.grid import Grid, check_same_grid, times
 from densevit.datasets.intensity import ZSCORE, create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.resample import prepare_image, resample_label, resampled_grid, working_size
+from densevit.datasets.resample import (
+    check_spacing,
+    prepare_image,
+    resample_label,
+    resampled_grid,
+    warn_of_turned_spacing,
+    working_size,
+)
 from densevit.datasets.volume import Volume, open_volume, read_grid, read_label_volume
+from densevit.inference.memory import format_bytes
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
-PREPARED = 1  # counts up when the same files and options give other arrays
+PREPARED = 2  # counts up when the same files and options give other arrays
 Arrays = dict[str, np.ndarray]
 
 
@@ -36,7 +45,7 @@ class Case:
 
 
 class VolumeDataset:
-    """Scans of one kind; `label_values` are the files' values of the classes.
+    """Scans of one kind; `label_values` are the files' values of the classes, `ignored_value` that of no class.
 
     Intensities become comparable as `normalization` says (`densevit.datasets.intensity`). With `spacing`, millimetres
     between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `cache` keeps what
@@ -52,18 +61,21 @@ class VolumeDataset:
         *,
         classes: Sequence[str],
         label_values: Sequence[int],
+        ignored_value: int | None = None,
         in_channels: int = 1,
         normalization: Mapping[str, Any] = ZSCORE,
         spacing: Sequence[float] | None = None,
         read: ReadOptions = REFUSING,
         cache: Any = None,
     ):
-        if spacing is not None and (len(spacing) != 3 or not all(0 < s < float("inf") for s in spacing)):
-            raise ValueError(f"spacing must be three positive millimetres (D, H, W), got {spacing}")
+        check_spacing(spacing)
+        if len(classes) > IGNORE:
+            raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
         self.cases = list(cases)
         self.classes = check_classes(classes)
         self.palette = default_palette(len(self.classes))
         self.label_values = np.array(label_values, np.int64)
+        self.ignored_value = ignored_value
         self.in_channels = in_channels
         self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in normalization.items()}
         self.normalize = create_normalization(normalization)
@@ -112,6 +124,7 @@ class VolumeDataset:
                 if progress is not None:
                     progress(len(spacings), len(self.cases))
         if self.wanted_spacing is not None:
+            warn_of_turned_spacing(self.wanted_spacing, spacings)
             return
         for case, spacing in zip(self.cases, spacings, strict=True):
             if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0):
@@ -126,6 +139,7 @@ class VolumeDataset:
 
     def _check_case(self, case: Case) -> tuple[float, float, float]:
         grid = self._grid(case)
+        self._check_memory(case, grid)
         if case.label is not None:
             _, label_grid = self._label(case)
             check_same_grid((case.name, grid), (case.label, label_grid))
@@ -146,6 +160,7 @@ class VolumeDataset:
             self.wanted_spacing,
             self.read,
             self.label_values.tolist(),
+            self.ignored_value,
             self.in_channels,
         )
         return repr(parts)
@@ -154,6 +169,7 @@ class VolumeDataset:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
         self._check_channels(volume)
+        self._check_memory(case, volume.grid)
         arrays = dict(
             image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
             size=np.array(volume.grid.size),
@@ -172,6 +188,17 @@ class VolumeDataset:
                 f"{volume.path} has {len(volume.image)} channels, and {self.in_channels} are expected of this set"
             )
 
+    def _check_memory(self, case: Case, grid: Grid) -> None:
+        """What the file itself takes is checked as it is read; this is what it takes at another spacing."""
+        size = working_size(grid, self.wanted_spacing)
+        needed = 4 * self.in_channels * prod(size)
+        if self.wanted_spacing is not None and needed > self.read.max_bytes:
+            raise ValueError(
+                f"{case.name} would have {times(size)} voxels of {times(self.wanted_spacing)} mm, which take "
+                f"{format_bytes(needed)}, and read.max_bytes is {format_bytes(self.read.max_bytes)}; "
+                "set a larger spacing, or a larger max_bytes"
+            )
+
     def _meta(self, case: Case, arrays: Arrays) -> dict[str, Any]:
         """`size` (D, H, W) of the scan itself, `spacing` and `affine` of the sample."""
         own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
@@ -181,15 +208,27 @@ class VolumeDataset:
     def _label(self, case: Case) -> tuple[np.ndarray, Grid]:
         """Class numbers uint8 (D, H, W) on the scan's own grid."""
         values, grid = read_label_volume(case.label, options=self.read)
-        return decode_label(values, self.label_values, classes=self.classes, path=case.label), grid
+        options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
+        return decode_label(values, self.label_values, **options), grid
 
 
-def decode_label(values: np.ndarray, label_values: np.ndarray, *, classes: Sequence[str], path: str) -> np.ndarray:
-    """A file's values -> class numbers, uint8; ValueError for a value that no class has."""
+def decode_label(
+    values: np.ndarray,
+    label_values: np.ndarray,
+    *,
+    classes: Sequence[str],
+    path: str,
+    ignored_value: int | None = None,
+) -> np.ndarray:
+    """A file's values -> class numbers, uint8, IGNORE for the ignored one; ValueError for a value that no class has."""
     order = np.argsort(label_values)
     place = np.searchsorted(label_values, values, sorter=order).clip(max=len(order) - 1)
     label = order[place]
-    wrong = np.unique(values[label_values[label] != values])
+    strange = label_values[label] != values
+    if ignored_value is not None:
+        label = np.where(values == ignored_value, IGNORE, label)
+        strange &= values != ignored_value
+    wrong = np.unique(values[strange])
     if len(wrong):
         known = ", ".join(f"{v} ({name})" for v, name in zip(label_values, classes, strict=True))
         raise ValueError(

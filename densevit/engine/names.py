@@ -107,6 +107,12 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
         raise ValueError("inference.base_size is for pictures; volumes are seen at another size by inference.scales")
     if three and config["train_data"]["rare_class_sampling"]:
         raise ValueError("rare_class_sampling is for pictures; volumes are cropped by train_data.augment.foreground")
+    weights, classes = config["train_data"]["augment"].get("foreground_weights"), config["model"]["num_classes"]
+    if weights is not None and len(weights) != classes:
+        raise ValueError(
+            f"train_data.augment.foreground_weights has {len(weights)} numbers and the model {classes} classes; "
+            "give one for each class, background first"
+        )
     if config["train_cfg"]["best"] == "mCaseDice" and not three:
         raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
     if inference["mode"] != "whole" and inference["roi_size"] is None:

@@ -349,7 +349,11 @@ def test_the_cache_lies_in_the_users_cache_folder_unless_told_otherwise(own_cach
 
 @pytest.mark.parametrize(
     ("config", "said"),
-    [(dict(max_byte=3), "no key 'max_byte'; did you mean max_bytes"), (dict(max_bytes="much"), "amount of memory")],
+    [
+        (dict(max_byte=3), "no key 'max_byte'; did you mean max_bytes"),
+        (dict(max_bytes="much"), "amount of memory"),
+        (dict(folder=3), "cache needs folder to be text or None, got 3"),
+    ],
 )
 def test_a_wrong_option_is_one_sentence(config, said):
     with pytest.raises(ValueError, match=said):

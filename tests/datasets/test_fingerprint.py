@@ -177,6 +177,16 @@ def test_what_is_measured_is_what_was_written(tmp_path):
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
+def test_ignored_voxels_count_for_no_class_and_for_no_intensity(tmp_path):
+    make_nnunet(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    labels = {"background": 0, "corner": 2, "ignore": 1}
+    (tmp_path / "dataset.json").write_text(json.dumps(dict(content, labels=labels)))
+    case = take_fingerprint(dict(type="nnunet", root=str(tmp_path))).cases[1]
+    assert case.voxels == (20 * 18 * 16 - 512, 8)
+    np.testing.assert_array_equal(np.sort(case.sample[0]), np.sort(ball(1)[0][ball(1)[1] == 2]))
+
+
 def test_a_case_that_cannot_be_read_is_named_with_its_reason(tmp_path):
     make_msd(tmp_path)
     (tmp_path / "imagesTr/c2.nii.gz").write_bytes(b"no scan")
@@ -358,14 +368,22 @@ def test_what_a_user_should_see_is_said():
     assert "not Hounsfield units" in " ".join(remarks(shifted, propose(shifted, max_bytes=8 * GB, **SMALL)))
 
 
-def test_sides_and_thick_slices_are_respected(tmp_path):
-    cases = [facts(size=(20, 200, 200), spacing=(5.0, 1.0, 1.0))]
-    found = a_set(cases, classes=("background", "kidney_left"))
+@pytest.mark.parametrize(
+    ("size", "spacing", "rotate"),
+    [
+        ((20, 200, 200), (5.0, 1.0, 1.0), (0.0, 15.0)),
+        ((100, 200, 200), (5.0, 1.0, 1.0), (0.0, 15.0)),  # as thick, though there are many
+        ((200, 200, 20), (1.0, 1.0, 5.0), (0.0, None)),
+        ((60, 200, 200), (3.0, 1.0, 1.0), (15.0, None)),
+    ],
+)
+def test_sides_and_thick_slices_are_respected(tmp_path, size, spacing, rotate):
+    found = a_set([facts(size=size, spacing=spacing)], classes=("background", "kidney_left"))
     proposal = propose(found, max_bytes=4 * GB, **SMALL)
     (tmp_path / "c.py").write_text(config_text(found, proposal, command="x", max_memory=4 * GB))
     augment = load_config(tmp_path / "c.py").train_data.augment
     assert augment.flips == (0.0, 0.0, 0.0)
-    assert (augment.rotate, augment.rotate_in_plane) == (0.0, 15.0)
+    assert (augment.rotate, augment.get("rotate_in_plane")) == rotate
 
 
 def test_iterations_follow_the_number_of_cases():
@@ -458,13 +476,25 @@ def test_a_damaged_case_is_left_out_of_the_config_and_named(tmp_path, capsys):
 def test_patterns_and_classes_may_be_said(tmp_path, capsys):
     make_two_folders(tmp_path / "set")
     (tmp_path / "set/scans").rename(tmp_path / "set/odd")
-    command = ["fingerprint", str(tmp_path / "set"), "--quiet", *FLAGS, "-o", str(tmp_path / "c.py")]
+    command = [
+        "fingerprint",
+        str(tmp_path / "set"),
+        "--quiet",
+        *FLAGS,
+        "-o",
+        str(tmp_path / "c.py"),
+        "--max-iters",
+        "7",
+    ]
     patterns = ["--images", "odd/*.nii", "--labels", "masks/*_seg.nii.gz", "--group", r"c(\d)", "--val-every", "2"]
-    assert main([*command, *patterns, "--classes", "background=0", "big box=1", "corner=2"]) == 0
+    assert main([*command, *patterns, "--classes", "background=0", "big box=1", "corner=2", "--max-iters", "7"]) == 0
     dataset = load_config(tmp_path / "c.py").train_data.dataset.to_dict()
     assert dataset["classes"] == {"background": 0, "big box": 1, "corner": 2}
     assert (dataset["group"], dataset["val_every"]) == (r"c(\d)", 2)
-    assert "--images 'odd/*.nii'" in (tmp_path / "c.py").read_text()
+    text = (tmp_path / "c.py").read_text()
+    assert "--images 'odd/*.nii'" in text
+    assert "--max-iters 7" in text
+    assert "max_iters=7,  # as --max-iters said" in text
 
 
 @pytest.mark.parametrize(

@@ -255,9 +255,19 @@ def test_images_without_label_are_left_out_and_said(nnunet, caplog):
     assert "says 4 training cases, and 5 are there" in caplog.text
 
 
+def test_what_nnunet_calls_ignore_is_ignored(nnunet):
+    labels = {"background": 0, "liver": 1, "ignore": 2}
+    dataset = open_nnunet(nnunet(labels=labels))
+    assert dataset.classes == ("background", "liver")
+    for index, case in enumerate(dataset.cases):
+        values = nibabel.load(case.label).get_fdata().transpose(2, 1, 0)
+        for sample in (dataset[index], dataset.evaluation_sample(index)):
+            np.testing.assert_array_equal(sample["label"], np.where(values == 2, 255, values))
+    assert dataset.label_values.tolist() == [0, 1]
+
+
 BAD_NNUNET = {
     "regions": (dict(labels={"background": 0, "whole": [1, 2]}), r"'whole' is a region of the labels 1, 2"),
-    "ignore": (dict(labels={**LABELS, "ignore": 3}), r"labels of value 3 are to be ignored"),
     "no labels": (dict(labels={}), r"does not name its classes"),
     "text for a value": (dict(labels={"background": "zero"}), r"'background': 'zero'"),
     "two names": (dict(labels={"background": 0, "a": 1, "b": 1}), r"gives the label 1 two names"),

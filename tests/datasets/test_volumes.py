@@ -13,6 +13,7 @@ from densevit.datasets.augment_3d import create_augment_3d
 from densevit.datasets.intensity import create_normalization
 from densevit.datasets.stream import EvalSet, TrainStream
 from densevit.datasets.volume import open_volume
+from densevit.datasets.volumes import Case, VolumeDataset
 
 AUGMENT = dict(
     crop_size=(4, 6, 5),
@@ -223,6 +224,11 @@ def test_a_damaged_file_is_named(decathlon):
         (dict(val_every=3, fold=3), "fold 0 to val_every - 1"),
         (dict(normalization=dict(type="zscore", percentiles=(99, 1))), "two rising numbers"),
         (dict(vall_every=3), "no key 'vall_every'; did you mean val_every"),
+        (dict(normalization=dict(type="zscore", percentiles=("1", "99"))), "two rising numbers"),
+        (dict(spacing=("1", "1", "1")), "spacing must be three positive millimetres"),
+        (dict(read=dict(max_bytes="8GB")), "read needs max_bytes to be a whole number, got '8GB'"),
+        (dict(spacing=(0.001, 0.001, 0.001)), r"case_00\.nii\.gz would have .* and read\.max_bytes is 8\.59 GB"),
+        (dict(val_every=3, leave_out=["case_01"]), r"split 'train'; it has 1 case with labels: too few"),
     ],
     ids=str,
 )
@@ -230,6 +236,25 @@ def test_a_wrong_description_is_one_sentence(decathlon, options, said):
     root = decathlon(2, validation=0)
     with pytest.raises(ValueError, match=said):
         open_set(root, **options)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "warned"), [((1.0, 1.0, 5.0), True), ((5.0, 1.0, 1.0), False), ((2.0, 1.0, 1.0), False)]
+)
+def test_a_spacing_that_fits_only_backwards_is_doubted(decathlon, caplog, wanted, warned):
+    root = decathlon(2, validation=0)
+    for kind in ("imagesTr", "labelsTr"):
+        for path in (root / kind).iterdir():
+            values = np.asarray(nibabel.load(path).dataobj)
+            nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1.0, 4.5, 1.0])), path)
+    open_set(root, spacing=wanted)
+    assert ("did you mean spacing=(5.0, 1.0, 1.0)?" in caplog.text) == warned
+
+
+def test_more_classes_than_a_label_of_8_bits_holds_are_refused():
+    names = [f"class {i}" for i in range(256)]
+    with pytest.raises(ValueError, match="there can be 255 classes of volumes at most, got 256"):
+        VolumeDataset([Case(("a.nii",))], classes=names, label_values=range(256))
 
 
 def test_a_folder_that_is_no_decathlon_is_named(tmp_path):
