@@ -1,10 +1,11 @@
 """One DICOM file: what its header says, and every way in which it cannot be read as a sentence that names it."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,41 @@ class Header:
         return "ImagePositionPatient" in self.data or "PerFrameFunctionalGroupsSequence" in self.data
 
 
+class _Quiet:
+    """Filters of warnings belong to the whole process: they are set by the first of several blocks that run at once, in
+    any thread, and taken away by the last.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = 0
+        self.filters = ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.running:
+                self.filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
+            self.running += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.running -= 1
+            if not self.running:
+                self.filters.close()
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Without pydicom's warnings of values against the standard: those that are used are checked here, in sentences."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
+    _quiet.enter()
+    try:
         yield
+    finally:
+        _quiet.leave()
 
 
 @contextmanager
@@ -140,6 +170,12 @@ def read_header(path: Path) -> Header:
     if is_image and not ("Rows" in header.data and "SeriesInstanceUID" in header.data):
         raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
     return header
+
+
+@quiet_pydicom()
+def is_dicom_image(path: Path) -> bool:
+    """Whether a DICOM file holds a picture; ValueError with its name if it cannot be read."""
+    return read_header(path).is_image
 
 
 def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[str] | None = None) -> Any:

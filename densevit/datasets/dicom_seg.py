@@ -40,6 +40,7 @@ ABOUT = dict(
     series_description="Segmentation by densevit",
     content_creator_name="densevit^",
 )
+UTF_8 = "ISO_IR 192"
 LONGEST_NAME = 64  # characters of a SegmentLabel
 
 
@@ -72,18 +73,26 @@ def write_dicom_seg(
         raise ValueError("a DICOM-SEG needs a class beside the background; give classes with their values")
     numbered = _number_segments(volume.on_own_axes(label), [value for _, value, _ in segments])
     images, frames = _sources(volume.source, numbered.transpose(2, 1, 0))
-    segmentation = highdicom.seg.Segmentation(
-        source_images=images,
-        pixel_array=frames,
-        segmentation_type=kind,
-        segment_descriptions=[_describe(i, name, color) for i, (name, _, color) in enumerate(segments, 1)],
-        series_instance_uid=highdicom.UID(),
-        sop_instance_uid=highdicom.UID(),
-        software_versions=_version(),
-        transfer_syntax_uid=KINDS[kind],
-        omit_empty_frames=bool(frames.any()),
-        **ABOUT,
-    )
+    described = [_describe(i, name, color) for i, (name, _, color) in enumerate(segments, 1)]
+    try:
+        segmentation = highdicom.seg.Segmentation(
+            source_images=images,
+            pixel_array=frames,
+            segmentation_type=kind,
+            segment_descriptions=described,
+            series_instance_uid=highdicom.UID(),
+            sop_instance_uid=highdicom.UID(),
+            software_versions=_version(),
+            specific_character_set=_character_set(images[0]),
+            transfer_syntax_uid=KINDS[kind],
+            omit_empty_frames=bool(frames.any()),
+            **ABOUT,
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise ValueError(
+            f"{volume.path} cannot be referred to by a DICOM-SEG ({text}); a NIfTI mask does without"
+        ) from error
     with replacing(path) as aside:
         segmentation.save_as(aside)
 
@@ -113,15 +122,39 @@ def _sources(source: DicomSource, frames: np.ndarray) -> tuple[list[Any], np.nda
 
 
 def _header(path: Path) -> Any:
-    """The file without its pixels; what the standard lets be empty is added where it is not there."""
+    """The file without its pixels; what the standard lets be empty is so where it is not there, or against it."""
     data = read_dataset(path)
     for name in NEEDED:
         if not data.get(name):
-            raise ValueError(f"{path} has no {name}, to which a DICOM-SEG must refer; write NIfTI instead")
+            raise ValueError(f"{path} has no {name}, to which a DICOM-SEG must refer; a NIfTI mask needs none")
     for name in MAY_BE_EMPTY:
-        if name not in data:
+        if name not in data or not _is_standard(name, data.get(name)):
             setattr(data, name, "")
     return data
+
+
+def _is_standard(name: str, value: Any) -> bool:
+    """Whether highdicom takes the value of one of `MAY_BE_EMPTY`."""
+    from pydicom.valuerep import DA, TM
+
+    if name == "PatientSex":
+        return value in (None, "", "M", "F", "O")
+    if name.endswith(("Date", "Time")):
+        try:
+            (DA if name.endswith("Date") else TM)(value)
+        except ValueError:
+            return False
+    return True
+
+
+def _character_set(image: Any) -> str | list[str]:
+    """The source's own, which writes its names; UTF-8 where it has none, or one that is not in the standard."""
+    from highdicom.enum import SpecificCharacterSetValues
+
+    named = image.get("SpecificCharacterSet") or UTF_8
+    known = {each.value for each in SpecificCharacterSetValues}
+    several = [named] if isinstance(named, str) else list(named)
+    return several if set(several) <= known else UTF_8
 
 
 def _describe(number: int, name: str, color: Color) -> Any:

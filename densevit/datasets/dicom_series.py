@@ -37,15 +37,22 @@ def find_series(path: Path, *, options: ReadOptions) -> Series:
             raise ValueError(
                 f"{path} is {header.get('Modality', 'DICOM')} without an image; give a CT, MR or PET series"
             )
-        if header.frames > 1:
-            return Series(str(header.get("SeriesInstanceUID")), (header,))
         uid = header.get("SeriesInstanceUID")
+        own = Series(str(uid), (header,))
+        _check_wanted(own, path, wanted=options.series)
+        if header.frames > 1:
+            return own
         headers = [other for other in read_headers(path.parent.iterdir()) if other.get("SeriesInstanceUID") == uid]
         return _without_localizers(Series(str(uid), tuple(headers)))
     headers = read_headers(walk_files(path))
     if not headers:
         raise ValueError(f"{path} holds no DICOM file; give a folder of one series")
     return _without_localizers(choose_series(path, headers, wanted=options.series))
+
+
+def _check_wanted(series: Series, path: Path, *, wanted: str | None) -> None:
+    if wanted is not None and str(wanted) not in (series.uid, series.number):
+        raise ValueError(f"{path} is of series {series}, and series {wanted!r} is asked for; give a file of that one")
 
 
 def choose_series(path: Path, headers: Iterable[Header], *, wanted: str | None) -> Series:

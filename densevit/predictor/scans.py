@@ -1,12 +1,15 @@
 """Which scans the inputs of a command name: files, folders of them, DICOM series, one file a channel."""
 
+import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.datasets.volume_paths import FILE_ENDINGS, READABLE, case_name, kind_of, looks_like_dicom, walk_files
+from densevit.datasets.dicom_file import is_dicom_image
+from densevit.datasets.volume_paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -30,26 +33,26 @@ class Scan:
 
     @property
     def is_dicom(self) -> bool:
-        return kind_of(self.path) == "dicom"
+        return self.path.is_dir() or (self.path.is_file() and _is_dicom_file(self.path))
 
 
 def find_scans(
     inputs: str | Path | Iterable[str | Path], *, channels: int = 1, exclude: Path | None = None
 ) -> list[Scan]:
-    """The scans that files and folders name, each once, sorted within a folder.
+    """The scans that files, folders and globs name, each once, sorted within a folder.
 
     A folder stands for the NIfTI, NRRD and MetaImage files in it, and for DICOM series: itself if it holds DICOM files,
-    otherwise each of its subfolders that does. Several DICOM files of one folder stand for that folder.
+    otherwise each of its subfolders that does, unless they are all structure sets, segmentations and the like. Several
+    DICOM files of one folder stand for that folder.
     Files NAME_0000, NAME_0001, ... of as many as the model has `channels` are one scan NAME, as nnU-Net stores them;
     with one channel NAME_0000 is NAME, unless NAME_0001 is there. FileNotFoundError for what is not there, ValueError
     for two scans of one name, and for one in the folder `exclude`, where results are written.
     """
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     found: list[Path] = []
-    for each in map(Path, named):
-        if not each.exists():
-            raise FileNotFoundError(f"no such file or folder: {each}; check the path")
-        found += _scans_in(each) if each.is_dir() else [each]
+    for each in named:
+        for path in _matches(each):
+            found += _scans_in(path) if path.is_dir() else [path]
     scans = _grouped(_series_together(found), channels)
     taken: dict[str, Path] = {}
     for scan in scans:
@@ -61,26 +64,69 @@ def find_scans(
     return scans
 
 
+def _matches(named: str | Path) -> list[Path]:
+    """The paths that are there for one thing that a user named."""
+    path = Path(named)
+    if not str(named):
+        raise FileNotFoundError("one of the inputs is an empty text; name a scan, a folder or a glob")
+    if path.exists():
+        return [path]
+    found = sorted(map(Path, glob.glob(str(named), recursive=True)))
+    if not found:
+        raise FileNotFoundError(f"no such file or folder: {path}; check the path")
+    return found
+
+
 def _scans_in(folder: Path) -> list[Path]:
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    files = [path for path in visible if path.is_file()]
+    files = [path for path in visible if not path.is_dir()]  # also links that lead nowhere: they are missed aloud
     found = [path for path in files if _is_volume_file(path)]
-    if any(looks_like_dicom(path) for path in files if path not in found):
+    if any(_is_dicom_file(path) for path in files if path.is_file()):
         return [*found, folder]
-    found += [path for path in visible if path.is_dir() and any(map(looks_like_dicom, walk_files(path)))]
+    folders = [path for path in visible if path.is_dir()]
+    found += [path for path in folders if _holds_images(path)]
     if not found:
-        raise FileNotFoundError(f"{folder} holds no scan; what is looked for is {READABLE}")
+        raise FileNotFoundError(_nothing_in(folder, folders))
     return found
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there are DICOM images in a folder, or files that say not what they are, for their reader to refuse."""
+    for path in filter(looks_like_dicom, walk_files(folder)):
+        try:
+            if is_dicom_image(path):
+                return True
+        except (ValueError, OSError):
+            return True
+    return False
+
+
+def _nothing_in(folder: Path, folders: Iterable[Path]) -> str:
+    below = [path for each in folders for path in walk_files(each) if _is_volume_file(path)]
+    if below:
+        return (
+            f"{folder} itself holds no scan, its subfolders hold {len(below)}, such as {below[0]}: name those folders"
+        )
+    if any(map(looks_like_dicom, (path for each in folders for path in walk_files(each)))):
+        return f"{folder} holds DICOM files without an image; give a CT, MR or PET series"
+    return f"{folder} holds no scan; what is looked for is {READABLE}"
 
 
 def _is_volume_file(path: Path) -> bool:
     return path.name.lower().endswith(FILE_ENDINGS)
 
 
+def _is_dicom_file(path: Path) -> bool:
+    return not _is_volume_file(path) and looks_like_dicom(path)
+
+
 def _series_together(paths: Iterable[Path]) -> list[Path]:
     """Several DICOM files of a folder, as `folder/*.dcm` names them, become the folder; every path once."""
-    paths = list(dict.fromkeys(paths))
-    slices = {path for path in paths if path.is_file() and not _is_volume_file(path) and looks_like_dicom(path)}
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(os.path.abspath(path), path)
+    paths = list(first.values())
+    slices = {path for path in paths if path.is_file() and _is_dicom_file(path)}
     count = Counter(path.parent for path in slices)
     several = {path: path.parent for path in slices if count[path.parent] > 1}
     return list(dict.fromkeys(several.get(path, path) for path in paths))

@@ -56,15 +56,17 @@ class ResultFolder:
         return all((self.path / f"{scan.name}{ending}").is_file() for ending in endings)
 
     def write(self, scan: Scan, predicted: Predicted) -> Path:
-        """Everything of one scan, each file complete or not there; the path of the mask."""
+        """Everything of one scan, each file complete or not there; the path of the mask.
+
+        ValueError, once all else is written, for a DICOM series to which no DICOM-SEG can refer.
+        """
         volume, label, mask = predicted.volume, predicted.label, self.mask(scan)
         statistics = self.path / f"{scan.name}.json"
         statistics.unlink(missing_ok=True)  # of an earlier run: without them the scan counts as not done
         with predicted.stopwatch.measure("write"):
             named = zip(self.values.tolist(), self.classes, strict=True)
             volume.write_label(label, mask, names=[f"{value}={name}" for value, name in named if value])
-            if self.dicom_seg:
-                self._write_dicom_seg(scan, predicted)
+            refused = self._write_dicom_seg(scan, predicted) if self.dicom_seg else None
             if self.preview is not None:
                 self.preview(
                     self.path / f"{scan.name}.png", volume, label, classes=self.classes, values=self.values.tolist()
@@ -80,22 +82,25 @@ class ResultFolder:
         )
         with replacing(statistics) as aside:
             aside.write_text(json.dumps(content, indent=1))
+        if refused is not None:
+            raise refused
         return mask
 
-    def _write_dicom_seg(self, scan: Scan, predicted: Predicted) -> None:
+    def _write_dicom_seg(self, scan: Scan, predicted: Predicted) -> ValueError | None:
+        """Why there is none, for a DICOM series that cannot be referred to."""
         from densevit.datasets.dicom_seg import write_dicom_seg
 
         if predicted.volume.source is None:
             logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)
-            return
-        write_dicom_seg(
-            predicted.label,
-            predicted.volume,
-            self.path / f"{scan.name}.dcm",
-            classes=self.classes,
-            values=self.values.tolist(),
-            palette=structure_colors(len(self.classes)),
-        )
+            return None
+        options = dict(classes=self.classes, values=self.values.tolist(), palette=structure_colors(len(self.classes)))
+        path = self.path / f"{scan.name}.dcm"
+        try:
+            write_dicom_seg(predicted.label, predicted.volume, path, **options)
+        except ValueError as error:
+            path.unlink(missing_ok=True)  # of an earlier run
+            return error
+        return None
 
     def write_tables(self) -> None:
         """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder."""
@@ -106,7 +111,7 @@ class ResultFolder:
         lines: list[dict[str, Any]] = []
         for path in sorted(self.path.glob("[!.]*.json")):
             if (self.path / f"{path.stem}.nii.gz").is_file():
-                lines += table_rows(path.stem, json.loads(path.read_text()).get("structures", {}))
+                lines += table_rows(path.stem, _structures(path))
         if lines:
             text = io.StringIO()
             columns = dict.fromkeys(column for line in lines for column in line)
@@ -118,6 +123,16 @@ class ResultFolder:
     def _write_text(self, name: str, text: str) -> None:
         with replacing(self.path / name) as aside:
             aside.write_text(text)
+
+
+def _structures(path: Path) -> dict[str, Any]:
+    """Those in a file of statistics; none in a JSON file that something else has put beside a mask."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    found = content.get("structures") if isinstance(content, dict) and "seconds" in content else None
+    return found if isinstance(found, dict) else {}
 
 
 Row = tuple[int, str, tuple[int, int, int]]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.datasets.dicom_file import quiet_pydicom
 from densevit.datasets.intensity import create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.resample import prepare_image
@@ -149,7 +150,7 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with progress_bar(enabled=progress and rank == 0) as bar:
+    with quiet_pydicom(), progress_bar(enabled=progress and rank == 0) as bar:
         task = bar.add_task("predict", total=len(scans), completed=len(report.resumed))
         steps = Steps(predictor)
         for scan, outcome in overlapped(
@@ -189,6 +190,8 @@ def _is_of_the_scan(error: Exception) -> bool:
 def _reason(error: Exception, scan: Scan) -> str:
     """One line that names the file."""
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     if is_out_of_memory(error):
         return f"{scan.path}: not enough memory ({text}); windows take less with max_memory or a smaller roi_size"
     return text if str(scan.path) in text else f"{scan.path}: {text}"

@@ -160,6 +160,9 @@ def test_of_several_series_one_must_be_chosen(tmp_path):
     assert sentence.endswith("choose one by its number or UID, such as series='3'")
     for chosen in ("7", uid):
         assert open_volume(tmp_path, options=ReadOptions(series=chosen)).source.series == uid
+        assert open_volume(tmp_path / "b" / "000.dcm", options=ReadOptions(series=chosen)).source.series == uid
+        sentence = why_not(tmp_path / "a" / "000.dcm", series=chosen)
+        assert sentence.endswith(f"and series {chosen!r} is asked for; give a file of that one")
     with pytest.raises(ValueError, match="holds 0 series '9'; choose the UID of one of these: series number 3"):
         open_volume(tmp_path, options=ReadOptions(series="9"))
 

@@ -186,11 +186,24 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore:The value length")
-def test_odd_values_of_the_source_do_not_stop_it(tmp_path):
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@pytest.mark.parametrize(
+    "elements",
+    [
+        dict(StudyID="longer than sixteen", PatientName="one part only"),
+        dict(PatientSex="X", PatientBirthDate="unknown", StudyDate="2020-01-02", StudyTime="12:00:00"),
+        dict(SpecificCharacterSet=""),
+        dict(SpecificCharacterSet="NONE SUCH"),
+        dict(SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jörg"),
+        dict(SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientName="Yamada^Tarou=山田^太郎"),
+    ],
+    ids=lambda elements: " ".join(elements),
+)
+def test_odd_values_of_the_source_do_not_stop_it(tmp_path, elements):
     slices = series()
     for each in slices:
-        each.StudyID = "longer than sixteen"
+        for name, value in elements.items():
+            setattr(each, name, value)
     save(tmp_path / "a", slices)
     volume = open_volume(tmp_path / "a")
     label = random_label(volume)
@@ -198,6 +211,20 @@ def test_odd_values_of_the_source_do_not_stop_it(tmp_path):
         warnings.simplefilter("error")
         write_dicom_seg(label, volume, tmp_path / "mask.dcm", **CLASSES)
     np.testing.assert_array_equal(read_dicom_seg(tmp_path / "mask.dcm", like=volume, values=[2, 5, 7]), label)
+    if "PatientName" in elements:
+        assert str(pydicom.dcmread(tmp_path / "mask.dcm").PatientName) == elements["PatientName"]
+
+
+def test_what_highdicom_refuses_is_told_with_the_name_of_the_series(tmp_path, monkeypatch):
+    save(tmp_path / "a", series())
+    volume = open_volume(tmp_path / "a")
+
+    def refuse(*_, **__):
+        raise AttributeError("no such\nelement")
+
+    monkeypatch.setattr(highdicom.seg, "Segmentation", refuse)
+    with pytest.raises(ValueError, match=r"a cannot be referred to by a DICOM-SEG \(no such element\); a NIfTI mask"):
+        write_dicom_seg(random_label(volume), volume, tmp_path / "mask.dcm", **CLASSES)
 
 
 @pytest.mark.real

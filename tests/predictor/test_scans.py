@@ -3,6 +3,7 @@
 import pytest
 
 from densevit.predictor.scans import find_scans
+from tests.datasets.dicom_files import save, series
 
 DICOM = bytes(128) + b"DICM"
 
@@ -73,3 +74,38 @@ def test_what_is_not_there_and_what_holds_no_scan_is_told(tmp_path):
     touch(tmp_path, "notes.txt")
     with pytest.raises(FileNotFoundError, match=r"holds no scan; what is looked for is .nii.gz"):
         find_scans(tmp_path)
+
+
+def test_a_subfolder_of_structure_sets_alone_is_no_scan(tmp_path):
+    save(tmp_path / "patient" / "ct", series())
+    plans = series(1)
+    plans[0].Modality = "RTSTRUCT"
+    save(tmp_path / "patient" / "rt", plans)
+    assert names(find_scans(tmp_path / "patient")) == ["ct"]
+    touch(tmp_path / "broken" / "ct", "1.dcm")
+    assert names(find_scans(tmp_path / "broken")) == ["ct"]  # its reader says what is wrong
+    save(tmp_path / "plans" / "rt", plans)
+    with pytest.raises(FileNotFoundError, match="holds DICOM files without an image; give a CT, MR or PET series"):
+        find_scans(tmp_path / "plans")
+
+
+def test_scans_deeper_down_are_told_of(tmp_path):
+    touch(tmp_path, "a/b/one.nii.gz", "a/two.mha", "c/notes.txt")
+    with pytest.raises(
+        FileNotFoundError, match=r"itself holds no scan, its subfolders hold 2, such as .*a/two.mha: name"
+    ):
+        find_scans(tmp_path)
+
+
+def test_globs_and_links_are_followed_and_an_empty_text_is_no_folder(tmp_path, monkeypatch):
+    touch(tmp_path, "a/x.nii.gz", "b/y.nii.gz", "b/[z].nii.gz")
+    assert names(find_scans(str(tmp_path / "*" / "*.nii.gz"))) == ["x", "[z]", "y"]
+    assert names(find_scans(tmp_path / "b" / "[z].nii.gz")) == ["[z]"]
+    assert len(find_scans([tmp_path / "a" / "x.nii.gz", tmp_path / "b" / ".." / "a" / "x.nii.gz"])) == 1
+    (tmp_path / "a" / "gone.nii").symlink_to(tmp_path / "nowhere.nii")
+    assert names(find_scans(tmp_path / "a")) == ["gone", "x"]  # its reader says that it is not there
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        find_scans(str(tmp_path / "*.mha"))
+    monkeypatch.chdir(tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match="one of the inputs is an empty text"):
+        find_scans("")

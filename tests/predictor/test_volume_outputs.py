@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import nibabel
 import numpy as np
@@ -135,6 +136,34 @@ def test_a_dicom_series_gets_a_dicom_seg_that_says_what_its_mask_says(predictor,
     assert len(again.resumed) == 2
 
 
+def test_a_series_to_which_no_dicom_seg_can_refer_gets_all_else_and_is_reported(predictor, tmp_path):
+    slices = series(14)
+    for each in slices:
+        del each.FrameOfReferenceUID
+    save(tmp_path / "in" / "ct", slices)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ct.dcm").write_text("of an earlier run")
+    options = dict(progress=False, dicom_seg=True, preview=save_preview)
+    for resume in (False, True):
+        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options, resume=resume)
+        assert "has no FrameOfReferenceUID, to which a DICOM-SEG must refer" in report.failed[tmp_path / "in" / "ct"]
+        assert names_in(tmp_path / "out") == [
+            "ct.json", "ct.nii.gz", "ct.png", "labels.ctbl", "labels.txt", "volumes.csv"
+        ]  # fmt: skip
+
+
+def test_several_series_at_once_leave_no_warning(predictor, tmp_path):
+    for name in "abc":
+        slices = series(14)
+        for each in slices:
+            each.PatientName = "one part only"  # of which highdicom warns, in the thread that writes
+        save(tmp_path / "in" / name, slices)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True)
+    assert (len(report.written), report.failed) == (3, {})
+
+
 def test_resuming_makes_what_was_not_asked_for_before(predictor, tmp_path):
     save_scan(tmp_path / "in" / "scan.nii.gz")
     predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
@@ -158,7 +187,8 @@ def test_a_scan_whose_files_cannot_be_written_is_reported_and_counts_as_not_done
     monkeypatch.setattr(nibabel, "save", full)
     report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     assert [path.name for path in report.written] == ["0.nii.gz", "2.nii.gz"]
-    assert "No space left on device" in report.failed[tmp_path / "in" / "1.nii.gz"]
+    reason = report.failed[tmp_path / "in" / "1.nii.gz"]
+    assert reason == f"{tmp_path}/in/1.nii.gz: no space left on device: {tmp_path}/out/1.nii.gz"
     assert names_in(tmp_path / "out") == [
         "0.json", "0.nii.gz", "2.json", "2.nii.gz", "labels.ctbl", "labels.txt", "volumes.csv"
     ]  # fmt: skip
@@ -199,12 +229,16 @@ def test_what_another_process_is_writing_is_not_taken_for_a_result(predictor, tm
     save_scan(tmp_path / "in" / "scan.nii.gz")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.json").write_text("not JSON")
+    for name, text in (("cut", "{"), ("list", "[]"), ("sidecar", '{"structures": 3}')):
+        (tmp_path / "out" / f"{name}.json").write_text(text)
+        (tmp_path / "out" / f"{name}.nii.gz").touch()
     with replacing(tmp_path / "out" / "other.json") as aside:
         aside.write_text("{")
         report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
         aside.write_text("{}")
     assert len(report.written) == 1
-    assert "other" not in (tmp_path / "out" / "volumes.csv").read_text()
+    cases = {line.split(",")[0] for line in (tmp_path / "out" / "volumes.csv").read_text().splitlines()}
+    assert cases == {"case", "scan"}
 
 
 def test_an_output_that_takes_no_files_is_told_before_the_model_is_built(checkpoint, tmp_path, monkeypatch, capsys):
