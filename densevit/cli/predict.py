@@ -5,7 +5,7 @@ Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
 the exit code is then 1. Existing outputs are made anew unless --resume is given.
 
-Scans, with a checkpoint of volumes: NIfTI, NRRD and MetaImage files, DICOM series, and folders of them; one file a
+Scans, with a checkpoint of volumes: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one file a
 channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of every
 structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer and
 ITK-SNAP.
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
 
 if TYPE_CHECKING:
+    from densevit.datasets.read_options import ReadOptions
     from densevit.predictor.files import PredictionReport
     from densevit.predictor.volumes import VolumeReport
 
 SCAN_DEFAULTS = dict(
-    geometry=None, series=None, allow_gantry_tilt=False, on_missing="error", dicom_seg=False, preview=False,
-    largest_component=None, fill_holes=None,
+    geometry=None, series=None, allow_gantry_tilt=False, on_missing="error", max_bytes=None, dicom_seg=False,
+    preview=False, largest_component=None, fill_holes=None,
 )  # fmt: skip
 
 
@@ -76,6 +77,9 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
         choices=("error", "split"),
         default="error",
         help="a DICOM series that lacks slices: refuse it, or read its longest regular part",
+    )
+    group.add_argument(
+        "--max-bytes", metavar="AMOUNT", help="what a scan may take as float32, such as 16GB; default 8 GiB"
     )
     group.add_argument("--dicom-seg", action="store_true", help="write NAME.dcm too, for DICOM series")
     group.add_argument("--preview", action="store_true", help="write NAME.png too, three planes with the structures")
@@ -136,7 +140,6 @@ def _refuse_scan_options(args: argparse.Namespace) -> None:
 
 def _run_volumes(args: argparse.Namespace) -> int:
     """The same for scans."""
-    from densevit.datasets.read_options import ReadOptions
     from densevit.engine.distributed import launched_as
     from densevit.predictor import default_device
     from densevit.predictor.cleaning import Cleaning
@@ -153,12 +156,7 @@ def _run_volumes(args: argparse.Namespace) -> int:
         device=args.device or default_device(local_rank),
         amp=args.amp,
         max_memory=args.max_memory,
-        read=ReadOptions(
-            geometry=args.geometry,
-            series=args.series,
-            allow_gantry_tilt=args.allow_gantry_tilt,
-            on_missing=args.on_missing,
-        ),
+        read=_read_options(args),
         clean=Cleaning(largest_component=args.largest_component, fill_holes=args.fill_holes),
         mode=args.mode,
         roi_size=per_axis(args.roi_size, spatial_dims=3),
@@ -171,6 +169,19 @@ def _run_volumes(args: argparse.Namespace) -> int:
         options = dict(resume=args.resume, progress=not args.quiet, share=(rank, size), dicom_seg=args.dicom_seg)
         report = predict_volumes(predictor, args.inputs, args.out, **options, preview=_preview(args))
     return _tell(report, args.out, "scans")
+
+
+def _read_options(args: argparse.Namespace) -> "ReadOptions":
+    from densevit.datasets.read_options import ReadOptions
+    from densevit.inference.memory import parse_bytes
+
+    return ReadOptions(
+        geometry=args.geometry,
+        series=args.series,
+        allow_gantry_tilt=args.allow_gantry_tilt,
+        on_missing=args.on_missing,
+        **({} if args.max_bytes is None else dict(max_bytes=parse_bytes(args.max_bytes))),
+    )
 
 
 def _preview(args: argparse.Namespace) -> Callable[..., Any] | None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from densevit.datasets.intensity import ZSCORE, create_normalization
-from densevit.inference.views import MODES
+from densevit.inference.sliding_window import check_options
+from densevit.inference.views import MODES, on_views
 from densevit.registry import hint
 
 INFERENCE = dict(mode="whole", roi_size=None, stride=None, batch_size=1, flips=(), scales=(1.0,), divisor=None)
@@ -50,7 +51,22 @@ def inference_options(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict
         raise ValueError(f"no mode named {options['mode']!r}; {hint(str(options['mode']), list(MODES))}")
     if options["mode"] != "whole" and options["roi_size"] is None:
         raise ValueError(f"mode={options['mode']!r} needs the size of its windows; give roi_size, such as 96 96 96")
+    if options["mode"] != "whole":
+        _check_windows(options["roi_size"], options["stride"])
+    check_options(options["batch_size"], grid="even")
+    on_views(lambda x: x, scales=options["scales"])  # checks them
     return options
+
+
+def _check_windows(roi_size: Any, stride: Any) -> None:
+    """ValueError for windows by which no scan can be seen; `stride` is half of them where it is None."""
+    roi, step = (
+        (n,) * 3 if isinstance(n, int) else tuple(n) for n in (roi_size, roi_size if stride is None else stride)
+    )
+    if len(roi) != 3 or min(roi) < 1:
+        raise ValueError(f"roi_size must be three voxel counts of at least 1, got {roi}; give one such as 96 96 96")
+    if len(step) != 3 or not all(1 <= s <= r for s, r in zip(step, roi, strict=True)):
+        raise ValueError(f"stride must be 1 to roi_size on every axis, got stride {step} for roi_size {roi}; give both")
 
 
 def is_of_volumes(header: Any) -> bool:

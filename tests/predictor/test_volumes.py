@@ -223,6 +223,45 @@ def test_a_header_that_cannot_be_right_is_explained(tmp_path, header, message):
         VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", **header))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            dict(roi_size=[8, 8, 8], stride=[16, 16, 16]),
+            r"got stride \(16, 16, 16\) for roi_size \(8, 8, 8\); give both",
+        ),
+        (dict(roi_size=4), r"got stride \(8, 8, 8\) for roi_size \(4, 4, 4\); give both"),
+        (dict(roi_size=[0, 16, 16]), "roi_size must be three voxel counts of at least 1"),
+        (dict(roi_size=[16, 16]), "roi_size must be three voxel counts of at least 1"),
+        (dict(batch_size=0), "batch_size must be 'auto' or at least 1 window, got 0"),
+        (dict(scales=(0.0,)), "scales must be positive factors"),
+    ],
+    ids=str,
+)
+def test_windows_that_fit_no_scan_are_told_before_one_is_read(checkpoint, options, message):
+    with pytest.raises(ValueError, match=message):
+        VolumePredictor(checkpoint, **options)
+
+
+def test_a_spacing_that_would_fill_the_memory_is_refused(tmp_path):
+    predictor = VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", spacing=[1.0, 1.0, 1.0]))
+    scan = save_scan(tmp_path / "far.nii", affine=np.diag([200.0, 200, 200, 1]))
+    with pytest.raises(
+        ValueError, match=r"far.nii has voxels of 200.0 x 200.0 x 200.0 mm, and at the model's .*raise max"
+    ):
+        predictor(scan)
+
+
+def test_the_command_bounds_what_a_scan_may_take(checkpoint, tmp_path, capsys):
+    scan = save_scan(tmp_path / "scan.nii")
+    command = ["predict", str(checkpoint), str(scan), "-o", str(tmp_path / "out"), "--quiet", "--max-bytes"]
+    assert main([*command, "10KB"]) == 1
+    assert f"{scan} says that it holds 24 x 22 x 26 voxels, which take" in capsys.readouterr().err
+    assert main([*command, "60KB"]) == 0
+    assert main([*command, "much"]) == 2
+    assert "expected an amount of memory" in capsys.readouterr().err
+
+
 def test_other_channels_than_the_models_are_refused(tmp_path):
     predictor = VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", in_channels=2))
     with pytest.raises(ValueError, match="has 1 channels, and the model takes 2; give it the scans"):
