@@ -38,7 +38,9 @@ def open_metaimage(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolu
     (channels,) = integers(path, fields.get("ElementNumberOfChannels", "1"), field="channels", count=1)
     shape = (*sizes, channels) if channels != 1 else tuple(sizes)
     if len(sizes) not in (3, 4):
-        raise ValueError(f"{path} has {len(sizes)} axes, and a volume has three, or a fourth of channels")
+        raise ValueError(
+            f"{path} has {len(sizes)} axes, and a volume has three, or a fourth of channels; give a volume"
+        )
     affine = _affine(path, fields, len(sizes))
     check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
     dtype, compressed = _dtype(path, fields), _is(path, fields, "CompressedData")
@@ -84,13 +86,16 @@ def _is(path: Path, fields: dict[str, str], name: str, *, default: str = "False"
 
 def _affine(path: Path, fields: dict[str, str], axes: int) -> np.ndarray:
     """The affine (4, 4) to right, anterior, superior; the file counts to left and posterior."""
-    spacing = fields.get("ElementSpacing") or _need(path, fields, "ElementSize")
+    text = fields.get("ElementSpacing") or fields.get("ElementSize") or _need(path, fields, "ElementSpacing")
+    spacing = numbers(path, text, field="ElementSpacing", count=axes)
+    if not min(spacing) > 0:
+        raise ValueError(f"{path} has the ElementSpacing {text}, and it must be positive; correct its header")
     identity = " ".join(str(n) for n in np.eye(axes).ravel())
     matrix = numbers(path, fields.get("TransformMatrix", identity), field="TransformMatrix", count=axes * axes)
     offset = numbers(path, fields.get("Offset", "0 " * axes), field="Offset", count=axes)
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(matrix, (axes, axes))[:3, :3].T  # the file lists the direction of each axis in turn
-    affine[:3, :3] *= numbers(path, spacing, field="ElementSpacing", count=axes)[:3]
+    affine[:3, :3] *= spacing[:3]
     affine[:3, 3] = offset[:3]
     return np.diag([-1, -1, 1, 1]) @ affine
 

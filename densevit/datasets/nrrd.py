@@ -36,7 +36,8 @@ COMPRESSED = {"raw": False, "gzip": True, "gz": True}
 def open_nrrd(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     """Read the header; an axis beside those of space holds channels. ValueError, with the file's name, if it is bad."""
     fields, length = _read_header(path)
-    sizes = tuple(integers(path, _need(path, fields, "sizes"), field="sizes"))
+    (axes,) = integers(path, _need(path, fields, "dimension"), field="dimension", count=1)
+    sizes = tuple(integers(path, _need(path, fields, "sizes"), field="sizes", count=axes))
     affine, spatial = _affine(path, fields, len(sizes))
     dtype = _dtype(path, fields)
     channel = [axis for axis in range(len(sizes)) if axis not in spatial]
