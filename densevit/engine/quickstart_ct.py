@@ -110,6 +110,8 @@ def use_own(settings: dict[str, Any], data: str | Path) -> None:
     settings["train_data"]["dataset"] = dict(described, split="train")
     settings["val_data"]["dataset"] = dict(described, split="val")
     settings["test_data"] = None
+    for term in settings["loss"]:
+        term.pop("class_weights", None)  # of the config's own classes
     settings["model"].update(num_classes=opened.num_classes, in_channels=opened.in_channels)
 
 

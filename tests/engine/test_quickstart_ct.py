@@ -96,6 +96,7 @@ def test_a_set_of_the_users_own_is_put_into_the_config(own):
     assert {**train, "split": "val"} == val
     assert train["normalization"] == window  # the scans hold air of -1000
     assert train["val_every"] > 1
+    assert not any("class_weights" in term for term in settings["loss"])
     assert all(8.0 <= spacing <= 10.0 for spacing in train["spacing"])  # they are coarse enough as they are
 
 
