@@ -62,15 +62,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _inference_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    sized = args.roi_size is not None or args.stride is not None
+    dims = _spatial_dims(args) if sized else 2
     given = dict(
         mode=args.mode,
-        roi_size=per_axis(args.roi_size),
-        stride=per_axis(args.stride),
+        roi_size=per_axis(args.roi_size, spatial_dims=dims),
+        stride=per_axis(args.stride, spatial_dims=dims),
         batch_size=args.batch_size,
         flips=(-1,) if args.tta else None,
         scales=TTA_SCALES if args.tta else None,
     )
     return {f"inference.{key}": value for key, value in given.items() if value is not None}
+
+
+def _spatial_dims(args: argparse.Namespace) -> int:
+    """Of the config, before its options can be checked."""
+    from densevit.engine.config import read_config
+
+    return 3 if read_config(Path(args.config)).get("model", {}).get("spatial_dims") == 3 else 2
 
 
 def _make_writer(args: argparse.Namespace, config: Any) -> Any:

@@ -164,8 +164,13 @@ def create_augment_3d(config: Mapping[str, Any]) -> Augment3D:
 
 def _check(options: VolumeAugmentOptions) -> None:
     """ValueError for numbers that no crop can be drawn with."""
-    if len(options.crop_size) != 3 or min(options.crop_size) < 1:
-        raise ValueError(f"crop_size must be three sizes of at least 1, got {tuple(options.crop_size)}")
+    size = np.array(options.crop_size)
+    if size.shape != (3,) or size.dtype.kind not in "iu" or size.min() < 1:
+        raise ValueError(f"crop_size must be three sizes of at least 1, got {options.crop_size}")
+    for key, count in (("scale", 2), ("flips", 3), ("elastic", 2)):
+        value = getattr(options, key)
+        if value is not None and np.shape(value) != (count,):
+            raise ValueError(f"augment.{key} must be {count} numbers, got {value}")
     if not 0 < options.scale[0] <= options.scale[1]:
         raise ValueError(f"scale must be two rising factors above 0, got {tuple(options.scale)}")
     for key in ("rotate", "rotate_in_plane"):

@@ -9,7 +9,7 @@ from densevit.datasets.description import listed_case, read_description
 from densevit.datasets.label_names import named_labels
 from densevit.datasets.msd import channel_names, list_cases
 from densevit.datasets.pairing import check_root
-from densevit.datasets.volume_layout import Fold, Listing, VolumeLayout
+from densevit.datasets.volume_layout import Fold, Listing, VolumeLayout, check_channels
 from densevit.datasets.volumes import Case
 
 
@@ -46,6 +46,7 @@ class Datalist(VolumeLayout):
 
     def _channels(self, content: dict[str, Any], cases: dict[str, dict[str, Case]], path: Path) -> tuple[str, ...]:
         """By what is said, or one for each file."""
+        check_channels(self.in_channels)
         said = channel_names(content, said_by=path)
         if said or self.in_channels is not None:
             number = len(said) if self.in_channels is None else self.in_channels

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,14 @@ def _cases(root: Path, content: dict[str, Any], number: int) -> dict[str, Case]:
         return {name: listed_case(root, entry, said_by=said_by) for name, entry in sorted(entries.items())}
     ending = _ending(root, content)
     labels = _names(check_folder(root, "labelsTr", key="root"), ending)
-    images = _images(check_folder(root, "imagesTr", key="root"), ending)
+    files = _names(check_folder(root, "imagesTr", key="root"), ending)
+    images = _images(files)
+    unnamed = sorted(name for name in files if _is_numbered(name) and int(name[-4:]) >= number)
+    if unnamed:
+        logger.warning(
+            "%d files of %s are of channels that dataset.json does not name (it names %d), and are left out, first %s",
+            *(len(unnamed), root / "imagesTr", number, unnamed[0] + ending),
+        )
     extra = sorted(set(images) - set(labels))
     if extra:
         logger.warning(
@@ -91,7 +98,7 @@ def _unlabelled(root: Path, content: dict[str, Any], number: int) -> dict[str, C
         return {}
     ending = _ending(root, content)
     labels = _names(root / "labelsTs", ending) if (root / "labelsTs").is_dir() else {}
-    names = sorted(_images(folder, ending))
+    names = sorted(_images(_names(folder, ending)))
     labels = labels if set(names) <= set(labels) else {}
     return {
         name: Case(_channels(folder, name, ending, number), str(labels[name]) if labels else None) for name in names
@@ -122,9 +129,13 @@ def _names(folder: Path, ending: str) -> dict[str, Path]:
     return {path.name.removesuffix(ending): path for path in found}
 
 
-def _images(folder: Path, ending: str) -> set[str]:
-    """Names without the number of the channel."""
-    return {name[:-5] for name in _names(folder, ending) if name[-5:-4] == "_" and name[-4:].isdecimal()}
+def _images(names: Iterable[str]) -> set[str]:
+    """Those with the number of a channel, without it."""
+    return {name[:-5] for name in names if _is_numbered(name)}
+
+
+def _is_numbered(name: str) -> bool:
+    return name[-5:-4] == "_" and name[-4:].isdecimal()
 
 
 def _check_number(content: dict[str, Any], found: int, path: Path) -> None:

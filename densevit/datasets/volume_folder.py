@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from densevit.datasets.base import DATASETS
 from densevit.datasets.label_names import named_labels
 from densevit.datasets.pairing import check_root, is_hidden
-from densevit.datasets.volume_layout import Listing, VolumeLayout
+from densevit.datasets.volume_layout import Listing, VolumeLayout, check_channels
 from densevit.datasets.volumes import Case
 
 WILDCARDS = re.compile(r"\*\*/|\*|\?")
@@ -56,6 +56,7 @@ class VolumeFolder(VolumeLayout):
             raise ValueError(f"images must be a pattern, or one for each channel, got {self.images!r}")
         if len(patterns) > 1 and self.in_channels not in (None, len(patterns)):
             raise ValueError(f"images has {len(patterns)} patterns, one a channel, and in_channels={self.in_channels}")
+        check_channels(self.in_channels)
         number = self.in_channels or len(patterns)
         return tuple(patterns) if len(patterns) == number else tuple(f"channel {i}" for i in range(number))
 

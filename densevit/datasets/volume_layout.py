@@ -136,8 +136,10 @@ def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) ->
 
 
 def _advice(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> str:
-    if keys.val_every or len(subjects) < 2:
-        number, kind = len(set(subjects.values())), "case" if keys.group is None else "subject"
+    number, kind = len(set(subjects.values())), "case" if keys.group is None else "subject"
+    if not number:
+        return "it has none with a label; look at type, leave_out, and what the set says of itself"
+    if keys.val_every or number == 1:
         return f"it has {number} {kind}{'' if number == 1 else 's'} with labels: too few to be divided so"
     if listing.folds:
         return f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
@@ -153,6 +155,12 @@ def _warn_of_split_subjects(listing: Listing, names: Mapping[str, frozenset], su
             "trained on); val_every=5 with this group splits by subject",
             *(listing.said_by, len(both), len(names["val"]), both[0][1], both[0][0]),
         )
+
+
+def check_channels(number: int | None) -> None:
+    """ValueError for an `in_channels` that is none."""
+    if number is not None and number < 1:
+        raise ValueError(f"in_channels must be at least 1, got {number}")
 
 
 def parse_read_options(config: Mapping | None) -> ReadOptions:

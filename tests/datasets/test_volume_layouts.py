@@ -266,6 +266,12 @@ def test_what_nnunet_calls_ignore_is_ignored(nnunet):
     assert dataset.label_values.tolist() == [0, 1]
 
 
+def test_channels_that_dataset_json_does_not_name_are_said(nnunet, caplog):
+    assert open_nnunet(nnunet(channels=2, channel_names={"0": "CT"})).in_channels == 1
+    assert "6 files of" in caplog.text
+    assert "first liver_000_0001.nii.gz" in caplog.text
+
+
 BAD_NNUNET = {
     "regions": (dict(labels={"background": 0, "whole": [1, 2]}), r"'whole' is a region of the labels 1, 2"),
     "no labels": (dict(labels={}), r"does not name its classes"),
@@ -344,6 +350,7 @@ BAD_FOLDERS = {
     "no label": (dict(labels="masks/*.nii.gz"), r"2 of 2 cases have no label .*first 's0' .* names such as 's0_seg'"),
     "no classes": (dict(classes=[]), r"classes must be a list of names"),
     "no image pattern": (dict(images=[]), r"images must be a pattern"),
+    "no channels": (dict(in_channels=-1), r"in_channels must be at least 1, got -1"),
     "no val": (dict(split="val"), r"lists no case for split 'val'; set val_every=5"),
     "one name for two": (dict(images="scans/*s*.nii.gz"), r"0s\.nii\.gz and .*s0\.nii\.gz for the case '0'"),
 }

@@ -176,7 +176,7 @@ def change(config, dotted, value):
         ("train_data.augment.crop_size", (16, 16), "train_data.augment.crop_size must be a tuple"),
         ("train_data.augment.photometric", True, "unknown key 'train_data.augment.photometric'"),
         ("train_data.rare_class_sampling", True, r"cropped by train_data\.augment\.foreground"),
-        ("train_data.augment.foreground_weights", (0, 1, 1), "has 3 numbers and the model 2 classes; give one for each"),
+        ("train_data.augment.foreground_weights", (0, 1, 1), "3 numbers and the model 2 classes; give one for each"),
         ("inference.base_size", (64, 64), r"volumes are seen at another size by inference\.scales"),
         ("inference.roi_size", None, r"inference\.mode 'slide_gaussian' needs inference\.roi_size"),
         ("train_cfg.best", "mAcc", "train_cfg.best must be 'mIoU' or 'mDice' or 'mCaseDice'"),
@@ -210,7 +210,7 @@ def test_pictures_are_not_chosen_by_the_dice_of_cases(config):
         check_config(config)
 
 
-def test_the_command_does_not_write_volumes_as_pictures(config, tmp_path, capsys):
+def test_the_command_scores_volumes_and_does_not_write_them_as_pictures(config, tmp_path, capsys):
     config["train_cfg"].update(max_iters=1, val_interval=9)
     config["val_data"]["num_workers"] = 0
     path = write_config(tmp_path / "small.py", config)
@@ -218,5 +218,9 @@ def test_the_command_does_not_write_volumes_as_pictures(config, tmp_path, capsys
     trained = str(tmp_path / "run" / "checkpoints" / "iter_1")
     assert main(["test", path, trained, "--device", "cpu"]) == 0
     assert "mCaseDice" in capsys.readouterr().out
+    windows = ["--roi-size", "12", "14", "16", "--stride", "12", "--json", str(tmp_path / "scores.json")]
+    assert main(["test", path, trained, "--device", "cpu", *windows]) == 0
+    inference = json.loads((tmp_path / "scores.json").read_text())["inference"]
+    assert (inference["roi_size"], inference["stride"]) == ([12, 14, 16], [12, 12, 12])
     assert main(["test", path, trained, "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
     assert "this set holds volumes" in capsys.readouterr().err
