@@ -71,7 +71,7 @@ def _matches(named: str | Path) -> list[Path]:
         raise FileNotFoundError("one of the inputs is an empty text; name a scan, a folder or a glob")
     if path.exists():
         return [path]
-    found = sorted(map(Path, glob.glob(str(named), recursive=True)))
+    found = sorted(map(Path, glob.glob(str(named), recursive=True))) if glob.has_magic(str(named)) else []
     if not found:
         raise FileNotFoundError(f"no such file or folder: {path}; check the path")
     return found

@@ -122,7 +122,9 @@ class ResultFolder:
 
     def _write_text(self, name: str, text: str) -> None:
         with replacing(self.path / name) as aside:
-            aside.write_text(text)
+            aside.write_text(
+                text, encoding="utf-8", errors="surrogateescape"
+            )  # names that are no UTF-8 stay as they are
 
 
 def _structures(path: Path) -> dict[str, Any]:

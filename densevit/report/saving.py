@@ -1,12 +1,14 @@
 """Figures that are drawn without a window and appear on disk only when they are complete."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from densevit.datasets.replacing import replacing
 
 INK, QUIET, LINE = "#222222", "#777777", "#e3e3e3"
 BLUE, ORANGE, GREEN, PURPLE = "#1f5fa8", "#d9661f", "#2b8a57", "#7a4fa3"
@@ -35,15 +37,16 @@ def tidy(axes: Axes, *, ylabel: str) -> None:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write the figure as PNG beside `path`, then give it its name."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            figure.savefig(file, format="png")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    finally:
-        Path(aside).unlink(missing_ok=True)
+    with replacing(path) as aside, aside.open("wb") as file:
+        figure.savefig(file, format="png")
+        file.flush()
+        os.fsync(file.fileno())
     return path
+
+
+def drawable(text: str) -> str:
+    """The text as matplotlib shall draw it: no mathematics between dollars, and ? for what the font lacks, which it
+    warns of.
+    """
+    font = get_font(findfont(FontProperties()))
+    return "".join(c if font.get_char_index(ord(c)) else "?" for c in text).replace("$", r"\$")

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 
 from densevit.datasets.volume import Volume
 from densevit.predictor.structure_colors import structure_colors
-from densevit.report.saving import INK, QUIET, new_figure, save
+from densevit.report.saving import INK, QUIET, drawable, new_figure, save
 
 WIDTH, HEIGHT = 11.0, 4.4  # inches that the three planes have at most
 GAP, TOP, LINE = 0.1, 0.62, 0.24  # inches between planes, above them, and of a line of the legend
@@ -62,7 +62,7 @@ def save_preview(
         axes.set_title(f"{view}, {where[axis] + 1} of {label.shape[axis]}", fontsize=9, color=QUIET, pad=4)
     spacing = " x ".join(f"{s:.3g}" for s in volume.grid.spacing[::-1])
     size = " x ".join(map(str, label.shape[::-1]))
-    title = f"{volume.path.name}    {size} voxels of {spacing} mm"
+    title = f"{drawable(volume.path.name)}    {size} voxels of {spacing} mm"
     figure.text(GAP / WIDTH, 1 - 0.24 / height, title, fontsize=10, color=INK, weight="bold")
     _add_legend(figure, listed, len(structures))
     return save(figure, path)
@@ -159,7 +159,7 @@ def _add_legend(figure: Figure, listed: Sequence[Structure], count: int) -> None
     if not listed:
         figure.text(0.5, 0.02, "no structure was found", ha="center", fontsize=10, color=QUIET)
         return
-    handles = [Patch(color=s.color, label=f"{s.name}  {_amount(s.ml)}") for s in listed]
+    handles = [Patch(color=s.color, label=f"{drawable(s.name)}  {_amount(s.ml)}") for s in listed]
     if count > len(listed):
         handles.append(Patch(alpha=0, label=f"and {count - len(listed)} smaller ones"))
     columns = min(COLUMNS, len(handles))

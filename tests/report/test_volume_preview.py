@@ -1,5 +1,7 @@
 """Three planes of a scan with its structures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,8 @@ from PIL import Image
 from densevit.datasets.nifti import Grid
 from densevit.datasets.volume import Volume
 from densevit.predictor.structure_colors import structure_colors
+from densevit.report import volume_preview
+from densevit.report.saving import save
 from densevit.report.volume_preview import gray_window, place_planes, save_preview, slices_through
 
 CLASSES, VALUES = ("background", "liver", "tumour"), (0, 2, 7)
@@ -94,3 +98,15 @@ def test_a_scan_without_structures_and_one_with_many_are_drawn(volume, tmp_path,
 def test_a_label_of_another_size_is_refused(volume, tmp_path):
     with pytest.raises(ValueError, match=r"the label has \(2, 2, 2\) voxels"):
         save_preview(tmp_path / "x.png", volume, np.zeros((2, 2, 2), np.uint8), classes=CLASSES, values=VALUES)
+
+
+def test_names_are_drawn_as_they_stand_and_without_a_warning(volume, tmp_path, monkeypatch):
+    """A file may be called what matplotlib takes for mathematics, and a class in letters that its font lacks."""
+    drawn = []
+    monkeypatch.setattr(volume_preview, "save", lambda figure, path: drawn.append(figure) or save(figure, path))
+    named = replace(volume, path=tmp_path / "a$b\\frac$c.nii.gz")
+    label = np.ones(volume.grid.size, np.uint8)
+    volume_preview.save_preview(tmp_path / "a.png", named, label, classes=["_腫瘍 $x$ ü"], values=[1])
+    (figure,) = drawn
+    assert figure.texts[0].get_text().startswith(r"a\$b\frac\$c.nii.gz ")
+    assert figure.legends[0].get_texts()[0].get_text().startswith(r"_?? \$x\$ ü ")
