@@ -167,8 +167,10 @@ def read_header(path: Path) -> Header:
     header = Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))
     with naming(path):
         is_image = header.is_image
-    if is_image and not ("Rows" in header.data and "SeriesInstanceUID" in header.data):
+    if is_image and "Rows" not in header.data:
         raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
+    if is_image and not header.get("SeriesInstanceUID"):
+        raise ValueError(f"{path} does not say to which series it belongs; get it again, or take it out of the folder")
     return header
 
 

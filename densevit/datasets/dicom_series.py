@@ -61,7 +61,7 @@ def choose_series(path: Path, headers: Iterable[Header], *, wanted: str | None) 
     others = set()
     for header in headers:
         if header.is_image:
-            groups.setdefault(str(header.get("SeriesInstanceUID", "without UID")), []).append(header)
+            groups.setdefault(str(header.get("SeriesInstanceUID")), []).append(header)
         else:
             others.add(str(header.get("Modality", "unknown")))
     found = [Series(uid, tuple(group)) for uid, group in groups.items()]

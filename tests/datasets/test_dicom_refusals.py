@@ -74,6 +74,8 @@ def spoil(slices, kind):
         each.PixelData = each.PixelData[:-20]
     elif kind == "no pixels":
         del each.PixelData
+    elif kind == "no series":
+        del each.SeriesInstanceUID
     elif kind == "bad number":
         each.add_new("ImagePositionPatient", "LO", ["a", "b", "c"])
     elif kind == "no intercept":
@@ -100,6 +102,7 @@ def spoil(slices, kind):
         "colour": "{3} holds colours, 'RGB'",
         "truncated": "{3} is damaged: its pixels cannot be read",
         "no pixels": "{3} is damaged: it ends before its pixels",
+        "no series": "{3} does not say to which series it belongs",
         "bad number": "{3} does not say where it lies: it has no ImagePositionPatient",
         "no intercept": "{3} rescales its values by 1.0 and None",
         "no slope": "{3} rescales its values by 0.0 and 0.0",
