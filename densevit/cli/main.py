@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ EXTRAS = dict(
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]
+WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 COMMANDS = {
     "train": train,
     "test": test,
@@ -72,4 +74,12 @@ def explain(error: Exception) -> str | None:
         return text if isinstance(text, str) and " " in text else None
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
-    return str(error)
+    return _without_worker(str(error))
+
+
+def _without_worker(text: str) -> str:
+    """What an error in a loader's worker says at its end, after the trace that torch puts before it."""
+    if not WORKER.match(text):
+        return text
+    last = text.strip().rpartition("\n")[2]
+    return last.partition(": ")[2] or last

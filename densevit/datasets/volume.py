@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions
 def read_grid(path: str | Path, *, options: ReadOptions = REFUSING) -> Grid:
     """The grid that `open_volume` would give; reads headers alone."""
     return _open(path, options).grid
+
+
+def read_header(paths: Sequence[str | Path], *, options: ReadOptions = REFUSING) -> tuple[Grid, int]:
+    """The grid and the number of channels that `open_volume` of these files would give; reads headers alone."""
+    stored = [_open(path, options) for path in paths]
+    first = stored[0]
+    for other in stored[1:]:
+        check_same_grid((str(first.path), first.grid), (str(other.path), other.grid), what="channel")
+    return first.grid, sum(prod(each.shape[3:]) for each in stored)
 
 
 def read_label_volume(

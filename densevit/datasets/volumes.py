@@ -23,7 +23,7 @@ from densevit.datasets.resample import (
     warn_of_turned_spacing,
     working_size,
 )
-from densevit.datasets.volume import Volume, open_volume, read_grid, read_label_volume
+from densevit.datasets.volume import open_volume, read_grid, read_header, read_label_volume
 from densevit.inference.memory import format_bytes
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
@@ -94,7 +94,7 @@ class VolumeDataset:
     @cached_property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxels (D, H, W) of all samples, within rounding; `check` makes sure of it."""
-        return self.wanted_spacing or self._grid(self.cases[0]).spacing
+        return self.wanted_spacing or read_grid(self.cases[0].images[0], options=self.read).spacing
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -116,7 +116,7 @@ class VolumeDataset:
         return dict(image=arrays["image"], **labels, meta=self._meta(case, arrays))
 
     def check(self, *, progress: Callable[[int, int], None] | None = None) -> None:
-        """Look at every case once: ValueError for a wrong label value, grids that differ, or spacings that vary."""
+        """Look at every case once: ValueError for wrong label values or channels, differing grids, varying spacings."""
         with ThreadPoolExecutor(4) as pool:
             spacings = []
             for spacing in pool.map(self._check_case, self.cases):
@@ -134,11 +134,9 @@ class VolumeDataset:
                     "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
                 )
 
-    def _grid(self, case: Case) -> Grid:
-        return read_grid(case.images[0], options=self.read)
-
     def _check_case(self, case: Case) -> tuple[float, float, float]:
-        grid = self._grid(case)
+        grid, channels = read_header(case.images, options=self.read)
+        self._check_channels(case, channels)
         self._check_memory(case, grid)
         if case.label is not None:
             _, label_grid = self._label(case)
@@ -168,7 +166,7 @@ class VolumeDataset:
     def _prepare(self, case: Case) -> Arrays:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
-        self._check_channels(volume)
+        self._check_channels(case, len(volume.image))
         self._check_memory(case, volume.grid)
         arrays = dict(
             image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
@@ -182,17 +180,15 @@ class VolumeDataset:
             arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
         return arrays
 
-    def _check_channels(self, volume: Volume) -> None:
-        if len(volume.image) != self.in_channels:
-            raise ValueError(
-                f"{volume.path} has {len(volume.image)} channels, and {self.in_channels} are expected of this set"
-            )
+    def _check_channels(self, case: Case, number: int) -> None:
+        if number != self.in_channels:
+            raise ValueError(f"{case.name} has {number} channels, and {self.in_channels} are expected of this set")
 
     def _check_memory(self, case: Case, grid: Grid) -> None:
         """What the file itself takes is checked as it is read; this is what it takes at another spacing."""
         size = working_size(grid, self.wanted_spacing)
         needed = 4 * self.in_channels * prod(size)
-        if self.wanted_spacing is not None and needed > self.read.max_bytes:
+        if needed > self.read.max_bytes and size != grid.size:
             raise ValueError(
                 f"{case.name} would have {times(size)} voxels of {times(self.wanted_spacing)} mm, which take "
                 f"{format_bytes(needed)}, and read.max_bytes is {format_bytes(self.read.max_bytes)}; "

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader
 
 import densevit
 from densevit.cli import main
@@ -110,3 +111,19 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(package, extra):
     said = explain(ModuleNotFoundError("gone", name=package))
     assert said == f"{package.partition('.')[0]} is not installed; pip install 'densevit[{extra}]' brings it"
+
+
+class Broken:
+    """A data set whose file cannot be read."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise ValueError("scan.nii.gz is damaged: get the file again")
+
+
+def test_an_error_in_a_loaders_worker_is_the_sentence_alone():
+    with pytest.raises(ValueError, match="Traceback") as caught:
+        next(iter(DataLoader(Broken(), num_workers=1)))
+    assert explain(caught.value) == "scan.nii.gz is damaged: get the file again"

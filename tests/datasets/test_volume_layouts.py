@@ -334,6 +334,13 @@ def test_a_folder_a_case_and_a_pattern_a_channel(tmp_path):
     assert [case.label for case in deep.cases] == [case.label for case in dataset.cases]
 
 
+def test_channels_on_different_grids_are_named_when_the_set_is_opened(tmp_path):
+    write_case([tmp_path / "p0/a.nii.gz", tmp_path / "p0/b.nii.gz"], tmp_path / "p0/label.nii.gz")
+    write(tmp_path / "p0/b.nii.gz", np.zeros((5, 6, 3), np.float32))
+    with pytest.raises(ValueError, match=r"b\.nii\.gz has 3 x 6 x 5 voxels and its image .*a\.nii\.gz 4 x 6 x 5"):
+        open_folder(tmp_path, images=["*/a.nii.gz", "*/b.nii.gz"], labels="*/label.nii.gz")
+
+
 def test_the_split_may_be_a_folder(tmp_path):
     for split, i in (("train", 0), ("train", 1), ("val", 2)):
         write_case(tmp_path / split / "x" / f"{i}.nii", tmp_path / split / "y" / f"{i}.nii", seed=i)

@@ -192,7 +192,6 @@ def test_cases_of_two_spacings_are_refused(decathlon):
     [
         (np.full(SIZE, np.inf, np.float32), r"holds 336 voxels that are no finite number"),
         (np.zeros(SIZE, np.complex64), r"holds complex64 values"),
-        (np.zeros((*SIZE, 2), np.float32), r"has 2 channels, and 1 are expected"),
         (np.zeros((*SIZE, 1, 3), np.float32), r"has the shape \(7, 8, 6, 1, 3\)"),
     ],
 )
@@ -200,6 +199,12 @@ def test_an_unusable_image_is_named(decathlon, image, said):
     root = decathlon(images={1: (image,)})
     with pytest.raises(ValueError, match=rf"case_01.*{said}"):
         open_set(root)[0]
+
+
+def test_another_number_of_channels_is_named_when_the_set_is_opened(decathlon):
+    root = decathlon(images={1: (np.zeros((*SIZE, 2), np.float32),)})
+    with pytest.raises(ValueError, match=r"case_01.*has 2 channels, and 1 are expected"):
+        open_set(root)
 
 
 def test_a_damaged_file_is_named(decathlon):
