@@ -77,6 +77,11 @@ class Header:
         return default if value is None or value == "" or value == [] else value
 
     @property
+    def series(self) -> str:
+        """Its SeriesInstanceUID; programs that take names out of files leave it empty."""
+        return str(self.get("SeriesInstanceUID", "without UID"))
+
+    @property
     def frames(self) -> int:
         with naming(self.path):
             return int(self.get("NumberOfFrames", 1))
@@ -169,8 +174,6 @@ def read_header(path: Path) -> Header:
         is_image = header.is_image
     if is_image and "Rows" not in header.data:
         raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
-    if is_image and not header.get("SeriesInstanceUID"):
-        raise ValueError(f"{path} does not say to which series it belongs; get it again, or take it out of the folder")
     return header
 
 

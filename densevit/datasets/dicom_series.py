@@ -37,13 +37,13 @@ def find_series(path: Path, *, options: ReadOptions) -> Series:
             raise ValueError(
                 f"{path} is {header.get('Modality', 'DICOM')} without an image; give a CT, MR or PET series"
             )
-        uid = header.get("SeriesInstanceUID")
-        own = Series(str(uid), (header,))
+        own = Series(header.series, (header,))
         _check_wanted(own, path, wanted=options.series)
         if header.frames > 1:
             return own
-        headers = [other for other in read_headers(path.parent.iterdir()) if other.get("SeriesInstanceUID") == uid]
-        return _without_localizers(Series(str(uid), tuple(headers)))
+        beside = read_headers(path.parent.iterdir())
+        headers = tuple(other for other in beside if other.is_image and other.series == own.uid)
+        return _without_localizers(Series(own.uid, headers))
     headers = read_headers(walk_files(path))
     if not headers:
         raise ValueError(f"{path} holds no DICOM file; give a folder of one series")
@@ -61,7 +61,7 @@ def choose_series(path: Path, headers: Iterable[Header], *, wanted: str | None) 
     others = set()
     for header in headers:
         if header.is_image:
-            groups.setdefault(str(header.get("SeriesInstanceUID")), []).append(header)
+            groups.setdefault(header.series, []).append(header)
         else:
             others.add(str(header.get("Modality", "unknown")))
     found = [Series(uid, tuple(group)) for uid, group in groups.items()]

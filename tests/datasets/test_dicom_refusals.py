@@ -74,8 +74,6 @@ def spoil(slices, kind):
         each.PixelData = each.PixelData[:-20]
     elif kind == "no pixels":
         del each.PixelData
-    elif kind == "no series":
-        del each.SeriesInstanceUID
     elif kind == "bad number":
         each.add_new("ImagePositionPatient", "LO", ["a", "b", "c"])
     elif kind == "no intercept":
@@ -102,7 +100,6 @@ def spoil(slices, kind):
         "colour": "{3} holds colours, 'RGB'",
         "truncated": "{3} is damaged: its pixels cannot be read",
         "no pixels": "{3} is damaged: it ends before its pixels",
-        "no series": "{3} does not say to which series it belongs",
         "bad number": "{3} does not say where it lies: it has no ImagePositionPatient",
         "no intercept": "{3} rescales its values by 1.0 and None",
         "no slope": "{3} rescales its values by 0.0 and 0.0",
@@ -168,6 +165,20 @@ def test_of_several_series_one_must_be_chosen(tmp_path):
         assert sentence.endswith(f"and series {chosen!r} is asked for; give a file of that one")
     with pytest.raises(ValueError, match="holds 0 series '9'; choose the UID of one of these: series number 3"):
         open_volume(tmp_path, options=ReadOptions(series="9"))
+
+
+@pytest.mark.parametrize("change", ["empty", "gone"])
+def test_a_series_without_its_uid_is_read_and_told_from_others(tmp_path, change):
+    slices = series(4)
+    for each in slices:
+        each.SeriesInstanceUID = ""
+        if change == "gone":
+            del each.SeriesInstanceUID
+    paths = save(tmp_path, slices)
+    for path in (tmp_path, paths[2]):
+        assert worst_error(open_volume(path)) <= 0.5 + 1e-3
+    save(tmp_path / "other", series(4))
+    assert "series number 3 (CT, made; 4 images; without UID); series number 3 (CT" in why_not(tmp_path)
 
 
 def test_localizers_and_pictures_without_a_place_need_no_choice(tmp_path, caplog):
