@@ -18,9 +18,9 @@ from densevit.datasets.colors import IGNORE
 from densevit.datasets.create import check_dataset_config
 from densevit.datasets.grid import check_same_grid
 from densevit.datasets.pairing import check_root
-from densevit.datasets.volume import open_volume, read_label_volume
+from densevit.datasets.volume import open_volume
 from densevit.datasets.volume_layout import Listing, VolumeLayout, choose_cases, parse_read_options
-from densevit.datasets.volumes import Case, decode_label
+from densevit.datasets.volumes import Case, decode_label, read_case_label
 
 PERCENTILES = (0.5, 50.0, 99.5)
 SAMPLED = 10_000_000  # foreground voxels of all cases together, from which the set's percentiles are taken
@@ -140,7 +140,7 @@ def _measure(
     volume = open_volume(case.images, options=options)
     if len(volume.image) != len(listing.channels):
         raise ValueError(f"{case.images[0]} has {len(volume.image)} channels, and {len(listing.channels)} are expected")
-    values, label_grid = read_label_volume(case.label, options=options)
+    values, label_grid = read_case_label(case, options=options, volume=volume)
     check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     known = listing.labels
     options = dict(classes=known.classes, path=case.label, ignored_value=known.ignored)

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from densevit.datasets.base import check_classes
-from densevit.datasets.volumes import class_table
 
 FORMS = '{"background": 0, "liver": 1} or {"0": "background", "1": "liver"}'
-
-
 IGNORED = "ignore"  # the name that nnU-Net gives to voxels that nobody has labelled
 
 
@@ -29,22 +26,23 @@ def named_labels(labels: Any, *, said_by: Path | str) -> LabelNames:
     ValueError for anything else, and for regions (several values a name).
     """
     names, values = _pairs(labels, said_by)
-    found = dict(zip(names, values, strict=True))
+    found = dict(zip(check_classes(names), values, strict=True))
     ignored = found.pop(IGNORED, None)
     return LabelNames(classes=check_classes(tuple(found)), values=tuple(found.values()), ignored=ignored)
 
 
 def _pairs(labels: Any, said_by: Path | str) -> tuple[Sequence[str], Sequence[int]]:
     if isinstance(labels, list | tuple):
-        return check_classes(labels), range(len(labels))
+        return labels, range(len(labels))
     if not isinstance(labels, Mapping) or not labels:
         raise ValueError(f"{said_by} does not name its classes (got {labels!r}); give classes={FORMS}")
     if all(str(key).isdigit() and isinstance(name, str) for key, name in labels.items()):
-        names, values = class_table(labels, path=str(said_by))
-        return check_classes(names), values
-    for name, value in labels.items():
-        _check_label(name, value, said_by)
-    names, values = zip(*sorted(labels.items(), key=lambda pair: pair[1]), strict=True)
+        labels = [(name, int(value)) for value, name in labels.items()]
+    else:
+        for name, value in labels.items():
+            _check_label(name, value, said_by)
+        labels = list(labels.items())
+    names, values = zip(*sorted(labels, key=lambda pair: pair[1]), strict=True)
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)
         raise ValueError(f"{said_by} gives the label {twice} two names; a value is one class")

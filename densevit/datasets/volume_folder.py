@@ -25,7 +25,7 @@ class VolumeFolder(VolumeLayout):
 
     images: a pattern below root such as "scans/*.nii.gz", or one for each channel: ["*/t1.nii.gz", "*/t2.nii.gz"]. A
         pattern may name the folders of DICOM series; {split} stands for the split.
-    labels: the pattern of the labels, such as "masks/*_seg.nii.gz"; None where there are none.
+    labels: the pattern of the labels, such as "masks/*_seg.nii.gz" or "*/seg.dcm" (DICOM-SEG); None without labels.
     classes: {name: value in the files}, or names in the order of values from 0.
     in_channels: of images that hold several channels in one file. See `VolumeLayout` for the other keys.
     """

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from densevit.datasets.resample import (
     warn_of_turned_spacing,
     working_size,
 )
-from densevit.datasets.volume import open_volume, read_grid, read_header, read_label_volume
+from densevit.datasets.volume import Volume, open_volume, read_grid, read_header, read_label_volume
+from densevit.datasets.volume_paths import kind_of
 from densevit.inference.memory import format_bytes
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
@@ -174,7 +176,7 @@ class VolumeDataset:
             affine=volume.grid.affine,
         )
         if case.label is not None:
-            label, label_grid = self._label(case)
+            label, label_grid = self._label(case, volume)
             check_same_grid((case.name, volume.grid), (case.label, label_grid))
             arrays["label"] = resample_label(label, working_size(volume.grid, self.wanted_spacing))
             arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
@@ -201,11 +203,22 @@ class VolumeDataset:
         grid = resampled_grid(own, arrays["image"].shape[1:])
         return dict(image=case.name, label=case.label, size=own.size, spacing=grid.spacing, affine=grid.affine)
 
-    def _label(self, case: Case) -> tuple[np.ndarray, Grid]:
+    def _label(self, case: Case, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
         """Class numbers uint8 (D, H, W) on the scan's own grid."""
-        values, grid = read_label_volume(case.label, options=self.read)
+        values, grid = read_case_label(case, options=self.read, volume=volume)
         options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
         return decode_label(values, self.label_values, **options), grid
+
+
+def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
+    """The label file's integers int64 (D, H, W), and its grid.
+
+    A DICOM-SEG is read onto the grid of its scan, which `volume` saves reading.
+    """
+    path, like = Path(case.label), None
+    if path.is_file() and kind_of(path) == "dicom":
+        like = open_volume(case.images, options=options) if volume is None else volume
+    return read_label_volume(path, options=options, like=like)
 
 
 def decode_label(
@@ -231,11 +244,3 @@ def decode_label(
             f"{path} holds {', '.join(map(str, wrong[:5]))}, and the labels are {known}; correct one of them"
         )
     return label.astype(np.uint8)
-
-
-def class_table(labels: Mapping[str, str], *, path: str) -> tuple[list[str], list[int]]:
-    """`{"0": "background", "1": "Anterior"}` -> names and file values, in the order of values."""
-    if not isinstance(labels, Mapping) or not labels or not all(str(key).isdigit() for key in labels):
-        raise ValueError(f'{path} needs "labels" such as {{"0": "background", "1": "liver"}}, got {labels!r}')
-    pairs = sorted((int(value), str(name)) for value, name in labels.items())
-    return [name for _, name in pairs], [value for value, _ in pairs]

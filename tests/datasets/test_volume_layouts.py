@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from densevit.datasets import create_dataset
+from densevit.datasets.dicom_seg import write_dicom_seg
+from densevit.datasets.volume import open_volume
+from tests.datasets.dicom_files import save, series
 
 SIZE = (5, 6, 4)  # X, Y, Z
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
@@ -339,6 +342,20 @@ def test_channels_on_different_grids_are_named_when_the_set_is_opened(tmp_path):
     write(tmp_path / "p0/b.nii.gz", np.zeros((5, 6, 3), np.float32))
     with pytest.raises(ValueError, match=r"b\.nii\.gz has 3 x 6 x 5 voxels and its image .*a\.nii\.gz 4 x 6 x 5"):
         open_folder(tmp_path, images=["*/a.nii.gz", "*/b.nii.gz"], labels="*/label.nii.gz")
+
+
+def test_a_dicom_seg_may_be_the_label_of_its_series(tmp_path):
+    for i in range(2):
+        slices = save(tmp_path / f"p{i}/ct", series())
+        volume = open_volume(tmp_path / f"p{i}/ct")
+        label = np.random.default_rng(i).integers(0, 3, volume.grid.size).astype(np.uint8)
+        write_dicom_seg(label, volume, tmp_path / f"p{i}/seg.dcm", classes=list(LABELS), values=[0, 1, 2])
+    dataset = open_folder(tmp_path, images="*/ct", labels="*/seg.dcm")
+    for sample in (dataset[1], dataset.evaluation_sample(1)):
+        np.testing.assert_array_equal(sample["label"], label)
+    (tmp_path / "p1/seg.dcm").write_bytes(slices[0].read_bytes())
+    with pytest.raises(ValueError, match=r"seg\.dcm is CT, and a BINARY or LABELMAP segmentation is expected"):
+        open_folder(tmp_path, images="*/ct", labels="*/seg.dcm")
 
 
 def test_the_split_may_be_a_folder(tmp_path):
