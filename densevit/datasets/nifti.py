@@ -19,8 +19,18 @@ BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)
 CHUNK = 2**20
 
 
+def quietly() -> np.errstate:
+    """Without numpy's warnings: what is no finite number is refused in a sentence."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def open_nifti(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     """Read the header of a NIfTI file; a fourth axis holds channels. ValueError with the file's name."""
+    with quietly():
+        return _open(path, options)
+
+
+def _open(path: Path, options: ReadOptions) -> StoredVolume:
     import nibabel
 
     try:
@@ -86,7 +96,8 @@ def _values(image: Any, path: Path) -> np.ndarray:
         if not compressed:
             _check_length(image, path)
         source = type(image).from_bytes(_inflate(image, path)) if compressed else image
-        return np.asanyarray(source.dataobj)
+        with quietly():
+            return np.asanyarray(source.dataobj)
     except BROKEN as error:
         raise ValueError(f"{path} is damaged ({_line(error)}); get the file again") from error
 

@@ -90,3 +90,12 @@ def test_a_short_file_is_refused_before_memory_is_taken(tmp_path):
 def test_values_beyond_float32_are_refused_without_a_warning(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.full((4, 5, 6), 1e300), np.eye(4)), tmp_path / "a.nii")
     assert "holds 120 voxels that are no finite number, or too large for float32" in why_not(tmp_path / "a.nii")
+    nibabel.save(nibabel.Nifti2Image(np.full((4, 5, 6), 100, np.int16), np.eye(4)), tmp_path / "b.nii")
+    content = bytearray((tmp_path / "b.nii").read_bytes())
+    for offset, value in ((176, 1e308), (184, -1e308)):  # slope and intercept
+        struct.pack_into("<d", content, offset, value)
+    (tmp_path / "b.nii").write_bytes(content)
+    assert "holds 120 voxels that are no finite number" in why_not(tmp_path / "b.nii")
+    struct.pack_into("<d", content, 400, 1e300)  # the first row of the sform
+    (tmp_path / "c.nii").write_bytes(content)
+    assert "disagrees with itself" in why_not(tmp_path / "c.nii")
