@@ -61,8 +61,6 @@ def write_dicom_seg(
     classes, those that are nowhere included. `kind` is "BINARY", which all viewers read, or "LABELMAP", smaller and new
     in 2024. ValueError for a volume of no DICOM series and for labels that are no class; OSError with the path.
     """
-    import highdicom
-
     if kind not in KINDS:
         raise ValueError(f"kind must be 'BINARY' or 'LABELMAP', got {kind!r}")
     if not isinstance(volume.source, DicomSource):
@@ -75,19 +73,7 @@ def write_dicom_seg(
     images, frames = _sources(volume.source, numbered.transpose(2, 1, 0))
     described = [_describe(i, name, color) for i, (name, _, color) in enumerate(segments, 1)]
     try:
-        segmentation = highdicom.seg.Segmentation(
-            source_images=images,
-            pixel_array=frames,
-            segmentation_type=kind,
-            segment_descriptions=described,
-            series_instance_uid=highdicom.UID(),
-            sop_instance_uid=highdicom.UID(),
-            software_versions=_version(),
-            specific_character_set=_character_set(images[0]),
-            transfer_syntax_uid=KINDS[kind],
-            omit_empty_frames=bool(frames.any()),
-            **ABOUT,
-        )
+        segmentation = _make(images, frames, described, kind)
     except (ValueError, TypeError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise ValueError(
@@ -155,6 +141,25 @@ def _character_set(image: Any) -> str | list[str]:
     known = {each.value for each in SpecificCharacterSetValues}
     several = [named] if isinstance(named, str) else list(named)
     return several if set(several) <= known else UTF_8
+
+
+def _make(images: Sequence[Any], frames: np.ndarray, described: Sequence[Any], kind: str) -> Any:
+    """The highdicom object that refers to `images`, the headers of the source."""
+    import highdicom
+
+    return highdicom.seg.Segmentation(
+        source_images=images,
+        pixel_array=frames,
+        segmentation_type=kind,
+        segment_descriptions=described,
+        series_instance_uid=highdicom.UID(),
+        sop_instance_uid=highdicom.UID(),
+        software_versions=_version(),
+        specific_character_set=_character_set(images[0]),
+        transfer_syntax_uid=KINDS[kind],
+        omit_empty_frames=bool(frames.any()),
+        **ABOUT,
+    )
 
 
 def _describe(number: int, name: str, color: Color) -> Any:
