@@ -1,9 +1,5 @@
 """A set of street scenes on disk, in the folder layout of Cityscapes."""
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from densevit.datasets.cityscapes import PALETTE, TRAIN_ID_TO_LABEL_ID
+from densevit.datasets.made_set import make_set
 from densevit.datasets.synthetic.render import render_street_scene
 
 MANIFEST = "street_scenes.json"
@@ -57,43 +54,15 @@ def make_street_scenes(
             f"cannot make {counts} scenes with seed {seed}; ask for at least one scene and a seed from 0 up"
         )
     manifest = dict(renderer=RENDERER, counts=counts, size=list(size), seed=seed)
-    if _is_complete(root, manifest):
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", suffix="-unfinished", dir=root.parent))
-    try:
-        total = sum(counts.values())
+
+    def write(aside: Path) -> None:
         for done, (split, index) in enumerate(_scenes(counts), start=1):
             _write_scene(aside, split, index=index, size=size, seed=seed)
             if progress is not None:
-                progress(done, total)
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        aside.chmod(0o755)
-        os.replace(aside, root)  # also takes the place of an empty folder
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return root
+                progress(done, sum(counts.values()))
 
-
-def _is_complete(root: Path, manifest: dict) -> bool:
-    """Whether `root` already holds this very set; raises ValueError if it holds anything else."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    way_out = "choose another folder, or delete it to have the set made anew"
-    if not (root / MANIFEST).is_file():
-        raise ValueError(f"{root} exists and holds no set of street scenes; {way_out}")
-    found = json.loads((root / MANIFEST).read_text())
-    if found != manifest:
-        raise ValueError(f"{root} holds street scenes made with {found}, asked for {manifest}; {way_out}")
-    missing = [
-        path
-        for scene in _scenes(manifest["counts"])
-        for path in _paths(root, scene[0], index=scene[1]).values()
-        if not path.exists()
-    ]
-    if missing:
-        raise ValueError(f"{root} lacks {len(missing)} files of its set, such as {missing[0]}; {way_out}")
-    return True
+    files = [path for split, index in _scenes(counts) for path in _paths(Path(), split, index=index).values()]
+    return make_set(root, manifest, name=MANIFEST, what="street scenes", files=files, write=write)
 
 
 def _scenes(counts: dict[str, int]) -> Iterator[tuple[str, int]]:

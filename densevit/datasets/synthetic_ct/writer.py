@@ -1,14 +1,12 @@
 """A set of synthetic scans on disk, in the layout of the Medical Segmentation Decathlon."""
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from densevit.datasets.made_set import make_set
 from densevit.datasets.synthetic_ct.labels import CLASSES
 from densevit.datasets.synthetic_ct.patient import sample_patient
 from densevit.datasets.synthetic_ct.scan import render_scan, sample_protocol
@@ -43,43 +41,17 @@ def make_synthetic_ct(
         if not 0.3 <= low <= high <= 20:
             raise ValueError(f"{name} must be two rising sizes of voxels from 0.3 to 20 mm, got {low} and {high}")
     manifest = dict(renderer=RENDERER, counts=counts, seed=seed, in_plane=list(in_plane), slices=list(slices))
-    if _is_complete(root, manifest):
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", suffix="-unfinished", dir=root.parent))
-    try:
+
+    def write(aside: Path) -> None:
         for done, (split, index) in enumerate(_cases(counts), start=1):
             _write_case(aside, split, index=index, seed=seed, in_plane=in_plane, slices=slices)
             if progress is not None:
                 progress(done, sum(counts.values()))
         (aside / "dataset.json").write_text(json.dumps(_description(counts), indent=1) + "\n")
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        aside.chmod(0o755)
-        os.replace(aside, root)  # also takes the place of an empty folder
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return root
 
-
-def _is_complete(root: Path, manifest: dict) -> bool:
-    """Whether `root` already holds this very set; raises ValueError if it holds anything else."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    way_out = "choose another folder, or delete it to have the set made anew"
-    if not (root / MANIFEST).is_file():
-        raise ValueError(f"{root} exists and holds no set of synthetic scans; {way_out}")
-    try:
-        found = json.loads((root / MANIFEST).read_text())
-    except ValueError as error:
-        raise ValueError(f"{root / MANIFEST} is not valid JSON ({error}); {way_out}") from None
-    if found != manifest:
-        raise ValueError(f"{root} holds synthetic scans made with {found}, asked for {manifest}; {way_out}")
-    files = [root / "dataset.json"]
-    files += [path for case in _cases(manifest["counts"]) for path in _paths(root, case[0], index=case[1])]
-    missing = [path for path in files if not path.is_file()]
-    if missing:
-        raise ValueError(f"{root} lacks {len(missing)} files of its set, such as {missing[0]}; {way_out}")
-    return True
+    files = [Path("dataset.json")]
+    files += [path for split, index in _cases(counts) for path in _paths(Path(), split, index=index)]
+    return make_set(root, manifest, name=MANIFEST, what="synthetic scans", files=files, write=write)
 
 
 def _cases(counts: dict[str, int]) -> Iterator[tuple[str, int]]:

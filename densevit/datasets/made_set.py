@@ -1,0 +1,56 @@
+"""A set that is made, not downloaded: written aside, renamed when complete, and used again by who asks for the same."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def make_set(
+    root: Path,
+    manifest: Mapping[str, Any],
+    *,
+    name: str,
+    what: str,
+    files: Sequence[Path],
+    write: Callable[[Path], None],
+) -> Path:
+    """Have `write` make a set in a folder that then takes the name `root`, unless it holds this very set already.
+
+    `manifest` (JSON) says what decides every byte and lies in the set as the file `name`; `files`, below the root, are
+    what makes it complete; `what` is what messages call it, such as "street scenes". ValueError where `root` holds
+    anything else.
+    """
+    if _is_complete(root, manifest, name=name, what=what, files=files):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", suffix="-unfinished", dir=root.parent))
+    try:
+        write(aside)
+        (aside / name).write_text(json.dumps(manifest, indent=1) + "\n")
+        aside.chmod(0o755)
+        os.replace(aside, root)  # also takes the place of an empty folder
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return root
+
+
+def _is_complete(root: Path, manifest: Mapping[str, Any], *, name: str, what: str, files: Sequence[Path]) -> bool:
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    way_out = "choose another folder, or delete it to have the set made anew"
+    if not (root / name).is_file():
+        raise ValueError(f"{root} exists and holds no set of {what}; {way_out}")
+    try:
+        found = json.loads((root / name).read_text())
+    except ValueError as error:
+        raise ValueError(f"{root / name} is not valid JSON ({error}); {way_out}") from None
+    if found != manifest:
+        raise ValueError(f"{root} holds {what} made with {found}, asked for {dict(manifest)}; {way_out}")
+    missing = [root / file for file in files if not (root / file).is_file()]
+    if missing:
+        raise ValueError(f"{root} lacks {len(missing)} files of its set, such as {missing[0]}; {way_out}")
+    return True
