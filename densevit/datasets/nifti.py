@@ -11,6 +11,7 @@ import numpy as np
 
 from densevit.datasets.grid import GRID_TOLERANCE, Grid, times
 from densevit.datasets.nifti_header import MOST_EXTENSIONS, check_lengths, check_name, quiet_nibabel, read_raw_header
+from densevit.datasets.raw_values import raise_system_error
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.stored_volume import StoredVolume, check_header, check_shape
 
@@ -39,6 +40,7 @@ def _open(path: Path, options: ReadOptions) -> StoredVolume:
         with quiet_nibabel():
             image = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *BROKEN) as error:
+        raise_system_error(error)
         raise ValueError(f"{path} cannot be read as NIfTI ({_line(error)}); get the file again") from error
     if not isinstance(image, nibabel.Nifti1Pair):
         raise ValueError(f"{path} is {type(image).__name__}, and NIfTI is expected; convert it to .nii.gz")
@@ -99,6 +101,7 @@ def _values(image: Any, path: Path) -> np.ndarray:
         with quietly():
             return np.asanyarray(source.dataobj)
     except BROKEN as error:
+        raise_system_error(error)
         raise ValueError(f"{path} is damaged ({_line(error)}); get the file again") from error
 
 

@@ -18,13 +18,15 @@ def read_values(header: Path, data: Path, *, offset: int, compressed: bool, dtyp
     """`count` values of `dtype` from byte `offset` of the file `data`, in one dimension.
 
     `compressed` is zlib or gzip; the offset `FROM_THE_END` takes the last bytes of a raw file. ValueError, with the
-    name of the header's file, for values that are missing, damaged or too many.
+    name of the header's file, for values that are missing, damaged or too many. OSError for a file that may not be
+    read.
     """
     needed = count * dtype.itemsize
     try:
         with open(data, "rb") as file:
             content, more = _inflate(file, offset, needed) if compressed else _take(file, offset, needed)
     except (OSError, EOFError, zlib.error) as error:
+        raise_system_error(error)
         raise ValueError(f"{header} is damaged ({error}); get the file again") from error
     if len(content) < needed:
         raise ValueError(
@@ -33,6 +35,12 @@ def read_values(header: Path, data: Path, *, offset: int, compressed: bool, dtyp
     if more:
         raise ValueError(f"{header} holds more than the {needed} bytes of values that it announces; correct its header")
     return np.frombuffer(content, dtype)
+
+
+def raise_system_error(error: Exception) -> None:
+    """Raise what the system says of a file, such as that it may not be read; libraries' own errors have no number."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
 
 
 def data_file(header: Path, name: str) -> Path:

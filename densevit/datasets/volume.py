@@ -70,7 +70,8 @@ def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions
     Any file of a DICOM series stands for the series. A fourth axis of a file holds channels.
     Raises ValueError, with the file's name, for what is no volume, what is damaged, what would take more than
     `options.max_bytes`, values that are no finite number, a NIfTI file that places itself twice, a DICOM series that is
-    no regular stack of slices, and channels that do not lie on one grid. FileNotFoundError for what is not there.
+    no regular stack of slices, and channels that do not lie on one grid. FileNotFoundError for what is not there, and
+    another OSError for what may not be read.
     """
     if isinstance(path, str | Path):
         stored = _open(path, options)

@@ -99,3 +99,21 @@ def test_values_beyond_float32_are_refused_without_a_warning(tmp_path):
     struct.pack_into("<d", content, 400, 1e300)  # the first row of the sform
     (tmp_path / "c.nii").write_bytes(content)
     assert "disagrees with itself" in why_not(tmp_path / "c.nii")
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"a{ending}"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6)), np.eye(4)), path)
+    whole = nibabel.load
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(nibabel, "load", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        open_volume(path)
+    monkeypatch.setattr(nibabel, "load", whole)
+    monkeypatch.setattr("densevit.datasets.nifti._needed", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        open_volume(path)
