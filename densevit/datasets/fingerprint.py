@@ -6,7 +6,7 @@ Legend: image (C, D, H, W), label (D, H, W).
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -88,11 +88,12 @@ def take_fingerprint(
     if not isinstance(layout, VolumeLayout):
         raise ValueError(f"a fingerprint is of volumes, and the dataset {config['type']!r} holds pictures")
     listing = layout.listing().without(layout.leave_out)
-    trained = choose_cases(listing, layout, root=check_root(layout.root))
+    root = check_root(layout.root)
+    trained = choose_cases(listing, layout, root=root)
     cases = {name: case for name, case in listing.labelled.items() if case.label is not None}
     if not cases:
         raise ValueError(f"{listing.said_by} has no case with a label, and a fingerprint needs labels")
-    measure = partial(_try_case, cases, listing=listing, layout=layout, trained=frozenset(trained))
+    measure = partial(_try_case, cases, listing=listing, layout=layout)
     facts, failed = [], {}
     with ThreadPoolExecutor(workers) as pool:
         for done, (name, found) in enumerate(zip(cases, pool.map(measure, cases), strict=True), start=1):
@@ -102,26 +103,29 @@ def take_fingerprint(
                 facts.append(found)
             if progress is not None:
                 progress(done, len(cases))
-    if not any(case.trained for case in facts):
-        raise ValueError(f"none of the cases to train on can be read; the first: {next(iter(failed.values()), 'none')}")
+    if failed:  # which are left out of the config: of the others each n-th may be another
+        try:
+            trained = choose_cases(listing.without(list(failed)), layout, root=root)
+        except ValueError:
+            raise ValueError(
+                f"too few cases can be read; the first that cannot: {next(iter(failed.values()))}"
+            ) from None
     return Fingerprint(
         dataset=dict(config),
         classes=tuple(listing.labels.classes),
         channels=tuple(listing.channels),
-        cases=tuple(facts),
+        cases=tuple(replace(case, trained=case.name in trained) for case in facts),
         failed=failed,
     )
 
 
-def _try_case(
-    cases: Mapping[str, Case], name: str, *, listing: Listing, layout: VolumeLayout, trained: frozenset[str]
-) -> CaseFacts | str:
+def _try_case(cases: Mapping[str, Case], name: str, *, listing: Listing, layout: VolumeLayout) -> CaseFacts | str:
     """The facts of a case, or why there are none."""
     try:
         seed = sorted(cases).index(name)
         most = min(MOST_OF_A_CASE, max(1, SAMPLED // len(cases)))
         rng = np.random.Generator(np.random.Philox(key=[0, seed]))
-        return _measure(cases[name], name, listing=listing, layout=layout, trained=name in trained, pick=(rng, most))
+        return _measure(cases[name], name, listing=listing, layout=layout, pick=(rng, most))
     except (OSError, ValueError, MemoryError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         return text if cases[name].images[0] in text or str(cases[name].label) in text else f"{name}: {text}"
@@ -133,7 +137,6 @@ def _measure(
     *,
     listing: Listing,
     layout: VolumeLayout,
-    trained: bool,
     pick: tuple[np.random.Generator, int],
 ) -> CaseFacts:
     options = parse_read_options(layout.read)
@@ -147,7 +150,7 @@ def _measure(
     label = decode_label(values, np.array(known.values), **options)
     return CaseFacts(
         name=name,
-        trained=trained,
+        trained=False,  # decided when all are read
         size=volume.grid.size,
         spacing=volume.grid.spacing,
         voxels=tuple(np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(known.classes)].tolist()),

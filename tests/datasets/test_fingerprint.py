@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from densevit.cli.main import main
+from densevit.datasets import create_dataset
 from densevit.datasets.fingerprint import CaseFacts, ChannelFacts, Fingerprint, take_fingerprint
 from densevit.datasets.fingerprint_report import class_rows, remarks
 from densevit.datasets.guess_volumes import choose_split, guess_volume_dataset
@@ -14,6 +15,7 @@ from densevit.datasets.propose import ModelPlanner, is_ct, normalization_of_set,
 from densevit.datasets.propose_config import config_text, iterations
 from densevit.datasets.python_text import Commented, Expression, assignment
 from densevit.datasets.training_memory import LIBRARIES, training_memory
+from densevit.datasets.volume import case_name
 from densevit.engine import load_config
 
 GB = 10**9
@@ -197,6 +199,17 @@ def test_a_case_that_cannot_be_read_is_named_with_its_reason(tmp_path):
     assert "holds 9, and the labels are" in found.failed["c3"]
     left = take_fingerprint(dict(type="msd", root=str(tmp_path), leave_out=["c2", "c3"]))
     assert left.failed == {}
+
+
+def test_a_damaged_case_does_not_move_others_to_the_other_side_unseen(tmp_path):
+    make_msd(tmp_path)
+    (tmp_path / "imagesTr/c0.nii.gz").write_bytes(b"no scan")
+    config = dict(type="msd", root=str(tmp_path), val_every=3)
+    found = take_fingerprint(config)
+    trained = create_dataset(dict(config, leave_out=list(found.failed)))
+    assert [case.name for case in found.trained] == [case_name(case.name) for case in trained.cases]
+    with pytest.raises(ValueError, match=r"too few cases can be read; the first that cannot: .*c0\.nii\.gz"):
+        take_fingerprint(dict(config, leave_out=["c2", "c3", "c4", "c5"]))
 
 
 def test_validation_has_no_part_in_the_numbers(tmp_path):
