@@ -67,16 +67,23 @@ def describe_folder(
 
 
 def find_classes(labels: Iterable[str], *, read: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """{"background": 0, "class_1": 1, ...} of all values in label files; ValueError where they are no labels."""
+    """{"background": 0, "class_1": 1, ...} of all values in label files.
+
+    ValueError where they are no labels, and where none can be read, such as DICOM-SEG, which need their scans.
+    """
     values: set[int] = {0}
-    options = parse_read_options(read)
+    options, reasons, some = parse_read_options(read), [], False
     for path in labels:
         try:
             values |= set(np.unique(read_label_volume(path, options=options)[0]).tolist())
-        except (OSError, ValueError):
-            continue  # the fingerprint names it, with the reason
+        except (OSError, ValueError) as error:
+            reasons.append(str(error))
+            continue  # the fingerprint names it
+        some = True
         if len(values) > MOST_CLASSES or min(values) < 0:
             raise ValueError(f"{path} does not look like a label file: it holds {len(values)} values; give the labels")
+    if reasons and not some:
+        raise ValueError(f"the classes are not known ({reasons[0]}); give them, such as --classes background=0 liver=1")
     return {f"class_{value}" if value else "background": int(value) for value in sorted(values)}
 
 

@@ -157,6 +157,14 @@ def test_a_folder_that_tells_nothing_is_one_sentence(tmp_path, files, said):
     assert "\n" not in str(caught.value)
 
 
+def test_classes_are_asked_for_where_no_label_can_be_read_by_itself(tmp_path):
+    make_two_folders(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        path.write_bytes(b"no label")
+    with pytest.raises(ValueError, match=r"the classes are not known \(.*\); give them, such as --classes backgr"):
+        guess_volume_dataset(tmp_path)
+
+
 # --- measuring
 
 
