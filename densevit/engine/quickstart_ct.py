@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from densevit.datasets import create_dataset
-from densevit.datasets.guess_volumes import choose_split, guess_volume_dataset
+from densevit.datasets.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.datasets.synthetic_ct import make_synthetic_ct
 from densevit.datasets.volume import open_volume, read_grid
 from densevit.datasets.volumes import VolumeDataset
@@ -27,6 +27,7 @@ from densevit.engine.run import RunResult
 from densevit.engine.score import TestResult
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor import default_device
+from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
 from densevit.report import prediction_sheet
 from densevit.report.volume_preview import save_preview
@@ -154,7 +155,13 @@ def _draw(dataset: VolumeDataset, predictions: list[Tensor], path: Path) -> None
         volume = open_volume(_source(dataset, i), options=dataset.read)
         label = dataset.evaluation_sample(i)["label"]
         rows += volume_rows(volume.image[0], label, predictions[i].numpy(), spacing=volume.grid.spacing)
-    prediction_sheet(rows, path, palette=dataset.palette, classes=dataset.classes, ignore_index=dataset.ignore_index)
+    prediction_sheet(
+        rows,
+        path,
+        palette=structure_colors(dataset.num_classes),
+        classes=dataset.classes,
+        ignore_index=dataset.ignore_index,
+    )
 
 
 def commands(run: RunResult, out: Path, *, scan: str, iters: int) -> str:
