@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from densevit.datasets.fingerprint import Fingerprint
-    from densevit.datasets.propose import Proposal
+    from densevit.datasets.fingerprint.measure import Fingerprint
+    from densevit.datasets.fingerprint.propose import Proposal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write; 1 where cases could not be read."""
-    from densevit.datasets.fingerprint import take_fingerprint
-    from densevit.datasets.propose import propose
+    from densevit.datasets.fingerprint.measure import take_fingerprint
+    from densevit.datasets.fingerprint.propose import propose
     from densevit.inference.memory import parse_bytes
     from densevit.predictor.files import progress_bar
 
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """The set's config, from its folder and what the flags say about it."""
-    from densevit.datasets.guess_volumes import choose_split, describe_folder, guess_volume_dataset
-    from densevit.datasets.pairing import check_root
+    from densevit.datasets.layouts.guess_volumes import choose_split, describe_folder, guess_volume_dataset
+    from densevit.datasets.layouts.pairing import check_root
 
     if (args.images is None) != (args.labels is None):
         raise ValueError("--images and --labels belong together: give a pattern for both")
@@ -87,7 +87,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 def report(found: "Fingerprint", proposal: "Proposal") -> str:
     """Tables and remarks."""
     from densevit.cli.models import format_table
-    from densevit.datasets.fingerprint_report import channel_rows, class_rows, grid_rows, remarks
+    from densevit.datasets.fingerprint.report import channel_rows, class_rows, grid_rows, remarks
     from densevit.inference.memory import format_bytes
 
     val = len(found.cases) - len(found.trained)
@@ -116,8 +116,8 @@ def _shown(normalization: dict[str, Any]) -> str:
 
 
 def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal", max_bytes: int) -> None:
-    from densevit.datasets.fingerprint_report import fingerprint_json
-    from densevit.datasets.propose_config import config_text
+    from densevit.datasets.fingerprint.config_file import config_text
+    from densevit.datasets.fingerprint.report import fingerprint_json
     from densevit.datasets.replacing import replacing
 
     if args.json:

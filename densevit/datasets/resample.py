@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from densevit.datasets.formats.nifti import Grid
 from densevit.datasets.intensity import Normalize
-from densevit.datasets.nifti import Grid
 
 logger = logging.getLogger("densevit")
 SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled

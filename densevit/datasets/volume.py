@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.dicom import open_dicom
-from densevit.datasets.dicom_seg_reading import read_dicom_seg
+from densevit.datasets.formats.dicom import open_dicom
+from densevit.datasets.formats.dicom_seg_reading import read_dicom_seg
+from densevit.datasets.formats.metaimage import open_metaimage
+from densevit.datasets.formats.nifti import open_nifti
+from densevit.datasets.formats.nrrd import open_nrrd
+from densevit.datasets.formats.stored_volume import StoredVolume
 from densevit.datasets.grid import Grid, check_same_grid
-from densevit.datasets.metaimage import open_metaimage
-from densevit.datasets.nifti import open_nifti
-from densevit.datasets.nrrd import open_nrrd
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.replacing import replacing
-from densevit.datasets.stored_volume import StoredVolume
 from densevit.datasets.volume_paths import NIFTI_ENDINGS, case_name, kind_of
 
 __all__ = ["NIFTI_ENDINGS", "ReadOptions", "Volume", "case_name", "open_volume", "read_grid", "read_label_volume"]

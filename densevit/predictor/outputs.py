@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from densevit.datasets import cityscapes
+from densevit.datasets.layouts import cityscapes
 from densevit.datasets.replacing import replacing
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")

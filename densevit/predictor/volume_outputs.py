@@ -88,7 +88,7 @@ class ResultFolder:
 
     def _write_dicom_seg(self, scan: Scan, predicted: Predicted) -> ValueError | None:
         """Why there is none, for a DICOM series that cannot be referred to."""
-        from densevit.datasets.dicom_seg import write_dicom_seg
+        from densevit.datasets.formats.dicom_seg import write_dicom_seg
 
         if predicted.volume.source is None:
             logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)

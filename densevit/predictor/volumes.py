@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from densevit.datasets.dicom_file import quiet_pydicom
+from densevit.datasets.formats.dicom_file import quiet_pydicom
 from densevit.datasets.grid import times
 from densevit.datasets.intensity import create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions

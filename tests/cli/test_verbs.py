@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from densevit.cli import main
-from densevit.datasets import cityscapes
+from densevit.datasets.layouts import cityscapes
 from densevit.metrics import ConfusionMatrix
 from densevit.predictor import Predictor
 from densevit.predictor.inputs import find_pictures

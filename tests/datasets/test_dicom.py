@@ -9,7 +9,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import JPEGLSLossless, RLELossless
 
-from densevit.datasets.dicom import DicomSource
+from densevit.datasets.formats.dicom import DicomSource
 from densevit.datasets.volume import open_volume, read_grid
 from tests.datasets.dicom_files import (
     CORONAL,

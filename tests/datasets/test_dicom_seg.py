@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from densevit.datasets.dicom_seg import read_dicom_seg, write_dicom_seg
+from densevit.datasets.formats.dicom_seg import read_dicom_seg, write_dicom_seg
 from densevit.datasets.volume import ReadOptions, open_volume, read_label_volume
 from tests.datasets.dicom_files import OBLIQUE, multi_frame, save, save_file, series
 

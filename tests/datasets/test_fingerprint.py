@@ -8,13 +8,20 @@ import pytest
 
 from densevit.cli.main import main
 from densevit.datasets import create_dataset
-from densevit.datasets.fingerprint import CaseFacts, ChannelFacts, Fingerprint, take_fingerprint
-from densevit.datasets.fingerprint_report import class_rows, remarks
-from densevit.datasets.guess_volumes import choose_split, guess_volume_dataset
-from densevit.datasets.propose import ModelPlanner, is_ct, normalization_of_set, plan_crop, propose, target_spacing
-from densevit.datasets.propose_config import config_text, iterations
-from densevit.datasets.python_text import Commented, Expression, assignment
-from densevit.datasets.training_memory import LIBRARIES, training_memory
+from densevit.datasets.fingerprint.config_file import config_text, iterations
+from densevit.datasets.fingerprint.measure import CaseFacts, ChannelFacts, Fingerprint, take_fingerprint
+from densevit.datasets.fingerprint.memory import LIBRARIES, training_memory
+from densevit.datasets.fingerprint.propose import (
+    ModelPlanner,
+    is_ct,
+    normalization_of_set,
+    plan_crop,
+    propose,
+    target_spacing,
+)
+from densevit.datasets.fingerprint.python_text import Commented, Expression, assignment
+from densevit.datasets.fingerprint.report import class_rows, remarks
+from densevit.datasets.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.datasets.volume import case_name
 from densevit.engine import load_config
 

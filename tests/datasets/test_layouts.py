@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from densevit.datasets import create_dataset
-from densevit.datasets.ade20k import CLASSES as ADE_CLASSES
-from densevit.datasets.ade20k import PALETTE as ADE_PALETTE
-from densevit.datasets.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, PALETTE, TRAIN_ID_TO_LABEL_ID
+from densevit.datasets.layouts.ade20k import CLASSES as ADE_CLASSES
+from densevit.datasets.layouts.ade20k import PALETTE as ADE_PALETTE
+from densevit.datasets.layouts.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, PALETTE, TRAIN_ID_TO_LABEL_ID
 
 LABEL = np.arange(80).reshape(8, 10) % 3
 

@@ -114,6 +114,6 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
     with pytest.raises(PermissionError, match="Permission denied"):
         open_volume(path)
     monkeypatch.setattr(nibabel, "load", whole)
-    monkeypatch.setattr("densevit.datasets.nifti._needed", refuse)
+    monkeypatch.setattr("densevit.datasets.formats.nifti._needed", refuse)
     with pytest.raises(PermissionError, match="Permission denied"):
         open_volume(path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.datasets.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, PALETTE
+from densevit.datasets.layouts.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, PALETTE
 from densevit.datasets.synthetic import make_street_scenes, render_street_scene, writer
 from densevit.datasets.synthetic.geometry import Camera
 from densevit.datasets.synthetic.labels import BUILDING, CAR, IGNORE, PERSON, ROAD, SIDEWALK, SKY, TRAIN

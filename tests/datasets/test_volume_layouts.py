@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from densevit.datasets import create_dataset
-from densevit.datasets.dicom_seg import write_dicom_seg
+from densevit.datasets.formats.dicom_seg import write_dicom_seg
 from densevit.datasets.volume import open_volume
 from tests.datasets.dicom_files import save, series
 

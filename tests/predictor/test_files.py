@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.datasets import SegmentationDataset, cityscapes
+from densevit.datasets import SegmentationDataset
 from densevit.datasets.coding import LabelCoding
+from densevit.datasets.layouts import cityscapes
 from densevit.datasets.normalize import normalize_image
 from densevit.predictor import Predictor
 from densevit.predictor.dataset import PredictionWriter

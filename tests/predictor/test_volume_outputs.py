@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from densevit.cli import main
-from densevit.datasets.dicom_seg_reading import read_dicom_seg
+from densevit.datasets.formats.dicom_seg_reading import read_dicom_seg
 from densevit.datasets.replacing import replacing
 from densevit.datasets.volume import open_volume
 from densevit.predictor.cleaning import Cleaning

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from densevit.datasets.cityscapes import PALETTE, TRAIN_ID_TO_LABEL_ID
+from densevit.datasets.layouts.cityscapes import PALETTE, TRAIN_ID_TO_LABEL_ID
 from densevit.datasets.made_set import make_set
 from densevit.datasets.synthetic.render import render_street_scene
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from densevit.datasets.fields import check_fields
-from densevit.datasets.pairing import read_text
+from densevit.datasets.layouts.pairing import read_text
 from densevit.datasets.volume import case_name
 from densevit.registry import hint
 

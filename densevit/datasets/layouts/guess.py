@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from densevit.datasets.pairing import check_root, list_pictures
+from densevit.datasets.layouts.pairing import check_root, list_pictures
 
 # Where images and labels lie in common layouts; {split} stands for one of the split's names.
 _LAYOUTS = (

@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from densevit.datasets.formats.nifti_header import (
+    MOST_EXTENSIONS,
+    check_lengths,
+    check_name,
+    quiet_nibabel,
+    read_raw_header,
+)
+from densevit.datasets.formats.raw_values import raise_system_error
+from densevit.datasets.formats.stored_volume import StoredVolume, check_header, check_shape
 from densevit.datasets.grid import GRID_TOLERANCE, Grid, times
-from densevit.datasets.nifti_header import MOST_EXTENSIONS, check_lengths, check_name, quiet_nibabel, read_raw_header
-from densevit.datasets.raw_values import raise_system_error
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.stored_volume import StoredVolume, check_header, check_shape
 
 logger = logging.getLogger("densevit")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from densevit.datasets.base import DATASETS
-from densevit.datasets.description import listed_case, read_description
-from densevit.datasets.label_names import named_labels
-from densevit.datasets.msd import channel_names
-from densevit.datasets.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden, read_text
-from densevit.datasets.volume_layout import Fold, Listing, VolumeLayout
+from densevit.datasets.layouts.description import listed_case, read_description
+from densevit.datasets.layouts.label_names import named_labels
+from densevit.datasets.layouts.msd import channel_names
+from densevit.datasets.layouts.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden, read_text
+from densevit.datasets.layouts.volume_layout import Fold, Listing, VolumeLayout
 from densevit.datasets.volumes import Case
 
 logger = logging.getLogger("densevit")

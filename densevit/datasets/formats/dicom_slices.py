@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.dicom_file import Header, naming
+from densevit.datasets.formats.dicom_file import Header, naming
 
 PHASES = (  # what images at one position may differ in
     "EchoTime",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from densevit.datasets.base import DATASETS, SegmentationDataset
 from densevit.datasets.coding import LabelCoding
-from densevit.datasets.pairing import check_folder, check_root, list_pictures, pair
+from densevit.datasets.layouts.pairing import check_folder, check_root, list_pictures, pair
 
 SPLITS = {"train": "training", "val": "validation", "training": "training", "validation": "validation"}
 

@@ -9,9 +9,9 @@ from os.path import normpath
 from pathlib import Path, PurePath
 
 from densevit.datasets.base import DATASETS
-from densevit.datasets.label_names import named_labels
-from densevit.datasets.pairing import check_root, is_hidden
-from densevit.datasets.volume_layout import Listing, VolumeLayout, check_channels
+from densevit.datasets.layouts.label_names import named_labels
+from densevit.datasets.layouts.pairing import check_root, is_hidden
+from densevit.datasets.layouts.volume_layout import Listing, VolumeLayout, check_channels
 from densevit.datasets.volumes import Case
 
 WILDCARDS = re.compile(r"\*\*/|\*|\?")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densevit.datasets.dicom_file import Header, naming, quiet_pydicom, read_dataset
-from densevit.datasets.dicom_slices import Slice, frame_slices
-from densevit.datasets.dicom_stack import LEFT_POSTERIOR
-from densevit.datasets.stored_volume import to_standard
+from densevit.datasets.formats.dicom_file import Header, naming, quiet_pydicom, read_dataset
+from densevit.datasets.formats.dicom_slices import Slice, frame_slices
+from densevit.datasets.formats.dicom_stack import LEFT_POSTERIOR
+from densevit.datasets.formats.stored_volume import to_standard
 
 if TYPE_CHECKING:
     from densevit.datasets.volume import Volume

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densevit.datasets.colors import Color, default_palette
-from densevit.datasets.dicom import DicomSource
-from densevit.datasets.dicom_file import quiet_pydicom, read_dataset
-from densevit.datasets.dicom_seg_reading import read_dicom_seg
+from densevit.datasets.formats.dicom import DicomSource
+from densevit.datasets.formats.dicom_file import quiet_pydicom, read_dataset
+from densevit.datasets.formats.dicom_seg_reading import read_dicom_seg
 from densevit.datasets.replacing import replacing
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from densevit.datasets.base import DATASETS
-from densevit.datasets.description import listed_case, name_cases, read_description
-from densevit.datasets.label_names import named_labels
-from densevit.datasets.pairing import check_root
-from densevit.datasets.volume_layout import Listing, VolumeLayout
+from densevit.datasets.layouts.description import listed_case, name_cases, read_description
+from densevit.datasets.layouts.label_names import named_labels
+from densevit.datasets.layouts.pairing import check_root
+from densevit.datasets.layouts.volume_layout import Listing, VolumeLayout
 
 LISTS = dict(train="training", val="validation", test="test")
 

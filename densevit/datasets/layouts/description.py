@@ -6,7 +6,7 @@ from os.path import normpath
 from pathlib import Path, PurePath
 from typing import Any
 
-from densevit.datasets.pairing import read_text
+from densevit.datasets.layouts.pairing import read_text
 from densevit.datasets.volume import case_name
 from densevit.datasets.volumes import Case
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.fingerprint import PERCENTILES, CaseFacts, Fingerprint
-from densevit.datasets.propose import Proposal, looks_like_hu
+from densevit.datasets.fingerprint.measure import PERCENTILES, CaseFacts, Fingerprint
+from densevit.datasets.fingerprint.propose import Proposal, looks_like_hu
 
 RARE_CASES = 0.1  # of all cases
 TINY_VOXELS = 30

@@ -6,7 +6,7 @@ from pathlib import Path
 from densevit.datasets.base import DATASETS, SegmentationDataset
 from densevit.datasets.coding import LabelCoding
 from densevit.datasets.colors import IGNORE
-from densevit.datasets.pairing import check_folder, check_root, is_hidden
+from densevit.datasets.layouts.pairing import check_folder, check_root, is_hidden
 
 # label id, train id = position, name, colour
 _TABLE = (

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from densevit.datasets.base import DATASETS
-from densevit.datasets.description import read_description
-from densevit.datasets.pairing import check_root, is_hidden
-from densevit.datasets.subjects import subjects_of
+from densevit.datasets.layouts.description import read_description
+from densevit.datasets.layouts.pairing import check_root, is_hidden
+from densevit.datasets.layouts.subjects import subjects_of
+from densevit.datasets.layouts.volume_folder import match_files
+from densevit.datasets.layouts.volume_layout import parse_read_options
 from densevit.datasets.volume import case_name, open_volume, read_label_volume
-from densevit.datasets.volume_folder import match_files
-from densevit.datasets.volume_layout import parse_read_options
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 IMAGE_FOLDERS = ("imagesTr", "images", "image", "imgs", "scans", "volumes", "ct", "mr")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.datasets.dicom_file import Header, read_header, read_headers
+from densevit.datasets.formats.dicom_file import Header, read_header, read_headers
 from densevit.datasets.read_options import ReadOptions
 from densevit.datasets.volume_paths import walk_files
 

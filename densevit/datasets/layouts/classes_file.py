@@ -8,7 +8,7 @@ from pathlib import Path
 from densevit.datasets.base import check_classes
 from densevit.datasets.colors import parse_color
 from densevit.datasets.fields import check_fields
-from densevit.datasets.pairing import read_text
+from densevit.datasets.layouts.pairing import read_text
 
 
 @dataclass(frozen=True, kw_only=True)

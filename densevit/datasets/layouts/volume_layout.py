@@ -7,10 +7,10 @@ from pathlib import Path
 
 from densevit.datasets.case_cache import create_case_cache
 from densevit.datasets.intensity import ZSCORE
-from densevit.datasets.label_names import LabelNames
-from densevit.datasets.pairing import check_root
+from densevit.datasets.layouts.label_names import LabelNames
+from densevit.datasets.layouts.pairing import check_root
+from densevit.datasets.layouts.subjects import subjects_of
 from densevit.datasets.read_options import ReadOptions
-from densevit.datasets.subjects import subjects_of
 from densevit.datasets.volumes import Case, VolumeDataset
 from densevit.registry import hint
 
@@ -55,7 +55,7 @@ class VolumeLayout:
         `fold`, and the others are for training; 0 uses the set's own lists.
     fold: without val_every, the number of one of the set's own folds, where it has some.
     leave_out: names of cases that are not used, such as damaged ones.
-    group: whose scan a case is: see `densevit.datasets.subjects`; without it each case is a subject.
+    group: whose scan a case is: see `densevit.datasets.layouts.subjects`; without it each case is a subject.
     normalization, spacing: see `VolumeDataset`. read: the keys of `ReadOptions`.
     cache: True, or the keys of `CacheOptions`, to keep what is made of each case on disk.
     """

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from densevit.datasets.fingerprint import CaseFacts, ChannelFacts, Fingerprint, median_of
-from densevit.datasets.training_memory import TrainingMemory, training_memory
+from densevit.datasets.fingerprint.measure import CaseFacts, ChannelFacts, Fingerprint, median_of
+from densevit.datasets.fingerprint.memory import TrainingMemory, training_memory
 from densevit.inference.memory import format_bytes
 from densevit.segmentor import create_segmentor
 

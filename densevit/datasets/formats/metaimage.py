@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from densevit.datasets.raw_values import FROM_THE_END, MOST_HEADER, data_file, integers, numbers, read_values
+from densevit.datasets.formats.raw_values import FROM_THE_END, MOST_HEADER, data_file, integers, numbers, read_values
+from densevit.datasets.formats.stored_volume import StoredVolume, check_header
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.stored_volume import StoredVolume, check_header
 
 TYPES = dict(
     MET_CHAR="i1",

@@ -17,9 +17,9 @@ from densevit.datasets.base import DATASETS
 from densevit.datasets.colors import IGNORE
 from densevit.datasets.create import check_dataset_config
 from densevit.datasets.grid import check_same_grid
-from densevit.datasets.pairing import check_root
+from densevit.datasets.layouts.pairing import check_root
+from densevit.datasets.layouts.volume_layout import Listing, VolumeLayout, choose_cases, parse_read_options
 from densevit.datasets.volume import open_volume
-from densevit.datasets.volume_layout import Listing, VolumeLayout, choose_cases, parse_read_options
 from densevit.datasets.volumes import Case, decode_label, read_case_label
 
 PERCENTILES = (0.5, 50.0, 99.5)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.dicom_file import READERS, naming, quiet_pydicom, read_dataset
-from densevit.datasets.dicom_series import find_series
-from densevit.datasets.dicom_slices import Slice, find_slices
-from densevit.datasets.dicom_stack import stack_slices
+from densevit.datasets.formats.dicom_file import READERS, naming, quiet_pydicom, read_dataset
+from densevit.datasets.formats.dicom_series import find_series
+from densevit.datasets.formats.dicom_slices import Slice, find_slices
+from densevit.datasets.formats.dicom_stack import stack_slices
+from densevit.datasets.formats.stored_volume import StoredVolume, check_header
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.stored_volume import StoredVolume, check_header
 
 
 @dataclass(frozen=True)

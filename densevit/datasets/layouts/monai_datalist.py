@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from densevit.datasets.base import DATASETS
-from densevit.datasets.description import listed_case, read_description
-from densevit.datasets.label_names import named_labels
-from densevit.datasets.msd import channel_names, list_cases
-from densevit.datasets.pairing import check_root
-from densevit.datasets.volume_layout import Fold, Listing, VolumeLayout, check_channels
+from densevit.datasets.layouts.description import listed_case, read_description
+from densevit.datasets.layouts.label_names import named_labels
+from densevit.datasets.layouts.msd import channel_names, list_cases
+from densevit.datasets.layouts.pairing import check_root
+from densevit.datasets.layouts.volume_layout import Fold, Listing, VolumeLayout, check_channels
 from densevit.datasets.volumes import Case
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densevit.datasets.dicom_slices import Slice
+from densevit.datasets.formats.dicom_slices import Slice
 from densevit.datasets.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from densevit.datasets.fingerprint import Fingerprint
-from densevit.datasets.propose import Proposal
-from densevit.datasets.python_text import Commented, Expression, assignment
+from densevit.datasets.fingerprint.measure import Fingerprint
+from densevit.datasets.fingerprint.propose import Proposal
+from densevit.datasets.fingerprint.python_text import Commented, Expression, assignment
 from densevit.inference.memory import format_bytes
 
 PASSES = 200  # over the cases to train on

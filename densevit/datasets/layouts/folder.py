@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from densevit.datasets.base import DATASETS, SegmentationDataset
-from densevit.datasets.classes_file import ClassesFile, find_classes
 from densevit.datasets.coding import LabelCoding
 from densevit.datasets.colors import IGNORE, class_index, parse_color_map
-from densevit.datasets.pairing import (
+from densevit.datasets.layouts.classes_file import ClassesFile, find_classes
+from densevit.datasets.layouts.pairing import (
     check_folder,
     check_once,
     check_root,

@@ -1,0 +1,1 @@
+"""What a set of scans is like, and a config that trains on it: `densevit fingerprint`."""

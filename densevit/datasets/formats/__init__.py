@@ -1,0 +1,1 @@
+"""File formats of scans, each read strictly: header first, then values."""

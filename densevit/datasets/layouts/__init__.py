@@ -1,0 +1,1 @@
+"""How sets lie on disk: one file a layout, and what they share."""
