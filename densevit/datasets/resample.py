@@ -7,13 +7,15 @@ Legend: size (D, H, W), image (C, D, H, W), label (D, H, W).
 
 import logging
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from densevit.datasets.formats.nifti import Grid
+from densevit.datasets.grid import Grid, times
 from densevit.datasets.intensity import Normalize
+from densevit.inference.memory import format_bytes
 
 logger = logging.getLogger("densevit")
 SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled
@@ -46,6 +48,18 @@ def working_size(grid: Grid, spacing: Sequence[float] | None) -> tuple[int, ...]
         return tuple(grid.size)
     steps = zip(grid.size, grid.spacing, spacing, strict=True)
     return tuple(n if abs(s / t - 1) < SAME_SPACING else max(1, round(n * s / t)) for n, s, t in steps)
+
+
+def check_memory(name: object, grid: Grid, *, spacing: Sequence[float] | None, channels: int, max_bytes: int) -> None:
+    """ValueError where a scan at another spacing would take more than `max_bytes`; its file was measured before."""
+    size = working_size(grid, spacing)
+    needed = 4 * channels * prod(size)
+    if needed > max_bytes and size != tuple(grid.size):
+        raise ValueError(
+            f"{name} has voxels of {times(round(s, 4) for s in grid.spacing)} mm, and at {times(spacing)} mm it would "
+            f"take {format_bytes(needed)}, where {format_bytes(max_bytes)} are allowed; correct one of the spacings, "
+            "or raise max_bytes"
+        )
 
 
 def resampled_grid(grid: Grid, size: Sequence[int]) -> Grid:

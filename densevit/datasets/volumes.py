@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import numpy as np
 from densevit.datasets.base import check_classes
 from densevit.datasets.colors import IGNORE, default_palette
 from densevit.datasets.foreground import foreground_voxels
-from densevit.datasets.grid import Grid, check_same_grid, times
+from densevit.datasets.grid import Grid, check_same_grid
 from densevit.datasets.intensity import ZSCORE, create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions
 from densevit.datasets.resample import (
+    check_memory,
     check_spacing,
     prepare_image,
     resample_label,
@@ -26,7 +26,6 @@ from densevit.datasets.resample import (
 )
 from densevit.datasets.volume import Volume, open_volume, read_grid, read_header, read_label_volume
 from densevit.datasets.volume_paths import kind_of
-from densevit.inference.memory import format_bytes
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
 PREPARED = 2  # counts up when the same files and options give other arrays
@@ -139,7 +138,7 @@ class VolumeDataset:
     def _check_case(self, case: Case) -> tuple[float, float, float]:
         grid, channels = read_header(case.images, options=self.read)
         self._check_channels(case, channels)
-        self._check_memory(case, grid)
+        check_memory(case.name, grid, **self._limits)
         if case.label is not None:
             _, label_grid = self._label(case)
             check_same_grid((case.name, grid), (case.label, label_grid))
@@ -169,7 +168,7 @@ class VolumeDataset:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
         self._check_channels(case, len(volume.image))
-        self._check_memory(case, volume.grid)
+        check_memory(case.name, volume.grid, **self._limits)
         arrays = dict(
             image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
             size=np.array(volume.grid.size),
@@ -182,20 +181,14 @@ class VolumeDataset:
             arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
         return arrays
 
+    @property
+    def _limits(self) -> dict[str, Any]:
+        """For `check_memory`."""
+        return dict(spacing=self.wanted_spacing, channels=self.in_channels, max_bytes=self.read.max_bytes)
+
     def _check_channels(self, case: Case, number: int) -> None:
         if number != self.in_channels:
             raise ValueError(f"{case.name} has {number} channels, and {self.in_channels} are expected of this set")
-
-    def _check_memory(self, case: Case, grid: Grid) -> None:
-        """What the file itself takes is checked as it is read; this is what it takes at another spacing."""
-        size = working_size(grid, self.wanted_spacing)
-        needed = 4 * self.in_channels * prod(size)
-        if needed > self.read.max_bytes and size != grid.size:
-            raise ValueError(
-                f"{case.name} would have {times(size)} voxels of {times(self.wanted_spacing)} mm, which take "
-                f"{format_bytes(needed)}, and read.max_bytes is {format_bytes(self.read.max_bytes)}; "
-                "set a larger spacing, or a larger max_bytes"
-            )
 
     def _meta(self, case: Case, arrays: Arrays) -> dict[str, Any]:
         """`size` (D, H, W) of the scan itself, `spacing` and `affine` of the sample."""

@@ -6,7 +6,6 @@ Legend: image (C, D, H, W), label (D, H, W).
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ import torch
 from torch import nn
 
 from densevit.datasets.formats.dicom_file import quiet_pydicom
-from densevit.datasets.grid import times
 from densevit.datasets.intensity import create_normalization
 from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.resample import prepare_image, working_size
+from densevit.datasets.resample import check_memory, prepare_image
 from densevit.datasets.volume import Volume, open_volume
-from densevit.inference.memory import format_bytes, is_out_of_memory, keep_freed_memory, parse_bytes
+from densevit.inference.memory import is_out_of_memory, keep_freed_memory, parse_bytes
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import check_folder, progress_bar
 from densevit.predictor.overlap import overlapped
@@ -82,14 +80,8 @@ class VolumePredictor:
                 "it the scans that it was trained on, with channels on a fourth axis or as NAME_0000, NAME_0001, ..."
             )
         spacing = self.header.spacing
-        size = working_size(volume.grid, spacing)
-        needed = 4 * len(volume.image) * prod(size)
-        if needed > self.read.max_bytes and size != volume.grid.size:
-            raise ValueError(
-                f"{volume.path} has voxels of {times(round(s, 4) for s in volume.grid.spacing)} mm, and at the model's "
-                f"{times(spacing)} mm it would take {format_bytes(needed)}, where {format_bytes(self.read.max_bytes)} "
-                "are allowed; correct its spacing, or raise max_bytes"
-            )
+        limits = dict(spacing=spacing, channels=len(volume.image), max_bytes=self.read.max_bytes)
+        check_memory(volume.path, volume.grid, **limits)
         return prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=spacing)
 
     @torch.inference_mode()
