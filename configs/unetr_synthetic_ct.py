@@ -4,8 +4,8 @@ Four blocks of width 192 over patches of 8 voxels, deep supervision, and a cross
 weigh more: with plain sums the aorta, 0.3 % of the voxels, is found late or never.
 Paper: https://arxiv.org/abs/2103.10504
 Command: `python tools/train.py configs/unetr_synthetic_ct.py`, after tools/quickstart.py --task ct has made the scans.
-Time: 600 iterations in eight minutes of one busy CPU core.
-Score: none published for this recipe; 75.5 % mean Dice of nine structures over the 8 validation scans of the
+Time: 600 iterations in five minutes of two CPU cores.
+Score: none published for this recipe; 74.9 % mean Dice of nine structures over the 8 validation scans of the
 quickstart, where the commonest class at each place of the body has 51.9.
 """
 

@@ -51,6 +51,7 @@ UNPUBLISHED = (
     "swin_base_uper_cityscapes",
     "swin_unetr_hippocampus",
     "unetr_hippocampus",
+    "unetr_synthetic_ct",
 )
 
 
@@ -64,7 +65,7 @@ def docstring(path):
 
 def test_the_promised_configs_are_there():
     promised = {*SCORES, *UNPUBLISHED, "segformer_b0_camvid", "segformer_b0_synthetic"}
-    promised |= {"unetr_btcv", "swin_unetr_btcv", "unetr_synthetic_ct"}
+    promised |= {"unetr_btcv", "swin_unetr_btcv"}
     assert promised <= {path.stem for path in CONFIGS}
 
 
