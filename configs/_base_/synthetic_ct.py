@@ -17,15 +17,5 @@ train_data = dict(
     batch_size=1,
     num_workers=1,
 )
-val_data = dict(
-    dataset=dict(
-        type="msd",
-        root="data/synthetic_ct",
-        split="val",
-        spacing=(5.0, 5.0, 5.0),
-        normalization=dict(type="window", low=-250.0, high=350.0),
-        cache=True,
-    ),
-    num_workers=1,
-)
+val_data = dict(dataset=dict(train_data["dataset"], split="val"), num_workers=1)
 inference = dict(mode="slide_gaussian", roi_size=(32, 48, 64), stride=(20, 36, 48), batch_size=2)

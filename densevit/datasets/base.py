@@ -79,6 +79,10 @@ class SegmentationDataset:
             image, label = turn_back(image, turned), turn_back(label, label_turned)
         return dict(image=image, label=label, meta=dict(meta, size=image.shape[:2]))
 
+    def evaluation_sample(self, index: int) -> dict:
+        """The same: pictures are scored as they are read. Volumes differ, see `VolumeDataset`."""
+        return self[index]
+
     def check_fit(self, pair: Pair, *, image: View, label: View) -> None:
         """Raise ValueError where a label has another size than its image, or may be drawn on another view of it."""
         (size, turned), (label_size, label_turned) = image, label

@@ -110,8 +110,7 @@ class EvalSet(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict:
-        whole = isinstance(self.dataset, VolumeDataset)
-        sample = self.dataset.evaluation_sample(index) if whole else self.dataset[index]
+        sample = self.dataset.evaluation_sample(index)
         label = dict(label=_to_int64(sample["label"])) if "label" in sample else {}
         return dict(image=self.normalize(sample["image"]), **label, meta=sample["meta"])
 

@@ -27,8 +27,8 @@ LONGEST_IN_NIFTI_1 = 2**15 - 1
 @dataclass(frozen=True)
 class Volume:
     """`image` is float32 (C, D, H, W), axes pointing to superior, anterior and right as far as the file's axes allow;
-    `grid` says where it lies. `affine` (4, 4) is the file's own, in mm: right, anterior,
-    superior of its voxel (x, y, z). `source` is what a DICOM-SEG refers to, None for other files.
+    `grid` says where it lies. `affine` (4, 4) is the file's own, in mm: right, anterior, superior of its voxel
+    (x, y, z). `source` is what a DICOM-SEG refers to, None for other files.
     """
 
     image: np.ndarray
@@ -79,10 +79,8 @@ def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions
     channels = [open_volume(each, options=options) for each in path]
     if not channels:
         raise ValueError("no files were given; a volume is at least one")
-    first = channels[0]
-    for other in channels[1:]:
-        check_same_grid((str(first.path), first.grid), (str(other.path), other.grid), what="channel")
-    return replace(first, image=np.concatenate([channel.image for channel in channels]))
+    _check_channels(channels)
+    return replace(channels[0], image=np.concatenate([channel.image for channel in channels]))
 
 
 def read_grid(path: str | Path, *, options: ReadOptions = REFUSING) -> Grid:
@@ -93,10 +91,8 @@ def read_grid(path: str | Path, *, options: ReadOptions = REFUSING) -> Grid:
 def read_header(paths: Sequence[str | Path], *, options: ReadOptions = REFUSING) -> tuple[Grid, int]:
     """The grid and the number of channels that `open_volume` of these files would give; reads headers alone."""
     stored = [_open(path, options) for path in paths]
-    first = stored[0]
-    for other in stored[1:]:
-        check_same_grid((str(first.path), first.grid), (str(other.path), other.grid), what="channel")
-    return first.grid, sum(prod(each.shape[3:]) for each in stored)
+    _check_channels(stored)
+    return stored[0].grid, sum(prod(each.shape[3:]) for each in stored)
 
 
 def read_label_volume(
@@ -114,6 +110,13 @@ def read_label_volume(
 
 def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
     return READERS[kind_of(Path(path))](Path(path), options=options)
+
+
+def _check_channels(channels: Sequence[Volume | StoredVolume]) -> None:
+    """All lie on the grid of the first."""
+    first = channels[0]
+    for other in channels[1:]:
+        check_same_grid((str(first.path), first.grid), (str(other.path), other.grid), what="channel")
 
 
 def _smallest_type(label: np.ndarray) -> np.dtype:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from densevit.datasets.formats.nifti import Grid
+from densevit.datasets.grid import Grid
 from densevit.datasets.resample import prepare_image, working_size
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_labels import label_volume

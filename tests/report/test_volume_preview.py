@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.datasets.formats.nifti import Grid
+from densevit.datasets.grid import Grid
 from densevit.datasets.volume import Volume
 from densevit.predictor.structure_colors import structure_colors
 from densevit.report import volume_preview

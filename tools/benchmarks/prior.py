@@ -4,21 +4,18 @@ Both know where things lie within a scan, in parts of its box, and nothing else:
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.progress import track
 
 from benchmarks.timing import table, write_json
+from densevit.datasets import VolumeDataset
 from densevit.engine import load_config, parse_overrides
+from densevit.engine.atlas import atlas_scores, whole_scan
 from densevit.engine.data import open_dataset
 from densevit.metrics import CaseDice
-
-GRID = 32  # cells of a box an axis
-Predict = Callable[[tuple[int, ...]], np.ndarray]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,42 +28,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print Dice by structure, mean over the validation cases, of both."""
     config = load_config(arguments.config, parse_overrides(arguments.cfg_options)).to_dict()
-    classes = open_dataset(config, "train_data").classes
-    train, val = (labels_of(config, section) for section in ("train_data", "val_data"))
-    means = mean_labels(train, num_classes=len(classes))
-    ways: dict[str, Predict] = {f"mean label of {len(train)} cases": lambda size: from_means(means, size)}
-    if len(classes) == 2:
-        radius = best_radius(train)
-        ways = {f"blob in the middle, {100 * radius:.0f} % of the box": lambda size: blob(size, radius)} | ways
+    train, val = (open_dataset(config, section) for section in ("train_data", "val_data"))
+    ways = {}
+    if train.num_classes == 2:
+        labels = labels_of(train)
+        radius = best_radius(labels)
+        ways[f"blob in the middle, {100 * radius:.0f} % of the box"] = score_blob(labels_of(val), radius)
+    ways[f"mean label of {len(train)} cases"] = atlas_scores(train, val, box=whole_scan).case_dice
     rows = []
-    for name, predict in ways.items():
-        dice = score(val, predict, num_classes=len(classes))
-        named = dict(zip((f"Dice {name}" for name in classes[1:]), dice, strict=True))
-        rows.append({"without looking": name, **named, "mean": float(np.mean(dice))})
+    for way, dice in ways.items():
+        values = [100 * value for value in dice.tolist()[1:]]
+        named = dict(zip((f"Dice {name}" for name in train.classes[1:]), values, strict=True))
+        rows.append({"without looking": way, **named, "mean": float(np.nanmean(values))})
     print(table(list(rows[0]), [list(row.values()) for row in rows]))
     write_json(arguments.json, dict(rows=rows))
     return 0
 
 
-def labels_of(config: Mapping[str, Any], section: str) -> list[np.ndarray]:
+def labels_of(dataset: VolumeDataset) -> list[np.ndarray]:
     """Class numbers (D, H, W) of every case, on its own grid."""
-    dataset = open_dataset(config, section)
-    return [dataset.evaluation_sample(i)["label"] for i in track(range(len(dataset)), description=f"read {section}")]
-
-
-def mean_labels(labels: Sequence[np.ndarray], *, num_classes: int) -> torch.Tensor:
-    """(K, GRID, GRID, GRID): how often each class is at each place of the box."""
-    total = torch.zeros(num_classes, GRID, GRID, GRID)
-    for label in labels:
-        for c in range(num_classes):
-            share = torch.from_numpy(label == c).float()
-            total[c] += F.interpolate(share[None, None], size=(GRID,) * 3, mode="trilinear", align_corners=False)[0, 0]
-    return total / len(labels)
-
-
-def from_means(means: torch.Tensor, size: tuple[int, ...]) -> np.ndarray:
-    """The commonest class at each place (*size)."""
-    return F.interpolate(means[None], size=size, mode="trilinear", align_corners=False)[0].argmax(0).numpy()
+    return [dataset.evaluation_sample(i)["label"] for i in track(range(len(dataset)), description="read labels")]
 
 
 def blob(size: tuple[int, ...], radius: float) -> np.ndarray:
@@ -77,13 +58,12 @@ def blob(size: tuple[int, ...], radius: float) -> np.ndarray:
 
 def best_radius(labels: Sequence[np.ndarray]) -> float:
     """The one with the best mean Dice on these cases."""
-    candidates = np.arange(0.05, 0.5, 0.01)
-    return float(max(candidates, key=lambda radius: score(labels, lambda size: blob(size, radius), num_classes=2)[0]))
+    return float(max(np.arange(0.05, 0.5, 0.01), key=lambda radius: float(score_blob(labels, radius)[1])))
 
 
-def score(labels: Sequence[np.ndarray], predict: Predict, *, num_classes: int) -> list[float]:
-    """Dice in percent of each class but background, mean over the cases."""
-    dice = CaseDice(num_classes)
+def score_blob(labels: Sequence[np.ndarray], radius: float) -> torch.Tensor:
+    """Dice of both classes (2,), mean over the cases."""
+    dice = CaseDice(2)
     for label in labels:
-        dice.update(torch.from_numpy(predict(label.shape)), torch.from_numpy(label.astype(np.int64)))
-    return [100 * value for value in dice.compute().tolist()[1:]]
+        dice.update(torch.from_numpy(blob(label.shape, radius)), torch.from_numpy(label.astype(np.int64)))
+    return dice.compute()
