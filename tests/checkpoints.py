@@ -3,7 +3,7 @@
 import torch
 
 from densevit import create_segmentor
-from densevit.datasets.layouts import cityscapes
+from densevit.data.layouts import cityscapes
 from densevit.weights import save_weights
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

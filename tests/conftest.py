@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -31,3 +33,53 @@ def forget_compiled_graphs():
     yield
     if "torch._dynamo" in sys.modules:
         sys.modules["torch"].compiler.reset()
+
+
+@pytest.fixture
+def save():
+    """Write an array as a picture, making its folders."""
+
+    def write(path, pixels, **options):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(pixels)).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def photo():
+    """A picture without symmetry: (12, 20, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder_set(tmp_path, save):
+    """Write images/<split>, labels/<split> and classes.txt; `labels` gives the (8, 10) label of each image."""
+
+    def write(labels, *, split="train", classes=("road", "car", "tree"), root=tmp_path / "set"):
+        rng = np.random.default_rng(0)
+        for index, label in enumerate(labels):
+            save(root / "images" / split / f"{index:02}.png", rng.integers(0, 256, (8, 10, 3), dtype=np.uint8))
+            if label is not None:
+                save(root / "labels" / split / f"{index:02}.png", np.asarray(label, np.uint8))
+        root.mkdir(exist_ok=True)
+        (root / "classes.txt").write_text("\n".join(classes) + "\n")
+        return root
+
+    return write
+
+
+@pytest.fixture
+def cityscapes_set(tmp_path, save):
+    """Write the official layout with one image a name; `labels` maps the ending of the label file to its pixels."""
+
+    def write(labels, *, split="train", names=("aachen_000000_000019",), root=tmp_path / "cityscapes"):
+        for name in names:
+            city = name.split("_")[0]
+            save(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", np.zeros((8, 10, 3), np.uint8))
+            for ending, label in labels.items():
+                save(root / "gtFine" / split / city / f"{name}_gtFine_{ending}.png", np.asarray(label, np.uint8))
+        return root
+
+    return write

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from densevit import create_segmentor
-from densevit.engine import load_config
-from densevit.engine.auxiliary import create_supervision
+from densevit.train import load_config
+from densevit.train.auxiliary import create_supervision
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))

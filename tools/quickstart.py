@@ -53,9 +53,9 @@ def main() -> int:
     _venv.enter(EXTRAS[options.task], no_venv=options.no_venv)
     os.chdir(ROOT)  # the config and the commands name data/ and work_dirs/ from here
     if options.task == "ct":
-        from densevit.engine.quickstart_ct import quickstart_ct as run
+        from densevit.quickstart.ct import quickstart_ct as run
     else:
-        from densevit.engine.quickstart import quickstart as run
+        from densevit.quickstart.streets import quickstart as run
 
     start = time.monotonic()
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from densevit import create_segmentor
-from densevit.engine import load_config, parse_overrides, train
+from densevit.train import load_config, parse_overrides, train
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")

@@ -1,4 +1,4 @@
-"""Drawn CT scans in a Decathlon folder, from densevit.datasets.synthetic_ct; tools/quickstart.py --task ct makes them.
+"""Drawn CT scans in a Decathlon folder, from densevit.synthetic.ct; tools/quickstart.py --task ct makes them.
 
 Spacing, field of view and orientation differ from scan to scan; at 5 mm they have about 65 x 70 x 75 voxels, and a crop
 spans most of a body's width. Left and right kidneys are told apart, so crops are never mirrored.

@@ -1,4 +1,4 @@
-"""Rendered street scenes in the Cityscapes layout, from densevit.datasets.synthetic; tools/quickstart.py makes them."""
+"""Rendered street scenes in the Cityscapes layout, from densevit.synthetic.streets; tools/quickstart.py makes them."""
 
 train_data = dict(
     dataset=dict(type="cityscapes", root="data/synthetic_streets", split="train"),

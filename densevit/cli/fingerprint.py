@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from densevit.datasets.fingerprint.measure import Fingerprint
-    from densevit.datasets.fingerprint.propose import Proposal
+    from densevit.doctor.fingerprint.measure import Fingerprint
+    from densevit.doctor.fingerprint.propose import Proposal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write; 1 where cases could not be read."""
-    from densevit.datasets.fingerprint.measure import take_fingerprint
-    from densevit.datasets.fingerprint.propose import propose
-    from densevit.inference.memory import parse_bytes
+    from densevit.doctor.fingerprint.measure import take_fingerprint
+    from densevit.doctor.fingerprint.propose import propose
     from densevit.predictor.files import progress_bar
+    from densevit.units import parse_bytes
 
     max_bytes = parse_bytes(args.memory)
     _check_outputs(args)
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """The set's config, from its folder and what the flags say about it."""
-    from densevit.datasets.layouts.guess_volumes import choose_split, describe_folder, guess_volume_dataset
-    from densevit.datasets.layouts.pairing import check_root
+    from densevit.data.layouts.guess_volumes import choose_split, describe_folder, guess_volume_dataset
+    from densevit.data.layouts.pairing import check_root
 
     if (args.images is None) != (args.labels is None):
         raise ValueError("--images and --labels belong together: give a pattern for both")
@@ -87,8 +87,8 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 def report(found: "Fingerprint", proposal: "Proposal") -> str:
     """Tables and remarks."""
     from densevit.cli.models import format_table
-    from densevit.datasets.fingerprint.report import channel_rows, class_rows, grid_rows, remarks
-    from densevit.inference.memory import format_bytes
+    from densevit.doctor.fingerprint.report import channel_rows, class_rows, grid_rows, remarks
+    from densevit.units import format_bytes
 
     val = len(found.cases) - len(found.trained)
     crop, size = (" x ".join(map(str, sizes)) for sizes in (proposal.crop_size, proposal.size))
@@ -116,9 +116,9 @@ def _shown(normalization: dict[str, Any]) -> str:
 
 
 def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal", max_bytes: int) -> None:
-    from densevit.datasets.fingerprint.config_file import config_text
-    from densevit.datasets.fingerprint.report import fingerprint_json
-    from densevit.datasets.replacing import replacing
+    from densevit.doctor.fingerprint.config_file import config_text
+    from densevit.doctor.fingerprint.report import fingerprint_json
+    from densevit.files import replacing
 
     if args.json:
         with replacing(Path(args.json)) as aside:

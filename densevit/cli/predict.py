@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
 
 if TYPE_CHECKING:
-    from densevit.datasets.read_options import ReadOptions
     from densevit.predictor.files import PredictionReport
     from densevit.predictor.volumes import VolumeReport
+    from densevit.volumes.read_options import ReadOptions
 
 SCAN_DEFAULTS = dict(
     geometry=None, series=None, allow_gantry_tilt=False, on_missing="error", max_bytes=None, dicom_seg=False,
@@ -93,11 +93,11 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many pictures failed."""
-    from densevit.engine.distributed import launched_as
     from densevit.predictor import Predictor, default_device, predict
     from densevit.predictor.inputs import find_pictures
     from densevit.predictor.predictor import weights_file
     from densevit.predictor.volume_header import is_of_volumes
+    from densevit.processes import launched_as
     from densevit.weights import read_weights
 
     if is_of_volumes(read_weights(weights_file(args.checkpoint))[1]):
@@ -140,11 +140,11 @@ def _refuse_scan_options(args: argparse.Namespace) -> None:
 
 def _run_volumes(args: argparse.Namespace) -> int:
     """The same for scans."""
-    from densevit.engine.distributed import launched_as
     from densevit.predictor import default_device
     from densevit.predictor.cleaning import Cleaning
     from densevit.predictor.files import check_folder
     from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
+    from densevit.processes import launched_as
 
     if args.format != ["train_ids"] or args.recursive or args.compile:
         raise ValueError("--format, --recursive and --compile are for pictures, and this is a checkpoint of volumes")
@@ -172,8 +172,8 @@ def _run_volumes(args: argparse.Namespace) -> int:
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
-    from densevit.datasets.read_options import ReadOptions
-    from densevit.inference.memory import parse_bytes
+    from densevit.units import parse_bytes
+    from densevit.volumes.read_options import ReadOptions
 
     return ReadOptions(
         geometry=args.geometry,

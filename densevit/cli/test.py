@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
-    from densevit.engine import load_config, parse_overrides, test
     from densevit.predictor.files import check_folder
     from densevit.predictor.options import check_windows
+    from densevit.train import load_config, parse_overrides, test
 
     config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
     check_windows(config["inference"]["mode"], vars(args))
@@ -77,7 +77,7 @@ def _inference_overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 def _spatial_dims(args: argparse.Namespace) -> int:
     """Of the config, before its options can be checked."""
-    from densevit.engine.config import read_config
+    from densevit.train.config.config import read_config
 
     return 3 if read_config(Path(args.config)).get("model", {}).get("spatial_dims") == 3 else 2
 
@@ -86,7 +86,7 @@ def _make_writer(args: argparse.Namespace, config: Any) -> Any:
     """The function that stores a prediction in --out and --show-dir; None when neither is given."""
     if args.out is None and args.show_dir is None:
         return None
-    from densevit.datasets import create_dataset
+    from densevit.data import create_dataset
     from densevit.predictor.dataset import PredictionWriter
 
     dataset = create_dataset((config["test_data"] or config["val_data"])["dataset"].to_dict())
@@ -95,7 +95,7 @@ def _make_writer(args: argparse.Namespace, config: Any) -> Any:
 
 
 def _rank(launcher: str) -> int:
-    from densevit.engine.distributed import VARIABLES
+    from densevit.processes import VARIABLES
 
     return 0 if launcher == "none" else int(os.environ[VARIABLES[launcher][0]])
 
@@ -106,6 +106,6 @@ def _json_files(args: argparse.Namespace) -> list[Path]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from densevit.engine.files import write_text
+    from densevit.train.files import write_text
 
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, then train; 128 + the signal's number when a signal ended the run early."""
-    from densevit.engine import train_from_args
+    from densevit.train import train_from_args
 
     result = train_from_args(args)
     return 0 if result.stopped is None else 128 + result.stopped

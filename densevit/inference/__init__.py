@@ -25,4 +25,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name != "SlidingWindowInferer":  # alone in needing MONAI, which takes seconds to import
         raise AttributeError(f"module 'densevit.inference' has no attribute {name!r}")
-    return import_module("densevit.inference.monai_inferer").SlidingWindowInferer
+    return import_module("densevit.integrations.monai.window_inferer").SlidingWindowInferer

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from densevit.inference.batching import Predict, check_logits, solve_batch, try_windows
 from densevit.inference.layout import Layout
-from densevit.inference.memory import available_bytes, format_bytes, keep_freed_memory, parse_bytes, peak_above
+from densevit.inference.memory import available_bytes, keep_freed_memory, peak_above
 from densevit.inference.sliding_window import CHUNK, check_options, make_windows, sliding_window
 from densevit.inference.source import ArrayLike, check_source
+from densevit.units import format_bytes, parse_bytes
 
 FLOAT, LABEL = 4, 8  # bytes of a float32, of an int64
 SUM_DTYPES = (torch.float32, torch.float16)  # in the order of preference

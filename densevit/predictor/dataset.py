@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.datasets import SegmentationDataset
-from densevit.datasets.normalize import MEAN, STD
+from densevit.data import SegmentationDataset
+from densevit.pictures.normalize import MEAN, STD
 from densevit.predictor.files import check_folder, check_no_overwrite
 from densevit.predictor.inputs import Picture, check_names
 from densevit.predictor.outputs import check_formats, compact_label, render, write_png

@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from densevit.datasets.reading import read_image
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.pictures.reading import read_image
 from densevit.predictor.inputs import Picture, check_names, find_pictures
 from densevit.predictor.outputs import check_formats, render, write_png
 from densevit.predictor.predictor import Predictor

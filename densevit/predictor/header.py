@@ -7,9 +7,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from densevit.datasets.colors import Color, default_palette, parse_color
-from densevit.datasets.fields import check_fields
-from densevit.datasets.normalize import MEAN, STD
+from densevit.colors import Color, default_palette, parse_color
+from densevit.options import check_fields
+from densevit.pictures.normalize import MEAN, STD
 from densevit.registry import hint
 from densevit.segmentor import create_segmentor
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.datasets.layouts.pairing import IMAGE_ENDINGS, is_hidden
+from densevit.data.layouts.pairing import IMAGE_ENDINGS, is_hidden
 
 
 @dataclass(frozen=True)

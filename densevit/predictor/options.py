@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from densevit.datasets.fields import check_fields
+from densevit.options import check_fields
 from densevit.predictor.sizes import predict_image
 from densevit.registry import hint
 

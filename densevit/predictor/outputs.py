@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from densevit.datasets.layouts import cityscapes
-from densevit.datasets.replacing import replacing
+from densevit.data.layouts import cityscapes
+from densevit.files import replacing
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
 OVERLAY_ALPHA = 0.5

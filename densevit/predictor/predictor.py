@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densevit.datasets.normalize import normalize_image
-from densevit.datasets.reading import read_image
-from densevit.inference.memory import parse_bytes
 from densevit.inference.network import AMP_DTYPES
 from densevit.inference.reduce import labels as to_labels
+from densevit.pictures.normalize import normalize_image
+from densevit.pictures.reading import read_image
 from densevit.predictor.header import parse_header
 from densevit.predictor.options import inference_options
 from densevit.predictor.outputs import compact_label
 from densevit.predictor.sizes import predict_image, stream_labels, streams
 from densevit.segmentor import create_segmentor
+from densevit.units import parse_bytes
 from densevit.weights import load_weights, read_weights
 
 
@@ -103,7 +103,7 @@ class Predictor:
         ):
             raise ValueError(
                 f"expected a path or a uint8 RGB array of shape (H, W, 3), got {_described(picture)}; "
-                "densevit.datasets.reading.read_image makes one of any picture file"
+                "densevit.pictures.reading.read_image makes one of any picture file"
             )
         return normalize_image(picture, **self.normalization)
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.datasets.formats.dicom_file import is_dicom_image
-from densevit.datasets.volume_paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
+from densevit.volumes.formats.dicom_file import is_dicom_image
+from densevit.volumes.paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 

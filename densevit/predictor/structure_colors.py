@@ -2,7 +2,7 @@
 
 from colorsys import hsv_to_rgb
 
-from densevit.datasets.colors import Color
+from densevit.colors import Color
 
 FIRST = ("e6463c", "46be5a", "4b8cf5", "f0be32", "be5ae1", "3cc8d2", "fa8228", "f078b4")
 GOLDEN = 0.618034  # steps of the hue, so that neighbours in the list differ

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.grid import Grid
+from densevit.volumes.grid import Grid
 
 PLACES = ("right", "anterior", "superior")  # the directions of the axes of millimetres
 

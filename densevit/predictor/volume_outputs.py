@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from densevit.datasets.replacing import replacing
-from densevit.datasets.volume import Volume
+from densevit.files import replacing
 from densevit.predictor.scans import Scan
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.structures import measure_structures, table_rows
+from densevit.volumes.volume import Volume
 
 logger = logging.getLogger("densevit")
 # (path, volume, label, *, classes, values): makes a picture of a scan, such as report.volume_preview.save_preview.
@@ -88,7 +88,7 @@ class ResultFolder:
 
     def _write_dicom_seg(self, scan: Scan, predicted: Predicted) -> ValueError | None:
         """Why there is none, for a DICOM series that cannot be referred to."""
-        from densevit.datasets.formats.dicom_seg import write_dicom_seg
+        from densevit.volumes.formats.dicom_seg import write_dicom_seg
 
         if predicted.volume.source is None:
             logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)

@@ -13,12 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from densevit.datasets.formats.dicom_file import quiet_pydicom
-from densevit.datasets.intensity import create_normalization
-from densevit.datasets.read_options import REFUSING, ReadOptions
-from densevit.datasets.resample import check_memory, prepare_image
-from densevit.datasets.volume import Volume, open_volume
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory, parse_bytes
+from densevit.inference.memory import is_out_of_memory, keep_freed_memory
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import check_folder, progress_bar
 from densevit.predictor.overlap import overlapped
@@ -28,6 +23,12 @@ from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
 from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
+from densevit.units import parse_bytes
+from densevit.volumes.formats.dicom_file import quiet_pydicom
+from densevit.volumes.intensity import create_normalization
+from densevit.volumes.read_options import REFUSING, ReadOptions
+from densevit.volumes.resample import check_memory, prepare_image
+from densevit.volumes.volume import Volume, open_volume
 from densevit.weights import read_weights
 
 logger = logging.getLogger("densevit")

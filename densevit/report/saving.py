@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from densevit.datasets.replacing import replacing
+from densevit.files import replacing
 
 INK, QUIET, LINE = "#222222", "#777777", "#e3e3e3"
 BLUE, ORANGE, GREEN, PURPLE = "#1f5fa8", "#d9661f", "#2b8a57", "#7a4fa3"

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from densevit.datasets.volume import Volume
 from densevit.predictor.structure_colors import structure_colors
 from densevit.report.saving import INK, QUIET, drawable, new_figure, save
+from densevit.volumes.volume import Volume
 
 WIDTH, HEIGHT = 11.0, 4.4  # inches that the three planes have at most
 GAP, TOP, LINE = 0.1, 0.62, 0.24  # inches between planes, above them, and of a line of the legend

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from densevit.cli import main
-from densevit.datasets.layouts import cityscapes
+from densevit.data.layouts import cityscapes
 from densevit.metrics import ConfusionMatrix
 from densevit.predictor import Predictor
 from densevit.predictor.inputs import find_pictures
@@ -90,7 +90,7 @@ def test_flags_of_train_are_those_of_openmmlab(monkeypatch):
         seen.append(args)
         return argparse.Namespace(stopped=None)
 
-    monkeypatch.setattr("densevit.engine.train_from_args", train_from_args, raising=False)
+    monkeypatch.setattr("densevit.train.train_from_args", train_from_args, raising=False)
     flags = "--work-dir runs/a --resume --amp fp16 --cfg-options a.b=1 c=x --launcher pytorch --local_rank 3"
     assert main(["train", "config.py", *flags.split()]) == 0
     (args,) = seen
@@ -99,7 +99,7 @@ def test_flags_of_train_are_those_of_openmmlab(monkeypatch):
 
 
 def test_a_training_run_that_a_signal_ended_has_the_signals_exit_code(monkeypatch):
-    monkeypatch.setattr("densevit.engine.train_from_args", lambda _args: argparse.Namespace(stopped=15), raising=False)
+    monkeypatch.setattr("densevit.train.train_from_args", lambda _args: argparse.Namespace(stopped=15), raising=False)
     assert main(["train", "config.py"]) == 143
 
 

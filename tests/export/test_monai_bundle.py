@@ -108,7 +108,7 @@ def check_mask(mask, scan, predictor):
     image = nibabel.load(mask)
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_allclose(image.affine, nibabel.load(scan).affine, atol=1e-5)
-    from densevit.datasets.volume import open_volume
+    from densevit.volumes.volume import open_volume
 
     volume = open_volume(scan)
     expected = volume.on_own_axes(predictor(volume))
@@ -158,7 +158,7 @@ def test_other_models_and_ways_to_predict_give_the_same_masks_too(monai, tmp_pat
     scan = save_scan(tmp_path / "scan.nii.gz", axes="LPI")
     predict_in_monai(monai, folder, [str(scan)], tmp_path)
     volume = VolumePredictor(checkpoint)(scan)
-    from densevit.datasets.volume import open_volume
+    from densevit.volumes.volume import open_volume
 
     assert np.array_equal(values(tmp_path / "scan_seg.nii.gz"), open_volume(scan).on_own_axes(volume))
 
@@ -168,7 +168,7 @@ def test_channels_in_files_of_their_own_are_one_scan(monai, tmp_path):
     folder = export_monai_bundle(checkpoint, tmp_path / "bundle", torchscript=False)
     files = [str(save_scan(tmp_path / f"scan_{i}.nii.gz", seed=i)) for i in range(2)]
     predict_in_monai(monai, folder, [files], tmp_path)
-    from densevit.datasets.volume import open_volume
+    from densevit.volumes.volume import open_volume
 
     volume = open_volume(files)
     expected = volume.on_own_axes(VolumePredictor(checkpoint)(volume))
@@ -253,7 +253,7 @@ def test_it_is_read_as_monai_label_and_deploy_read_bundles(monai, bundle, run, t
         result = Compose(after)(dict(sample, pred=pred[0]))["pred"]
         assert result.shape[1:] == image.shape
         predictor = VolumePredictor(find_weights(run))
-        from densevit.datasets.volume import open_volume
+        from densevit.volumes.volume import open_volume
 
         expected = open_volume(scan).on_own_axes(predictor(scan))
         assert np.mean(result.as_tensor().numpy()[0] != expected) < (1e-3 if model is not network else 1e-9)
@@ -266,7 +266,7 @@ def test_evaluation_gives_the_mean_dice_on_the_scans_own_grids(monai, bundle, ru
     predictor, dice = VolumePredictor(find_weights(run)), CaseDice(3)
     for i in (2, 3):
         prediction = predictor(decathlon / "imagesTr" / f"case_{i}.nii.gz")
-        from densevit.datasets.volume import read_label_volume
+        from densevit.volumes.volume import read_label_volume
 
         truth = read_label_volume(decathlon / "labelsTr" / f"case_{i}.nii.gz")[0]
         dice.update(*(torch.from_numpy(np.searchsorted(VALUES, x)) for x in (prediction, truth)))

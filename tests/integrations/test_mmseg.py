@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import densevit
-from densevit.datasets import create_dataset
-from densevit.datasets.synthetic import make_street_scenes
+from densevit.data import create_dataset
 from densevit.registry import DECODERS
+from densevit.synthetic.streets import make_street_scenes
 from densevit.weights import load_weights
 from tests.parity.common import largest_difference, picture, randomize
 from tests.peers import import_mmseg
@@ -336,7 +336,7 @@ def config_of_ours(scenes):
 
 
 def test_our_config_trains_with_their_data_set_and_head(scenes, tmp_path):
-    from densevit.engine import train
+    from densevit.train import train
 
     result = train(config_of_ours(scenes), work_dir=tmp_path / "run", device="cpu", progress=False)
     assert 0 <= result.scores["mIoU"] <= 100
@@ -351,7 +351,7 @@ def test_our_config_trains_with_their_data_set_and_head(scenes, tmp_path):
     ],
 )
 def test_a_mistake_in_the_name_or_options_of_their_head_is_answered_by_the_nearest(scenes, section, change, message):
-    from densevit.engine.config import check_config
+    from densevit.train.config.config import check_config
 
     config = config_of_ours(scenes)
     config[section] = config[section] | change

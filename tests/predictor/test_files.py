@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.datasets import SegmentationDataset
-from densevit.datasets.coding import LabelCoding
-from densevit.datasets.layouts import cityscapes
-from densevit.datasets.normalize import normalize_image
+from densevit.data import SegmentationDataset
+from densevit.data.layouts import cityscapes
+from densevit.pictures.coding import LabelCoding
+from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Predictor
 from densevit.predictor.dataset import PredictionWriter
 from densevit.predictor.outputs import colorize, overlay, write_png

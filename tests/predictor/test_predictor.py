@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import densevit
-from densevit.datasets.normalize import normalize_image
+from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Prediction, Predictor
 from densevit.predictor.sizes import fit_size
 from densevit.weights import save_weights

@@ -3,7 +3,7 @@
 import pytest
 
 from densevit.predictor.scans import find_scans
-from tests.datasets.dicom_files import save, series
+from tests.volumes.dicom_files import save, series
 
 DICOM = bytes(128) + b"DICM"
 

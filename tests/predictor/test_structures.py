@@ -4,8 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from densevit.datasets.volume import open_volume
 from densevit.predictor.structures import measure_structures, table_rows
+from densevit.volumes.volume import open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, save_scan
 
 CLASSES, VALUES = ("background", "liver", "tumour", "cyst"), [0, 2, 7, 300]

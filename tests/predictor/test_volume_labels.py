@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from densevit.datasets.grid import Grid
-from densevit.datasets.resample import prepare_image, working_size
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_labels import label_volume
+from densevit.volumes.grid import Grid
+from densevit.volumes.resample import prepare_image, working_size
 
 SIZE = (22, 26, 19)
 

@@ -15,17 +15,17 @@ import pytest
 from PIL import Image
 
 from densevit.cli import main
-from densevit.datasets.formats.dicom_seg_reading import read_dicom_seg
-from densevit.datasets.replacing import replacing
-from densevit.datasets.volume import open_volume
+from densevit.files import replacing
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
 from densevit.report.volume_preview import save_preview
+from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
+from densevit.volumes.volume import open_volume
 from tests.checkpoints import save_tiny_checkpoint
 from tests.conftest import REPOSITORY
-from tests.datasets.dicom_files import save, series
 from tests.predictor.scans import save_checkpoint, save_scan
+from tests.volumes.dicom_files import save, series
 
 KILLED = """
     import sys, time

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from densevit.cli import main
-from densevit.datasets.intensity import ZSCORE, create_normalization
-from densevit.datasets.volume import ReadOptions, open_volume
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
+from densevit.volumes.intensity import ZSCORE, create_normalization
+from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.datasets.grid import Grid
-from densevit.datasets.volume import Volume
 from densevit.predictor.structure_colors import structure_colors
 from densevit.report import volume_preview
 from densevit.report.saving import save
 from densevit.report.volume_preview import gray_window, place_planes, save_preview, slices_through
+from densevit.volumes.grid import Grid
+from densevit.volumes.volume import Volume
 
 CLASSES, VALUES = ("background", "liver", "tumour"), (0, 2, 7)
 SIZE, SPACING = (10, 60, 40), (5.0, 1.0, 1.0)

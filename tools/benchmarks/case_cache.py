@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import machine, table, write_json
-from densevit.datasets import create_dataset
-from densevit.datasets.layouts.guess_volumes import guess_volume_dataset
+from densevit.data import create_dataset
+from densevit.data.layouts.guess_volumes import guess_volume_dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

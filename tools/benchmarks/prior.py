@@ -11,11 +11,11 @@ import torch
 from rich.progress import track
 
 from benchmarks.timing import table, write_json
-from densevit.datasets import VolumeDataset
-from densevit.engine import load_config, parse_overrides
-from densevit.engine.atlas import atlas_scores, whole_scan
-from densevit.engine.data import open_dataset
+from densevit.data import VolumeDataset
 from densevit.metrics import CaseDice
+from densevit.quickstart.atlas import atlas_scores, whole_scan
+from densevit.train import load_config, parse_overrides
+from densevit.train.data import open_dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,9 +19,9 @@ import torch
 from benchmarks.peaks import in_own_process
 from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, table, write_json
 from densevit import create_segmentor
-from densevit.datasets.volume import open_volume
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 from densevit.predictor.volumes import VolumePredictor
+from densevit.volumes.volume import open_volume
 from densevit.weights import save_weights
 from tests.peers import import_peer
 

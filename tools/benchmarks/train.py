@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from benchmarks.contenders import make_pair
 from benchmarks.timing import machine, synchronize, table, write_json
-from densevit.engine import load_config, parse_overrides
-from densevit.engine.data import open_samples, open_stream, train_loader
-from densevit.engine.optim import create_optimizer, learning_rate
 from densevit.inference import predict_logits
 from densevit.losses import create_loss
 from densevit.metrics import ConfusionMatrix
 from densevit.report import compare_curves
+from densevit.train import load_config, parse_overrides
+from densevit.train.data import open_samples, open_stream, train_loader
+from densevit.train.optim import create_optimizer, learning_rate
 
 PEER_PARTS = {"decoder": "decode_head", "head": "decode_head.classifier"}
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 import densevit
 from benchmarks.timing import machine, synchronize, table, write_json
-from densevit.engine import load_config, parse_overrides
-from densevit.engine.data import open_samples, open_stream, train_loader
-from densevit.engine.evaluate import evaluate
-from densevit.engine.optim import create_optimizer, learning_rate
+from densevit.evaluate.evaluate import evaluate
 from densevit.losses import create_loss
 from densevit.predictor.predictor import autocast
 from densevit.report import compare_curves
+from densevit.train import load_config, parse_overrides
+from densevit.train.data import open_samples, open_stream, train_loader
+from densevit.train.optim import create_optimizer, learning_rate
 from tests.parity.common import copy_weights
 from tests.peers import import_peer
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.timing import machine, table, write_json
-from densevit.datasets.fingerprint.propose import ModelPlanner
+from densevit.doctor.fingerprint.propose import ModelPlanner
 from densevit.inference.memory import peak_above
 
 PAIRS = ("swin_unetr_tiny+unetr", "mit_b0+unetr", "mit_b0+all_mlp", "pvt_v2_b0+all_mlp", "vit_tiny+unetr")

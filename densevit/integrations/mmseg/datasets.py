@@ -9,10 +9,10 @@ from typing import Any
 import mmseg.datasets
 from mmseg.registry.registry import DATASETS as THEIRS
 
-from densevit.datasets import SegmentationDataset
-from densevit.datasets.base import DATASETS
-from densevit.datasets.coding import LabelCoding
-from densevit.datasets.colors import IGNORE
+from densevit.colors import IGNORE
+from densevit.data import SegmentationDataset
+from densevit.data.picture_set import DATASETS
+from densevit.pictures.coding import LabelCoding
 
 
 @dataclass(frozen=True, kw_only=True)

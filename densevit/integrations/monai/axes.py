@@ -5,7 +5,7 @@ Legend: values (C, X, Y, Z) in the order of a file; image (C, D, H, W) toward su
 
 import numpy as np
 
-from densevit.datasets.grid import Grid
+from densevit.volumes.grid import Grid
 
 
 def to_standard(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from densevit.datasets.create import create_dataset
+from densevit.data.create import create_dataset
 from densevit.predictor.scans import find_scans
 
 Files = str | list[str]

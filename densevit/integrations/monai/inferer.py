@@ -9,11 +9,11 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
-from densevit.datasets.grid import Grid
 from densevit.integrations.monai.axes import tensor_affine, to_standard
 from densevit.integrations.monai.transforms import AFFINE, SIZE
 from densevit.predictor.volume_header import inference_options
 from densevit.predictor.volume_labels import label_volume
+from densevit.volumes.grid import Grid
 
 
 class ScanInferer(Inferer):

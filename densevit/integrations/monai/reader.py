@@ -8,14 +8,14 @@ from monai.config import KeysCollection
 from monai.data import ImageReader
 from monai.transforms import LoadImaged
 
-from densevit.datasets.read_options import ReadOptions
-from densevit.datasets.volume import Volume, open_volume
+from densevit.volumes.read_options import ReadOptions
+from densevit.volumes.volume import Volume, open_volume
 
 
 class ScanReader(ImageReader):
     """Channels first, then the file's own axes; several files are channels.
 
-    Reads what `densevit.datasets.volume.open_volume` reads, and refuses what it refuses; the keywords are those of
+    Reads what `densevit.volumes.volume.open_volume` reads, and refuses what it refuses; the keywords are those of
     `ReadOptions`. Use it through `LoadImageScand`: LoadImaged hands what a reader refuses to its other readers.
     """
 

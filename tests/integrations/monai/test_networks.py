@@ -11,9 +11,9 @@ import torch
 from torch.testing import assert_close
 
 from densevit import create_segmentor
-from densevit.engine import check_config, train
 from densevit.predictor.volumes import VolumePredictor
 from densevit.registry import BACKBONES, NETWORKS
+from densevit.train import check_config, train
 from densevit.weights import load_weights, read_weights, save_weights
 from tests.peers import import_peer
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from densevit.datasets.intensity import create_normalization
-from densevit.datasets.resample import prepare_image
-from densevit.datasets.volume import open_volume
 from densevit.losses import create_loss
 from densevit.metrics import CaseDice
 from densevit.predictor.volumes import VolumePredictor
+from densevit.volumes.intensity import create_normalization
+from densevit.volumes.resample import prepare_image
+from densevit.volumes.volume import open_volume
 from tests.integrations.monai.common import AFFINE, SIZE, VALUES, save_checkpoint, save_scan
 from tests.peers import import_peer
 

@@ -1,0 +1,1 @@
+"""Random changes of training samples: of pictures by albumentations, of volumes by our own and MONAI's transforms."""

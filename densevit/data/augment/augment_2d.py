@@ -1,0 +1,228 @@
+"""Augmentation of street scenes and photos: random scale, crop, flip and colours, as an albumentations pipeline.
+
+Random scale and crop are one step: the window is chosen first, and only what it covers is resized.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from inspect import signature
+from random import Random
+
+import cv2
+import numpy as np
+
+from densevit.colors import IGNORE
+from densevit.pictures.normalize import MEAN
+from densevit.registry import hint
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
+
+import albumentations as A
+
+_FILL = tuple(round(value) for value in MEAN)  # nearly 0 once normalized
+_TRIES = 10
+Size = tuple[int, int]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentOptions:
+    """The keys of `create_augment_2d`'s config."""
+
+    crop_size: Size
+    scale: Range = (0.5, 2.0)
+    base_size: Size | None = None
+    cat_max_ratio: float = 0.75
+    flip: float = 0.5
+    photometric: bool = True
+    extra: Sequence[dict] = ()
+
+
+class Augment2D:
+    """(image uint8 (H, W, 3), label uint8 (H, W), rng) -> the same of size `crop_size`; all chance comes from `rng`."""
+
+    def __init__(self, options: AugmentOptions):
+        self.crop_size = tuple(options.crop_size)
+        height, width = self.crop_size
+        crop = dict(scale=options.scale, base_size=options.base_size, cat_max_ratio=options.cat_max_ratio)
+        steps = [ScaledCrop(crop_size=self.crop_size, **crop), A.HorizontalFlip(p=options.flip)]
+        steps += [PhotometricDistortion()] if options.photometric else []
+        steps += [_create_extra(config) for config in options.extra]
+        pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=_FILL, fill_mask=IGNORE)
+        steps.append(A.PadIfNeeded(min_height=height, min_width=width, position="top_left", **pad))
+        self.pipeline = A.Compose(steps)
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        self.pipeline.set_random_state(rng, Random(int(rng.integers(1 << 62))))
+        done = self.pipeline(image=image, mask=label)
+        image, label = done["image"], done["mask"]
+        if image.shape[:2] != self.crop_size or label.shape != self.crop_size:
+            raise ValueError(
+                f"the extra augmentations turned a crop of {self.crop_size} into an image of {image.shape[:2]} and a "
+                f"label of {label.shape}; use only those that keep the size"
+            )
+        return image, label
+
+
+def create_augment_2d(config: dict) -> Augment2D:
+    """A pipeline from a config of these keys; only crop_size is required.
+
+    scale: range of the random factor on the image, which is first fitted into base_size (H, W) with its ratio kept
+        (None: its own size). Images smaller than the crop are padded at the right and the bottom, labels with 255.
+    crop_size: (h, w) of what comes out. A crop in which one class has cat_max_ratio or more of the pixels that are
+        not ignored is drawn again, up to ten times.
+    flip: probability of a horizontal flip. photometric: random brightness, contrast, saturation and hue.
+    extra: further albumentations, such as dict(type="GaussianBlur", p=0.1); geometric ones fill labels with 255.
+    """
+    known = [field.name for field in fields(AugmentOptions)]
+    for key in config:
+        if key not in known:
+            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
+    if "crop_size" not in config:
+        raise ValueError("the augmentation needs crop_size=(height, width)")
+    options = AugmentOptions(**config)
+    for name in ("crop_size", "base_size"):
+        _check_pair(name, getattr(options, name), optional=name == "base_size")
+    low, high = options.scale
+    if not 0 < low <= high:
+        raise ValueError(f"scale must be a range (low, high) of positive factors, got {options.scale}")
+    for name in ("cat_max_ratio", "flip"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {getattr(options, name)}")
+    return Augment2D(options)
+
+
+def _check_pair(name: str, size: Size | None, *, optional: bool) -> None:
+    if optional and size is None:
+        return
+    if not isinstance(size, Sequence) or len(size) != 2 or min(size) < 1:
+        raise ValueError(f"{name} must be (height, width), got {size!r}")
+
+
+def _create_extra(config: dict) -> A.BasicTransform:
+    options = dict(config)
+    name = options.pop("type", None)
+    kind = getattr(A, str(name), None)
+    if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
+        known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
+        raise ValueError(f"albumentations has no transform named {name!r}; {hint(str(name), known)}")
+    takes = signature(kind.__init__).parameters
+    for key in options:
+        if key not in takes:
+            raise ValueError(f"{name} has no key {key!r}; {hint(str(key), [n for n in takes if n != 'self'])}")
+    if "fill_mask" in takes and takes["fill_mask"].default is not None:  # None: the label is left as it is
+        options = dict(fill=_FILL, fill_mask=IGNORE) | options
+    return kind(**options)
+
+
+class ScaledCrop(A.DualTransform):
+    """Random scale, then random crop, with just the window resized; an axis shorter than the crop stays so."""
+
+    def __init__(self, *, scale: Range, base_size: Size | None, crop_size: Size, cat_max_ratio: float):
+        super().__init__(p=1.0)
+        self.scale = scale
+        self.base_size = base_size
+        self.crop_size = crop_size
+        self.cat_max_ratio = cat_max_ratio
+
+    def get_params_dependent_on_data(self, params: dict, data: dict) -> dict:
+        """The window in source pixels, and the size it is resized to."""
+        label = data["mask"]
+        height, width = label.shape
+        base = self.base_size or (height, width)
+        fit = min(max(base) / max(height, width), min(base) / min(height, width))
+        ratio = fit * self.random_generator.uniform(*self.scale)
+        (rows, out_rows), (columns, out_columns) = (
+            _axis(length, crop, ratio=ratio) for length, crop in zip((height, width), self.crop_size, strict=True)
+        )
+        size = (out_rows, out_columns)
+        for _ in range(1 + _TRIES):
+            top = int(self.random_generator.integers(height - rows + 1))
+            left = int(self.random_generator.integers(width - columns + 1))
+            window = (slice(top, top + rows), slice(left, left + columns))
+            if self.cat_max_ratio >= 1 or _is_varied(_resize_label(label[window], size), self.cat_max_ratio):
+                break
+        return dict(window=window, size=size)
+
+    def apply(self, img: np.ndarray, window: tuple[slice, slice], size: Size, **params: object) -> np.ndarray:
+        return cv2.resize(img[window], size[::-1], interpolation=cv2.INTER_LINEAR)
+
+    def apply_to_mask(self, mask: np.ndarray, window: tuple[slice, slice], size: Size, **params: object) -> np.ndarray:
+        return _resize_label(mask[window], size)
+
+
+def _axis(length: int, crop: int, *, ratio: float) -> tuple[int, int]:
+    """Source pixels that the crop covers along one axis, and the pixels they become."""
+    scaled = max(1, round(length * ratio))
+    if scaled <= crop:
+        return length, scaled
+    return min(length, max(1, round(crop / ratio))), crop
+
+
+def _resize_label(label: np.ndarray, size: Size) -> np.ndarray:
+    # The exact kind samples at pixel centres, as the linear resize of the image does.
+    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _is_varied(label: np.ndarray, cat_max_ratio: float) -> bool:
+    counts = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()[:IGNORE]
+    return np.count_nonzero(counts) > 1 and counts.max() < cat_max_ratio * counts.sum()
+
+
+class PhotometricDistortion(A.ImageOnlyTransform):
+    """Brightness +-32, contrast and saturation x 0.5 to 1.5, hue +-18 of 180; each with probability one half.
+
+    The order is brightness, contrast, saturation, hue, with contrast moved to the end half of the time, as in SSD
+    (https://arxiv.org/abs/1512.02325) and the segmentation recipes that took it over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(p=1.0)
+
+    def get_params(self) -> dict:
+        """None stands for a step that is left out."""
+        rng = self.random_generator
+        steps = dict(
+            brightness=rng.uniform(-32, 32),
+            contrast=rng.uniform(0.5, 1.5),
+            saturation=rng.uniform(0.5, 1.5),
+            hue=int(rng.integers(-18, 19)),
+        )
+        taken = rng.random(len(steps)) < 0.5
+        chosen = {name: value if take else None for (name, value), take in zip(steps.items(), taken, strict=True)}
+        return dict(chosen, contrast_first=bool(rng.random() < 0.5))
+
+    def apply(
+        self,
+        img: np.ndarray,
+        brightness: float | None,
+        contrast: float | None,
+        saturation: float | None,
+        hue: int | None,
+        contrast_first: bool,
+        **params: object,
+    ) -> np.ndarray:
+        values = np.arange(256, dtype=np.float32)
+        before = values if brightness is None else _round(values + brightness)
+        stretched = values if contrast is None else _round(values * contrast)
+        img = _look_up(img, stretched[before.astype(np.uint8)] if contrast_first else before)
+        if saturation is not None or hue is not None:
+            img = _shift_colors(img, saturation=1.0 if saturation is None else saturation, hue=hue or 0)
+        return img if contrast_first else _look_up(img, stretched)
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255)
+
+
+def _look_up(img: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return img if np.array_equal(table, np.arange(256)) else cv2.LUT(img, table.astype(np.uint8))
+
+
+def _shift_colors(img: np.ndarray, *, saturation: float, hue: int) -> np.ndarray:
+    """In OpenCV's HSV, where hue has 180 steps."""
+    values = np.arange(256)
+    table = np.stack([(values + hue) % 180, _round(values * saturation), values], axis=-1).astype(np.uint8)
+    hsv = cv2.LUT(cv2.cvtColor(img, cv2.COLOR_RGB2HSV), table[None])
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

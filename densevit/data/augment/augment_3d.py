@@ -1,0 +1,192 @@
+"""Training crops of volumes: place (zoom, rotation, flips, elastic), then intensity; known by seed and draw alone.
+
+Every number is drawn from the generator that is handed in. docs/decisions/augment_3d.md says why the crop is ours and
+the intensities are MONAI's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densevit.colors import IGNORE
+from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic, place_crop, sample, step_matrix
+from densevit.data.augment.monai_intensity import IntensityChain
+from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.foreground import draw_voxel, foreground_voxels
+from densevit.registry import hint
+
+Spacing = tuple[float, float, float]
+CUBES = (1.0, 1.0, 1.0)
+FOLD = 0.4  # of the distance between control points: what larger displacements may fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeAugmentOptions:
+    """The keys of `create_augment_3d`'s config, as the preset and the config give them."""
+
+    crop_size: tuple[int, int, int]
+    scale: tuple[float, float]
+    scale_prob: float
+    rotate: float
+    rotate_in_plane: float | None
+    rotate_prob: float
+    elastic: tuple[float, float] | None
+    elastic_prob: float
+    flips: tuple[float, float, float]
+    foreground: float
+    foreground_weights: tuple[float, ...] | None
+    intensity: float
+    noise: float
+    extra: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A crop that is cut but not yet sampled: it can be sent to another device first."""
+
+    cut: Cut
+    seed: int
+
+
+class Augment3D:
+    """(image (C, D, H, W), label (D, H, W) uint8, rng) -> both of `crop_size`, float32 and uint8.
+
+    What lies beyond the volume is 0 in the image and ignored in the label. `foreground` is what `foreground_voxels`
+    makes of the label, once a case; without it the label is searched. `spacing` (D, H, W) in mm is that of the
+    voxels; without it they are taken for cubes of 1 mm. Image and label may be memory-mapped: only the crop is read.
+    """
+
+    def __init__(self, options: VolumeAugmentOptions):
+        self.options = options
+        self.chain = IntensityChain(options.extra) if options.extra else None
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        foreground: np.ndarray | None = None,
+        spacing: Spacing | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        drawn = self.draw(image, label, rng, foreground=foreground, spacing=spacing)
+        image, label = self.finish(drawn)
+        return image.numpy(), label.numpy()
+
+    def draw(
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        foreground: np.ndarray | None = None,
+        spacing: Spacing | None = None,
+    ) -> Drawn:
+        """All chance of a crop, and the part of the volume that it reads."""
+        place, zoom = self._draw_place(rng, CUBES if spacing is None else tuple(spacing))
+        low, high = bounds(place.size, volume=label.shape, zoom=zoom)
+        centre, voxel = rng.uniform(low, high), self._draw_voxel(rng, label, foreground)
+        if voxel is not None:
+            centre = np.array(np.unravel_index(voxel, label.shape), np.float64)
+        place = place_crop(centre, volume=label.shape, place=place, zoom=zoom, around=voxel is not None)
+        return Drawn(cut=cut(image, label, place), seed=int(rng.integers(1 << 62)))
+
+    def finish(self, drawn: Drawn, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Float32 (C, *crop_size) and uint8 (*crop_size) on the device."""
+        image, label = sample(drawn.cut, device=device)
+        image = self._change_intensity(image, np.random.default_rng(drawn.seed))
+        return image if self.chain is None else self.chain(image, seed=drawn.seed), label
+
+    def _draw_place(self, rng: np.random.Generator, spacing: Spacing) -> tuple[Place, float]:
+        """The crop's place without its middle, and its zoom; as many numbers are drawn whatever happens."""
+        options = self.options
+        zoom, angles = rng.uniform(*options.scale), rng.uniform(-1, 1, 3)
+        zoomed, turned, bent = rng.random(3) < (options.scale_prob, options.rotate_prob, options.elastic_prob)
+        flips, seed = rng.random(3) < options.flips, int(rng.integers(1 << 62))
+        zoom = zoom if zoomed else 1.0
+        in_plane = options.rotate if options.rotate_in_plane is None else options.rotate_in_plane
+        angles = angles * (in_plane, options.rotate, options.rotate) * turned
+        matrix = step_matrix(zoom=zoom, angles=angles, flips=flips, spacing=spacing)
+        elastic = None
+        if bent and options.elastic is not None:
+            largest, distance = options.elastic
+            shape = dict(size=options.crop_size, spacing=spacing, largest=largest, distance=distance)
+            elastic = draw_elastic(np.random.default_rng(seed), **shape)
+        return Place(size=options.crop_size, matrix=matrix, spacing=spacing, elastic=elastic), zoom
+
+    def _draw_voxel(self, rng: np.random.Generator, label: np.ndarray, foreground: np.ndarray | None) -> int | None:
+        """The voxel that the crop is to hold, or None for a crop from anywhere."""
+        wanted, picks, weights = rng.random() < self.options.foreground, rng.random(2), self.options.foreground_weights
+        if not wanted:
+            return None
+        if foreground is None:
+            classes = np.unique(label)
+            classes = int(classes[classes != IGNORE].max(initial=0)) + 1 if weights is None else len(weights)
+            foreground = foreground_voxels(label, classes)
+        return draw_voxel(foreground, picks, weights=weights)
+
+    def _change_intensity(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """Each channel times 1 +- intensity, plus +- intensity, plus noise of a deviation up to `noise`."""
+        intensity, noise = self.options.intensity, self.options.noise
+        if intensity:
+            change = rng.uniform(-intensity, intensity, (2, len(image), 1, 1, 1)).astype(np.float32)
+            factor, shift = torch.from_numpy(change).to(image.device)
+            image = image * (1 + factor) + shift
+        if noise:
+            values = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32)).to(image.device)
+            image = image + values * float(rng.uniform(0, noise))
+        return image
+
+
+def create_augment_3d(config: Mapping[str, Any]) -> Augment3D:
+    """The augmentation of `VolumeAugmentSection`'s keys; one that is left out or None is as the preset says.
+
+    ValueError for an unknown key, numbers that nothing can be made of, and unknown names or arguments in `extra`.
+    """
+    known = ["preset", *(field.name for field in fields(VolumeAugmentOptions))]
+    for key in config:
+        if key not in known:
+            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
+    given = {key: value for key, value in config.items() if value is not None}
+    preset = given.pop("preset", "mild")
+    if preset not in PRESETS:
+        raise ValueError(f"augment.preset must be {' or '.join(map(repr, PRESETS))}, got {preset!r}")
+    if "crop_size" not in given:
+        raise ValueError("the augmentation needs crop_size=(depth, height, width)")
+    options = VolumeAugmentOptions(**{**PRESETS[preset], **given})
+    _check(options)
+    return Augment3D(options)
+
+
+def _check(options: VolumeAugmentOptions) -> None:
+    """ValueError for numbers that no crop can be drawn with."""
+    size = np.array(options.crop_size)
+    if size.shape != (3,) or size.dtype.kind not in "iu" or size.min() < 1:
+        raise ValueError(f"crop_size must be three sizes of at least 1, got {options.crop_size}")
+    for key, count in (("scale", 2), ("flips", 3), ("elastic", 2)):
+        value = getattr(options, key)
+        if value is not None and np.shape(value) != (count,):
+            raise ValueError(f"augment.{key} must be {count} numbers, got {value}")
+    if not 0 < options.scale[0] <= options.scale[1]:
+        raise ValueError(f"scale must be two rising factors above 0, got {tuple(options.scale)}")
+    for key in ("rotate", "rotate_in_plane"):
+        if not 0 <= (getattr(options, key) or 0) <= 180:
+            raise ValueError(f"augment.{key} must lie between 0 and 180 degrees, got {getattr(options, key)}")
+    for key in ("scale_prob", "rotate_prob", "elastic_prob", "flips", "foreground", "intensity", "noise"):
+        values = np.atleast_1d(getattr(options, key))
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"augment.{key} must lie between 0 and 1, got {getattr(options, key)}")
+    weights = options.foreground_weights
+    if weights is not None and not (min(weights, default=0) >= 0 < sum(weights)):
+        raise ValueError(f"augment.foreground_weights must be numbers of at least 0, not all 0, got {tuple(weights)}")
+    if options.elastic is not None:
+        largest, distance = options.elastic
+        if not 0 <= largest <= FOLD * distance or distance <= 0:
+            raise ValueError(
+                f"augment.elastic must be (largest displacement, distance of control points) in mm, the first at most "
+                f"{FOLD} of the second so that nothing folds; got {tuple(options.elastic)}"
+            )

@@ -1,0 +1,1 @@
+"""What was made of a data set's files, kept on disk until one of them changes."""

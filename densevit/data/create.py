@@ -1,0 +1,53 @@
+"""`create_dataset`: from a config dictionary to an opened, checked data set."""
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+from densevit.data.label_check import check_labels
+from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.data.volume_set import VolumeDataset
+from densevit.options import check_fields
+from densevit.registry import hint
+
+CHECKS = ("open", "load")
+
+
+def create_dataset(config: dict) -> SegmentationDataset | VolumeDataset:
+    """Open the set that `config` describes, such as dict(type="cityscapes", root="data/cityscapes", split="train").
+
+    With check="open" (the default) every label is checked now, once: what is found is remembered until a file changes.
+    With check="load" labels are checked as they are read. A missing root, an empty split, an image without label, an
+    unknown key and a label value out of range raise ValueError.
+    """
+    check_dataset_config(config)
+    dataset = _describe(config).open()
+    if config.get("check", "open") == "open" and dataset.has_labels:
+        if isinstance(dataset, VolumeDataset):
+            dataset.check()
+        else:
+            check_labels(dataset)
+    return dataset
+
+
+def check_dataset_config(config: dict) -> None:
+    """Raise ValueError for an unknown type or key, naming the nearest known one, or a wrong value; touches no file."""
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise ValueError(f"a dataset config needs a type, one of {', '.join(DATASETS.names())}; got {config!r}")
+    if config["type"] not in DATASETS.names():
+        raise ValueError(f"no dataset named {config['type']!r}; {hint(str(config['type']), DATASETS.names())}")
+    known = [*DATASETS.keywords(config["type"]), "check"]
+    for key in config:
+        if key != "type" and key not in known:
+            raise ValueError(f"the dataset {config['type']!r} has no key {key!r}; {hint(str(key), known)}")
+    if "root" in known and "root" not in config:
+        raise ValueError(f"the dataset {config['type']!r} needs root, the folder that holds it")
+    if config.get("check", "open") not in CHECKS:
+        raise ValueError(f"check must be 'open' or 'load', got {config['check']!r}")
+    described = _describe(config)
+    if is_dataclass(described):
+        check_fields(described, owner=f"the dataset {config['type']!r}")
+
+
+def _describe(config: Mapping) -> Any:
+    return DATASETS.create(config["type"], **{key: config[key] for key in config if key not in ("type", "check")})

@@ -1,0 +1,132 @@
+"""Any folder of images with a folder of label maps beside it, and a classes file; CamVid is one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from densevit.colors import IGNORE, class_index, parse_color_map
+from densevit.data.layouts.classes_file import ClassesFile, find_classes
+from densevit.data.layouts.pairing import (
+    check_folder,
+    check_once,
+    check_root,
+    list_pictures,
+    pair,
+    read_split_file,
+    select,
+)
+from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.pictures.coding import LabelCoding
+
+Pairs = list[tuple[str, str | None]]
+
+
+@DATASETS.register({"folder": {}})
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """Images and labels of one name; everything but `root` may stay as it is for images/<split>, labels/<split>.
+
+    images, labels, split_file: paths below root; {split} stands for the split; labels=None leaves the labels out.
+    classes: names, or a .json or .txt file; classes.json or classes.txt in root otherwise. What a classes file says
+        about palette, color_map, label_map, ignore_index and reduce_zero_label holds unless it is said here.
+    split_file: one name a line (with or without suffix and ending), or one image and one label path below root.
+    val_every: for sets that are not split: every n-th image belongs to split "val", the others to "train".
+    color_map: labels are colour-coded; see `densevit.colors.parse_color_map`.
+    label_map: {file value: class}, 255 to ignore; reduce_zero_label: 0 is no class and classes count from 1.
+    ignore_index: the ignored value in the files (255), or "none"; it is 255 in what is read, whatever the files have.
+    image_suffix, label_suffix: what follows the shared name, with ("_gt.png") or without ending ("_gt").
+    exif: see `SegmentationDataset`.
+    """
+
+    root: str
+    split: str = "train"
+    images: str = "images/{split}"
+    labels: str | None = "labels/{split}"
+    classes: str | list | tuple | None = None
+    split_file: str | None = None
+    val_every: int = 0
+    color_map: dict | list | tuple | None = None
+    label_map: dict | None = None
+    reduce_zero_label: bool | None = None
+    ignore_index: int | str | None = None
+    image_suffix: str = ""
+    label_suffix: str = ""
+    exif: str | None = None
+
+    def open(self) -> SegmentationDataset:
+        root = check_root(self.root)
+        said = find_classes(self.classes, root=root)
+        coding = self._coding(said)
+        files = self._files(root)
+        if not files:
+            raise ValueError(f"split {self.split!r} of {root} holds no images; see {self._place(root, self.images)}")
+        palette = said.palette
+        if palette is None and coding.color_map:
+            of_class = {index: color for color, index in reversed(coding.color_map.items())}
+            listed = [of_class[index] for index in range(coding.num_classes) if index in of_class]
+            palette = listed if len(listed) == coding.num_classes else None
+        return SegmentationDataset(files, classes=said.classes, palette=palette, coding=coding, exif=self.exif)
+
+    def _coding(self, said: ClassesFile) -> LabelCoding:
+        colors = said.color_map if self.color_map is None else self.color_map
+        values = (said.label_map if self.label_map is None else self.label_map) or {}
+        zero = said.reduce_zero_label if self.reduce_zero_label is None else self.reduce_zero_label
+        ignore = next((i for i in (self.ignore_index, said.ignore_index) if i is not None), IGNORE)
+        for key, value in (("ignore_index", ignore), *(("a value in label_map", value) for value in values)):
+            if not str(value).isdigit() and (key, value) != ("ignore_index", "none"):
+                raise ValueError(f"{key} must be a number that label files hold, got {value!r}")
+        return LabelCoding(
+            num_classes=len(said.classes),
+            ignore_value=None if ignore == "none" else int(ignore),
+            reduce_zero_label=bool(zero),
+            label_map={
+                int(value): class_index(name, classes=said.classes, key="label_map") for value, name in values.items()
+            },
+            color_map=None if colors is None else parse_color_map(colors, classes=said.classes),
+        )
+
+    def _place(self, root: Path, folder: str) -> Path:
+        return root / self._named(folder)
+
+    def _named(self, folder: str) -> str:
+        return str(folder).replace("{split}", self.split)
+
+    def _files(self, root: Path) -> Pairs:
+        if self.val_every and (self.val_every < 2 or self.split not in ("train", "val")):
+            raise ValueError(
+                "val_every=n gives every n-th image to split val and the others to train, and n is at least 2; "
+                f"got {self.val_every} and split {self.split!r}"
+            )
+        rows = []
+        if self.split_file is not None:
+            split_file = self._place(root, self.split_file)
+            rows = read_split_file(split_file)
+            if any(len(row) == 2 for row in rows):
+                return self._listed(root, rows, split_file=split_file)
+        found = list_pictures(check_folder(root, self._named(self.images), key="images"), suffix=self.image_suffix)
+        images = found
+        if rows:
+            names = [row[0] for row in rows]
+            images = select(images, names, suffix=self.image_suffix, split_file=split_file)
+        if self.val_every:
+            wanted = self.split == "val"
+            chosen = {name for i, name in enumerate(images) if (i % self.val_every == 0) == wanted}
+            images = {name: path for name, path in images.items() if name in chosen}
+        if self.labels in (None, "none") or not images:
+            return [(path, None) for path in images.values()]
+        labels = check_folder(root, self._named(self.labels), key="labels")
+        in_folder = list_pictures(labels, suffix=self.label_suffix)
+        return pair(images, in_folder, labels_folder=labels, left_out=found)
+
+    def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> Pairs:
+        for row in rows:
+            if len(row) != 2:
+                raise ValueError(f"{split_file} has {row[0]!r} without its label; give every line both, or none")
+            missing = next((name for name in row if not (root / name).is_file()), None)
+            if missing:
+                raise ValueError(
+                    f"{split_file} names {missing!r}, and {root / missing} does not exist; "
+                    "put a tab between image and label where names hold spaces"
+                )
+        check_once([image for image, _ in rows], split_file=split_file)
+        unlabelled = self.labels in (None, "none")
+        return [(str(root / image), None if unlabelled else str(root / label)) for image, label in rows]

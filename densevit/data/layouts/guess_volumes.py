@@ -1,0 +1,200 @@
+"""The config of a set of scans from its folder alone: a JSON file that lists them, or where they lie."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densevit.data.layouts.description import read_description
+from densevit.data.layouts.pairing import check_root, is_hidden
+from densevit.data.layouts.subjects import subjects_of
+from densevit.data.layouts.volume_folder import match_files
+from densevit.data.layouts.volume_layout import parse_read_options
+from densevit.data.picture_set import DATASETS
+from densevit.volumes.volume import case_name, open_volume, read_label_volume
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+IMAGE_FOLDERS = ("imagesTr", "images", "image", "imgs", "scans", "volumes", "ct", "mr")
+LABEL_FOLDERS = ("labelsTr", "labels", "label", "masks", "mask", "segmentations", "segs", "annotations")
+LABEL_NAMES = re.compile(r"(?:^|[_.-])(?:label|labels|seg|segmentation|mask|gt)$", re.IGNORECASE)
+VAL_EVERY = 5
+MOST_CLASSES = 255
+FORMS = (
+    "a Decathlon or nnU-Net folder (dataset.json), a datalist (.json with a list 'training'), images/ and labels/ with "
+    "files of the same names, or a folder a case that holds its images and label.nii.gz"
+)
+
+
+def guess_volume_dataset(
+    data: str | Path, *, classes: Mapping[str, int] | None = None, read: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The config of the set in a folder, or that a JSON file lists; ValueError says what was looked for.
+
+    Sets that do not name their classes get `classes`, or those values that their labels hold; `read` are the keys of
+    `ReadOptions` for that.
+    """
+    path = Path(data).expanduser()
+    if path.is_file() and path.suffix.lower() == ".json":
+        return _listed(path.parent, path, classes=classes, read=read)
+    root = check_root(data)
+    if (root / "dataset.json").is_file():
+        return _listed(root, root / "dataset.json", classes=classes, read=read)
+    for file in sorted(root.glob("*.json")):
+        if not is_hidden(file.name) and isinstance(_try_read(file).get("training"), list):
+            return _listed(root, file, classes=classes, read=read)
+    patterns = _two_folders(root) or _folder_a_case(root)
+    if patterns is None:
+        raise ValueError(f"{root} is none of these: {FORMS}; or say where images and labels lie")
+    return describe_folder(root, *patterns, classes=classes, read=read)
+
+
+def describe_folder(
+    root: Path,
+    images: list[str],
+    labels: str,
+    *,
+    classes: Mapping[str, int] | None = None,
+    read: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The config of a folder by patterns; without `classes` those that its labels hold."""
+    pattern = images[0] if len(images) == 1 else images
+    found = dict(classes) if classes else find_classes(match_files(root, labels, key="labels").values(), read=read)
+    config = dict(type="volume_folder", root=str(root), images=pattern, labels=labels, classes=found)
+    first = next(iter(match_files(root, images[0], key="images").values()))
+    return config | (_in_channels(first, read) if len(images) == 1 else {})
+
+
+def find_classes(labels: Iterable[str], *, read: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """{"background": 0, "class_1": 1, ...} of all values in label files.
+
+    ValueError where they are no labels, and where none can be read, such as DICOM-SEG, which need their scans.
+    """
+    values: set[int] = {0}
+    options, reasons, some = parse_read_options(read), [], False
+    for path in labels:
+        try:
+            values |= set(np.unique(read_label_volume(path, options=options)[0]).tolist())
+        except (OSError, ValueError) as error:
+            reasons.append(str(error))
+            continue  # the fingerprint names it
+        some = True
+        if len(values) > MOST_CLASSES or min(values) < 0:
+            raise ValueError(f"{path} does not look like a label file: it holds {len(values)} values; give the labels")
+    if reasons and not some:
+        raise ValueError(f"the classes are not known ({reasons[0]}); give them, such as --classes background=0 liver=1")
+    return {f"class_{value}" if value else "background": int(value) for value in sorted(values)}
+
+
+def choose_split(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with cases for validation: the set's own, or every fifth subject (of fewer than five, one).
+
+    Its own lists are not used where a `group` says that they split a subject.
+    """
+    config = dict(config)
+    if config.get("val_every") is not None or config.get("fold") is not None:
+        return config
+    layout = DATASETS.create(config["type"], **{key: config[key] for key in config if key != "type"})
+    listing = layout.listing()
+    subjects = subjects_of(list(listing.labelled), layout.group, root=check_root(layout.root))
+    train, val = ({subjects[name] for name in listing.cases.get(split, {})} for split in ("train", "val"))
+    if val and not train & val:
+        return config
+    if listing.folds and layout.group is None:
+        return dict(config, fold=0)
+    number = len(set(subjects.values()))
+    return dict(config, val_every=min(VAL_EVERY, number)) if number > 1 else config
+
+
+def _listed(
+    root: Path, path: Path, *, classes: Mapping[str, int] | None, read: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    content = read_description(path, beside=FORMS)
+    numbered = any((root / "imagesTr").glob("*_0000.*")) if (root / "imagesTr").is_dir() else False
+    if path.name == "dataset.json" and ("channel_names" in content or numbered):
+        return dict(type="nnunet", root=str(root))
+    training = content.get("training")
+    if not isinstance(training, list) or not training:
+        raise ValueError(f"{path} lists no case under 'training'; expected {FORMS}")
+    entries = [entry for entry in training if isinstance(entry, dict)]
+    plain = all("fold" not in entry and not isinstance(entry.get("image"), list) for entry in entries)
+    if path.name == "dataset.json" and plain and content.get("labels"):
+        return dict(type="msd", root=str(root))
+    config = dict(type="monai_datalist", root=str(root), datalist=path.name)
+    if not content.get("labels"):
+        config["classes"] = dict(classes) if classes else find_classes(_labels_of(root, entries), read=read)
+    first = entries[0].get("image") if entries else None
+    if isinstance(first, str) and not content.get("modality"):
+        config |= _in_channels(str(root / first), read)
+    return config
+
+
+def _in_channels(path: str, read: Mapping[str, Any] | None) -> dict[str, int]:
+    """in_channels, where one file holds several; what cannot be read is named by the fingerprint."""
+    try:
+        number = len(open_volume(path, options=parse_read_options(read)).image)
+    except (OSError, ValueError):
+        return {}
+    return dict(in_channels=number) if number > 1 else {}
+
+
+def _labels_of(root: Path, entries: list[dict]) -> list[str]:
+    labels = [entry.get("label") for entry in entries]
+    first = [label[0] if isinstance(label, list) and label else label for label in labels]
+    return [str(root / label) for label in first if isinstance(label, str)]
+
+
+def _two_folders(root: Path) -> tuple[list[str], str] | None:
+    """images/*.nii.gz and labels/*.nii.gz, where what follows the shared name may differ."""
+    for images in IMAGE_FOLDERS:
+        for labels in LABEL_FOLDERS:
+            if (root / images).is_dir() and (root / labels).is_dir():
+                ending, label_ending = _ending(root / images), _ending(root / labels)
+                if ending is None or label_ending is None:
+                    continue
+                stems = [case_name(path) for path in _files(root / images, ending)]
+                others = [case_name(path) for path in _files(root / labels, label_ending)]
+                suffix = _suffix(stems[0], others)
+                if suffix is not None:
+                    return [f"{images}/*{ending}"], f"{labels}/*{suffix}{label_ending}"
+    return None
+
+
+def _folder_a_case(root: Path) -> tuple[list[str], str] | None:
+    """*/flair.nii.gz, */t1.nii.gz, ... and */label.nii.gz: of the folders that hold a label."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not is_hidden(path.name)]
+    for folder in folders:
+        files = [path for path in sorted(folder.iterdir()) if path.name.endswith(ENDINGS) and path.is_file()]
+        labels = [path for path in files if LABEL_NAMES.search(case_name(path))]
+        images = [path for path in files if path not in labels and not case_name(path).lower().endswith("mask")]
+        if len(labels) != 1 or not images:
+            continue
+        name = folder.name  # BraTS repeats it: p1/p1_t1.nii.gz, p1/p1_seg.nii.gz
+        if all(path.name.startswith(name) for path in (*images, *labels)):
+            return [f"**/*{path.name.removeprefix(name)}" for path in images], (
+                f"**/*{labels[0].name.removeprefix(name)}"
+            )
+        return [f"*/{path.name}" for path in images], f"*/{labels[0].name}"
+    return None
+
+
+def _suffix(stem: str, others: list[str]) -> str | None:
+    """What a label's name has beyond its image's; None where no label begins with it."""
+    close = sorted((other for other in others if other.startswith(stem)), key=len)
+    return close[0].removeprefix(stem) if close else None
+
+
+def _ending(folder: Path) -> str | None:
+    return next((ending for ending in ENDINGS if _files(folder, ending)), None)
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.name.endswith(ending) and not is_hidden(path.name)]
+
+
+def _try_read(path: Path) -> dict[str, Any]:
+    try:
+        return read_description(path, beside="")
+    except (OSError, ValueError):
+        return {}

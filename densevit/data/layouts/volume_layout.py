@@ -1,0 +1,172 @@
+"""What all sets of volumes share: which cases belong to a split, and how they are read."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from densevit.data.cache.case_cache import create_case_cache
+from densevit.data.layouts.label_names import LabelNames
+from densevit.data.layouts.pairing import check_root
+from densevit.data.layouts.subjects import subjects_of
+from densevit.data.volume_set import Case, VolumeDataset
+from densevit.registry import hint
+from densevit.volumes.intensity import ZSCORE
+from densevit.volumes.read_options import ReadOptions
+
+logger = logging.getLogger("densevit")
+SPLITS = ("train", "val", "test")
+Fold = tuple[frozenset[str], frozenset[str]]  # names of the cases to train on, and of those to validate on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a folder's files say: {name: case} of each split, its folds, and what labels and channels mean."""
+
+    said_by: Path
+    cases: dict[str, dict[str, Case]]
+    labels: LabelNames
+    channels: Sequence[str]
+    folds: Sequence[Fold] = ()
+
+    @property
+    def labelled(self) -> dict[str, Case]:
+        """Those to train and to validate on, in the order of their files."""
+        both = {**self.cases.get("train", {}), **self.cases.get("val", {})}
+        return dict(sorted(both.items(), key=lambda pair: pair[1].images))
+
+    def without(self, names: Sequence[str]) -> "Listing":
+        """The same without the cases of these names, which must be known."""
+        known = {name for cases in self.cases.values() for name in cases}
+        for name in names:
+            if name not in known:
+                some = ", ".join(sorted(known)[:3])
+                raise ValueError(f"leave_out names {name!r}, and {self.said_by} has no such case; it has {some}, ...")
+        cases = {split: {n: case for n, case in of.items() if n not in names} for split, of in self.cases.items()}
+        folds = [(train - frozenset(names), val - frozenset(names)) for train, val in self.folds]
+        return replace(self, cases=cases, folds=folds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeLayout:
+    """The keys that every set of volumes has.
+
+    val_every: of the subjects, in the order of their first case, every n-th is for validation, beginning with number
+        `fold`, and the others are for training; 0 uses the set's own lists.
+    fold: without val_every, the number of one of the set's own folds, where it has some.
+    leave_out: names of cases that are not used, such as damaged ones.
+    group: whose scan a case is: see `densevit.data.layouts.subjects`; without it each case is a subject.
+    normalization, spacing: see `VolumeDataset`. read: the keys of `ReadOptions`.
+    cache: True, or the keys of `CacheOptions`, to keep what is made of each case on disk.
+    """
+
+    root: str
+    split: str = "train"
+    val_every: int = 0
+    fold: int | None = None
+    group: str | dict | None = None
+    leave_out: list | tuple = ()
+    normalization: dict = field(default_factory=lambda: dict(ZSCORE))
+    spacing: list | tuple | None = None
+    read: dict | None = None
+    cache: bool | dict | None = None
+
+    def listing(self) -> Listing:
+        """What the files of the set say; touches no image."""
+        raise NotImplementedError
+
+    def open(self) -> VolumeDataset:
+        if self.split not in SPLITS:
+            raise ValueError(f"split must be 'train', 'val' or 'test', got {self.split!r}")
+        read = parse_read_options(self.read)
+        cache = create_case_cache(self.cache)
+        root = check_root(self.root)
+        listing = self.listing().without(self.leave_out)
+        cases = choose_cases(listing, self, root=root)
+        return VolumeDataset(
+            list(cases.values()),
+            classes=listing.labels.classes,
+            label_values=listing.labels.values,
+            ignored_value=listing.labels.ignored,
+            in_channels=len(listing.channels),
+            normalization=self.normalization,
+            spacing=self.spacing,
+            read=read,
+            cache=cache,
+        )
+
+
+def choose_cases(listing: Listing, keys: VolumeLayout, *, root: Path) -> dict[str, Case]:
+    """{name: case} of a split, sorted; one without cases raises ValueError that says what to set."""
+    if keys.split == "test":
+        chosen = listing.cases.get("test", {})
+        if not chosen:
+            raise ValueError(f"{listing.said_by} lists no case for split 'test'; see split='val' for validation")
+        return chosen
+    subjects = subjects_of(list(listing.labelled), keys.group, root=root)
+    names = _parts(listing, keys, subjects)
+    if keys.group is not None:
+        _warn_of_split_subjects(listing, names, subjects)
+    wanted = names[keys.split]
+    if not wanted:
+        advice = _advice(listing, keys, subjects)
+        raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {advice}")
+    return {name: case for name, case in listing.labelled.items() if name in wanted}
+
+
+def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """The names of the cases of "train" and of "val"."""
+    fold = keys.fold or 0
+    if keys.val_every:
+        if keys.val_every < 2 or not 0 <= fold < keys.val_every:
+            raise ValueError(
+                f"val_every must be at least 2 and fold 0 to val_every - 1, got {keys.val_every} and {fold}"
+            )
+        order = list(dict.fromkeys(subjects[name] for name in sorted(subjects)))
+        held_out = {subject for i, subject in enumerate(order) if i % keys.val_every == fold}
+        val = frozenset(name for name, subject in subjects.items() if subject in held_out)
+        return dict(train=frozenset(subjects) - val, val=val)
+    if keys.fold is None:
+        return {split: frozenset(listing.cases.get(split, ())) for split in ("train", "val")}
+    if not listing.folds:
+        raise ValueError(f"{listing.said_by} has no folds of its own, got fold={fold}; set val_every=5 too")
+    if not 0 <= fold < len(listing.folds):
+        raise ValueError(f"{listing.said_by} has the folds 0 to {len(listing.folds) - 1}, got fold={fold}")
+    return dict(zip(("train", "val"), listing.folds[fold], strict=True))
+
+
+def _advice(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> str:
+    number, kind = len(set(subjects.values())), "case" if keys.group is None else "subject"
+    if not number:
+        return "it has none with a label; look at type, leave_out, and what the set says of itself"
+    if keys.val_every or number == 1:
+        return f"it has {number} {kind}{'' if number == 1 else 's'} with labels: too few to be divided so"
+    if listing.folds:
+        return f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
+    return "set val_every=5 to validate on every fifth case of its list"
+
+
+def _warn_of_split_subjects(listing: Listing, names: Mapping[str, frozenset], subjects: Mapping[str, str]) -> None:
+    trained = {subjects[name]: name for name in sorted(names["train"])}
+    both = [(trained[subjects[name]], name) for name in sorted(names["val"]) if subjects[name] in trained]
+    if both:
+        logger.warning(
+            "%s splits subjects: %d of %d cases to validate on are of a subject that is trained on, first %s (%s is "
+            "trained on); val_every=5 with this group splits by subject",
+            *(listing.said_by, len(both), len(names["val"]), both[0][1], both[0][0]),
+        )
+
+
+def check_channels(number: int | None) -> None:
+    """ValueError for an `in_channels` that is none."""
+    if number is not None and number < 1:
+        raise ValueError(f"in_channels must be at least 1, got {number}")
+
+
+def parse_read_options(config: Mapping | None) -> ReadOptions:
+    """From the keys of `read`; ValueError for one that is unknown or of another type."""
+    known = [each.name for each in fields(ReadOptions)]
+    for key in config or {}:
+        if key not in known:
+            raise ValueError(f"read has no key {key!r}; {hint(str(key), known)}")
+    return ReadOptions(**(config or {}))

@@ -1,0 +1,239 @@
+"""Scans with label maps as a data set: `dataset[i]` is a normalised volume, its classes and where it lies."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densevit.colors import IGNORE, default_palette
+from densevit.data.foreground import foreground_voxels
+from densevit.data.picture_set import check_classes
+from densevit.volumes.grid import Grid, check_same_grid
+from densevit.volumes.intensity import ZSCORE, create_normalization
+from densevit.volumes.paths import kind_of
+from densevit.volumes.read_options import REFUSING, ReadOptions
+from densevit.volumes.resample import (
+    check_memory,
+    check_spacing,
+    prepare_image,
+    resample_label,
+    resampled_grid,
+    warn_of_turned_spacing,
+    working_size,
+)
+from densevit.volumes.volume import Volume, open_volume, read_grid, read_header, read_label_volume
+
+SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
+PREPARED = 2  # counts up when the same files and options give other arrays
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """The files of one scan: `images` is one file with all channels, or one file a channel; `label` its label map."""
+
+    images: tuple[str, ...]
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.images[0]
+
+
+class VolumeDataset:
+    """Scans of one kind; `label_values` are the files' values of the classes, `ignored_value` that of no class.
+
+    Intensities become comparable as `normalization` says (`densevit.volumes.intensity`). With `spacing`, millimetres
+    between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `cache` keeps what
+    was made of each case on disk.
+    """
+
+    ignore_index = IGNORE
+    spatial_dims = 3
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        *,
+        classes: Sequence[str],
+        label_values: Sequence[int],
+        ignored_value: int | None = None,
+        in_channels: int = 1,
+        normalization: Mapping[str, Any] = ZSCORE,
+        spacing: Sequence[float] | None = None,
+        read: ReadOptions = REFUSING,
+        cache: Any = None,
+    ):
+        check_spacing(spacing)
+        if len(classes) > IGNORE:
+            raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
+        self.cases = list(cases)
+        self.classes = check_classes(classes)
+        self.palette = default_palette(len(self.classes))
+        self.label_values = np.array(label_values, np.int64)
+        self.ignored_value = ignored_value
+        self.in_channels = in_channels
+        self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in normalization.items()}
+        self.normalize = create_normalization(normalization)
+        self.wanted_spacing = None if spacing is None else tuple(map(float, spacing))
+        self.read = read
+        self.cache = cache
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def has_labels(self) -> bool:
+        return all(case.label is not None for case in self.cases)
+
+    @cached_property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxels (D, H, W) of all samples, within rounding; `check` makes sure of it."""
+        return self.wanted_spacing or read_grid(self.cases[0].images[0], options=self.read).spacing
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict:
+        """dict(image=float32 (C, D, H, W), label=uint8 (D, H, W), foreground, meta with size, spacing and affine).
+
+        `foreground` lists places of voxels by class, see `foreground_voxels`. Arrays may be memory maps.
+        """
+        arrays = self._prepared(self.cases[index])
+        labels = {key: arrays[key] for key in ("label", "foreground") if key in arrays}
+        return dict(image=arrays["image"], **labels, meta=self._meta(self.cases[index], arrays))
+
+    def evaluation_sample(self, index: int) -> dict:
+        """The same with the label on the scan's own grid, which a prediction must be brought back to."""
+        case = self.cases[index]
+        arrays = self._prepared(case)
+        labels = {} if case.label is None else dict(label=self._label(case)[0])
+        return dict(image=arrays["image"], **labels, meta=self._meta(case, arrays))
+
+    def check(self, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Look at every case once: ValueError for wrong label values or channels, differing grids, varying spacings."""
+        with ThreadPoolExecutor(4) as pool:
+            spacings = []
+            for spacing in pool.map(self._check_case, self.cases):
+                spacings.append(spacing)
+                if progress is not None:
+                    progress(len(spacings), len(self.cases))
+        if self.wanted_spacing is not None:
+            warn_of_turned_spacing(self.wanted_spacing, spacings)
+            return
+        for case, spacing in zip(self.cases, spacings, strict=True):
+            if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0):
+                shown = [" x ".join(f"{s:.4g}" for s in values) for values in (spacing, spacings[0])]
+                raise ValueError(
+                    f"the voxels of {case.name} are {shown[0]} mm and those of {self.cases[0].name} {shown[1]} mm; "
+                    "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
+                )
+
+    def _check_case(self, case: Case) -> tuple[float, float, float]:
+        grid, channels = read_header(case.images, options=self.read)
+        self._check_channels(case, channels)
+        check_memory(case.name, grid, **self._limits)
+        if case.label is not None:
+            _, label_grid = self._label(case)
+            check_same_grid((case.name, grid), (case.label, label_grid))
+        return grid.spacing
+
+    def _prepared(self, case: Case) -> Arrays:
+        if self.cache is None:
+            return self._prepare(case)
+        files = [*case.images, *([] if case.label is None else [case.label])]
+        return self.cache.load(files, self._transform, lambda: self._prepare(case))
+
+    @cached_property
+    def _transform(self) -> str:
+        """All that decides what is made of a case's files."""
+        parts = (
+            PREPARED,
+            self.normalization,
+            self.wanted_spacing,
+            self.read,
+            self.label_values.tolist(),
+            self.ignored_value,
+            self.in_channels,
+        )
+        return repr(parts)
+
+    def _prepare(self, case: Case) -> Arrays:
+        """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
+        volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
+        self._check_channels(case, len(volume.image))
+        check_memory(case.name, volume.grid, **self._limits)
+        arrays = dict(
+            image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
+            size=np.array(volume.grid.size),
+            affine=volume.grid.affine,
+        )
+        if case.label is not None:
+            label, label_grid = self._label(case, volume)
+            check_same_grid((case.name, volume.grid), (case.label, label_grid))
+            arrays["label"] = resample_label(label, working_size(volume.grid, self.wanted_spacing))
+            arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
+        return arrays
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        """For `check_memory`."""
+        return dict(spacing=self.wanted_spacing, channels=self.in_channels, max_bytes=self.read.max_bytes)
+
+    def _check_channels(self, case: Case, number: int) -> None:
+        if number != self.in_channels:
+            raise ValueError(f"{case.name} has {number} channels, and {self.in_channels} are expected of this set")
+
+    def _meta(self, case: Case, arrays: Arrays) -> dict[str, Any]:
+        """`size` (D, H, W) of the scan itself, `spacing` and `affine` of the sample."""
+        own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
+        grid = resampled_grid(own, arrays["image"].shape[1:])
+        return dict(image=case.name, label=case.label, size=own.size, spacing=grid.spacing, affine=grid.affine)
+
+    def _label(self, case: Case, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
+        """Class numbers uint8 (D, H, W) on the scan's own grid."""
+        values, grid = read_case_label(case, options=self.read, volume=volume)
+        options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
+        return decode_label(values, self.label_values, **options), grid
+
+
+def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
+    """The label file's integers int64 (D, H, W), and its grid.
+
+    A DICOM-SEG is read onto the grid of its scan, which `volume` saves reading.
+    """
+    path, like = Path(case.label), None
+    if path.is_file() and kind_of(path) == "dicom":
+        like = open_volume(case.images, options=options) if volume is None else volume
+    return read_label_volume(path, options=options, like=like)
+
+
+def decode_label(
+    values: np.ndarray,
+    label_values: np.ndarray,
+    *,
+    classes: Sequence[str],
+    path: str,
+    ignored_value: int | None = None,
+) -> np.ndarray:
+    """A file's values -> class numbers, uint8, IGNORE for the ignored one; ValueError for a value that no class has."""
+    order = np.argsort(label_values)
+    place = np.searchsorted(label_values, values, sorter=order).clip(max=len(order) - 1)
+    label = order[place]
+    strange = label_values[label] != values
+    if ignored_value is not None:
+        label = np.where(values == ignored_value, IGNORE, label)
+        strange &= values != ignored_value
+    wrong = np.unique(values[strange])
+    if len(wrong):
+        known = ", ".join(f"{v} ({name})" for v, name in zip(label_values, classes, strict=True))
+        raise ValueError(
+            f"{path} holds {', '.join(map(str, wrong[:5]))}, and the labels are {known}; correct one of them"
+        )
+    return label.astype(np.uint8)

@@ -1,0 +1,1 @@
+"""What a data set is like, and a config that would train on it."""

@@ -1,0 +1,123 @@
+"""Scores of a model on a data set: predict every image whole or by windows, count, and sum over processes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from densevit.blocks.nd import resize
+from densevit.data.stream import EvalSet
+from densevit.inference.reduce import labels as to_labels
+from densevit.metrics import CaseDice, ConfusionMatrix
+from densevit.metrics.scores import SegmentationScores
+from densevit.predictor.dataset import denormalize
+from densevit.predictor.sizes import predict_image
+from densevit.predictor.volume_labels import label_volume
+from densevit.processes import gather, outlive_signals, rank_and_size
+
+Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass
+class Evaluation:
+    """Scores, and pictures as (image (H, W, 3), label (H, W), prediction (H, W)), all uint8 or integer arrays."""
+
+    scores: SegmentationScores
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def evaluate(
+    model: nn.Module,
+    samples: EvalSet,
+    *,
+    inference: Mapping[str, Any],
+    device: torch.device,
+    num_workers: int = 0,
+    num_pictures: int = 0,
+    on_image: Callable[[int, int], bool] | None = None,
+    on_prediction: Callable[[dict[str, Any], Tensor], None] | None = None,
+) -> Evaluation | None:
+    """Score `model` on `samples`; `inference` is a config's section.
+
+    `on_image(done, total)` is called after each image of this process and may return True to stop: the result is then
+    None; `on_prediction(sample, labels (*S))` before it. The first `num_pictures` images are kept for looking at.
+    """
+    rank, size = rank_and_size()
+    order = range(rank, len(samples), size)
+    loader = DataLoader(
+        samples,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
+        worker_init_fn=outlive_signals,
+    )
+    counter = _Counter(samples)
+    pictures: list[Picture] = []
+    was_training = model.training
+    model.eval()
+    try:
+        for done, sample in enumerate(loader, start=1):
+            prediction = _predict(model, sample, inference=inference, device=device)
+            counter.update(prediction, sample["label"].to(prediction.device))
+            if on_prediction is not None:
+                on_prediction(sample, prediction)
+            if len(pictures) < num_pictures:
+                pictures.append(_picture(sample, prediction))
+            if on_image is not None and on_image(done, len(order)):
+                return None
+    finally:
+        model.train(was_training)
+    return Evaluation(counter.compute(), pictures)
+
+
+def _predict(
+    model: nn.Module, sample: Mapping[str, Any], *, inference: Mapping[str, Any], device: torch.device
+) -> Tensor:
+    """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
+    if sample["label"].ndim == 3:
+        options = {key: value for key, value in inference.items() if key != "base_size"}
+        size = sample["label"].shape
+        return torch.from_numpy(label_volume(model, sample["image"], size=size, inference=options, device=device))
+    return to_labels(predict_image(model, sample["image"].to(device), inference=inference))
+
+
+class _Counter:
+    """Pixels over the whole set; for volumes also the Dice of each case."""
+
+    def __init__(self, samples: EvalSet):
+        options = dict(num_classes=samples.dataset.num_classes, ignore_index=samples.dataset.ignore_index)
+        self.matrix = ConfusionMatrix(**options)
+        self.cases = CaseDice(**options) if samples.dataset.spatial_dims == 3 else None
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        self.matrix.update(prediction, label)
+        if self.cases is not None:
+            self.cases.update(prediction, label)
+
+    def compute(self) -> SegmentationScores:
+        """Scores over all processes, which must all call this."""
+        scores = self.matrix.reduce().compute()
+        if self.cases is None:
+            return scores
+        self.cases.rows = [row for rows in gather(self.cases.rows) for row in rows]
+        return replace(scores, case_dice=self.cases.compute())
+
+
+def _picture(sample: Mapping[str, Any], prediction: Tensor) -> Picture:
+    """Thinned to at most 1024 pixels a side: enough for the eye. Of a volume the slice with most foreground."""
+    image, label = sample["image"], sample["label"]
+    if label.ndim == 3:
+        middle = int(((label > 0) & (label < 255)).sum((1, 2)).argmax())
+        place = int((middle + 0.5) * image.shape[1] / len(label))  # the image may have been resampled
+        shown = resize(image[None, :1, place], tuple(label.shape[1:]))[0]
+        image, label, prediction = shown, label[middle], prediction[middle]
+        image = (image * 64 + 128).round().clamp(0, 255).to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
+    else:
+        image = denormalize(image)
+    step = -(-max(prediction.shape) // 1024)
+    return image[::step, ::step], label[::step, ::step].numpy(), prediction[::step, ::step].cpu().numpy()

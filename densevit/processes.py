@@ -1,0 +1,125 @@
+"""Joining the other processes of a run: torchrun, Slurm or MPI, on GPUs or CPUs.
+
+mmengine's launchers select a GPU even where there is none; these do not (docs/decisions/mmengine_edge.md).
+"""
+
+import gc
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+# Where each launcher says: rank, number of processes, rank on this machine.
+VARIABLES = {
+    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+
+
+@contextmanager
+def process_group(launcher: str, device: str | None = None) -> Iterator[torch.device]:
+    """Join the group that `launcher` started, for as long as the block lasts; gives the device of this process."""
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
+    if launcher == "none" or dist.is_initialized():
+        yield pick_device(device)
+        return
+    rank, size, local_rank = _read_environment(launcher)
+    chosen = pick_device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    # Small messages between processes (stop signals, random states) go over the CPU and never wait for a GPU.
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=rank, world_size=size)
+    try:
+        yield chosen
+    finally:
+        # A DDP model that outlives its group, in a reference cycle of the runner, aborts the process as it exits.
+        gc.collect()
+        dist.destroy_process_group()
+
+
+def launched_as(launcher: str) -> tuple[int, int, int]:
+    """This process's number, how many there are, and its number on this machine; (0, 1, 0) without a launcher."""
+    return (0, 1, 0) if launcher == "none" else _read_environment(launcher)
+
+
+def _read_environment(launcher: str) -> tuple[int, int, int]:
+    missing = [name for name in VARIABLES[launcher] if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"--launcher {launcher} expects the variable {missing[0]} in the environment; "
+            "start with tools/dist_train.sh, srun or mpirun, or leave --launcher out"
+        )
+    rank, size, local_rank = (int(os.environ[name]) for name in VARIABLES[launcher])
+    os.environ.setdefault("MASTER_PORT", "29500")
+    if "MASTER_ADDR" not in os.environ:
+        os.environ["MASTER_ADDR"] = _first_slurm_host() if launcher == "slurm" else "127.0.0.1"
+    return rank, size, local_rank
+
+
+def _first_slurm_host() -> str:
+    hosts = subprocess.run(
+        ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]], capture_output=True, text=True, check=True
+    )
+    return hosts.stdout.split("\n", 1)[0]
+
+
+def pick_device(device: str | None = None, local_rank: int = 0) -> torch.device:
+    """The named device, or this process's GPU, or the CPU where there is none; ValueError for one that is not there."""
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"unknown device {device!r}; use cpu, cuda, or cuda:N") from None
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count()
+        index = local_rank if chosen.index is None else chosen.index
+        if index >= count:
+            raise ValueError(f"device cuda:{index} is not there: this machine has {count} GPUs; use --device cpu")
+        return torch.device("cuda", index)
+    return chosen
+
+
+def rank_and_size() -> tuple[int, int]:
+    """This process's number and how many there are; (0, 1) outside a group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def any_process(*flags: bool) -> list[bool]:
+    """For each flag, whether any process raised it; every process must call this."""
+    if not dist.is_initialized():
+        return list(flags)
+    tensor = torch.tensor(flags, dtype=torch.uint8)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return [bool(flag) for flag in tensor]
+
+
+def share_buffers(module: torch.nn.Module) -> None:
+    """Give every process the first one's buffers: batch norm counts apart where it is not synchronised."""
+    if dist.is_initialized():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def gather(value: object) -> list:
+    """Every process's value, in the order of ranks, on every process."""
+    if not dist.is_initialized():
+        return [value]
+    values: list = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def outlive_signals(worker: int) -> None:
+    """In a loader's worker: let a Ctrl-C or a scheduler's SIGTERM, which reach every process, wait for the main one.
+
+    That one saves and stops by itself; a worker that nobody has ended after 30 seconds ends then.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(30))

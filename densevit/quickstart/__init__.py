@@ -1,0 +1,1 @@
+"""The two quickstarts, and the baseline that looks at places alone."""

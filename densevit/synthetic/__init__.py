@@ -1,0 +1,1 @@
+"""Drawn data sets for demonstrations and tests: street scenes and CT scans."""

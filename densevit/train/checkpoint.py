@@ -1,0 +1,197 @@
+"""Checkpoint folders that survive crashes: written aside, synced, renamed, pointed at, and only then the old removed.
+
+checkpoints/iter_N/weights.safetensors   what prediction needs, config in the header
+checkpoints/iter_N/state.pt              what resuming needs besides: plain tensors, numbers, strings, lists
+checkpoints/iter_N/SHA256SUMS            their checksums, `sha256sum -c` reads it
+last_checkpoint                          the name of the newest one and its checksums
+best/weights.safetensors                 the weights with the best validation score so far
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from densevit.train.files import publish_folder, remove_folder, sha256, sync_file, sync_folder, write_text
+from densevit.weights import read_weights, save_weights
+
+logger = logging.getLogger("densevit")
+
+WEIGHTS, STATE, SUMS, POINTER = "weights.safetensors", "state.pt", "SHA256SUMS", "last_checkpoint"
+# What a write that fails may raise: Python's own, safetensors', and torch's zip writer's.
+WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written or read; the message is one sentence with the way out."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One folder `checkpoints/iter_N`."""
+
+    folder: Path
+
+    @property
+    def iteration(self) -> int:
+        return int(self.folder.name.removeprefix("iter_"))
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
+
+    def read_state(self) -> dict[str, Any]:
+        """What `save_checkpoint` got as `state`, on the CPU; reading runs no code from the file."""
+        return torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
+
+    def fault(self) -> str | None:
+        """Why this checkpoint cannot be used, or None: every file must be there with the checksum it was saved with."""
+        try:
+            lines = (self.folder / SUMS).read_text(encoding="utf-8").split("\n")
+            sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
+            for name in (WEIGHTS, STATE):
+                if sha256(self.folder / name) != sums.get(name):
+                    return f"{name} does not match its checksum"
+        except OSError as error:
+            return f"{Path(error.filename or SUMS).name}: {(error.strerror or str(error)).lower()}"
+        return None
+
+
+def list_checkpoints(work_dir: Path) -> list[Checkpoint]:
+    """All complete names under `checkpoints/`, newest first."""
+    found = [Checkpoint(folder) for folder in (work_dir / "checkpoints").glob("iter_*") if folder.name[5:].isdigit()]
+    return sorted(found, key=lambda checkpoint: checkpoint.iteration, reverse=True)
+
+
+def find_checkpoint(work_dir: Path) -> Checkpoint | None:
+    """The checkpoint to resume from: the last one, or with a warning the newest that is whole; None if there is none.
+
+    Raises CheckpointError when checkpoints are there and every one is damaged.
+    """
+    candidates = list_checkpoints(work_dir)
+    pointed = _pointed(work_dir)
+    candidates.sort(key=lambda checkpoint: checkpoint.folder.name != pointed)
+    faults = []
+    for checkpoint in candidates:
+        fault = checkpoint.fault()
+        if fault is None:
+            if faults:
+                logger.warning("%s; resuming from the older %s", "; ".join(faults), checkpoint.folder.name)
+            return checkpoint
+        faults.append(f"checkpoint {checkpoint.folder.name} is damaged ({fault})")
+    if faults:
+        raise CheckpointError(
+            f"no checkpoint in {work_dir / 'checkpoints'} can be used: {'; '.join(faults)}; "
+            "train without --resume to start anew"
+        )
+    return None
+
+
+def _pointed(work_dir: Path) -> str | None:
+    try:
+        return (work_dir / POINTER).read_text(encoding="utf-8").split("\n", 1)[0].strip()
+    except OSError:
+        return None
+
+
+def save_checkpoint(
+    work_dir: Path,
+    iteration: int,
+    *,
+    weights: Mapping[str, Tensor],
+    header: dict[str, Any],
+    state: dict[str, Any],
+    max_keep: int = 2,
+) -> Checkpoint:
+    """Write `checkpoints/iter_N`, point `last_checkpoint` at it, remove all but the newest `max_keep`.
+
+    On any failure, a full disk included, raises CheckpointError and leaves every earlier checkpoint as it was.
+    """
+    target = work_dir / "checkpoints" / f"iter_{iteration}"
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        sums = _write_files(temporary, weights=weights, header=header, state=state)
+        publish_folder(temporary, target)
+        write_text(work_dir / POINTER, f"{target.name}\n{sums}")
+    except WRITE_ERRORS as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(_advice(work_dir, target.name, error)) from error
+    try:
+        _remove_old(work_dir, iteration, max_keep=max_keep)
+    except OSError as error:
+        logger.warning("%s is saved, but an older checkpoint could not be removed: %s", target.name, error)
+    return Checkpoint(target)
+
+
+def _remove_old(work_dir: Path, iteration: int, *, max_keep: int) -> None:
+    """Keep the newest `max_keep` up to this iteration; later ones are of a run that a damaged checkpoint cut off."""
+    found = list_checkpoints(work_dir)
+    kept = [checkpoint for checkpoint in found if checkpoint.iteration <= iteration][:max_keep]
+    for checkpoint in found:
+        if checkpoint not in kept:
+            remove_folder(checkpoint.folder)
+
+
+def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: dict[str, Any], state: dict[str, Any]) -> str:
+    save_weights(dict(weights), folder / WEIGHTS, config=header)
+    with open(folder / STATE, "wb") as file:
+        torch.save(state, file)
+    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in (WEIGHTS, STATE))
+    (folder / SUMS).write_text(sums, encoding="utf-8")
+    for name in (WEIGHTS, STATE, SUMS):
+        sync_file(folder / name)
+    sync_folder(folder)
+    return sums
+
+
+def _advice(work_dir: Path, name: str, error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
+    left = [checkpoint.folder.name for checkpoint in list_checkpoints(work_dir) if checkpoint.fault() is None]
+    kept = f"{left[0]} is whole, continue from it with --resume" if left else "there is no earlier one"
+    return f"could not save checkpoint {name} in {work_dir} ({reason}); {kept} once the cause is removed"
+
+
+def clean_up(work_dir: Path) -> None:
+    """Remove what interrupted saves left under `checkpoints/`; put back a folder that was moved aside last."""
+    for leftover in (work_dir / "checkpoints").glob(".iter_*"):
+        name, _, kind = leftover.name[1:].partition(".")
+        if kind == "old" and not leftover.with_name(name).exists():
+            leftover.rename(leftover.with_name(name))
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: dict[str, Any]) -> Path:
+    """Replace `best/weights.safetensors` in one step; CheckpointError if that fails, the former best staying."""
+    path = work_dir / "best" / WEIGHTS
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(dict(weights), path, config=header)
+        sync_folder(path.parent)
+    except WRITE_ERRORS as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
+        raise CheckpointError(
+            f"could not save the best weights to {path} ({reason}); the former ones, if any, are unchanged"
+        ) from error
+    return path
+
+
+def best_score(work_dir: Path, *, by: str = "mIoU") -> float | None:
+    """The validation score `by` name of `best/weights.safetensors`, or None."""
+    path = work_dir / "best" / WEIGHTS
+    if not path.is_file():
+        return None
+    try:
+        _, header = read_weights(path)
+        return (header or {}).get("training", {}).get("scores", {}).get(by)
+    except (ValueError, OSError, SafetensorError) as error:
+        logger.warning("the best weights %s cannot be read (%s) and will be replaced", path, error)
+        return None

@@ -1,0 +1,68 @@
+"""The run folder: made ready before a run, an earlier run moved aside, scalars as one JSON object a line.
+
+config.py  log.txt  scalars.jsonl  curves.png  checkpoints/  last_checkpoint  best/  tensorboard/
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from densevit.train.files import write_text
+
+logger = logging.getLogger("densevit")
+
+CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.png"
+RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, "checkpoints", "last_checkpoint", "best", "tensorboard")
+
+
+def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
+    """Make the folder and prove that it can be written; unless `keep`, move an earlier run's files to a folder inside.
+
+    Returns that folder, or None. Raises ValueError with one sentence when the folder cannot be used.
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        probe = work_dir / f".probe.{os.getpid()}"
+        probe.write_text("probe", encoding="utf-8")
+        probe.unlink()
+        present = [] if keep else [work_dir / name for name in RUN_FILES if (work_dir / name).exists()]
+        if not present:
+            return None
+        earlier = work_dir / time.strftime("earlier_%Y%m%d_%H%M%S")
+        while earlier.exists():
+            earlier = earlier.with_name(f"{earlier.name}_")
+        earlier.mkdir()
+        for path in present:
+            path.rename(earlier / path.name)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"cannot write to the work dir {work_dir}: {reason}; choose another with --work-dir") from None
+    return earlier
+
+
+def append_scalars(work_dir: Path, row: Mapping[str, Any]) -> None:
+    """Add one line to scalars.jsonl."""
+    with open(work_dir / SCALARS, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_scalars(work_dir: Path) -> list[dict[str, Any]]:
+    """All lines of scalars.jsonl; a last line cut off by a crash is left out."""
+    path = work_dir / SCALARS
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            logger.warning("%s: left out a line that is no JSON: %.40r", path, line)
+    return rows
+
+
+def truncate_scalars(work_dir: Path, iteration: int) -> None:
+    """Drop what was written after the checkpoint that a run resumes from."""
+    rows = [row for row in read_scalars(work_dir) if row["iter"] <= iteration]
+    write_text(work_dir / SCALARS, "".join(json.dumps(row) + "\n" for row in rows))

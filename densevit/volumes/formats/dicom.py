@@ -1,0 +1,100 @@
+"""DICOM series of CT, MR and PET to volumes: one file a slice, or enhanced files of many frames."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densevit.volumes.formats.dicom_file import READERS, naming, quiet_pydicom, read_dataset
+from densevit.volumes.formats.dicom_series import find_series
+from densevit.volumes.formats.dicom_slices import Slice, find_slices
+from densevit.volumes.formats.dicom_stack import stack_slices
+from densevit.volumes.formats.stored_volume import StoredVolume, check_header
+from densevit.volumes.read_options import REFUSING, ReadOptions
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """The slices (file, frame or None) of a volume in the order of its last own axis, and their series."""
+
+    series: str
+    slices: tuple[tuple[Path, int | None], ...]
+
+
+@quiet_pydicom()
+def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+    """Find the series of a folder, or of a file, and put its slices in order; pixels are read by `load`.
+
+    ValueError, with the file's name, for several series, slices that are no regular stack, and files without a place.
+    """
+    series = find_series(path, options=options)
+    slices, affine = stack_slices(path, find_slices(series.headers), options=options)
+    rows, columns = slices[0].shape
+    shape = (columns, rows, len(slices))
+    check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
+    source = DicomSource(series.uid, tuple((each.path, each.frame) for each in slices))
+    return StoredVolume(path, shape, affine, lambda: _load(slices, shape), source)
+
+
+@quiet_pydicom()
+def _load(slices: list[Slice], shape: tuple[int, ...]) -> np.ndarray:
+    """Float32 (X, Y, Z) in the unit of the series: Hounsfield for CT."""
+    values = np.empty(shape[::-1], np.float32)
+    places: dict[Path, list[tuple[int, int]]] = {}
+    for index, each in enumerate(slices):
+        places.setdefault(each.path, []).append((index, each.frame or 0))
+
+    def read(path: Path) -> None:
+        for (index, _), pixels in zip(
+            places[path], _read_frames(path, [f for _, f in places[path]], shape), strict=True
+        ):
+            values[index] = pixels
+
+    with ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(read, places))
+    return values.T
+
+
+def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """The frames (rows, columns) of a file, rescaled."""
+    data = read_dataset(path, pixels=True)
+    try:
+        stored = data.pixel_array
+    except Exception as error:  # decoders of many kinds, each with errors of its own
+        raise ValueError(_undecoded(path, data, error)) from error
+    stored = stored.reshape(-1, *stored.shape[-2:])
+    if stored.shape[1:] != shape[1::-1] or len(stored) <= max(frames):
+        raise ValueError(f"{path} is damaged: its pixels are {stored.shape}, unlike its header; get the file again")
+    with naming(path):
+        return [_rescale(stored[frame], data, frame, path) for frame in frames]
+
+
+def _rescale(stored: np.ndarray, data: Any, frame: int, path: Path) -> np.ndarray:
+    """Stored values -> the modality's own, by slope and intercept or by a table."""
+    from pydicom.pixels import apply_modality_lut
+
+    groups: list[Any] = [data]
+    for name, index in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
+        found = data.get(name)
+        if found and found[index].get("PixelValueTransformationSequence"):
+            groups.append(found[index].PixelValueTransformationSequence[0])
+    slope, intercept = (groups[-1].get(name) for name in ("RescaleSlope", "RescaleIntercept"))
+    if (slope is None) != (intercept is None) or slope == 0:
+        raise ValueError(f"{path} rescales its values by {slope} and {intercept}; get it again, or correct it")
+    values = apply_modality_lut(stored, groups[-1])
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} rescales its values to what is no finite number; correct the file")
+    return values
+
+
+def _undecoded(path: Path, data: Any, error: Exception) -> str:
+    """Why the pixels of a file could not be had."""
+    if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
+        return f"{path} is damaged: it ends before its pixels; get the file again"
+    text = " ".join(str(error).split())
+    syntax = data.file_meta.get("TransferSyntaxUID")
+    if "missing dependencies" in text or "no available" in text.lower():
+        return f"{path} is compressed as {syntax.name}, for which no decoder is installed; pip install python-gdcm"
+    return f"{path} is damaged: its pixels cannot be read ({text[:200]}); get the file again"

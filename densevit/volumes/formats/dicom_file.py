@@ -1,0 +1,203 @@
+"""One DICOM file: what its header says, and every way in which it cannot be read as a sentence that names it."""
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from densevit.volumes.paths import looks_like_dicom
+
+logger = logging.getLogger("densevit")
+READERS = 8  # threads: they wait for the disk more than they compute
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+TAGS = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "ImageType",
+    "Modality",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "InstanceNumber",
+    "FrameOfReferenceUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "PixelSpacing",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "AcquisitionNumber",
+    "AcquisitionTime",
+    "ContentTime",
+    "TriggerTime",
+    "TemporalPositionIdentifier",
+    "EchoTime",
+    "DiffusionBValue",
+)
+NO_SCANS = (  # modalities
+    "SEG",
+    "RTSTRUCT",
+    "RTPLAN",
+    "RTDOSE",
+    "SR",
+    "PR",
+    "KO",
+    "REG",
+    "DOC",
+    "FID",
+    "RWV",
+    "AU",
+    "ECG",
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements of a DICOM file that say what it is and where it lies: a pydicom Dataset without pixels."""
+
+    path: Path
+    data: Any
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of an element, or `default` where there is none; ValueError for a value against the standard."""
+        with naming(self.path):
+            value = self.data.get(name)
+        return default if value is None or value == "" or value == [] else value
+
+    @property
+    def series(self) -> str:
+        """Its SeriesInstanceUID; programs that take names out of files leave it empty."""
+        return str(self.get("SeriesInstanceUID", "without UID"))
+
+    @property
+    def frames(self) -> int:
+        with naming(self.path):
+            return int(self.get("NumberOfFrames", 1))
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it holds a picture, by its class: a file that was cut off says no more."""
+        kind = self.data.get("SOPClassUID") or self.data.file_meta.get("MediaStorageSOPClassUID", "")
+        is_picture = "Rows" in self.data or "Image Storage" in getattr(kind, "name", "")
+        return is_picture and str(self.get("Modality")) not in NO_SCANS
+
+    @property
+    def is_localizer(self) -> bool:
+        return "LOCALIZER" in [str(part).upper() for part in _listed(self.get("ImageType", []))]
+
+    @property
+    def has_place(self) -> bool:
+        return "ImagePositionPatient" in self.data or "PerFrameFunctionalGroupsSequence" in self.data
+
+
+class _Quiet:
+    """Filters of warnings belong to the whole process: they are set by the first of several blocks that run at once, in
+    any thread, and taken away by the last.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = 0
+        self.filters = ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.running:
+                self.filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
+            self.running += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.running -= 1
+            if not self.running:
+                self.filters.close()
+
+
+_quiet = _Quiet()
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's warnings of values against the standard: those that are used are checked here, in sentences."""
+    _quiet.enter()
+    try:
+        yield
+    finally:
+        _quiet.leave()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Each error that pydicom has for what it cannot read becomes a ValueError of one sentence with the file's name."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # some of pydicom's own are nothing more special
+        text = " ".join(str(error).split())
+        if str(path) in text and isinstance(error, ValueError):
+            raise
+        raise ValueError(f"{path} is damaged ({text[:200]}); get the file again") from error
+
+
+def read_headers(paths: Iterable[Path]) -> list[Header]:
+    """The headers of those files that are DICOM, in the order of names; DICOMDIR and others are left out.
+
+    ValueError for a file that is called DICOM by its ending, or begins so, and cannot be read.
+    """
+    files: Sequence[Path] = sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
+    dicom = [path for path in files if path.name.upper() != "DICOMDIR" and looks_like_dicom(path)]
+    if dicom and len(dicom) < len(files):
+        logger.info("%s: %d files that are no DICOM are left out", dicom[0].parent, len(files) - len(dicom))
+    with ThreadPoolExecutor(READERS) as pool:
+        headers = list(pool.map(read_header, dicom))
+    return [header for header in headers if "DirectoryRecordSequence" not in header.data]
+
+
+def read_header(path: Path) -> Header:
+    """What `TAGS` names of one file; ValueError with its name if it cannot be read."""
+    header = Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))
+    with naming(path):
+        is_image = header.is_image
+    if is_image and "Rows" not in header.data:
+        raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
+    return header
+
+
+@quiet_pydicom()
+def is_dicom_image(path: Path) -> bool:
+    """Whether a DICOM file holds a picture; ValueError with its name if it cannot be read."""
+    return read_header(path).is_image
+
+
+def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[str] | None = None) -> Any:
+    """A file as a pydicom Dataset, without its pixels unless they are asked for; ValueError with its name."""
+    from pydicom import dcmread
+
+    with naming(path):
+        with open(path, "rb") as file:
+            start = file.read(2048)
+        if DEFLATED in start:
+            raise ValueError(f"{path} is deflated as a whole, which is not read; save it in another transfer syntax")
+        force = start[128:132] != b"DICM"
+        data = dcmread(path, stop_before_pixels=not pixels, force=force, specific_tags=specific_tags)
+        if "SOPClassUID" not in data and "MediaStorageSOPClassUID" not in data.file_meta:
+            raise ValueError(f"{path} is no DICOM file, or a damaged one; get it again, or take it out of the folder")
+    return data
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,134 @@
+"""NRRD files (.nrrd, and .nhdr with its values beside), https://teem.sourceforge.net/nrrd/format.html."""
+
+import re
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from densevit.volumes.formats.raw_values import FROM_THE_END, MOST_HEADER, data_file, integers, numbers, read_values
+from densevit.volumes.formats.stored_volume import StoredVolume, check_header
+from densevit.volumes.read_options import REFUSING, ReadOptions
+
+TYPES = {
+    "i1": "signed char|int8|int8_t",
+    "u1": "uchar|unsigned char|uint8|uint8_t",
+    "i2": "short|short int|signed short|signed short int|int16|int16_t",
+    "u2": "ushort|unsigned short|unsigned short int|uint16|uint16_t",
+    "i4": "int|signed int|int32|int32_t",
+    "u4": "uint|unsigned int|uint32|uint32_t",
+    "i8": "longlong|long long|long long int|signed long long|signed long long int|int64|int64_t",
+    "u8": "ulonglong|unsigned long long|unsigned long long int|uint64|uint64_t",
+    "f4": "float",
+    "f8": "double",
+}
+SPACES = {  # signs that turn a space to right, anterior, superior
+    "right-anterior-superior": (1, 1, 1),
+    "ras": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1),
+    "las": (-1, 1, 1),
+    "left-posterior-superior": (-1, -1, 1),
+    "lps": (-1, -1, 1),
+}
+COMPRESSED = {"raw": False, "gzip": True, "gz": True}
+
+
+def open_nrrd(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+    """Read the header; an axis beside those of space holds channels. ValueError, with the file's name, if it is bad."""
+    fields, length = _read_header(path)
+    (axes,) = integers(path, _need(path, fields, "dimension"), field="dimension", count=1)
+    sizes = tuple(integers(path, _need(path, fields, "sizes"), field="sizes", count=axes))
+    affine, spatial = _affine(path, fields, len(sizes))
+    dtype = _dtype(path, fields)
+    channel = [axis for axis in range(len(sizes)) if axis not in spatial]
+    shape = tuple(sizes[axis] for axis in (*spatial, *channel))
+    check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
+    compressed, data, offset = _place(path, fields, length)
+
+    def load() -> np.ndarray:
+        count = prod(sizes)
+        flat = read_values(path, data, offset=offset, compressed=compressed, dtype=dtype, count=count)
+        return flat.reshape(sizes[::-1]).T.transpose(*spatial, *channel)
+
+    return StoredVolume(path, shape, affine, load)
+
+
+def _read_header(path: Path) -> tuple[dict[str, str], int]:
+    """The fields, in lower case without blanks, and the byte at which the header ends."""
+    fields: dict[str, str] = {}
+    with open(path, "rb") as file:
+        if not re.match(rb"NRRD000\d\s*$", file.readline(80)):
+            raise ValueError(f"{path} cannot be read as NRRD (it does not begin with NRRD000); get the file again")
+        while file.tell() < MOST_HEADER:
+            line = file.readline(MOST_HEADER)
+            text = line.decode("utf-8", "replace").strip()
+            if not text:  # a blank line, or the end of a header that stands alone
+                return fields, file.tell()
+            name, colon, value = text.partition(":")
+            if not text.startswith("#") and colon and not value.startswith("="):
+                fields[name.strip().lower().replace(" ", "")] = value.strip()
+    raise ValueError(f"{path} has a header that does not end; get the file again")
+
+
+def _need(path: Path, fields: dict[str, str], name: str) -> str:
+    if not fields.get(name):
+        raise ValueError(f"{path} does not say its {name}; correct its header")
+    return fields[name]
+
+
+def _affine(path: Path, fields: dict[str, str], axes: int) -> tuple[np.ndarray, list[int]]:
+    """The affine (4, 4) to right, anterior, superior, and which axes of the file are the three of space."""
+    space, directions = fields.get("space", "").lower(), fields.get("spacedirections", "")
+    if space not in SPACES or not directions:
+        raise ValueError(
+            f"{path} does not say where it lies, by space {space!r} and space directions {directions!r}; "
+            "a space such as left-posterior-superior and space directions are expected"
+        )
+    if any(unit.strip('"') not in ("mm", "") for unit in re.findall(r'"[^"]*"', fields.get("spaceunits", ""))):
+        raise ValueError(f"{path} has the units {fields['spaceunits']}, and millimetres are expected; convert the file")
+    vectors = re.findall(r"none|\([^)]*\)", directions)
+    spatial = [axis for axis, vector in enumerate(vectors) if vector != "none"]
+    if len(vectors) != axes or len(spatial) != 3:
+        raise ValueError(f"{path} has {axes} axes and the space directions {directions}; three in space are expected")
+    columns = [_vector(path, vectors[axis], "space directions") for axis in spatial]
+    affine = np.eye(4)
+    affine[:3, :3] = np.transpose(columns)
+    affine[:3, 3] = _vector(path, fields.get("spaceorigin", "(0,0,0)"), "space origin")
+    return np.diag([*SPACES[space], 1]) @ affine, spatial
+
+
+def _vector(path: Path, text: str, field: str) -> list[float]:
+    return numbers(path, text.strip("()").replace(",", " "), field=field, count=3)
+
+
+def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:
+    name = re.sub(r"\s+", " ", _need(path, fields, "type").lower())
+    code = next((code for code, names in TYPES.items() if name in names.split("|")), None)
+    if code is None:
+        raise ValueError(f"{path} holds values of type {name!r}, and a volume holds plain numbers; convert the file")
+    if code[1] == "1":
+        return np.dtype(code)
+    endian = _need(path, fields, "endian").lower()
+    if endian not in ("little", "big"):
+        raise ValueError(f"{path} has the endian {endian!r}, and 'little' or 'big' is expected; correct its header")
+    return np.dtype(("<" if endian == "little" else ">") + code)
+
+
+def _place(path: Path, fields: dict[str, str], length: int) -> tuple[bool, Path, int]:
+    """Whether values are compressed, in which file they are, and from which byte on."""
+    encoding = _need(path, fields, "encoding").lower()
+    if encoding not in COMPRESSED:
+        raise ValueError(f"{path} has the encoding {encoding!r}, and raw or gzip is expected; save it so")
+    skip = fields.get("byteskip", "0")
+    if (
+        fields.get("lineskip", "0") != "0"
+        or not re.fullmatch(r"-1|\d+", skip)
+        or (COMPRESSED[encoding] and skip != "0")
+    ):
+        raise ValueError(f"{path} skips lines or bytes before its values in a way that is not read; save it without")
+    name = fields.get("datafile", "")
+    if not name:
+        return COMPRESSED[encoding], path, FROM_THE_END if skip == "-1" else length + int(skip)
+    if name.split()[0] == "LIST" or "%" in name:
+        raise ValueError(f"{path} takes its values from several files; save it as one")
+    return COMPRESSED[encoding], data_file(path, name), FROM_THE_END if skip == "-1" else int(skip)

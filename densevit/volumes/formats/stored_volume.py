@@ -1,0 +1,103 @@
+"""What every format's reader hands over: a header that was checked, and values that are read when they are wanted.
+
+Values are (X, Y, Z), or (X, Y, Z, C), in the file's own order of axes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densevit.volumes.grid import Grid, times
+
+
+@dataclass(frozen=True)
+class StoredVolume:
+    """`affine` (4, 4) goes from the file's voxel (x, y, z) to millimetres (right, anterior, superior).
+
+    `load` reads the values; ValueError or OSError where they are damaged. `source` see `Volume`.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    load: Callable[[], np.ndarray]
+    source: Any = None
+
+    @property
+    def grid(self) -> Grid:
+        """The grid with its axes turned to point about right, anterior and superior."""
+        from nibabel.orientations import inv_ornt_aff
+
+        turned = self.affine @ inv_ornt_aff(self._turns, self.shape[:3])
+        counts = [0, 0, 0]
+        for count, (axis, _) in zip(self.shape[:3], self._turns, strict=True):
+            counts[int(axis)] = count
+        return Grid(tuple(counts[::-1]), turned)
+
+    def image(self) -> np.ndarray:
+        """Float32 (C, D, H, W) on `grid`; ValueError for values that are no finite number."""
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(self._turned(self.load()), np.float32)
+        wrong = values.size - np.count_nonzero(np.isfinite(values))
+        if wrong:
+            raise ValueError(
+                f"{self.path} holds {wrong} voxels that are no finite number, or too large for float32; replace them, "
+                "for example by 0"
+            )
+        return values
+
+    def label(self) -> np.ndarray:
+        """The file's own integers as int64 (D, H, W) on `grid`; ValueError for values that are not whole numbers."""
+        if prod(self.shape[3:]) != 1:
+            raise ValueError(
+                f"{self.path} has {len(self.shape)} axes, and a label volume has three; save one label per voxel"
+            )
+        values = self._turned(self.load())[0]
+        usable = np.nan_to_num(values, nan=0.5).clip(-(2**53), 2**53) if values.dtype.kind == "f" else values
+        whole = usable.astype(np.int64)
+        if not (whole == values).all():
+            raise ValueError(
+                f"{self.path} holds {values[whole != values][0]}, and labels are whole numbers; save it as integers"
+            )
+        return np.ascontiguousarray(whole)
+
+    @property
+    def _turns(self) -> np.ndarray:
+        from nibabel.orientations import io_orientation
+
+        return io_orientation(self.affine)
+
+    def _turned(self, values: np.ndarray) -> np.ndarray:
+        """(X, Y, Z) or (X, Y, Z, C) -> a view (C, D, H, W)."""
+        return to_standard(values if values.ndim == 4 else values[..., None], self.affine)
+
+
+def to_standard(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Values (X, Y, Z, ...) in a file's order of axes -> a view (..., D, H, W)."""
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    return apply_orientation(values, io_orientation(affine)).T
+
+
+def check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    """ValueError for a shape that is no volume's."""
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        way = "save each channel as a file of its own" if len(shape) > 4 else "give a volume"
+        raise ValueError(f"{path} has the shape {shape}, and a volume has three axes, or a fourth of channels; {way}")
+
+
+def check_header(path: Path, *, shape: tuple[int, ...], affine: np.ndarray, max_bytes: int) -> None:
+    """ValueError for what is no volume, lies nowhere, or would take more memory than allowed."""
+    check_shape(path, shape)
+    if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
+        raise ValueError(f"{path} says nothing usable about its orientation: its affine is singular; correct the file")
+    needed = 4 * prod(map(int, shape))
+    if needed > max_bytes:
+        raise ValueError(
+            f"{path} says that it holds {times(shape)} voxels, which take {needed / 2**30:.3g} GiB, and "
+            f"{max_bytes / 2**30:.3g} are allowed; correct the file, or raise max_bytes"
+        )

@@ -1,0 +1,105 @@
+"""Scans on grids of other spacings: the same box in millimetres, divided into more or fewer voxels.
+
+Values are linear between voxel centres, voxels at the border beyond them: what `F.interpolate` does with
+`align_corners=False`. A linear ramp stays exact where the new centres lie between the old ones.
+Legend: size (D, H, W), image (C, D, H, W), label (D, H, W).
+"""
+
+import logging
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from densevit.units import format_bytes
+from densevit.volumes.grid import Grid, times
+from densevit.volumes.intensity import Normalize
+
+logger = logging.getLogger("densevit")
+SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled
+
+
+def check_spacing(spacing: Sequence[float] | None) -> None:
+    """ValueError for what is not three positive numbers, or None."""
+    if spacing is None:
+        return
+    if len(spacing) != 3 or not all(isinstance(s, int | float) and 0 < s < float("inf") for s in spacing):
+        raise ValueError(f"spacing must be three positive millimetres (D, H, W), got {spacing}")
+
+
+def warn_of_turned_spacing(wanted: Sequence[float], spacings: Sequence[Sequence[float]]) -> None:
+    """Say so where a spacing fits the scans far better read backwards: files and many programs write (W, H, D)."""
+    usual = np.median(np.array(spacings), axis=0)
+    given, turned = (float(np.abs(np.log(usual / np.array(each))).max()) for each in (wanted, wanted[::-1]))
+    if given > np.log(2) and turned < np.log(1.5):
+        logger.warning(
+            "spacing is (D, H, W), and the scans have %s mm where it says %s; did you mean spacing=%s?",
+            " x ".join(f"{mm:.4g}" for mm in usual),
+            " x ".join(f"{mm:.4g}" for mm in wanted),
+            tuple(wanted[::-1]),
+        )
+
+
+def working_size(grid: Grid, spacing: Sequence[float] | None) -> tuple[int, ...]:
+    """Voxels of about `spacing` mm (D, H, W) that fill the grid's box; the grid's own for None."""
+    if spacing is None:
+        return tuple(grid.size)
+    steps = zip(grid.size, grid.spacing, spacing, strict=True)
+    return tuple(n if abs(s / t - 1) < SAME_SPACING else max(1, round(n * s / t)) for n, s, t in steps)
+
+
+def check_memory(name: object, grid: Grid, *, spacing: Sequence[float] | None, channels: int, max_bytes: int) -> None:
+    """ValueError where a scan at another spacing would take more than `max_bytes`; its file was measured before."""
+    size = working_size(grid, spacing)
+    needed = 4 * channels * prod(size)
+    if needed > max_bytes and size != tuple(grid.size):
+        raise ValueError(
+            f"{name} has voxels of {times(round(s, 4) for s in grid.spacing)} mm, and at {times(spacing)} mm it would "
+            f"take {format_bytes(needed)}, where {format_bytes(max_bytes)} are allowed; correct one of the spacings, "
+            "or raise max_bytes"
+        )
+
+
+def resampled_grid(grid: Grid, size: Sequence[int]) -> Grid:
+    """The grid of `size` voxels over the same box: its first centre moves by half the difference of the voxels."""
+    factors = np.array(grid.size[::-1]) / np.array(tuple(size)[::-1])  # new voxels in old ones, (W, H, D)
+    step = np.eye(4)
+    step[:3, :3] = np.diag(factors)
+    step[:3, 3] = (factors - 1) / 2
+    return Grid(tuple(size), grid.affine @ step)
+
+
+def resample_image(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(C, D, H, W) -> float32 (C, *size); the array itself where it has that size."""
+    if image.shape[1:] == tuple(size):
+        return image
+    out = np.empty((len(image), *size), np.float32)
+    for channel, target in zip(image, out, strict=True):
+        target[...] = _interpolate(torch.from_numpy(np.ascontiguousarray(channel, np.float32)), size).numpy()
+    return out
+
+
+def prepare_image(
+    image: np.ndarray, grid: Grid, *, normalize: Normalize, spacing: Sequence[float] | None
+) -> np.ndarray:
+    """What a network sees of a scan, in training and in prediction: normalised, then at `spacing` mm (D, H, W)."""
+    return resample_image(normalize(image), working_size(grid, spacing))
+
+
+def resample_label(label: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(D, H, W) -> (*size): the value that the old voxels around a new centre agree on most, the lower of equals."""
+    if label.shape == tuple(size):
+        return label
+    out = np.zeros(tuple(size), label.dtype)
+    most = torch.zeros(tuple(size))
+    for value in np.unique(label):
+        share = _interpolate(torch.from_numpy(label == value).float(), size)
+        out[(share > most).numpy()] = value
+        torch.maximum(most, share, out=most)
+    return out
+
+
+def _interpolate(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return F.interpolate(values[None, None], size=tuple(size), mode="trilinear", align_corners=False)[0, 0]

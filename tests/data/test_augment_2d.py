@@ -1,0 +1,175 @@
+"""Augmentation: image and label stay together, ignored pixels stay ignored, and the random generator decides all."""
+
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from densevit.data.augment.augment_2d import create_augment_2d
+from densevit.pictures.normalize import MEAN
+
+
+def generator(seed):
+    return np.random.default_rng(seed)
+
+
+def coded(size, *, classes=5):
+    """Image whose grey is the label x 40, in blocks of 16 pixels."""
+    blocks = generator(0).integers(0, classes, (size[0] // 16 + 1, size[1] // 16 + 1))
+    label = np.kron(blocks, np.ones((16, 16)))[: size[0], : size[1]].astype(np.uint8)
+    return np.stack([label * 40] * 3, axis=-1), label
+
+
+PLAIN = dict(crop_size=(64, 96), photometric=False)
+
+
+@pytest.mark.parametrize("size", [(128, 256), (75, 93), (32, 300), (64, 96), (10, 10)], ids=str)
+@pytest.mark.parametrize("base_size", [None, (128, 256)], ids=str)
+def test_crops_have_the_asked_size_and_dtype(size, base_size):
+    augment = create_augment_2d(dict(crop_size=(64, 96), base_size=base_size))
+    image, label = augment(*coded(size), generator(0))
+    assert (image.shape, image.dtype) == ((64, 96, 3), np.uint8)
+    assert (label.shape, label.dtype) == ((64, 96), np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_image_and_label_move_together(seed):
+    image, label = create_augment_2d(PLAIN)(*coded((128, 256)), generator(seed))
+    valid = label != 255
+    # Linear and nearest resizing differ at class borders, which are at most 4 of 16 pixels wide here at any scale.
+    assert np.mean(np.abs(image[valid][:, 0] / 40.0 - label[valid]) < 0.5) > 0.85
+
+
+def test_without_scaling_a_crop_is_a_window_of_the_image():
+    image, label = coded((128, 256))
+    image += generator(1).integers(0, 9, image.shape, dtype=np.uint8)
+    crop, crop_label = create_augment_2d(dict(PLAIN, scale=(1.0, 1.0), flip=0.0))(image, label, generator(0))
+    windows = np.lib.stride_tricks.sliding_window_view(image[..., 0], (64, 96))
+    ((top, left),) = np.argwhere((windows == crop[..., 0]).all((-1, -2)))
+    np.testing.assert_array_equal(crop_label, label[top : top + 64, left : left + 96])
+
+
+def test_flip_is_decided_by_its_probability():
+    image, label = coded((64, 96))
+    always = create_augment_2d(dict(PLAIN, scale=(1.0, 1.0), flip=1.0))(image, label, generator(0))
+    np.testing.assert_array_equal(always[0], image[:, ::-1])
+    np.testing.assert_array_equal(always[1], label[:, ::-1])
+
+
+def test_small_images_are_padded_right_and_below_with_the_mean_and_ignored():
+    image, label = coded((32, 48))
+    done, ids = create_augment_2d(dict(PLAIN, scale=(1.0, 1.0), flip=0.0))(image, label, generator(0))
+    np.testing.assert_array_equal(done[:32, :48], image)
+    np.testing.assert_array_equal(ids[:32, :48], label)
+    assert (ids[32:] == 255).all()
+    assert (ids[:, 48:] == 255).all()
+    assert (done[40, 60] == np.rint(MEAN)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_step_invents_a_class(seed):
+    image, label = coded((100, 130))
+    label = np.where(label == 1, 255, np.where(label == 3, 4, label)).astype(np.uint8)
+    extra = [dict(type="Rotate", limit=30, p=1.0), dict(type="GridDistortion", p=1.0), dict(type="Affine", p=1.0)]
+    _, ids = create_augment_2d(dict(crop_size=(64, 96), extra=extra))(image, label, generator(seed))
+    assert set(np.unique(ids)) <= {0, 2, 4, 255}
+
+
+def test_geometric_extras_ignore_what_they_uncover():
+    image, label = coded((64, 96))
+    extra = [dict(type="Rotate", limit=(45, 45), p=1.0)]
+    _, ids = create_augment_2d(dict(PLAIN, scale=(1.0, 1.0), extra=extra))(image, label, generator(0))
+    assert {ids[0, 0], ids[0, -1], ids[-1, 0], ids[-1, -1]} == {255}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_crops_of_one_class_are_drawn_again(seed):
+    label = np.zeros((128, 512), np.uint8)
+    label[:, 256:] = 1
+    label[:40] = 255  # ignored pixels do not count
+    image = np.zeros((128, 512, 3), np.uint8)
+    options = dict(crop_size=(64, 256), scale=(1.0, 1.0), photometric=False)
+    _, ids = create_augment_2d(dict(options, cat_max_ratio=0.9))(image, label, generator(seed))
+    counts = np.bincount(ids.ravel(), minlength=256)[:255]
+    assert counts.max() < 0.9 * counts.sum()
+
+
+def test_the_same_generator_gives_the_same_sample_whatever_came_before():
+    sample, config = coded((128, 256)), dict(crop_size=(64, 96), extra=[dict(type="GaussNoise", p=1.0)])
+    one, other = create_augment_2d(config), pickle.loads(pickle.dumps(create_augment_2d(config)))
+    for seed in range(3):
+        one(*sample, generator(99 + seed))
+        for left, right in zip(one(*sample, generator(seed)), other(*sample, generator(seed)), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_different_generators_give_different_samples():
+    augment = create_augment_2d(dict(crop_size=(64, 96)))
+    images = [augment(*coded((128, 256)), generator(seed))[0] for seed in range(6)]
+    assert all((left != right).any() for left, right in pairwise(images))
+
+
+def test_the_source_is_left_as_it_was():
+    image, label = coded((64, 96))
+    kept = image.copy(), label.copy()
+    create_augment_2d(dict(crop_size=(64, 96), scale=(1.0, 1.0)))(image, label, generator(3))
+    np.testing.assert_array_equal(image, kept[0])
+    np.testing.assert_array_equal(label, kept[1])
+
+
+def test_photometric_distortion_changes_colours_and_no_label():
+    image, label = coded((64, 96))
+    image[..., 1] //= 2
+    config = dict(crop_size=(64, 96), scale=(1.0, 1.0), flip=0.0)
+    done = [create_augment_2d(config)(image, label, generator(seed)) for seed in range(10)]
+    assert sum((colors != image).any() for colors, _ in done) >= 7
+    assert all((ids == label).all() for _, ids in done)
+
+
+def test_brightness_moves_by_at_most_32():
+    from densevit.data.augment.augment_2d import PhotometricDistortion
+
+    image = np.full((4, 4, 3), 100, np.uint8)
+    steps = dict(contrast=None, saturation=None, hue=None, contrast_first=True)
+    assert (PhotometricDistortion().apply(image, brightness=32.0, **steps) == 132).all()
+    drawn = PhotometricDistortion()
+    drawn.set_random_state(generator(0), None)
+    values = [drawn.get_params()["brightness"] for _ in range(400)]
+    taken = [value for value in values if value is not None]
+    assert 0.4 < len(taken) / len(values) < 0.6
+    assert 25 < max(map(abs, taken)) <= 32
+
+
+def test_hue_and_saturation_are_those_of_hsv():
+    from densevit.data.augment.augment_2d import PhotometricDistortion
+
+    red = np.full((4, 4, 3), (200, 100, 100), np.uint8)
+    steps = dict(brightness=None, contrast=None, contrast_first=True)
+    shifted = PhotometricDistortion().apply(red, saturation=None, hue=60, **steps)
+    assert shifted[0, 0].tolist() == [100, 200, 100]  # 60 of 180 steps: red to green
+    assert PhotometricDistortion().apply(red, saturation=0.0, hue=None, **steps)[0, 0].tolist() == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (dict(), "needs crop_size"),
+        (dict(crop_size=64), r"crop_size must be \(height, width\)"),
+        (dict(crop_size=(64, 64), base_size=(64,)), "base_size must be"),
+        (dict(crop_size=(64, 64), scales=(1, 2)), "no key 'scales'; did you mean scale"),
+        (dict(crop_size=(64, 64), scale=(2, 1)), "scale must be a range"),
+        (dict(crop_size=(64, 64), flip=2), "flip must lie"),
+        (dict(crop_size=(64, 64), extra=[dict(type="Rotat")]), "no transform named 'Rotat'; did you mean"),
+        (dict(crop_size=(64, 64), extra=[dict(type="Rotate", limits=3)]), "Rotate has no key 'limits'"),
+    ],
+)
+def test_a_wrong_config_is_refused(config, said):
+    with pytest.raises(ValueError, match=said):
+        create_augment_2d(config)
+
+
+def test_an_extra_that_changes_the_size_is_refused():
+    augment = create_augment_2d(dict(crop_size=(64, 96), extra=[dict(type="Resize", height=128, width=128, p=1.0)]))
+    with pytest.raises(ValueError, match="keep the size"):
+        augment(*coded((128, 256)), generator(0))

@@ -1,0 +1,173 @@
+import json
+import re
+
+import pytest
+from mmengine.config import Config
+
+from densevit.train import check_config, load_config, parse_overrides
+from densevit.train.config.config import docstring, dump_config
+
+
+def write(folder, name, config):
+    path = folder / name
+    path.write_text("\n".join(f"{key} = {value!r}" for key, value in config.items()) + "\n")
+    return path
+
+
+@pytest.fixture
+def path(tmp_path, config):
+    return write(tmp_path, "small.py", config)
+
+
+def test_a_checked_config_is_mmengines_config_with_defaults_filled_in(path):
+    config = load_config(path)
+    assert isinstance(config, Config)
+    assert config.train_cfg.max_keep == 2
+    assert config.inference.mode == "whole"
+    assert config.optimizer.betas is None
+
+
+def test_a_child_changes_single_keys_of_its_parent(tmp_path, path):
+    child = tmp_path / "child.py"
+    child.write_text('"""Why."""\n_base_ = "small.py"\ntrain_cfg = dict(max_iters=9)\n')
+    config = load_config(child)
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (9, 6)
+    assert docstring(child) == "Why."
+
+
+def test_delete_drops_what_the_parent_said(tmp_path, path):
+    child = tmp_path / "child.py"
+    child.write_text('_base_ = "small.py"\ntrain_cfg = dict(_delete_=True, max_iters=9)\n')
+    assert load_config(child).train_cfg.val_interval == 1000
+
+
+@pytest.mark.parametrize("base", ['["small.py", "other.py"]', '"data.yaml"', '"mmseg::small.py"', "name"])
+def test_anything_but_one_python_parent_is_refused(tmp_path, path, base):
+    (tmp_path / "data.yaml").write_text("a: 1\n")
+    child = tmp_path / "child.py"
+    child.write_text(f"name = 'small.py'\n_base_ = {base}\n")
+    with pytest.raises(ValueError, match="_base_ must be"):
+        load_config(child)
+
+
+def test_a_circle_of_parents_is_refused(tmp_path):
+    path = tmp_path / "circle.py"
+    path.write_text('_base_ = "circle.py"\n')
+    with pytest.raises(ValueError, match="comes back"):
+        load_config(path)
+
+
+def test_a_json_config_is_read_as_data(tmp_path, config):
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps(config))
+    assert load_config(path).train_data.augment.crop_size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("evil.yaml", "model: !!python/object/apply:os.system ['touch {witness}']\n"),
+        ("evil.yml", "model: !!python/object/new:os.system ['touch {witness}']\n"),
+        ("evil.json", '{{"custom_imports": {{"imports": ["evil_module"]}}}}'),
+        ("evil.yaml", "_base_: evil_module.py\n"),
+    ],
+)
+def test_yaml_and_json_run_no_code(tmp_path, monkeypatch, name, text):
+    witness = tmp_path / "witness"
+    (tmp_path / "evil_module.py").write_text(f"open({str(witness)!r}, 'w')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / name
+    path.write_text(text.format(witness=witness))
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        load_config(path)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("train_cfg.max_iter=3", "unknown key 'train_cfg.max_iter'; did you mean max_iters"),
+        ("modle.x=3", "unknown key 'modle'; did you mean model"),
+        ("train_cfg.max_iters=many", "train_cfg.max_iters must be int, got 'many'"),
+        ("train_cfg.max_iters=2.5", "train_cfg.max_iters must be int, got 2.5"),
+        ("train_cfg.checkpointing=1", "train_cfg.checkpointing must be True or False, got 1"),
+        ("train_cfg.amp=bf61", "train_cfg.amp must be 'bf16' or 'fp16', got 'bf61'"),
+        ("train_cfg.max_iters=0", "train_cfg.max_iters must be at least 1"),
+        ("train_cfg.ema=1", "train_cfg.ema must lie between 0 and 1"),
+        ("train_data.augment.crop_size=(1,2,3)", r"train_data.augment.crop_size must be a tuple \(int, int\)"),
+        ("model.backbone=mit_b7", "unknown model.backbone 'mit_b7'; did you mean mit_b"),
+        ("model.decoder=all_mpl", "unknown model.decoder 'all_mpl'; did you mean all_mlp"),
+        (
+            "model.backbone_options.droppath=0.1",
+            "unknown key 'model.backbone_options.droppath'; did you mean drop_path",
+        ),
+        ("model.decoder_options.dims=3", "unknown key 'model.decoder_options.dims'; did you mean dim"),
+        ("loss.0.type=crossentropy", "no loss of type 'crossentropy'; did you mean cross_entropy"),
+        ("loss.0.wieght=1", "no option 'wieght'; did you mean weight"),
+        ("optimizer.type=AdamV", "unknown optimizer.type 'AdamV'; did you mean Adam"),
+        ("optimizer.momentum=0.9", "optimizer AdamW has no option 'momentum'"),
+        ("schedule.type=polly", "unknown schedule.type 'polly'; did you mean poly"),
+        ("train_data.dataset.type=foldr", "no dataset named 'foldr'; did you mean folder"),
+        ("val_data.dataset.rot=x", "has no key 'rot'; did you mean root"),
+        ("inference.mode=slide", "inference.mode 'slide' needs inference.roi_size"),
+        ("loss.3.weight=2", "cannot apply the options loss.3.weight=2"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_the_file_and_the_nearest_name(path, option, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        load_config(path, parse_overrides([option]))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_says_what_belongs_there(config):
+    del config["train_cfg"]["max_iters"]
+    with pytest.raises(ValueError, match=r"the key 'train_cfg.max_iters' is missing: it must be int"):
+        check_config(config)
+
+
+@pytest.mark.parametrize("text", ["model = dict(", "model = undefined_name"])
+def test_a_broken_config_file_is_one_sentence(tmp_path, text):
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"broken.py"):
+        load_config(path)
+
+
+def test_a_missing_config_file_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere.py not found"):
+        load_config(tmp_path / "nowhere.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4", 4),
+        ("6e-5", 6e-5),
+        ("True", True),
+        ("false", False),
+        ("None", None),
+        ("(512, 1024)", (512, 1024)),
+        ("[a,b]", ["a", "b"]),
+        ("[(1,2),x]", [(1, 2), "x"]),
+        ("1,2", (1, 2)),
+        ("a,b", ["a", "b"]),
+        ("'4'", "4"),
+        ("data/city scapes", "data/city scapes"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+def test_options_are_read_as_typed_values(text, value):
+    assert parse_overrides([f"a.b={text}"]) == {"a.b": value}
+
+
+def test_an_option_without_a_value_is_one_sentence():
+    with pytest.raises(ValueError, match="key=value pairs"):
+        parse_overrides(["train_cfg.max_iters"])
+
+
+def test_a_dumped_config_reads_back_the_same(tmp_path, path):
+    config = load_config(path, {"inference.mode": "slide", "inference.roi_size": (32, 32)})
+    dump_config(config, tmp_path / "dumped.py")
+    assert load_config(tmp_path / "dumped.py").to_dict() == config.to_dict()

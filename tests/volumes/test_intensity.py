@@ -1,0 +1,87 @@
+"""Intensities: three kinds of normalisation, each known by its formula, none of which changes what it is given."""
+
+import numpy as np
+import pytest
+
+from densevit.volumes.intensity import ZSCORE, create_normalization
+
+KINDS = [
+    dict(type="zscore"),
+    dict(type="zscore", percentiles=(1, 99), nonzero=True),
+    dict(type="window", low=-175.0, high=250.0),
+    dict(type="ct", low=-64.0, high=148.0, mean=33.0, std=41.0),
+]
+
+
+@pytest.fixture
+def scan():
+    """Two channels in HU, the second much brighter."""
+    rng = np.random.default_rng(0)
+    return np.stack([rng.normal(0, 300, (9, 8, 7)), rng.normal(2000, 50, (9, 8, 7))]).astype(np.float32)
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
+def test_the_result_is_float32_of_the_same_size_and_the_scan_stays_as_it_was(scan, config):
+    before = scan.copy()
+    result = create_normalization(config)(scan)
+    assert result.dtype == np.float32
+    assert result.shape == scan.shape
+    np.testing.assert_array_equal(scan, before)
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
+def test_integers_and_memory_maps_give_what_floats_give(scan, config, tmp_path):
+    whole = scan.astype(np.int16)
+    np.save(tmp_path / "scan.npy", whole)
+    mapped = np.load(tmp_path / "scan.npy", mmap_mode="r")
+    expected = create_normalization(config)(whole.astype(np.float32))
+    np.testing.assert_allclose(create_normalization(config)(mapped), expected, atol=1e-5)
+
+
+def test_a_window_is_zero_to_one_and_clips(scan):
+    scan[0, 0, 0, :3] = (-1000, 37.5, 900)
+    result = create_normalization(dict(type="window", low=-175, high=250))(scan)
+    np.testing.assert_allclose(result[0, 0, 0, :3], (0, 0.5, 1), atol=1e-6)
+    assert (result.min(), result.max()) == (0, pytest.approx(1))
+
+
+def test_ct_uses_the_numbers_of_the_set_whatever_the_case_holds(scan):
+    ct = create_normalization(dict(type="ct", low=-64, high=148, mean=33, std=41))
+    np.testing.assert_allclose(ct(scan), (np.clip(scan, -64, 148) - 33) / 41, atol=1e-5)
+    np.testing.assert_array_equal(ct(scan[:, :2]), ct(scan)[:, :2])
+
+
+def test_a_z_score_is_made_channel_by_channel(scan):
+    result = create_normalization(ZSCORE)(scan)
+    for channel in result:
+        assert (channel.mean(), channel.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
+    np.testing.assert_allclose(create_normalization(ZSCORE)(3 * scan + 7), result, atol=1e-4)
+
+
+def test_zeros_around_a_skull_stripped_head_count_for_nothing(scan):
+    nonzero = create_normalization(dict(type="zscore", nonzero=True))
+    framed = np.pad(scan, ((0, 0), (4, 4), (4, 4), (4, 4)))
+    np.testing.assert_allclose(nonzero(framed)[:, 4:-4, 4:-4, 4:-4], nonzero(scan), atol=1e-6)
+    assert not nonzero(framed)[:, :4].any()
+    assert not nonzero(np.zeros_like(scan)).any()
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (None, "no normalization named None"),
+        (dict(type="windw"), "no normalization named 'windw'; did you mean window"),
+        (dict(type="window", low=1.0), "needs high"),
+        (dict(type="window", low=1.0, high=1.0), "low must lie below high"),
+        (dict(type="window", low="a", high=1.0), "low to be a number, got 'a'"),
+        (dict(type="ct", low=0.0, high=1.0, mean=0.0, std=0.0), "std above 0"),
+        (dict(type="zscore", percentile=(1, 2)), "has no 'percentile'; did you mean percentiles"),
+        (dict(type="zscore", percentiles=(99, 1)), "two rising numbers"),
+        (dict(type="zscore", nonzero=1), "nonzero to be True or False"),
+    ],
+    ids=str,
+)
+def test_a_wrong_description_is_one_sentence(config, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        create_normalization(config)
+    assert "\n" not in str(caught.value)
