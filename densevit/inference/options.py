@@ -59,7 +59,7 @@ class InferenceOptions:
         for key in ("roi_size", "stride"):
             if options.mode == "whole" and key in given:
                 raise ValueError(
-                    f"{key} belongs to mode 'slide' or 'slide_gaussian', and images are seen whole; ask for the mode too"
+                    f"{key} belongs to modes 'slide' and 'slide_gaussian', but images are seen whole; ask for one too"
                 )
         return options
 

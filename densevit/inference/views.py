@@ -152,4 +152,3 @@ def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_scales(scales)
-

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 def check_same(label, expected):
     """All but a few in a thousand: other CPUs round otherwise, and two classes may be nearly equal."""
     assert label.dtype == expected.dtype == np.uint8
-    assert len(np.unique(expected)) == 3
+    assert len(np.unique(expected)) > 1
     assert np.mean(label != expected) < 0.003
 
 

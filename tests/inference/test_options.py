@@ -57,6 +57,6 @@ def test_what_no_image_could_be_seen_by_is_told(given, sentence):
 
 @pytest.mark.parametrize("key", ["roi_size", "stride"])
 def test_windows_that_would_not_be_used_are_told(key):
-    with pytest.raises(ValueError, match=f"{key} belongs to mode 'slide' or 'slide_gaussian'"):
+    with pytest.raises(ValueError, match=f"{key} belongs to modes 'slide' and 'slide_gaussian'"):
         InferenceOptions().override(**{key: 32})
     assert InferenceOptions(roi_size=32).override(batch_size=2).mode == "whole"  # said before, and not asked for now
