@@ -36,4 +36,4 @@ def test_a_checkpoint_of_pictures_predicts_what_it_did(options, kind):
 def test_a_checkpoint_of_volumes_predicts_what_it_did(options, kind):
     label = VolumePredictor(HERE / "volumes.safetensors", **options)(HERE / "scan.nii.gz")
     check_same(label, np.load(HERE / "volumes.npz")[kind])
-    assert set(np.unique(label)) == {0, 2, 7}
+    assert set(np.unique(label)) <= {0, 2, 7}
