@@ -38,11 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.files import check_writable
-    from densevit.predictor.options import check_windows
     from densevit.train import load_config, parse_overrides, test
 
     config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
-    check_windows(config["inference"]["mode"], vars(args))
+    _check_windows(config["inference"]["mode"], args)
     for path in _json_files(args):
         check_writable(path.parent)
     writer = _make_writer(args, config)
@@ -59,6 +58,14 @@ def run(args: argparse.Namespace) -> int:
         for path in _json_files(args):
             _write_json(path, scores)
     return 0
+
+
+def _check_windows(mode: str, args: argparse.Namespace) -> None:
+    """ValueError for windows that were asked for and would not be used."""
+    from densevit.inference import InferenceOptions
+
+    if mode == "whole":
+        InferenceOptions().override(roi_size=args.roi_size, stride=args.stride)
 
 
 def _inference_overrides(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,29 +1,24 @@
-"""What a weights file says about itself, so that prediction needs no other file."""
+"""What a run's weights files say about themselves, so that prediction needs no other file."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import densevit
+from densevit.checkpoint import Header
 from densevit.data import SegmentationDataset, VolumeDataset
+from densevit.inference import InferenceOptions
 
 
-def make_header(config: Mapping[str, Any], dataset: SegmentationDataset | VolumeDataset) -> dict[str, Any]:
-    """JSON-ready: model, classes, palette, ignore_index, inference, base_size, normalization, version.
-
-    For volumes also `spacing`, millimetres between voxels (D, H, W), and the files' `label_values` of the classes.
-    """
+def make_header(config: Mapping[str, Any], dataset: SegmentationDataset | VolumeDataset) -> Header:
+    """The header of the model, the classes and the inference of a config."""
     model = {key: value for key, value in config["model"].items() if key != "weights"}
     model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
-    inference = {key: value for key, value in config["inference"].items() if key != "base_size"}
-    return dict(
+    return Header(
         model=model,
-        classes=list(dataset.classes),
-        palette=[list(color) for color in dataset.palette],
+        classes=tuple(dataset.classes),
+        palette=tuple(dataset.palette),
         ignore_index=dataset.ignore_index,
-        inference=inference,
-        base_size=config["inference"]["base_size"],
+        inference=InferenceOptions.read(config["inference"]),
         normalization=dataset.normalization,
-        version=densevit.__version__,
         **_of_volumes(dataset),
     )
 
@@ -31,4 +26,4 @@ def make_header(config: Mapping[str, Any], dataset: SegmentationDataset | Volume
 def _of_volumes(dataset: SegmentationDataset | VolumeDataset) -> dict[str, Any]:
     if not isinstance(dataset, VolumeDataset):
         return {}
-    return dict(spacing=list(dataset.spacing), label_values=dataset.label_values.tolist())
+    return dict(spacing=tuple(dataset.spacing), label_values=tuple(dataset.label_values.tolist()))

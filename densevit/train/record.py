@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.visualization import TensorboardVisBackend
 
+from densevit.checkpoint.snapshots import best_score, save_best
 from densevit.evaluate.evaluate import Picture
-from densevit.train.checkpoint import best_score, save_best
 from densevit.train.folder import CURVES, append_scalars, read_scalars
 from densevit.train.logs import only_in_file
 
@@ -69,7 +70,7 @@ class Recorder:
         if not self.active or score is None or (self.best is not None and score <= self.best):
             return
         means = {name: value for name, value in scores.items() if name != "classes"}
-        header = {**runner.header, "training": {"iteration": runner.iter, "scores": means}}
+        header = replace(runner.header, training=dict(iteration=runner.iter, scores=means))
         save_best(self.work_dir, weights=runner.final_weights(), header=header)
         self.best = score
         logger.info("best %s so far: %.2f", self.best_by, score)

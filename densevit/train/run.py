@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from densevit.checkpoint.files import BEST, WEIGHTS
+from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.data import SegmentationDataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.evaluate.evaluate import Evaluation, evaluate
@@ -18,7 +20,6 @@ from densevit.processes import any_process, process_group, rank_and_size, share_
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train import data
 from densevit.train.auxiliary import Supervision, create_supervision
-from densevit.train.checkpoint import WEIGHTS, clean_up, list_checkpoints
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.folder import CONFIG, prepare_folder, truncate_scalars
 from densevit.train.header import make_header
@@ -115,10 +116,10 @@ def _train(
 ) -> RunResult:
     plain, first = config.to_dict(), rank_and_size()[0] == 0
     header = make_header(plain, parts.train_set)
-    resumption = find_resumption(folder, model=header["model"]) if resume else None
+    resumption = find_resumption(folder, model=header.model) if resume else None
     if first:
         dump_config(config, folder / CONFIG)
-        truncate_scalars(folder, resumption.checkpoint.iteration if resumption else 0)
+        truncate_scalars(folder, resumption.snapshot.iteration if resumption else 0)
     recorder = Recorder(
         folder,
         active=first,
@@ -208,13 +209,12 @@ def _introduce(config: dict[str, Any], parts: _Parts, device: torch.device) -> N
 
 
 def _result(folder: Path, scores: dict[str, Any] | None, *, stop: StopSignal, runner: TrainRunner) -> RunResult:
-    checkpoints = list_checkpoints(folder)
-    best = folder / "best" / WEIGHTS
+    best = folder / BEST / WEIGHTS
     if stop.received is not None and runner.iter < runner.max_iters:
         logger.warning("stopped at iteration %d of %d; continue with --resume", runner.iter, runner.max_iters)
     return RunResult(
         work_dir=folder,
-        checkpoint=checkpoints[0].weights,
+        checkpoint=list_snapshots(folder)[0].weights,
         best=best if best.is_file() else None,
         scores=scores,
         stopped=None if stop.received is None or runner.iter >= runner.max_iters else int(stop.received),

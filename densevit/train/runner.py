@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from densevit.checkpoint import Header
+from densevit.checkpoint.snapshots import CheckpointError, Snapshot, save_snapshot
 from densevit.processes import any_process, gather, rank_and_size
-from densevit.train.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from densevit.train.loops import TrainLoop, ValidationLoop
 from densevit.train.model import TrainingModel, WeightAverage
 from densevit.train.optim import OptimizerStep, create_optimizer
@@ -34,7 +36,7 @@ class TrainRunner(Runner):
         model: TrainingModel,
         *,
         config: dict[str, Any],
-        header: dict[str, Any],
+        header: Header,
         work_dir: Path,
         device: torch.device,
         loader: DataLoader,
@@ -48,9 +50,7 @@ class TrainRunner(Runner):
         settings = config["train_cfg"]
         options = {key: settings[key] for key in ("amp", "accumulate", "clip_grad")}
         step = OptimizerStep(create_optimizer(model.named_parts(), config["optimizer"]), device=device, **options)
-        loop = dict(
-            type=TrainLoop, train_cfg=settings, schedule=config["schedule"], ignore_index=header["ignore_index"]
-        )
+        loop = dict(type=TrainLoop, train_cfg=settings, schedule=config["schedule"], ignore_index=header.ignore_index)
         validation = {}
         if validate is not None:
             validation = dict(val_dataloader=validate, val_cfg=dict(type=ValidationLoop), val_evaluator=validate)
@@ -159,7 +159,7 @@ class TrainRunner(Runner):
         mine = {} if heads is None else heads.state_dict()
         if mine.keys() != (state or {}).keys():
             raise ValueError(
-                f"{self.resumption.checkpoint.folder} was trained with other auxiliary heads or deep supervision; "
+                f"{self.resumption.snapshot.folder} was trained with other auxiliary heads or deep supervision; "
                 "choose another --work-dir, or set auxiliary and deep_supervision as they were"
             )
         if heads is not None:
@@ -173,7 +173,7 @@ class TrainRunner(Runner):
         for group, values in zip(optimizer.param_groups, asked, strict=True):
             group.update(values)
 
-    def save(self) -> Checkpoint | None:
+    def save(self) -> Snapshot | None:
         """Write a checkpoint of the iteration just done; every process must call this. CheckpointError on failure."""
         self.train_loop.check_losses()
         states = gather(dict(random=get_random_state(), num_ignored=self.train_loop.num_ignored))
@@ -187,7 +187,7 @@ class TrainRunner(Runner):
             raise failure or CheckpointError("the first process could not save the checkpoint")
         return saved
 
-    def _save(self, states: list[dict[str, Any]]) -> Checkpoint:
+    def _save(self, states: list[dict[str, Any]]) -> Snapshot:
         iteration = self.iter + 1
         per_iteration = self.config["train_data"]["batch_size"] * self.config["train_cfg"]["accumulate"]
         first = self.resumption.state if self.resumption else dict(iteration=0, draws=0)
@@ -203,11 +203,11 @@ class TrainRunner(Runner):
             raw_weights=dict(self.training_model.segmentor.state_dict()) if averaged else None,
             average_updates=self.average.updates if averaged else 0,
         )
-        return save_checkpoint(
+        return save_snapshot(
             self.folder,
             iteration,
             weights=self.final_weights(),
-            header={**self.header, "training": {"iteration": iteration}},
+            header=replace(self.header, training=dict(iteration=iteration)),
             state=state,
             max_keep=self.config["train_cfg"]["max_keep"],
         )
