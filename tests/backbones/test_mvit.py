@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import densevit
 from densevit.backbones.mvit import mvit_v1, mvit_v2
-from tests.parity.common import largest_difference, picture, randomize
+from tools.peers.common import largest_difference, picture, randomize
 
 FORMS = {
     "v1": (mvit_v1, dict(spatial_dims=2)),
