@@ -25,7 +25,7 @@ from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.units import parse_bytes
 from densevit.volumes.formats.dicom_file import quiet_pydicom
-from densevit.volumes.intensity import create_normalization
+from densevit.normalization import create_normalization
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume

@@ -11,7 +11,7 @@ from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import Case, VolumeDataset
 from densevit.registry import hint
-from densevit.volumes.intensity import ZSCORE
+from densevit.normalization import ZSCORE
 from densevit.volumes.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")

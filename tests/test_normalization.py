@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from densevit.volumes.intensity import ZSCORE, create_normalization
+from densevit.normalization import ZSCORE, create_normalization
 
 KINDS = [
     dict(type="zscore"),
