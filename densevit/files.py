@@ -1,24 +1,165 @@
-"""Writing a file so that its name never stands for half of it."""
+"""Writing files and folders so that a name never stands for half of one, whatever moment a run is killed at.
 
+docs/decisions/written_aside.md says how a folder takes the place of another.
+"""
+
+import ctypes
+import errno
+import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h>, <linux/fs.h>
+FORMER = ".former"  # ending of a folder that was moved aside
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path`, of the same ending, to write to; it takes the place of `path` when the block ends well.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A name beside `path`, of the same ending, to write a file to or to make a folder at.
 
-    Makes the folder. An OSError names `path`: a full disk does not say which file it was.
+    It takes the place of `path` when the block ends well, and is removed otherwise. The folder above is made.
+    `durable` results survive a power cut as well as a crash; a cache can do without. Raises OSError that names `path`:
+    a full disk does not say which file it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name[-50:]}")
+    aside = _name_aside(path)
     try:
         yield aside
-        os.replace(aside, path)
+        if durable:
+            _sync_tree(aside)
+        if aside.is_dir():
+            publish_folder(aside, path)
+        else:
+            os.replace(aside, path)
+        if durable:
+            _sync(path.parent)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if error.errno is None or not str(error.filename or aside).startswith(str(aside)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        _remove(aside)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step; names of files that are no UTF-8 stay as they are."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def publish_folder(aside: Path, target: Path) -> None:
+    """Give a complete folder the name `target`, in the place of a folder that may be there, which is removed.
+
+    A crash at any moment leaves the former folder or the new one under the name, at the latest once `recover_folder`
+    was called, which this function does first. Raises OSError and leaves `aside` where that is not possible.
+    """
+    recover_folder(target)
+    former = _former(target)
+    shutil.rmtree(former, ignore_errors=True)
+    try:
+        os.replace(aside, target)  # a new name, or that of an empty folder
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if exchange(aside, target):
+            former = aside
+        else:
+            os.replace(target, former)
+            os.replace(aside, target)
+    _sync(target.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def recover_folder(target: Path) -> None:
+    """Put the former folder back where a crash came after it was moved aside and before the new one was in place.
+
+    To be called before a folder that `publish_folder` writes is read or listed; costs one look at the disk.
+    """
+    if not target.exists():
+        with suppress(FileNotFoundError):
+            os.replace(_former(target), target)
+
+
+def recover_folders(parent: Path) -> None:
+    """The same for all folders that lie in `parent`."""
+    for former in parent.glob(f".*{FORMER}"):
+        recover_folder(parent / former.name[1 : -len(FORMER)])
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two names change places in one step; False, and nothing done, where system or disk know no such step."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = (AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second))
+    return rename is not None and rename(*names, RENAME_EXCHANGE) == 0
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that a crash halfway leaves nothing under its name."""
+    aside = _name_aside(folder)
+    os.replace(folder, aside)
+    shutil.rmtree(aside)
+
+
+def check_writable(folder: Path, *, what: str = "output folder", advice: str = "choose another one") -> None:
+    """Make the folder and prove that it takes files, by writing one and removing it.
+
+    Raises NotADirectoryError or PermissionError with one sentence, in which `what` is the folder's part, such as
+    "output folder", and `advice` the way out.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"the {what} {folder} is a file; give a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = _name_aside(folder / "probe")
+        try:
+            probe.write_text("probe", encoding="utf-8")
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise PermissionError(f"cannot write to the {what} {folder}: {reason}; {advice}") from error
+
+
+def sha256(path: str | Path) -> str:
+    """The checksum of a file, as `sha256sum` prints it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _name_aside(path: Path) -> Path:
+    """A hidden name that no other process takes, short enough for every file system."""
+    return path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name[-50:]}")
+
+
+def _former(target: Path) -> Path:
+    return target.with_name(f".{target.name}{FORMER}")
+
+
+def _sync_tree(path: Path) -> None:
+    """Make a file, or all that lies in a folder, survive a power cut."""
+    for folder, _, names in os.walk(path):  # nothing, for a file
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+    if not path.is_dir():
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

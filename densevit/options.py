@@ -1,30 +1,126 @@
-"""Check the values of a description that users write against the types of its dataclass."""
+"""What a user wrote as options, made into a frozen dataclass, or one sentence on what is wrong with it.
 
-from dataclasses import fields
-from os import PathLike
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+Each room owns one such dataclass, and the types of its fields say what fits. Ranges and what goes together are checked
+in its `__post_init__`, whose messages begin with the name of a field: they read well alone and behind "inference.".
+"""
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from os import PathLike, fspath
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from densevit.registry import hint
+
+Options = TypeVar("Options")
 _WORDS = {NoneType: "None", bool: "True or False", str: "text", int: "a whole number", float: "a number"}
+_PLURALS = {bool: "True or False", str: "texts", int: "whole numbers", float: "numbers", dict: "dicts"}
+
+
+def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, where: str = "") -> Options:
+    """Make an instance of the dataclass `kind` of a dictionary; an instance of it is returned as it is.
+
+    Lists become tuples, whole numbers become floats and dictionaries become dataclasses where the fields' types ask
+    for it. `where` is the dotted name of the dictionary in what the user wrote. Raises ValueError for an unknown key,
+    naming the nearest known one, for a missing key and for a value of another type.
+    """
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where or 'this'} must be a dict, got {given!r}")
+    prefix = f"{where}." if where else ""
+    known = [field.name for field in fields(kind) if field.init]
+    for key in given:
+        if key not in known:
+            raise ValueError(f"unknown key {prefix + str(key)!r}; {hint(str(key), known)}")
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        if field.init and field.name not in given and field.default is field.default_factory is MISSING:
+            raise ValueError(f"the key {prefix + field.name!r} is missing: it must be {_describe(hints[field.name])}")
+    values = {name: fit(value, hints[name], where=prefix + name) for name, value in given.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from None
+
+
+def fit(value: Any, kind: Any, *, where: str) -> Any:
+    """The value as the annotation `kind` asks for it; a ValueError begins with the dotted name `where`."""
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        return _fit_union(value, inner, where)
+    if is_dataclass(kind):
+        return read_options(kind, value, where=where)
+    if kind is Any or (origin is Literal and value in inner):
+        return _plain(value)
+    if origin in (tuple, list, Sequence) and isinstance(value, (tuple, list)):
+        kinds = [inner[0] if inner else Any] * len(value) if origin is not tuple or inner[1:] == (...,) else inner
+        if len(kinds) == len(value):
+            items = (fit(value[i], kinds[i], where=f"{where}.{i}") for i in range(len(value)))
+            return list(items) if origin is list else tuple(items)
+    elif origin in (dict, Mapping) and isinstance(value, Mapping):
+        return {key: fit(item, inner[1] if inner else Any, where=f"{where}.{key}") for key, item in value.items()}
+    elif isinstance(value, bool):  # which Python counts among the whole numbers
+        if kind is bool:
+            return value
+    elif kind is float and isinstance(value, int):
+        return float(value)
+    elif kind is str and isinstance(value, PathLike):
+        return fspath(value)
+    elif isinstance(origin, type) and isinstance(value, origin):
+        return value
+    raise ValueError(f"{where} must be {_describe(kind)}, got {value!r}")
+
+
+def check_range(options: Any, names: Iterable[str], *, least: float, most: float = float("inf")) -> None:
+    """Raise ValueError for a field of that name whose number lies outside; a field that is None is left out."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not least <= value <= most:
+            limits = f"at least {least}" if most == float("inf") else f"from {least} to {most}"
+            raise ValueError(f"{name} must be {limits}, got {value!r}")
 
 
 def check_fields(made: Any, *, owner: str) -> None:
     """Raise ValueError for a field of the dataclass instance `made` whose value is of another type than it says."""
     hints = get_type_hints(type(made))
     for field in fields(made):
-        value, kinds = getattr(made, field.name), _kinds(hints[field.name])
-        if not any(_fits(value, kind) for kind in kinds):
-            words = " or ".join(_WORDS.get(kind, f"a {kind.__name__}") for kind in kinds)
-            raise ValueError(f"{owner} needs {field.name} to be {words}, got {value!r}")
+        try:
+            fit(getattr(made, field.name), hints[field.name], where=field.name)
+        except ValueError as error:
+            raise ValueError(f"{owner} needs {str(error).replace(' must be ', ' to be ', 1)}") from None
 
 
-def _kinds(annotation: Any) -> list[type]:
-    """str | list[int] | None -> [str, list, NoneType]."""
-    parts = get_args(annotation) if get_origin(annotation) not in (list, tuple, dict) else [annotation]
-    return [get_origin(part) or part for part in parts or [annotation]]
+def _fit_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:
+    """As the first choice that fits; a fault inside of a value whose outside fits is named in place of all choices."""
+    inside = None
+    for choice in choices:
+        try:
+            return fit(value, choice, where=where)
+        except ValueError as error:
+            inside = inside if str(error).startswith(f"{where} must be") else error
+    raise inside or ValueError(f"{where} must be {_describe(Union[choices])}, got {value!r}")  # noqa: UP007
 
 
-def _fits(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):  # which Python counts among the whole numbers
-        return kind is bool
-    return isinstance(value, (str, PathLike) if kind is str else (int, float) if kind is float else kind)
+def _plain(value: Any) -> Any:
+    """Dictionaries and sequences copied, without the classes in which mmengine keeps them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return type(value)(map(_plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _describe(kind: Any) -> str:
+    """A type in words: `tuple[int, ...] | None` -> "a list of whole numbers or None"."""
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_describe(choice) for choice in inner))
+    if origin is Literal:
+        return " or ".join(repr(choice) for choice in inner)
+    if origin in (tuple, list, Sequence):
+        many = _PLURALS.get(get_origin(inner[0]) or inner[0]) if inner else None
+        if origin is tuple and inner and inner[-1] is not ...:
+            return f"{len(inner)} {many or 'values'}"
+        return f"a list of {many}" if many else "a list"
+    if is_dataclass(kind) or origin in (dict, Mapping):
+        return "a dict"
+    return _WORDS.get(origin, f"a {getattr(origin, '__name__', origin)}")

@@ -1,1 +1,1 @@
-"""Tests, room by room; a package, so that `from tests.peers import import_mmseg` finds these files and no others."""
+"""Tests, room by room; a package, so that `from tools.peers import import_mmseg` finds these files and no others."""

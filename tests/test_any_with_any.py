@@ -10,7 +10,7 @@ from torch import nn
 import densevit
 from densevit.registry import BACKBONES
 from tests.common import own_decoders
-from tests.parity.common import randomize
+from tools.peers.common import randomize
 
 # One small member of each family: the options that make it so.
 SMALL = {

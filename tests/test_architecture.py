@@ -11,7 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry files options units colors processes",
+    "registry",
+    "files options units colors processes",
     "blocks",
     "backbones decoders",
     "weights",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from densevit.cli.main import build_parser
-from tests.peers import import_mmseg
+from tools.peers import import_mmseg
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]

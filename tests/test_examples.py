@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

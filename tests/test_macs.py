@@ -7,7 +7,7 @@ from torch import nn
 
 import densevit
 from densevit.macs import count_macs, count_macs_of
-from tests.parity.common import transformers_segformer
+from tools.peers.common import transformers_segformer
 
 WIDTHS, STRIDES = (256, 512, 1024, 2048), (4, 8, 16, 32)
 

@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1])]  # the repository, for `tests.peers`
+sys.path[:0] = [str(Path(__file__).parents[1])]  # the repository, for `tools.peers`
 
 COMMANDS = {
     "families": "forward of one model of each family beside its reference: latency, equality, peak memory",

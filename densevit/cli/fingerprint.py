@@ -118,15 +118,13 @@ def _shown(normalization: dict[str, Any]) -> str:
 def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal", max_bytes: int) -> None:
     from densevit.doctor.fingerprint.config_file import config_text
     from densevit.doctor.fingerprint.report import fingerprint_json
-    from densevit.files import replacing
+    from densevit.files import write_text
 
     if args.json:
-        with replacing(Path(args.json)) as aside:
-            aside.write_text(json.dumps(fingerprint_json(found, proposal), indent=1) + "\n", encoding="utf-8")
+        write_text(Path(args.json), json.dumps(fingerprint_json(found, proposal), indent=1) + "\n")
     if args.out:
         text = config_text(found, proposal, command=_command(args), max_memory=max_bytes, max_iters=args.max_iters)
-        with replacing(Path(args.out)) as aside:
-            aside.write_text(text, encoding="utf-8")
+        write_text(Path(args.out), text)
         sys.stdout.write(f"\nwritten: {args.out}; train with `densevit train {shlex.quote(args.out)}`\n")
 
 

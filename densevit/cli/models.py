@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from densevit.files import write_text
+
 MEASURED = Path(__file__).with_name("measured.json")
 SIZES = {2: (512, 512), 3: (96, 96, 96)}  # of the image that costs are given for
 CHANNELS = {2: 3, 3: 1}
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         if rows:
             sys.stdout.write(f"{title}{_remark(title, args.spatial_dims)}\n{format_table(rows)}\n\n")
     if args.json:
-        Path(args.json).write_text(json.dumps({"spatial_dims": args.spatial_dims, **tables}, indent=2) + "\n")
+        write_text(Path(args.json), json.dumps({"spatial_dims": args.spatial_dims, **tables}, indent=2) + "\n")
     return 0
 
 

@@ -140,9 +140,9 @@ def _refuse_scan_options(args: argparse.Namespace) -> None:
 
 def _run_volumes(args: argparse.Namespace) -> int:
     """The same for scans."""
+    from densevit.files import check_writable
     from densevit.predictor import default_device
     from densevit.predictor.cleaning import Cleaning
-    from densevit.predictor.files import check_folder
     from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
     from densevit.processes import launched_as
 
@@ -150,7 +150,7 @@ def _run_volumes(args: argparse.Namespace) -> int:
         raise ValueError("--format, --recursive and --compile are for pictures, and this is a checkpoint of volumes")
     rank, size, local_rank = launched_as(args.launcher)
     find_scans(args.inputs)  # a mistyped path is told before the model is built
-    check_folder(Path(args.out))
+    check_writable(Path(args.out))
     predictor = VolumePredictor(
         args.checkpoint,
         device=args.device or default_device(local_rank),

@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
-    from densevit.predictor.files import check_folder
+    from densevit.files import check_writable
     from densevit.predictor.options import check_windows
     from densevit.train import load_config, parse_overrides, test
 
     config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
     check_windows(config["inference"]["mode"], vars(args))
     for path in _json_files(args):
-        check_folder(path.parent)
+        check_writable(path.parent)
     writer = _make_writer(args, config)
     result = test(config, args.checkpoint, launcher=args.launcher, device=args.device, on_prediction=writer)
     if _rank(args.launcher) == 0:
@@ -106,6 +106,6 @@ def _json_files(args: argparse.Namespace) -> list[Path]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from densevit.train.files import write_text
+    from densevit.files import write_text
 
     write_text(path, json.dumps(content, indent=2) + "\n")

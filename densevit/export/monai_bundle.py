@@ -2,11 +2,8 @@
 
 import json
 import logging
-import os
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from densevit.export.monai_metadata import About, make_metadata
 from densevit.export.monai_texts import LOGGING, make_license, make_readme
 from densevit.export.source import WEIGHTS, Source, open_run
 from densevit.export.torchscript import TraceError, save, trace
+from densevit.files import replacing
 from densevit.weights import save_weights
 
 logger = logging.getLogger("densevit")
@@ -35,7 +33,7 @@ def export_monai_bundle(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} exists already; give another folder, or remove it first")
     source = open_run(run)
-    with _replacing_folder(output) as folder:
+    with replacing(output) as folder:
         for name in ("configs", "models", "docs"):
             (folder / name).mkdir(parents=True)
         metadata, inference = make_metadata(source, about), make_inference(source)
@@ -83,18 +81,3 @@ def _write_script(source: Source, path: Path, *, extra: Mapping[str, Any]) -> st
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"
-
-
-@contextmanager
-def _replacing_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, which takes its place when the block ends well and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name[-50:]}")
-    try:
-        aside.mkdir()
-        yield aside
-        os.replace(aside, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

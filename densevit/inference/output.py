@@ -2,10 +2,9 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densevit.files import replacing
 from densevit.inference.memory import forget_pages
 
 ENDINGS = (".npy", ".zarr")
@@ -34,7 +34,7 @@ class Output:
         self.largest: int | None = None  # the largest whole number that results may hold, where that is known
         self.result: Any = None
         self.path = Path(target) if isinstance(target, str | Path) else None
-        self.aside: Path | None = None
+        self.files = ExitStack()  # which gives the file its name, or removes it
         self.pool = ThreadPoolExecutor(1)
         self.waiting: Future | None = None
         _check_target(target, self.size)
@@ -69,9 +69,9 @@ class Output:
             _check_takes(self.target, shape, part.dtype, self.largest)
             self.result = self.target
         else:
-            self.aside = self.path.with_name(f".{self.path.stem[:50]}.{uuid.uuid4().hex[:12]}{self.path.suffix}")
+            aside = self.files.enter_context(replacing(self.path))
             dtype = torch.empty(0, dtype=self._dtype(part)).numpy().dtype
-            self.result = _OPEN[self.path.suffix](self.aside, shape, dtype)
+            self.result = _OPEN[self.path.suffix](aside, shape, dtype)
 
     def _dtype(self, part: Tensor) -> torch.dtype:
         """The smallest type that holds the results: labels come as int64, and arrays know no bfloat16."""
@@ -90,27 +90,12 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self.wait()
-                self._finish()
-        finally:
-            self.pool.shutdown()
-            if self.aside is not None:
-                self.result = None if kind is not None else self.result
-                _remove(self.aside)
-
-    def _finish(self) -> None:
-        if self.aside is None:
-            return
-        if isinstance(self.result, np.memmap):
-            self.result.flush()
-        former = self.aside.with_name(f"{self.aside.name}.former")
-        if self.path.is_dir():  # a folder is not replaced in one go
-            os.replace(self.path, former)
-        os.replace(self.aside, self.path)
-        _remove(former)
-        self.result = self.path
+        with self.files, self.pool:
+            if error is not None:
+                raise error
+            self.wait()
+            if self.path is not None and self.result is not None:
+                self.result = self.path
 
 
 def _to_host(part: Tensor, dtype: torch.dtype) -> "tuple[Tensor, torch.cuda.Event | None]":
@@ -187,9 +172,3 @@ def _open_zarr(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:
 
 
 _OPEN = {".npy": _open_npy, ".zarr": _open_zarr}
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)

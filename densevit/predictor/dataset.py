@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from densevit.data import SegmentationDataset
+from densevit.files import check_writable
 from densevit.pictures.normalize import MEAN, STD
-from densevit.predictor.files import check_folder, check_no_overwrite
+from densevit.predictor.files import check_no_overwrite
 from densevit.predictor.inputs import Picture, check_names
 from densevit.predictor.outputs import check_formats, compact_label, render, write_png
 
@@ -36,7 +37,7 @@ class PredictionWriter:
         written = (self._target(folder, name) for folder in self.folders.values() for name in self.names.values())
         check_no_overwrite(written, [path for pair in dataset.files for path in pair if path is not None])
         for folder in self.folders.values():
-            check_folder(folder)
+            check_writable(folder)
 
     def __call__(self, sample: Mapping[str, Any], prediction: Tensor) -> None:
         image = denormalize(sample["image"])

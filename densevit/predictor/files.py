@@ -1,7 +1,6 @@
 """Predict files: pictures in, PNGs out, one bad file reported and skipped."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
 from densevit.pictures.reading import read_image
 from densevit.predictor.inputs import Picture, check_names, find_pictures
@@ -61,7 +61,7 @@ def predict(
     check_names(pictures)
     written = (path for picture in pictures for path in targets(output, picture, formats).values())
     check_no_overwrite(written, [picture.path for picture in pictures])
-    check_folder(output)
+    check_writable(output)
     rank, size = share
     pictures = pictures[rank::size]
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
@@ -128,21 +128,6 @@ def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> N
     for path in written:
         if path.resolve() in taken:
             raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
-
-
-def check_folder(folder: Path) -> None:
-    """Make the folder and prove that it takes files; NotADirectoryError or PermissionError with one sentence."""
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"the output {folder} is a file; give a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}.tmp"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise PermissionError(
-            f"cannot write to the output folder {folder}: {error.strerror}; choose another one"
-        ) from error
 
 
 def progress_bar(*, enabled: bool) -> Progress:

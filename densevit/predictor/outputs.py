@@ -3,7 +3,6 @@
 Legend: label (H, W) integers, image (H, W, 3) uint8, palette one (r, g, b) a class.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,10 +68,8 @@ def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: P
 
 def write_png(picture: Image.Image, path: Path) -> None:
     """Write beside the target, sync, rename: the file is either whole or not there."""
-    with replacing(path) as aside, aside.open("wb") as file:
-        picture.save(file, format="PNG")
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as aside:
+        picture.save(aside, format="PNG")
 
 
 def _label_id_table() -> np.ndarray:

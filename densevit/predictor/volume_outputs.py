@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.files import replacing
+from densevit.files import write_text
 from densevit.predictor.scans import Scan
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.structure_colors import structure_colors
@@ -80,8 +80,7 @@ class ResultFolder:
             structures=structures,
             seconds={part: round(seconds, 4) for part, seconds in predicted.stopwatch.seconds.items()},
         )
-        with replacing(statistics) as aside:
-            aside.write_text(json.dumps(content, indent=1))
+        write_text(statistics, json.dumps(content, indent=1))
         if refused is not None:
             raise refused
         return mask
@@ -106,8 +105,8 @@ class ResultFolder:
         """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder."""
         colors = structure_colors(len(self.classes))
         rows = [*zip(self.values.tolist(), self.classes, colors, strict=True)]
-        self._write_text("labels.ctbl", slicer_table(rows))
-        self._write_text("labels.txt", itk_snap_table(rows))
+        write_text(self.path / "labels.ctbl", slicer_table(rows))
+        write_text(self.path / "labels.txt", itk_snap_table(rows))
         lines: list[dict[str, Any]] = []
         for path in sorted(self.path.glob("[!.]*.json")):
             if (self.path / f"{path.stem}.nii.gz").is_file():
@@ -118,13 +117,7 @@ class ResultFolder:
             writer = csv.DictWriter(text, list(columns), lineterminator="\n")
             writer.writeheader()
             writer.writerows(lines)
-            self._write_text("volumes.csv", text.getvalue())
-
-    def _write_text(self, name: str, text: str) -> None:
-        with replacing(self.path / name) as aside:
-            aside.write_text(
-                text, encoding="utf-8", errors="surrogateescape"
-            )  # names that are no UTF-8 stay as they are
+            write_text(self.path / "volumes.csv", text.getvalue())
 
 
 def _structures(path: Path) -> dict[str, Any]:

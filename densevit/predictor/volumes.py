@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
 from densevit.predictor.cleaning import Cleaning
-from densevit.predictor.files import check_folder, progress_bar
+from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
 from densevit.predictor.predictor import build_model, usable_device, weights_file
 from densevit.predictor.scans import Scan, find_scans
@@ -148,7 +149,7 @@ def predict_volumes(
     header = predictor.header
     folder = ResultFolder(Path(output), header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
     scans = find_scans(inputs, channels=header.in_channels, exclude=folder.path)
-    check_folder(folder.path)
+    check_writable(folder.path)
     rank, size = share
     scans = scans[rank::size]
     done = {scan for scan in scans if resume and folder.is_complete(scan)}

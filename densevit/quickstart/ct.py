@@ -16,6 +16,7 @@ from torch import Tensor
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.data.volume_set import VolumeDataset
+from densevit.files import write_text
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor import default_device
 from densevit.predictor.structure_colors import structure_colors
@@ -27,7 +28,6 @@ from densevit.report.volume_preview import save_preview
 from densevit.report.volume_rows import volume_rows
 from densevit.synthetic.ct import make_synthetic_ct
 from densevit.train.config.config import load_config
-from densevit.train.files import write_text
 from densevit.train.progress import display
 from densevit.train.run import RunResult
 from densevit.train.score import TestResult

@@ -17,12 +17,12 @@ from mmengine.config import Config
 from torch import Tensor
 
 from densevit.data import SegmentationDataset, create_dataset, guess_dataset
+from densevit.files import write_text
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
 from densevit.report import prediction_sheet
 from densevit.synthetic.streets import make_street_scenes
 from densevit.train.config.config import check_config, load_config
-from densevit.train.files import write_text
 from densevit.train.progress import display
 from densevit.train.run import RunResult, train
 from densevit.train.score import TestResult, test

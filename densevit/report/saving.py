@@ -1,6 +1,5 @@
 """Figures that are drawn without a window and appear on disk only when they are complete."""
 
-import os
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -37,10 +36,8 @@ def tidy(axes: Axes, *, ylabel: str) -> None:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write the figure as PNG beside `path`, then give it its name."""
     path = Path(path)
-    with replacing(path) as aside, aside.open("wb") as file:
-        figure.savefig(file, format="png")
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as aside:
+        figure.savefig(aside, format="png")
     return path
 
 

@@ -1,12 +1,11 @@
 """A set that is made, not downloaded: written aside, renamed when complete, and used again by who asks for the same."""
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from densevit.files import replacing
 
 
 def make_set(
@@ -26,15 +25,10 @@ def make_set(
     """
     if _is_complete(root, manifest, name=name, what=what, files=files):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", suffix="-unfinished", dir=root.parent))
-    try:
+    with replacing(root) as aside:
+        aside.mkdir()
         write(aside)
         (aside / name).write_text(json.dumps(manifest, indent=1) + "\n")
-        aside.chmod(0o755)
-        os.replace(aside, root)  # also takes the place of an empty folder
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return root
 
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from densevit.train.files import publish_folder, remove_folder, sha256, sync_file, sync_folder, write_text
+from densevit.files import recover_folders, remove_folder, replacing, sha256, write_text
 from densevit.weights import read_weights, save_weights
 
 logger = logging.getLogger("densevit")
@@ -65,6 +65,7 @@ class Checkpoint:
 
 def list_checkpoints(work_dir: Path) -> list[Checkpoint]:
     """All complete names under `checkpoints/`, newest first."""
+    recover_folders(work_dir / "checkpoints")
     found = [Checkpoint(folder) for folder in (work_dir / "checkpoints").glob("iter_*") if folder.name[5:].isdigit()]
     return sorted(found, key=lambda checkpoint: checkpoint.iteration, reverse=True)
 
@@ -114,15 +115,12 @@ def save_checkpoint(
     On any failure, a full disk included, raises CheckpointError and leaves every earlier checkpoint as it was.
     """
     target = work_dir / "checkpoints" / f"iter_{iteration}"
-    temporary = target.with_name(f".{target.name}.tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        sums = _write_files(temporary, weights=weights, header=header, state=state)
-        publish_folder(temporary, target)
+        with replacing(target) as folder:
+            folder.mkdir()
+            sums = _write_files(folder, weights=weights, header=header, state=state)
         write_text(work_dir / POINTER, f"{target.name}\n{sums}")
     except WRITE_ERRORS as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(_advice(work_dir, target.name, error)) from error
     try:
         _remove_old(work_dir, iteration, max_keep=max_keep)
@@ -146,9 +144,6 @@ def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: dict[st
         torch.save(state, file)
     sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in (WEIGHTS, STATE))
     (folder / SUMS).write_text(sums, encoding="utf-8")
-    for name in (WEIGHTS, STATE, SUMS):
-        sync_file(folder / name)
-    sync_folder(folder)
     return sums
 
 
@@ -161,21 +156,16 @@ def _advice(work_dir: Path, name: str, error: Exception) -> str:
 
 def clean_up(work_dir: Path) -> None:
     """Remove what interrupted saves left under `checkpoints/`; put back a folder that was moved aside last."""
-    for leftover in (work_dir / "checkpoints").glob(".iter_*"):
-        name, _, kind = leftover.name[1:].partition(".")
-        if kind == "old" and not leftover.with_name(name).exists():
-            leftover.rename(leftover.with_name(name))
-        else:
-            shutil.rmtree(leftover, ignore_errors=True)
+    recover_folders(work_dir / "checkpoints")
+    for leftover in (work_dir / "checkpoints").glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: dict[str, Any]) -> Path:
     """Replace `best/weights.safetensors` in one step; CheckpointError if that fails, the former best staying."""
     path = work_dir / "best" / WEIGHTS
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         save_weights(dict(weights), path, config=header)
-        sync_folder(path.parent)
     except WRITE_ERRORS as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
         raise CheckpointError(

@@ -5,13 +5,12 @@ config.py  log.txt  scalars.jsonl  curves.png  checkpoints/  last_checkpoint  be
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from densevit.train.files import write_text
+from densevit.files import check_writable, write_text
 
 logger = logging.getLogger("densevit")
 
@@ -25,22 +24,18 @@ def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
     Returns that folder, or None. Raises ValueError with one sentence when the folder cannot be used.
     """
     try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        probe = work_dir / f".probe.{os.getpid()}"
-        probe.write_text("probe", encoding="utf-8")
-        probe.unlink()
-        present = [] if keep else [work_dir / name for name in RUN_FILES if (work_dir / name).exists()]
-        if not present:
-            return None
-        earlier = work_dir / time.strftime("earlier_%Y%m%d_%H%M%S")
-        while earlier.exists():
-            earlier = earlier.with_name(f"{earlier.name}_")
-        earlier.mkdir()
-        for path in present:
-            path.rename(earlier / path.name)
+        check_writable(work_dir, what="work dir", advice="choose another with --work-dir")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"cannot write to the work dir {work_dir}: {reason}; choose another with --work-dir") from None
+        raise ValueError(str(error)) from None
+    present = [] if keep else [work_dir / name for name in RUN_FILES if (work_dir / name).exists()]
+    if not present:
+        return None
+    earlier = work_dir / time.strftime("earlier_%Y%m%d_%H%M%S")
+    while earlier.exists():
+        earlier = earlier.with_name(f"{earlier.name}_")
+    earlier.mkdir()
+    for path in present:
+        path.rename(earlier / path.name)
     return earlier
 
 

@@ -1,7 +1,6 @@
 """Checkpoint files: ours are safetensors with the config inside; others' pickles are read without running code."""
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from densevit.files import replacing
 
 CONFIG_KEY = "densevit"  # in the header's metadata
 # Where frameworks keep the weights inside a checkpoint, the first that is there.
@@ -94,16 +95,11 @@ def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | P
         text = json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the config of {path.name} must hold only what JSON can: {error}") from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(_independent(state), temporary, metadata={"format": "pt", CONFIG_KEY: text})
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        with replacing(path) as aside:
+            save_file(_independent(state), aside, metadata={"format": "pt", CONFIG_KEY: text})
     except SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _existing_file(path: str | Path) -> Path:
@@ -166,11 +162,3 @@ def _independent(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[name] = tensor.clone() if storage in seen else tensor
         seen.add(storage)
     return result
-
-
-def _sync(path: str | Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import densevit
 from densevit.backbones.mvit import mvit_v1, mvit_v2
-from tests.parity.common import largest_difference, picture, randomize
+from tools.peers.common import largest_difference, picture, randomize
 
 FORMS = {
     "v1": (mvit_v1, dict(spatial_dims=2)),
@@ -115,7 +115,7 @@ def test_the_class_token_is_seen_by_the_maps_and_is_not_part_of_them(form):
     image = image_for(model)
     before = model(image)
     with torch.no_grad():
-        model.stages[0].downsample.position.cls_token.add_(3)
+        model.stages[0].downsample.position.cls_token.mul_(-3)  # adding a number would be undone by the norm
     after = model(image)
     assert [m.shape for m in before] == [m.shape for m in after]
     assert all(not torch.allclose(a, b) for a, b in zip(before, after, strict=True))

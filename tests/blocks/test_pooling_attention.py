@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from densevit.blocks.axial_position import distance_rows, key_axes
 from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
 from densevit.blocks.state import GridTokens, State
-from tests.parity.common import randomize
+from tools.peers.common import randomize
 
 HEADS, WIDTH = 2, 3  # heads and channels per head
 

@@ -13,7 +13,7 @@ from densevit.data.augment.crop_3d import Elastic, Place, cut, draw_elastic, sam
 from densevit.data.augment.presets_3d import PRESETS
 from densevit.data.foreground import foreground_voxels
 from densevit.train.config.schema import VolumeAugmentSection
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 PLAIN = dict(crop_size=(6, 8, 7), scale=(1.0, 1.0), rotate=0.0, foreground=0.0, intensity=0.0)
 STRONG = dict(

@@ -44,7 +44,7 @@ def test_an_empty_split_is_refused(tmp_path, kind, folder):
         (None, "needs a type"),
         (dict(type="folder", root=None), "'folder' needs root to be text, got None"),
         (dict(type="folder", root=""), "root is an empty text"),
-        (dict(type="folder", root="x", classes=3), "needs classes to be text or a list or a tuple or None, got 3"),
+        (dict(type="folder", root="x", classes=3), "needs classes to be text or a list or None, got 3"),
         (dict(type="folder", root="x", val_every="5"), "needs val_every to be a whole number, got '5'"),
         (dict(type="folder", root="x", reduce_zero_label="False"), "to be True or False or None, got 'False'"),
     ],

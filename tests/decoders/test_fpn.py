@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import densevit
-from tests.parity.common import randomize
+from tools.peers.common import randomize
 
 MODES = {2: "bilinear", 3: "trilinear"}
 CHANNELS = (5, 7, 8, 6)

@@ -9,7 +9,7 @@ from torch import nn
 import densevit
 from densevit.blocks.conv_norm import PyramidConvNormReLU
 from densevit.blocks.resized_conv import resized_conv
-from tests.parity.common import randomize
+from tools.peers.common import randomize
 
 MODES = {2: "bilinear", 3: "trilinear"}
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}

@@ -18,7 +18,7 @@ from densevit.export.torchscript import TraceError
 from densevit.metrics import CaseDice
 from densevit.predictor.volumes import VolumePredictor
 from tests.integrations.monai.common import VALUES, save_checkpoint, save_scan
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::torch.jit.TracerWarning"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from densevit.inference.blend import PROFILES, make_blend
 from densevit.inference.grid import GRIDS, covered, dense_starts, even_starts, inside, make_axes
 from densevit.inference.layout import make_layout
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 
 def all_windows(axes):

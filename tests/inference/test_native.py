@@ -14,7 +14,7 @@ from densevit.blocks import nd
 from densevit.inference import bricks, native
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.reduce import labels
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 SIZES = [
     ((30, 41), (75, 95)),  # up

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 import densevit
 from densevit.inference import sliding_window
 from tests.inference.common import Recorder, make_image, make_network
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
 
 CASES = [
     ((70, 53), (32, 24)),

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from densevit.blocks import nd
 from densevit.inference import on_whole_cells, predict_logits, sliding_window
 from tests.inference.common import Recorder, make_image, make_network
-from tests.peers import import_mmseg
+from tools.peers import import_mmseg
 
 SIZES = [(24, 31), (9, 12, 11)]
 

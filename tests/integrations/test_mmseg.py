@@ -14,8 +14,8 @@ from densevit.data import create_dataset
 from densevit.registry import DECODERS
 from densevit.synthetic.streets import make_street_scenes
 from densevit.weights import load_weights
-from tests.parity.common import largest_difference, picture, randomize
-from tests.peers import import_mmseg
+from tools.peers import import_mmseg
+from tools.peers.common import largest_difference, picture, randomize
 
 pytestmark = pytest.mark.parity
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from densevit import losses
 from densevit.losses import LOSSES
 from tests.losses.common import CLASSES, SIZES, make_batch, value_and_gradient
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
 
 
 @pytest.mark.parity

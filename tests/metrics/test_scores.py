@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from densevit import ConfusionMatrix
 from densevit.metrics import scores_from_counts
 from densevit.metrics.scores import COLUMNS
-from tests.peers import import_mmseg
+from tools.peers import import_mmseg
 
 CLASSES = ["road", "sky", "car", "train"]
 

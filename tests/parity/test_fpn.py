@@ -8,8 +8,8 @@ from torch import nn
 
 import densevit
 from densevit.weights import to_ours
-from tests.parity.common import largest_difference, randomize
-from tests.peers import import_mmseg
+from tools.peers import import_mmseg
+from tools.peers.common import largest_difference, randomize
 
 pytestmark = pytest.mark.parity
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import densevit
-from tests.parity.common import (
+from tools.peers.common import (
     SEGFORMERS,
     copy_weights,
     largest_difference,

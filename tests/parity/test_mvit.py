@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 import densevit
-from densevit.weights import to_ours, to_stages
-from tests.parity.common import largest_difference, picture, randomize
-from tests.peers import import_peer, import_torchvision_shim
+from tools.peers import import_peer, import_torchvision_shim
+from tools.peers.common import largest_difference, picture, randomize
+from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
 
 pytestmark = pytest.mark.parity
 
@@ -19,43 +19,6 @@ PARAMETERS = {  # of timm's classifiers of 1000 classes
     "mvit_v2_base": 51_472_744,
     "mvit_v2_large": 217_992_952,
 }
-FINER_NORMS = [f"out_norms.{i}.{part}" for i in range(3) for part in ("weight", "bias")]
-
-
-def copy_weights(theirs, ours, *, source):
-    """Copy a peer's weights; only the norms of the finer maps, which a classifier has not, keep random ones."""
-    randomize(ours, seed=1)
-    translation = to_ours(theirs, source)
-    assert [name for name in translation.unexpected if not name.startswith("head.")] == []
-    state = to_stages(translation.state, [f"backbone.{name}" for name in ours.state_dict()])
-    missing, unexpected = ours.load_state_dict(
-        {name.removeprefix("backbone."): tensor for name, tensor in state.items()}, strict=False
-    )
-    assert (missing, unexpected) == (FINER_NORMS, [])
-    return ours.eval()
-
-
-def timm_pair(name, *, depths=None, image_size=224, **options):
-    timm = import_peer("timm")
-    cfg = import_peer("timm.models.mvitv2").model_cfgs[name.replace("_v2_", "v2_")]
-    if depths is not None:
-        cfg = type(cfg)(**{**vars(cfg), "depths": depths})
-        options["depths"] = depths
-    theirs = timm.models.mvitv2.MultiScaleVit(cfg, img_size=image_size, num_classes=0)
-    options["class_token"] = cfg.use_cls_token
-    name = name.removesuffix("_cls")
-    ours = densevit.create_backbone(name, pyramid=dict(image_size=image_size), **options)
-    theirs = randomize(theirs)
-    return theirs, copy_weights(theirs.state_dict(), ours, source="timm")
-
-
-def stages_of_timm(theirs, ours, image):
-    """Their maps of all stages, through our norms."""
-    maps = theirs.forward_intermediates(image, intermediates_only=True)
-    norms = [(norm.weight, norm.bias) for norm in ours.out_norms]
-    grids = [m.movedim(1, -1) for m in maps]
-    normed = [F.layer_norm(g, w.shape, w, b, eps=1e-6) for g, (w, b) in zip(grids, norms, strict=True)]
-    return [g.movedim(-1, 1) for g in normed]
 
 
 def worst(features, expected):
@@ -121,7 +84,7 @@ def video_pair(request):
     theirs = randomize(getattr(import_peer("torchvision.models.video"), request.param)())
     name = {"mvit_v1_b": "mvit_v1_base", "mvit_v2_s": "mvit_v2_small"}[request.param]
     ours = densevit.create_backbone(name, spatial_dims=3, pyramid="video", class_token=True)
-    return theirs, copy_weights(theirs.state_dict(), ours, source="torchvision")
+    return theirs, copy_mvit_weights(theirs.state_dict(), ours, source="torchvision")
 
 
 def fitted(theirs, size):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import densevit
-from tests.parity.common import copy_weights, largest_difference, picture, randomize
-from tests.peers import import_peer
+from tools.peers import import_peer
+from tools.peers.common import copy_weights, largest_difference, picture, randomize
 
 pytestmark = pytest.mark.parity
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import densevit
-from tests.parity.common import (
+from tools.peers.common import (
     SEGFORMERS,
     copy_weights,
     largest_difference,

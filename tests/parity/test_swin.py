@@ -1,7 +1,6 @@
 """Swin against transformers, timm, torchvision and mmsegmentation, and Swin UNETR's encoder against MONAI."""
 
 import warnings
-from functools import cache
 
 import pytest
 import torch
@@ -9,8 +8,9 @@ import torch.nn.functional as F
 
 import densevit
 from densevit.backbones.swin import VARIANTS
-from tests.parity.common import copy_weights, largest_difference, picture, randomize
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
+from tools.peers.common import copy_weights, largest_difference, picture, randomize
+from tools.peers.swin import huggingface_config, huggingface_pair
 
 pytestmark = pytest.mark.parity
 
@@ -20,22 +20,6 @@ SIZES = [(224, 224), (248, 328), (160, 96), (250, 331)]
 def differences(theirs, ours):
     assert len(theirs) == len(ours)
     return [largest_difference(a, b) for a, b in zip(ours, theirs, strict=True)]
-
-
-def huggingface_config(name, **options):
-    depths, dim = VARIANTS[name]["depths"], VARIANTS[name]["dim"]
-    heads = [dim // 32 * 2**i for i in range(4)]
-    levels = [f"stage{i}" for i in (1, 2, 3, 4)]
-    transformers = import_peer("transformers")
-    return transformers.SwinConfig(embed_dim=dim, depths=list(depths), num_heads=heads, out_features=levels, **options)
-
-
-@cache
-def huggingface_pair(name, window):
-    """The backbone of transformers and ours, with the same random weights."""
-    theirs = import_peer("transformers").SwinBackbone(huggingface_config(name, window_size=window))
-    ours = densevit.create_backbone(name, window_size=window)
-    return randomize(theirs), copy_weights(theirs, ours, source="huggingface")
 
 
 @pytest.mark.parametrize(

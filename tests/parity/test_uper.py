@@ -1,42 +1,19 @@
 """UPerNet against mmsegmentation and transformers: the head, and whole Swin-UPerNet with its number of parameters."""
 
-import warnings
-from pathlib import Path
-
 import pytest
 import torch
 
 import densevit
 from densevit.weights import load_weights
-from tests.parity.common import copy_weights, largest_difference, picture, randomize
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_peer
+from tools.peers.common import copy_weights, largest_difference, picture, randomize
+from tools.peers.uper import mmseg_swin_uper
 
 pytestmark = pytest.mark.parity
 
 SIZES = [(64, 64), (96, 160), (75, 93), (128, 61)]
 # 150 classes, without the auxiliary head of training, which has 923 798 more (59.94 M for the first).
 PARAMETERS = {"swin_tiny": 59_018_064, "swin_small": 80_335_968, "swin_base": 120_061_006}
-CONFIGS = {
-    "swin_tiny": "swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py",
-    "swin_small": "swin-small-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py",
-    "swin_base": "swin-base-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512.py",
-}
-
-
-def mmseg_swin_uper(name, **changes):
-    """The model of one of mmsegmentation's own config files, with batch norm of one process."""
-    mmseg = import_mmseg()
-    from mmengine.config import Config
-    from mmengine.model import revert_sync_batchnorm
-    from mmengine.registry import DefaultScope
-
-    folder = Path(mmseg.__file__).parent / ".mim" / "configs" / "swin"
-    with warnings.catch_warnings(), DefaultScope.overwrite_default_scope("mmseg"):
-        warnings.simplefilter("ignore")
-        config = Config.fromfile(folder / CONFIGS[name]).model
-        config.backbone.pop("init_cfg")
-        config.backbone.update(changes)
-        return revert_sync_batchnorm(mmseg.registry.MODELS.build(config))
 
 
 def count(model):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 import densevit
 from densevit.blocks.position import resize_positions
 from densevit.weights import to_ours, to_stages, to_theirs
-from tests.parity.common import copy_weights, largest_difference, picture, randomize
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
+from tools.peers.common import copy_weights, largest_difference, picture, randomize
 
 pytestmark = pytest.mark.parity
 

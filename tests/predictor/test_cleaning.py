@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from densevit.predictor.cleaning import Cleaning
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 CLASSES, VALUES = ("background", "liver", "tumour"), np.array([0, 2, 7])
 LIVER, TUMOUR = 2, 7

@@ -147,7 +147,7 @@ def test_an_output_that_cannot_be_a_folder_is_told_before_the_checkpoint_is_read
 
 def test_a_full_disk_is_told_with_the_file_and_leaves_nothing_behind(predictor, photos, tmp_path, monkeypatch):
     def full(self, file, **_options):
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Image.Image, "save", full)

@@ -92,7 +92,7 @@ def test_bf16_predicts_nearly_what_fp32_does(checkpoint, predictor):
         (dict(flips=(5,)), "flips must name spatial axes"),
         (dict(scales=(0.0,)), "scales must be positive"),
         (dict(scales=(float("inf"),)), "scales must be positive"),
-        (dict(scales=1.0), "inference needs scales to be a list or a tuple or None, got 1.0"),
+        (dict(scales=1.0), "inference needs scales to be a list or None, got 1.0"),
         (dict(roi_size=32), "roi_size belongs to mode 'slide'"),
     ],
     ids=str,

@@ -246,7 +246,7 @@ def test_an_output_that_takes_no_files_is_told_before_the_model_is_built(checkpo
     (tmp_path / "out").write_text("a file")
     monkeypatch.setattr("densevit.predictor.volumes.VolumePredictor.__init__", None)
     assert main(["predict", str(checkpoint), str(scan), "-o", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == f"densevit: the output {tmp_path / 'out'} is a file; give a folder\n"
+    assert capsys.readouterr().err == f"densevit: the output folder {tmp_path / 'out'} is a file; give a folder\n"
 
 
 def test_options_of_scans_are_refused_for_pictures(tmp_path, capsys):

@@ -10,8 +10,8 @@ from tests.conftest import REPOSITORY
 
 PARITY_TESTS = """
 import pytest, torch, densevit
-from tests.parity.common import largest_difference
-from tests.peers import import_peer
+from tools.peers.common import largest_difference
+from tools.peers import import_peer
 
 pytestmark = pytest.mark.parity
 

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 import torch
 
+from densevit.files import write_text
 from densevit.train import checkpoint as module
 from densevit.train.checkpoint import (
     CheckpointError,
@@ -20,7 +21,6 @@ from densevit.train.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from densevit.train.files import write_text
 from densevit.train.state import get_random_state, set_random_state, set_seed
 from densevit.weights import files as weight_files
 
@@ -180,8 +180,9 @@ def test_a_damaged_pointer_does_not_hide_the_checkpoints(tmp_path):
 def test_leftovers_of_a_crash_are_cleaned_and_a_folder_moved_aside_is_put_back(tmp_path):
     save(tmp_path, 1)
     folder = tmp_path / "checkpoints"
-    (folder / ".iter_2.tmp").mkdir()
-    (folder / "iter_1").rename(folder / ".iter_1.old")
+    (folder / ".0123456789ab.iter_2").mkdir()
+    (folder / "iter_1").rename(folder / ".iter_1.former")
+    assert find_checkpoint(tmp_path).iteration == 1
     clean_up(tmp_path)
     assert names(tmp_path) == ["iter_1"]
 

@@ -10,7 +10,7 @@ from densevit.inference import NativeGrid
 from densevit.inference.native import Restorer
 from densevit.volumes.grid import Grid
 from densevit.volumes.resample import resample_image, resample_label, resampled_grid, working_size
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 OBLIQUE = np.array([[0.75, 0.1, 0.0, 3.0], [0.0, 0.74, 0.2, -5.0], [0.0, 0.05, 2.5, 7.0], [0.0, 0.0, 0.0, 1.0]])
 SIZES = st.tuples(*[st.integers(1, 9)] * 3)

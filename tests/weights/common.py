@@ -4,7 +4,7 @@ import torch
 
 import densevit
 from densevit.weights import to_theirs
-from tests.parity.common import randomize
+from tools.peers.common import randomize
 
 
 def segformer(*, num_classes=19, seed=0, **options):

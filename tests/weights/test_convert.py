@@ -9,8 +9,8 @@ import torch
 
 import densevit
 from densevit.weights import read_weights, save_weights
-from tests.parity.common import randomize
 from tests.weights.common import backbone, equal, release, segformer
+from tools.peers.common import randomize
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert_weights.py"
 

@@ -115,9 +115,11 @@ def test_a_rename_that_fails_leaves_the_former_file_and_nothing_else(tmp_path, m
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_saving_into_a_folder_that_is_not_there_is_an_oserror(tmp_path):
-    with pytest.raises(OSError, match="cannot write"):
-        save_weights(tensors(), tmp_path / "none" / "a.safetensors", config={})
+def test_saving_makes_the_folder_and_where_that_cannot_be_is_an_oserror(tmp_path):
+    save_weights(tensors(), tmp_path / "none" / "a.safetensors", config={})
+    assert [path.name for path in (tmp_path / "none").iterdir()] == ["a.safetensors"]
+    with pytest.raises(OSError, match=r"a\.safetensors"):
+        save_weights(tensors(), tmp_path / "none" / "a.safetensors" / "b.safetensors", config={})
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])

@@ -14,8 +14,8 @@ from densevit.blocks import nd
 from densevit.weights import load_weights, save_weights
 from densevit.weights.tables import resize_cubic
 from tests.common import own_decoders
-from tests.parity.common import picture, randomize
 from tests.weights.common import backbone, equal, snapshot
+from tools.peers.common import picture, randomize
 
 # Smallest variant of each family: options of both models, of the 2D and of the 3D one alone; size of the image, slices
 # of the volume. The slices divide by strides and windows, so that nothing is padded along the new axis.

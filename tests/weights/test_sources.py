@@ -8,9 +8,9 @@ import torch
 
 import densevit
 from densevit.weights import guess_source, load_weights, read_checkpoint, to_ours, to_theirs
-from tests.parity.common import mmseg_segformer, randomize, transformers_segformer
-from tests.peers import import_mmseg, import_peer
 from tests.weights.common import backbone, equal, release, segformer
+from tools.peers import import_mmseg, import_peer
+from tools.peers.common import mmseg_segformer, randomize, transformers_segformer
 
 WHOLE = ["densevit", "nvlabs", "huggingface_segformer", "mmseg_segformer"]
 ALONE = [

@@ -5,8 +5,8 @@ import torch
 
 import densevit
 from densevit.weights import guess_source, load_weights, to_ours, to_theirs
-from tests.parity.common import randomize
 from tests.weights.common import equal
+from tools.peers.common import randomize
 
 OPTIONS = {"fpn": dict(dim=16, head_dim=8), "uper": dict(dim=16), "all_mlp": dict(dim=16, project_norm=True)}
 CASES = [

@@ -5,9 +5,9 @@ import torch
 
 import densevit
 from densevit.weights import SOURCES, guess_source, load_weights, to_ours, to_theirs
-from tests.parity.common import randomize
-from tests.peers import import_peer
 from tests.weights.common import equal
+from tools.peers import import_peer
+from tools.peers.common import randomize
 
 IMAGE = (32, 32, 32)
 

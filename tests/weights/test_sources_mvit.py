@@ -5,9 +5,9 @@ import torch
 
 import densevit
 from densevit.weights import guess_source, load_weights, to_ours, to_theirs
-from tests.parity.common import randomize
-from tests.peers import import_peer, import_torchvision_shim
 from tests.weights.common import backbone, equal, snapshot
+from tools.peers import import_peer, import_torchvision_shim
+from tools.peers.common import randomize
 
 FINER_NORMS = tuple(f"backbone.out_norms.{i}.{part}" for i in range(3) for part in ("weight", "bias"))
 TINY = dict(depths=(1, 2, 1, 1), dim=32)

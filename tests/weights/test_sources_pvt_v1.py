@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 import densevit
 from densevit.weights import guess_source, load_weights, read_checkpoint, to_ours, to_theirs
-from tests.peers import import_peer
 from tests.weights.common import backbone, equal
+from tools.peers import import_peer
 
 CASES = [
     (source, lambda token=token: small(class_token=token))

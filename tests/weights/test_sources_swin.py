@@ -8,9 +8,9 @@ from torch import nn
 
 import densevit
 from densevit.weights import guess_source, load_weights, to_ours, to_theirs
-from tests.parity.common import randomize
-from tests.peers import import_mmseg, import_peer
 from tests.weights.common import backbone, equal, snapshot
+from tools.peers import import_mmseg, import_peer
+from tools.peers.common import randomize
 
 # The norms of levels that a classifier lacks.
 FRESH = tuple(f"backbone.out_norms.{i}.{part}" for i in (0, 1, 2) for part in ("weight", "bias"))

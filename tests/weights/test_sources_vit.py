@@ -5,8 +5,8 @@ import torch
 
 import densevit
 from densevit.weights import SOURCES, guess_source, load_weights, read_checkpoint, to_ours, to_stages, to_theirs
-from tests.peers import import_mmseg, import_peer
 from tests.weights.common import backbone, equal
+from tools.peers import import_mmseg, import_peer
 
 TOKENS = "stages.0.downsample.position.tokens."
 TABLE = "stages.0.downsample.position.pos_embed"

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from densevit.weights import load_weights, save_weights
 from densevit.weights.tables import find_grid, resize_cubic
-from tests.parity.common import picture
 from tests.weights.common import backbone
+from tools.peers.common import picture
 
 
 @pytest.mark.parametrize("size", [(13, 13), (23, 23), (9, 13), (4, 30)])

@@ -18,7 +18,7 @@ import densevit
 from benchmarks.timing import machine, ratios, synchronize, table, take_turns, write_json
 from densevit.data.augment.augment_3d import Augment3D, create_augment_3d
 from densevit.data.foreground import foreground_voxels
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 SPACING = (2.0, 1.5, 1.5)
 ZOOM, DEGREES = (0.7, 1.4), 30.0

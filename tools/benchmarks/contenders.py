@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import densevit
 from densevit.backbones.mit import VARIANTS
 from densevit.weights.rename import to_theirs
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
 
 PACKAGES = {"transformers": "transformers", "smp": "segmentation_models_pytorch", "mmseg": "mmseg"}
 

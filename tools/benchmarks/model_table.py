@@ -16,6 +16,7 @@ from benchmarks.cost import ENOUGH_SECONDS, ROUNDS, gmacs, measure_here, time_an
 from benchmarks.macs import compare
 from benchmarks.timing import machine
 from densevit.cli import models
+from densevit.files import write_text
 from densevit.segmentor import list_backbones, list_decoders
 
 PYRAMIDS = (("resnet50", (800, 1216)), ("resnet50", (473, 473)), ("mit_b2", (800, 1216)))
@@ -105,9 +106,7 @@ def _table(rows: Sequence[models.Row]) -> str:
 
 def _store(stored: dict) -> None:
     """Write beside the file, then rename: what was measured is never half a file."""
-    aside = models.MEASURED.with_suffix(".tmp")
-    aside.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
-    aside.replace(models.MEASURED)
+    write_text(models.MEASURED, json.dumps(stored, indent=1, sort_keys=True) + "\n")
     models.measured.cache_clear()
 
 

@@ -22,7 +22,7 @@ from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_mega
 from densevit.blocks import nd
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.reduce import labels
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 Restore = Callable[[Tensor], Tensor]  # logits (K, *S) -> labels (*N) uint8
 RESAMPLING = "nnunetv2.preprocessing.resampling"

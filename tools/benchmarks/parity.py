@@ -22,8 +22,8 @@ from torch import Tensor, nn
 import densevit
 from densevit.registry import BACKBONES, DECODERS, Registry
 from densevit.segmentor import Segmentor
-from tests import peers
-from tests.parity import common
+from tools import peers
+from tools.peers import common
 
 REPOSITORY = Path(__file__).parents[2]
 FAR = 1e-3

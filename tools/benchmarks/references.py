@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 import densevit
-from tests.parity import test_mvit, test_pvt_v1, test_swin, test_unetr, test_uper  # how to build the same model twice
-from tests.parity.common import copy_weights, randomize, transformers_segformer
-from tests.peers import import_peer, import_torchvision_shim
+from tools.peers import import_peer, import_torchvision_shim
+from tools.peers.common import copy_weights, randomize, transformers_segformer
+from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
+from tools.peers.pvt import maps_of_transformers_pvt, transformers_pvt
+from tools.peers.swin import huggingface_pair
+from tools.peers.unetr import monai_swin_unetr, monai_unetr, swin_unetr, unetr
+from tools.peers.uper import mmseg_swin_uper
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,10 @@ def _mit() -> Pair:
 
 
 def _pvt_v1() -> Pair:
-    theirs = test_pvt_v1.transformers_pvt("pvt_v1_small", image_size=512)
+    theirs = transformers_pvt("pvt_v1_small", image_size=512)
     ours = densevit.create_backbone("pvt_v1_small", image_size=512, class_token=True)
     copy_weights(theirs, ours, source="huggingface_pvt")
-    return Pair(ours, Outputs(theirs, test_pvt_v1.their_maps), _image(512, 512))
+    return Pair(ours, Outputs(theirs, maps_of_transformers_pvt), _image(512, 512))
 
 
 def _pvt_v2() -> Pair:
@@ -70,20 +74,20 @@ def _pvt_v2() -> Pair:
 
 
 def _swin() -> Pair:
-    theirs, ours = test_swin.huggingface_pair("swin_tiny", 7)
+    theirs, ours = huggingface_pair("swin_tiny", 7)
     return Pair(ours, Outputs(theirs, lambda m, x: m(x).feature_maps), _image(512, 512))
 
 
 def _mvit_v2() -> Pair:
-    theirs, ours = test_mvit.timm_pair("mvit_v2_tiny")
-    return Pair(ours, Outputs(theirs, lambda m, x: test_mvit.stages_of_timm(m, ours, x)), _image(224, 224))
+    theirs, ours = timm_pair("mvit_v2_tiny")
+    return Pair(ours, Outputs(theirs, lambda m, x: stages_of_timm(m, ours, x)), _image(224, 224))
 
 
 def _mvit_v1_video() -> Pair:
     import_torchvision_shim()
     theirs = randomize(import_peer("torchvision.models.video").mvit_v1_b())
     ours = densevit.create_backbone("mvit_v1_base", spatial_dims=3, pyramid="video", class_token=True)
-    test_mvit.copy_weights(theirs.state_dict(), ours, source="torchvision")
+    copy_mvit_weights(theirs.state_dict(), ours, source="torchvision")
     return Pair(Outputs(ours, lambda m, x: m(x)[-1]), Outputs(theirs, _last_map_of_torchvision), _image(16, 224, 224))
 
 
@@ -109,18 +113,18 @@ def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
 
 def _unetr() -> Pair:
     size = (96, 96, 96)
-    theirs = randomize(test_unetr.monai_unetr(size))
-    return Pair(copy_weights(theirs, test_unetr.unetr(size), source="monai"), theirs, _image(*size, channels=1))
+    theirs = randomize(monai_unetr(size))
+    return Pair(copy_weights(theirs, unetr(size), source="monai"), theirs, _image(*size, channels=1))
 
 
 def _swin_unetr() -> Pair:
-    theirs = randomize(test_unetr.monai_swin_unetr(24))
-    ours = copy_weights(theirs, test_unetr.swin_unetr("swin_unetr_small"), source="monai")
+    theirs = randomize(monai_swin_unetr(24))
+    ours = copy_weights(theirs, swin_unetr("swin_unetr_small"), source="monai")
     return Pair(ours, theirs, _image(96, 96, 96, channels=1))
 
 
 def _swin_uper() -> Pair:
-    theirs = randomize(test_uper.mmseg_swin_uper("swin_tiny"))
+    theirs = randomize(mmseg_swin_uper("swin_tiny"))
     ours = densevit.create_segmentor("swin_tiny", "uper", num_classes=150)
     copy_weights(theirs, ours, source="mmseg")
     logits = Outputs(theirs, lambda m, x: m.decode_head(m.backbone(x)))

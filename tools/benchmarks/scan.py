@@ -23,7 +23,7 @@ from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 from densevit.predictor.volumes import VolumePredictor
 from densevit.volumes.volume import open_volume
 from densevit.weights import save_weights
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 PARTS = ("load", "resample", "network", "restore", "write")
 LOW, HIGH = -175.0, 250.0  # HU

@@ -21,8 +21,8 @@ from densevit.report import compare_curves
 from densevit.train import load_config, parse_overrides
 from densevit.train.data import open_samples, open_stream, train_loader
 from densevit.train.optim import create_optimizer, learning_rate
-from tests.parity.common import copy_weights
-from tests.peers import import_peer
+from tools.peers import import_peer
+from tools.peers.common import copy_weights
 
 DIVISOR = 32  # of the sizes that MONAI's Swin UNETR takes
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import densevit
 from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, table, write_json
 from densevit.inference import accelerate, plan_windows, sliding_window
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 SYSTEMS = ("densevit", "monai", "monai buffered", "monai host")
 

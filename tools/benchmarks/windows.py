@@ -25,7 +25,7 @@ from densevit.inference.blend import gaussian
 from densevit.inference.memory import keep_freed_memory
 from densevit.inference.sliding_window import make_windows
 from densevit.inference.stream import cut_window
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class CaseCache:
             self._go_without(f"a case takes {format_bytes(size)}, and max_bytes is {format_bytes(self.max_bytes)}")
             return False
         try:
-            with replacing(path) as aside:
+            with replacing(path, durable=False) as aside:
                 write_arrays(aside, arrays)
         except OSError as error:
             self._go_without(f"{error.strerror or error}: {path}")

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from densevit.files import replacing
+from densevit.files import replacing, sha256
 
 WHOLE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz")  # one file holds all of a volume
 DETACHED = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 HEADER_BYTES = 2**16
 UNSURE_SECONDS = 2.0  # a file changed so recently may change again within one tick of its time stamp
-CHUNK = 2**20
 
 
 class FileHashes:
@@ -37,7 +36,7 @@ class FileHashes:
         if stored is not None and stored[0] == stamps:
             self._known[name] = stored
             return stored[1]
-        digest = _sha256(name)
+        digest = sha256(name)
         settled = time.time_ns() - max(stamps[1:]) > UNSURE_SECONDS * 1e9
         if settled and file_stamps(name) == stamps:
             self._known[name] = (stamps, digest)
@@ -58,7 +57,7 @@ class FileHashes:
     def _write(self, name: str) -> None:
         stamps, digest = self._known[name]
         try:
-            with replacing(self._place(name)) as aside:
+            with replacing(self._place(name), durable=False) as aside:
                 aside.write_text(json.dumps(dict(path=name, stamps=stamps, sha256=digest)), encoding="utf-8")
         except OSError:
             pass  # hashed again next time; that the folder cannot be written is said by the cache itself
@@ -101,14 +100,6 @@ def file_stamps(path: str | Path) -> list[int]:
     """Size, time of change and time of status change, in bytes and nanoseconds."""
     stat = os.stat(path)
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _head(path: Path) -> bytes:

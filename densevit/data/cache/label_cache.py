@@ -4,10 +4,10 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 from densevit.data.picture_set import Pair, SegmentationDataset
+from densevit.files import write_text
 
 logger = logging.getLogger("densevit")
 
@@ -49,17 +49,7 @@ class LabelCache:
     def save(self) -> None:
         """Write beside the target, then rename: a killed run leaves the old file or the new one."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.stem)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(self.entries, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, self.path)
-            except BaseException:
-                os.unlink(name)
-                raise
+            write_text(self.path, json.dumps(self.entries))
         except OSError as error:
             logger.debug("what was found in the labels is not kept for the next time: %s", error)
 

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
+from densevit.files import write_text
 from densevit.train.config.conform import conform
 from densevit.train.config.names import check_names
 from densevit.train.config.schema import AUGMENT_SECTIONS, AugmentSection, ConfigFile
-from densevit.train.files import write_text
 
 BASE = "_base_"
 DATA_SUFFIXES = (".json", ".yaml", ".yml")

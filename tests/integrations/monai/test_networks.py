@@ -15,7 +15,7 @@ from densevit.predictor.volumes import VolumePredictor
 from densevit.registry import BACKBONES, NETWORKS
 from densevit.train import check_config, train
 from densevit.weights import load_weights, read_weights, save_weights
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 SMALL = {

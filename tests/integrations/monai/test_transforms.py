@@ -15,7 +15,7 @@ from densevit.normalization import create_normalization
 from densevit.volumes.resample import prepare_image
 from densevit.volumes.volume import open_volume
 from tests.integrations.monai.common import AFFINE, SIZE, VALUES, save_checkpoint, save_scan
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 ORIENTATIONS = ("RAS", "LPS", "SAR", "IRP", "ALI", "PSL")

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 import densevit.inference
 from densevit.inference import NativeGrid
 from tests.inference.common import make_network
-from tests.peers import import_peer
+from tools.peers import import_peer
 
 pytestmark = pytest.mark.parity
 

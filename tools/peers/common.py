@@ -5,7 +5,7 @@ import warnings
 import torch
 
 from densevit.weights import to_ours, to_stages
-from tests.peers import import_mmseg, import_peer
+from tools.peers import import_mmseg, import_peer
 
 # Name -> blocks of the four stages, and width of the decoder.
 SEGFORMERS = {

@@ -1,16 +1,17 @@
-"""Peers' packages for the parity tests, made importable where they are installed without their compiled parts.
+"""Peers' packages, made importable where they are installed without their compiled parts; for benchmarks and tests.
 
-A test calls `import_mmseg()` or `import_torchvision_shim()` and is skipped, with the reason, where the peer is absent.
+Where a peer is absent, SkipTest is raised with the reason: a test is then skipped, a benchmark leaves the peer out.
 """
 
 import sys
 import warnings
 from functools import cache
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
+from unittest import SkipTest
 
-import pytest
 import torch
 
 _SHIM = []  # keeps torch.library registrations alive
@@ -33,7 +34,7 @@ def import_mmseg():
     """Return the package `mmseg`, with its models, metrics and structures imported."""
     for name in ("mmseg", "mmcv", "mmengine", "ftfy", "regex"):
         if find_spec(name) is None:
-            pytest.skip(f"mmsegmentation is not usable here: {name} is not installed")
+            raise SkipTest(f"mmsegmentation is not usable here: {name} is not installed")
     return _import_mmseg()
 
 
@@ -58,7 +59,7 @@ def _import_mmseg():
 def import_torchvision_shim():
     """Make `import torchvision` work where its compiled operators do not fit this torch (timm and smp need it)."""
     if find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
+        raise SkipTest("torchvision is not installed")
     return _import_torchvision()
 
 
@@ -80,9 +81,12 @@ def _import_torchvision():
 
 
 def import_peer(name):
-    """Import a peer by name, with its import-time warnings silenced; skip the test where it is not installed."""
+    """Import a peer by name, with its import-time warnings silenced; SkipTest where it is not installed."""
     if name in ("timm", "segmentation_models_pytorch", "transformers"):
         import_torchvision_shim()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip(name, reason=f"{name} is not installed")
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            raise SkipTest(f"{name} is not installed") from None
