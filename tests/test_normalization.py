@@ -1,4 +1,4 @@
-"""Values to numbers for a network: four kinds of normalisation, each known by its formula, none of which changes what it is given."""
+"""Values to numbers for a network: each normalisation is known by its formula, and changes nothing it is given."""
 
 import numpy as np
 import pytest

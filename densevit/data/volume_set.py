@@ -12,8 +12,8 @@ import numpy as np
 from densevit.colors import IGNORE, default_palette
 from densevit.data.foreground import foreground_voxels
 from densevit.data.picture_set import check_classes
-from densevit.volumes.grid import Grid, check_same_grid
 from densevit.normalization import ZSCORE, create_normalization
+from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.paths import kind_of
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import (

@@ -15,8 +15,8 @@ from monai.transforms import MapTransform
 
 from densevit.data.volume_set import decode_label
 from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
-from densevit.volumes.grid import Grid, check_same_grid
 from densevit.normalization import ZSCORE, create_normalization
+from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.resample import prepare_image, resample_label, resampled_grid, working_size
 
 AFFINE, SIZE = "scan_affine", "scan_size"  # in the meta of a prepared scan: of the scan as it was loaded
