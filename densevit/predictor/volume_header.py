@@ -9,8 +9,8 @@ import numpy as np
 
 from densevit.inference.sliding_window import check_options
 from densevit.inference.views import MODES, on_views
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.registry import check_known
-from densevit.volumes.intensity import ZSCORE, create_normalization
 
 INFERENCE = dict(mode="whole", roi_size=None, stride=None, batch_size=1, flips=(), scales=(1.0,), divisor=None)
 
