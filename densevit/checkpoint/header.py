@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from inspect import signature
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ import densevit
 from densevit.colors import IGNORE, default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
+from densevit.labels import label_type
+from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.options import read_options
-from densevit.pictures.normalize import MEAN, STD
-from densevit.registry import hint
+from densevit.registry import check_known
 from densevit.segmentor import create_segmentor
-from densevit.volumes.intensity import ZSCORE, create_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
-MEAN_STD = dict(type="mean_std", mean=MEAN, std=STD)
 NEEDED = {"backbone", "decoder", "num_classes"}  # of the model's description
 
 
@@ -70,7 +69,7 @@ class Header:
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
         usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
         normalization = {"type": usual["type"], **(usual if self.normalization is None else self.normalization)}
-        _check_normalization(normalization)
+        create_normalization(normalization)
         self.inference.on_axes(self.spatial_dims)
         for name, value in (("classes", classes), ("palette", palette), ("normalization", normalization)):
             object.__setattr__(self, name, value)
@@ -103,7 +102,9 @@ class Header:
     def values(self) -> np.ndarray:
         """What stands for each class in label files (K,), in the smallest type that holds them."""
         values = np.asarray(range(self.num_classes) if self.label_values is None else self.label_values)
-        return values.astype(np.uint8 if values.max() < 256 else np.uint16 if values.max() < 65536 else np.int32)
+        return values.astype(
+            label_type(self.num_classes) if self.label_values is None else np.min_scalar_type(values.max())
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -156,18 +157,6 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
 def _check_model(model: Mapping[str, Any]) -> None:
     known = list(signature(create_segmentor).parameters)
     for key in model:
-        if key not in known:
-            raise ValueError(f"create_segmentor takes no {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="create_segmentor takes no")
     if not isinstance(model["num_classes"], int) or model["num_classes"] < 1:
         raise ValueError(f"num_classes must be a whole number from 1, got {model['num_classes']!r}")
-
-
-def _check_normalization(normalization: dict[str, Any]) -> None:
-    if normalization["type"] != "mean_std":
-        create_normalization(normalization)
-        return
-    for key, values in normalization.items():
-        low = {"mean": -inf, "std": 0}.get(key)
-        numbers = isinstance(values, list | tuple) and all(isinstance(value, int | float) for value in values)
-        if key != "type" and (low is None or not numbers or not all(low < value < inf for value in values)):
-            raise ValueError(f"normalization takes three numbers as mean and three above 0 as std, got {key}={values}")

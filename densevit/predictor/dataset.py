@@ -11,10 +11,10 @@ from torch import Tensor
 
 from densevit.data import SegmentationDataset
 from densevit.files import check_writable
+from densevit.labels import label_type
 from densevit.pictures.normalize import MEAN, STD
 from densevit.predictor.files import check_no_overwrite
 from densevit.predictor.inputs import Picture, check_names
-from densevit.predictor.labels import label_type
 from densevit.predictor.outputs import check_formats, render, write_png
 
 

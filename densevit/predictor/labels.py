@@ -26,6 +26,7 @@ from densevit.inference import (
 from densevit.inference.network import AMP_DTYPES
 from densevit.inference.reduce import labels as to_labels
 from densevit.inference.views import SLIDES
+from densevit.labels import label_type
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 
 logger = logging.getLogger("densevit")
@@ -100,11 +101,6 @@ def check_amp(amp: str | None) -> None:
     """ValueError for a name of a precision that does not exist."""
     if amp is not None and amp not in AMP_DTYPES:
         raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
-
-
-def label_type(num_classes: int) -> type:
-    """The smallest type of class numbers that keeps 255 free to mean "ignored"."""
-    return np.uint8 if num_classes <= 255 else np.uint16
 
 
 def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from densevit.checkpoint import Checkpoint, build_model, open_checkpoint
+from densevit.devices import pick_device
 from densevit.inference.reduce import labels as to_labels
+from densevit.labels import label_type
 from densevit.pictures.normalize import normalize_image
 from densevit.pictures.reading import read_image
-from densevit.predictor.labels import check_amp, image_logits, label_image, label_type
+from densevit.predictor.labels import check_amp, image_logits, label_image
 from densevit.units import parse_bytes
 
 
@@ -61,7 +63,7 @@ class Predictor:
                 f"{opened.path} is a {header.image_dims}D model of {header.in_channels} channels, pictures need "
                 "a 2D one of 3; predict scans with densevit.predictor.volumes.VolumePredictor"
             )
-        self.device = usable_device(device)
+        self.device = pick_device(device)
         self.amp = amp
         given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
         self.inference = header.inference.override(**given).on_axes(2)
@@ -104,24 +106,6 @@ class Predictor:
     def logits(self, image: Tensor) -> Tensor:
         """(3, H, W) normalised -> (K, H, W), on the predictor's device."""
         return image_logits(self.model, image, options=self.inference, device=self.device, amp=self.amp)
-
-
-def default_device(local_rank: int = 0) -> str:
-    """The GPU where there is one: this process's, where several share a machine."""
-    count = torch.cuda.device_count()
-    return f"cuda:{local_rank % count}" if count else "cpu"
-
-
-def usable_device(device: str | torch.device) -> torch.device:
-    """The device of that name, when this machine has it; ValueError otherwise."""
-    try:
-        named = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"no device named {device!r}; cpu, cuda, cuda:1 and mps are names of devices") from error
-    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(named.type, 1)
-    if (named.index or 0) >= count:
-        raise ValueError(f"device {str(device)!r} is not on this machine; choose cpu or another one")
-    return named
 
 
 def _described(thing: Any) -> str:
