@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from densevit.colors import structure_colors
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.data.volume_set import VolumeDataset
 from densevit.devices import pick_device
 from densevit.files import write_text
 from densevit.metrics.scores import SegmentationScores
-from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.streets import shorten, this_python, train_and_test
