@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "registry",
     "files options units colors processes",
-    "blocks",
+    "blocks normalization",
     "backbones decoders",
     "weights",
     "segmentor",

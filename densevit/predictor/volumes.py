@@ -15,6 +15,7 @@ from torch import nn
 
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
@@ -26,7 +27,6 @@ from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.units import parse_bytes
 from densevit.volumes.formats.dicom_file import quiet_pydicom
-from densevit.volumes.intensity import create_normalization
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume

@@ -15,8 +15,8 @@ from monai.transforms import MapTransform
 
 from densevit.data.volume_set import decode_label
 from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
-from densevit.volumes.intensity import ZSCORE, create_normalization
 from densevit.volumes.resample import prepare_image, resample_label, resampled_grid, working_size
 
 AFFINE, SIZE = "scan_affine", "scan_size"  # in the meta of a prepared scan: of the scan as it was loaded
@@ -26,7 +26,7 @@ Sample = dict[Hashable, Any]
 class PrepareScand(MapTransform):
     """A loaded scan -> what the network sees: standard axes, normalised, at `spacing` mm (D, H, W) unless that is None.
 
-    `normalization` is a config of `densevit.volumes.intensity`. ValueError for values that are no finite number.
+    `normalization` is a config of `densevit.normalization`. ValueError for values that are no finite number.
     """
 
     def __init__(
