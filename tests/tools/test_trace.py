@@ -4,7 +4,7 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (83, 400), "predict": (75, 302)}  # files and functions
+MOST = {"train": (85, 419), "predict": (75, 320)}  # files and functions
 
 
 @pytest.mark.slow
@@ -13,5 +13,5 @@ def test_a_run_enters_few_files_and_functions(run):
     entered = trace(run)
     files = {file for file, _ in entered}
     assert "segmentor.py" in files
-    assert (len(files), len(entered)) <= MOST[run]
+    assert len(files) <= MOST[run][0]
     assert len(entered) <= MOST[run][1]
