@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry",
+    "registry labels devices",
     "files options units colors processes",
     "blocks normalization",
     "backbones decoders",

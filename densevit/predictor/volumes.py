@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.devices import pick_device
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
-from densevit.predictor.predictor import build_model, usable_device, weights_file
+from densevit.predictor.predictor import build_model, weights_file
 from densevit.predictor.scans import Scan, find_scans
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
@@ -64,7 +65,7 @@ class VolumePredictor:
         self.inference = self.header.inference_options(inference)
         self.clean = clean or Cleaning()
         self.clean.check(self.header.classes, self.header.values)
-        self.device = usable_device(device)
+        self.device = pick_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.read = read

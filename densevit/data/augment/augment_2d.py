@@ -11,8 +11,8 @@ from random import Random
 import cv2
 import numpy as np
 
-from densevit.colors import IGNORE
 from densevit.data.augment.options import AugmentOptions
+from densevit.labels import IGNORE
 from densevit.registry import check_known
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
