@@ -16,7 +16,8 @@ from torch import Tensor
 
 import densevit
 from benchmarks.timing import machine, ratios, synchronize, table, take_turns, write_json
-from densevit.data.augment.augment_3d import Augment3D, create_augment_3d
+from densevit.data.augment import create_augment
+from densevit.data.augment.augment_3d import Augment3D
 from densevit.data.foreground import foreground_voxels
 from tools.peers import import_peer
 
@@ -53,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     for device in dict.fromkeys(("cpu", arguments.device)):
         for step, keys in _steps().items():
             work = {
-                "densevit": _ours(create_augment_3d(dict(keys, crop_size=tuple(arguments.crop_size))), volume, device)
+                "densevit": _ours(
+                    create_augment(dict(keys, crop_size=tuple(arguments.crop_size)), spatial_dims=3), volume, device
+                )
             }
             if find_spec("monai"):
                 work |= MonaiChains(volume, crop_size=arguments.crop_size, device=device).of(step)
@@ -190,7 +193,7 @@ class MonaiChains:
         )
 
     def _intensities(self) -> Iterator[object]:
-        for entry in create_augment_3d(dict(preset="nnunet", crop_size=(1, 1, 1))).options.extra:
+        for entry in create_augment(dict(preset="nnunet", crop_size=(1, 1, 1)), spatial_dims=3).options.extra:
             keys = {key: value for key, value in entry.items() if key not in ("type", "per_channel")}
             yield getattr(self.monai, f"{entry['type']}d")("image", **keys)
 
