@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 import densevit
-from benchmarks.timing import machine, ratios, synchronize, table, take_turns, write_json
+from benchmarks.timing import machine, ratios, synchronize, take_turns, write_json
 from densevit.data.augment import create_augment
 from densevit.data.augment.augment_3d import Augment3D
 from densevit.data.foreground import foreground_voxels
+from densevit.tables import format_table
 from tools.peers import import_peer
 
 SPACING = (2.0, 1.5, 1.5)
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.network:
         rows.append(_train_step(arguments))
     print(f"{machine()}\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 
