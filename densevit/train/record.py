@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.visualization import TensorboardVisBackend
 
 from densevit.checkpoint.snapshots import best_score, save_best
+from densevit.colors import colorize
 from densevit.evaluate.evaluate import Picture
 from densevit.train.folder import CURVES, append_scalars, read_scalars
 from densevit.train.logs import only_in_file
@@ -49,10 +50,8 @@ class Recorder:
         """Image, truth and prediction side by side, on TensorBoard."""
         if self.board is None:
             return
-        from densevit.report import colorize  # brings matplotlib
-
         for i, (image, label, prediction) in enumerate(pictures):
-            maps = [colorize(part, self.palette, self.ignore_index) for part in (label, prediction)]
+            maps = [colorize(part, self.palette, ignore_index=self.ignore_index) for part in (label, prediction)]
             self.board.add_image(f"val/{i}", np.concatenate([image, *maps], axis=1), step=iteration)
 
     def say(self, message: str, *, on_terminal: bool = True) -> None:
