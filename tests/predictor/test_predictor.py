@@ -151,8 +151,8 @@ def test_weights_that_do_not_fit_their_own_description_are_told(tmp_path):
         (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes="19")), "num_classes must be a whole"),
         (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=19, depth=3)), "takes no 'depth'"),
         (dict(inference=dict(window=3)), "unknown key 'inference.window'"),
-        (dict(normalization=dict(std=[0, 1, 1])), "three above 0 as std"),
-        (dict(normalization=dict(avg=[0, 1, 1])), "got avg="),
+        (dict(normalization=dict(std=[0, 1, 1])), "as many deviations above 0"),
+        (dict(normalization=dict(avg=[0, 1, 1])), "has no .avg."),
     ],
     ids=str,
 )
