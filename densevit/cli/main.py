@@ -11,7 +11,7 @@ from densevit.cli import export, fingerprint, models, predict, test, train
 
 EXTRAS = dict(
     medical=("monai", "nibabel", "pydicom", "highdicom", "ignite", "fire"),
-    report=("matplotlib", "jinja2"),
+    report=("matplotlib",),
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]
