@@ -78,7 +78,7 @@ class Family:
     tensors, or None where they do not tell it; `varying` is a pattern of our names whose tensors come, go or change
     their shape with options. `decoders` are those that were published with the family, `pairs` the whole models.
     `mmseg` maps a name in mmsegmentation's configs to the beginning of ours. `crop_options` are the options that suit
-    a model which is trained on crops of a size.
+    a model which is trained on crops of a size, and `crop_reason` says why, in a proposed config.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Family:
     pairs: tuple[Pair, ...] = ()
     mmseg: Mapping[str, str] = field(default_factory=dict)
     crop_options: Callable[[tuple[int, ...]], dict[str, Any]] = lambda _: {}
+    crop_reason: str = ""
 
 
 def names_like(*patterns: str) -> Callable[[Shapes], bool]:

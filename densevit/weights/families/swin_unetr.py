@@ -45,4 +45,5 @@ FAMILY = Family(
     varying=swin.VARYING,
     pairs=tuple(Pair(name, "unetr", 14) for name in VARIANTS),
     crop_options=swin.FAMILY.crop_options,
+    crop_reason=swin.FAMILY.crop_reason,
 )

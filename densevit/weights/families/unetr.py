@@ -78,4 +78,5 @@ FAMILY = Family(
     },
     pairs=(Pair("unetr_vit_base", "unetr", 14),),
     crop_options=lambda crop: dict(image_size=crop),
+    crop_reason="the table of positions is made for the crop",
 )

@@ -140,4 +140,5 @@ FAMILY = Family(
     varying=unetr.VARYING,
     mmseg={"ViT": "vit"},
     crop_options=unetr.FAMILY.crop_options,
+    crop_reason=unetr.FAMILY.crop_reason,
 )
