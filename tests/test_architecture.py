@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "registry",
-    "files options units colors processes",
+    "files options units colors processes environment quiet",
     "blocks normalization",
     "backbones decoders",
     "weights",

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from densevit.files import check_writable
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.inference.memory import is_out_of_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import progress_bar
@@ -26,7 +26,6 @@ from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
 from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.units import parse_bytes
-from densevit.volumes.formats.dicom_file import quiet_pydicom
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume
@@ -125,7 +124,6 @@ class VolumeReport:
             self.written[scan.path] = outcome
 
 
-@keep_freed_memory()
 def predict_volumes(
     predictor: VolumePredictor,
     inputs: str | Path | Iterable[str | Path],
@@ -155,7 +153,7 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with quiet_pydicom(), progress_bar(enabled=progress and rank == 0) as bar:
+    with progress_bar(enabled=progress and rank == 0) as bar:
         task = bar.add_task("predict", total=len(scans), completed=len(report.resumed))
         steps = Steps(predictor)
         for scan, outcome in overlapped(

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from densevit.data import SegmentationDataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.evaluate.evaluate import Evaluation, evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.losses import create_loss
 from densevit.processes import any_process, process_group, rank_and_size, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
@@ -50,7 +49,6 @@ class RunResult:
     stopped: int | None = None
 
 
-@keep_freed_memory()
 def train(
     config: Config | Mapping[str, Any],
     *,

@@ -3,7 +3,6 @@
 Random scale and crop are one step: the window is chosen first, and only what it covers is resized.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from inspect import signature
@@ -13,12 +12,12 @@ import cv2
 import numpy as np
 
 from densevit.colors import IGNORE
+from densevit.environment import environment_variable
 from densevit.pictures.normalize import MEAN
 from densevit.registry import check_known
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
-
-import albumentations as A
+with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):  # else importing it asks the network for a newer version
+    import albumentations as A
 
 _FILL = tuple(round(value) for value in MEAN)  # nearly 0 once normalized
 _TRIES = 10
