@@ -11,8 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry",
-    "files options units colors processes environment quiet",
+    "registry labels devices",
+    "files options units colors processes tables progress environment quiet",
     "blocks normalization",
     "backbones decoders",
     "weights",

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from densevit.colors import IGNORE, default_palette
+from densevit.colors import default_palette
 from densevit.data.foreground import foreground_voxels
 from densevit.data.picture_set import check_classes
+from densevit.labels import IGNORE
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.paths import kind_of

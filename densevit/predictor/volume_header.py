@@ -90,7 +90,7 @@ def parse_volume_header(content: Any, path: Path) -> VolumeHeader:
     spacing = content.get("spacing")
     if spacing is not None and (len(spacing) != 3 or not all(s > 0 for s in spacing)):
         raise ValueError(f"{path} has the spacing {spacing}, and three positive millimetres are expected")
-    values = values.astype(np.uint8 if values.max() < 256 else np.uint16 if values.max() < 65536 else np.int32)
+    values = values.astype(np.min_scalar_type(values.max()))
     return VolumeHeader(
         model=model,
         classes=classes,

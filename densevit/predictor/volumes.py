@@ -13,18 +13,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.devices import pick_device
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
-from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
-from densevit.predictor.predictor import build_model, usable_device, weights_file
+from densevit.predictor.predictor import build_model, weights_file
 from densevit.predictor.scans import Scan, find_scans
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
 from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
+from densevit.progress import Bars
 from densevit.units import parse_bytes
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
@@ -63,7 +64,7 @@ class VolumePredictor:
         self.inference = self.header.inference_options(inference)
         self.clean = clean or Cleaning()
         self.clean.check(self.header.classes, self.header.values)
-        self.device = usable_device(device)
+        self.device = pick_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.read = read
@@ -153,14 +154,13 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with progress_bar(enabled=progress and rank == 0) as bar:
-        task = bar.add_task("predict", total=len(scans), completed=len(report.resumed))
+    with Bars(enabled=progress and rank == 0) as bars:
         steps = Steps(predictor)
-        for scan, outcome in overlapped(
-            waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan
-        ):
+        bars.show("predict", len(done), len(scans))
+        outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan)
+        for count, (scan, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(scan, outcome)
-            bar.advance(task)
+            bars.show("predict", count, len(scans))
     folder.write_tables()
     return report
 
