@@ -43,7 +43,7 @@ EDGES = {
     "PIL": ["data", "pictures", "synthetic", "predictor", "report"],
     "matplotlib": ["report"],
     "jinja2": ["report"],
-    "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/volume_preview"],
+    "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/planes"],
     "safetensors": ["weights", "train"],
     "tensorboard": ["train"],
     "timm": [],

@@ -12,7 +12,7 @@ from densevit.environment import keep_freed_memory, let_threads_sleep
 
 EXTRAS = dict(
     medical=("monai", "nibabel", "pydicom", "highdicom", "ignite", "fire"),
-    report=("matplotlib", "jinja2"),
+    report=("matplotlib",),
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]

@@ -139,7 +139,7 @@ def predict_volumes(
     """Predict scans and folders of them; masks go to `output`, as NAME.nii.gz on the scan's own grid.
 
     Beside each mask lies NAME.json with what was measured of every structure, and volumes.csv lists them all.
-    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.volume_preview.save_preview`) NAME.png.
+    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png.
     While one scan is predicted, the next is read and the last one written. `resume` leaves alone the scans whose
     results exist. A scan that cannot be read, predicted or written is logged as an error, listed in the report and
     skipped. Raises FileNotFoundError for inputs that do not exist, ValueError for two that would be written under one
