@@ -15,7 +15,6 @@ from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.data import SegmentationDataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.evaluate.evaluate import Evaluation, evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.losses import create_loss
 from densevit.processes import any_process, process_group, rank_and_size, share_buffers
 from densevit.progress import Bars
@@ -52,7 +51,6 @@ class RunResult:
     stopped: int | None = None
 
 
-@keep_freed_memory()
 def train(
     config: Config | Mapping[str, Any],
     *,
