@@ -11,6 +11,7 @@ from PIL import Image
 
 from densevit.data.layouts import cityscapes
 from densevit.files import replacing
+from densevit.registry import check_known
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
 OVERLAY_ALPHA = 0.5
@@ -22,8 +23,7 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
     if not formats:
         raise ValueError(f"no output format was given; choose from {', '.join(FORMATS)}")
     for name in formats:
-        if name not in FORMATS:
-            raise ValueError(f"no output format named {name!r}; known: {', '.join(FORMATS)}")
+        check_known(name, FORMATS, what="no output format named")
     if "label_ids" in formats and tuple(classes) != tuple(cityscapes.CLASSES):
         raise ValueError(
             f"label_ids are Cityscapes' own numbers, but this checkpoint has {len(classes)} other classes; "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from densevit.options import check_fields
-from densevit.registry import hint
+from densevit.registry import check_known
 
 Normalize = Callable[[np.ndarray], np.ndarray]
 ZSCORE = dict(type="zscore", percentiles=(0.5, 99.5))
@@ -96,14 +96,11 @@ KINDS = dict(zscore=ZScore, window=Window, ct=CT)
 
 def create_normalization(config: Mapping[str, Any]) -> Normalize:
     """The function that dict(type="zscore" | "window" | "ct", ...) describes; ValueError for anything else."""
-    if not isinstance(config, Mapping) or config.get("type") not in KINDS:
-        given = config.get("type") if isinstance(config, Mapping) else config
-        raise ValueError(f"no normalization named {given!r}; {hint(str(given), list(KINDS))}")
+    check_known(config.get("type") if isinstance(config, Mapping) else config, KINDS, what="no normalization named")
     kind, options = KINDS[config["type"]], {key: value for key, value in config.items() if key != "type"}
     known = [field.name for field in fields(kind)]
     for key in options:
-        if key not in known:
-            raise ValueError(f"normalization {config['type']!r} has no {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what=f"normalization {config['type']!r} has no")
     missing = [field.name for field in fields(kind) if field.name not in options and field.default is MISSING]
     if missing:
         raise ValueError(f"normalization {config['type']!r} needs {' and '.join(missing)}; got {dict(config)}")

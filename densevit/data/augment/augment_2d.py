@@ -14,7 +14,7 @@ import numpy as np
 
 from densevit.colors import IGNORE
 from densevit.pictures.normalize import MEAN
-from densevit.registry import hint
+from densevit.registry import check_known
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
 
@@ -77,8 +77,7 @@ def create_augment_2d(config: dict) -> Augment2D:
     """
     known = [field.name for field in fields(AugmentOptions)]
     for key in config:
-        if key not in known:
-            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="the augmentation has no key")
     if "crop_size" not in config:
         raise ValueError("the augmentation needs crop_size=(height, width)")
     options = AugmentOptions(**config)
@@ -103,14 +102,12 @@ def _check_pair(name: str, size: Size | None, *, optional: bool) -> None:
 def _create_extra(config: dict) -> A.BasicTransform:
     options = dict(config)
     name = options.pop("type", None)
-    kind = getattr(A, str(name), None)
-    if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
-        known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
-        raise ValueError(f"albumentations has no transform named {name!r}; {hint(str(name), known)}")
+    known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
+    check_known(name, known, what="albumentations has no transform named")
+    kind = getattr(A, name)
     takes = signature(kind.__init__).parameters
     for key in options:
-        if key not in takes:
-            raise ValueError(f"{name} has no key {key!r}; {hint(str(key), [n for n in takes if n != 'self'])}")
+        check_known(key, [word for word in takes if word != "self"], what=f"{name} has no key")
     if "fill_mask" in takes and takes["fill_mask"].default is not None:  # None: the label is left as it is
         options = dict(fill=_FILL, fill_mask=IGNORE) | options
     return kind(**options)

@@ -17,7 +17,7 @@ from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic,
 from densevit.data.augment.monai_intensity import IntensityChain
 from densevit.data.augment.presets_3d import PRESETS
 from densevit.data.foreground import draw_voxel, foreground_voxels
-from densevit.registry import hint
+from densevit.registry import check_known
 
 Spacing = tuple[float, float, float]
 CUBES = (1.0, 1.0, 1.0)
@@ -149,8 +149,7 @@ def create_augment_3d(config: Mapping[str, Any]) -> Augment3D:
     """
     known = ["preset", *(field.name for field in fields(VolumeAugmentOptions))]
     for key in config:
-        if key not in known:
-            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="the augmentation has no key")
     given = {key: value for key, value in config.items() if value is not None}
     preset = given.pop("preset", "mild")
     if preset not in PRESETS:
