@@ -1,7 +1,7 @@
 """What a user wrote as options, made into a frozen dataclass, or one sentence on what is wrong with it.
 
 Each room owns one such dataclass, and the types of its fields say what fits. Ranges and what goes together are checked
-in its `__post_init__`, whose messages begin with the name of a field: they read well alone and behind "inference.".
+in its `__post_init__`, whose messages begin with a field's name where they are about one: "inference." is put before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 Options = TypeVar("Options")
 _WORDS = {NoneType: "None", bool: "True or False", str: "text", int: "a whole number", float: "a number"}
@@ -31,8 +31,7 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     prefix = f"{where}." if where else ""
     known = [field.name for field in fields(kind) if field.init]
     for key in given:
-        if key not in known:
-            raise ValueError(f"unknown key {prefix + str(key)!r}; {hint(str(key), known)}")
+        check_known(key, known, what="unknown key", prefix=prefix)
     hints = get_type_hints(kind)
     for field in fields(kind):
         if field.init and field.name not in given and field.default is field.default_factory is MISSING:
@@ -41,7 +40,8 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     try:
         return kind(**values)
     except ValueError as error:
-        raise ValueError(f"{prefix}{error}") from None
+        about_a_field = str(error).partition(" ")[0].partition(".")[0] in known
+        raise ValueError(f"{where}{'.' if about_a_field else ': '}{error}" if where else str(error)) from None
 
 
 def fit(value: Any, kind: Any, *, where: str) -> Any:

@@ -53,7 +53,7 @@ class OptimizerOptions:
     lr_multipliers: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_known(self.type, OPTIMIZERS, what="type must be an optimizer, and there is none named")
+        check_known(self.type, OPTIMIZERS, what="unknown type")
         for key in self.given:
             if key not in signature(OPTIMIZERS[self.type]).parameters:
                 raise ValueError(f"optimizer {self.type} has no option {key!r}; take optimizer.{key} out")
@@ -76,7 +76,7 @@ class ScheduleOptions:
     warmup_ratio: float = 1e-6
 
     def __post_init__(self) -> None:
-        check_known(self.type, SCHEDULES, what="type must be a schedule, and there is none named")
+        check_known(self.type, SCHEDULES, what="unknown type")
         check_range(self, ["warmup_iters"], least=0)
 
 
