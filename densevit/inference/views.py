@@ -5,13 +5,13 @@ Sizes: image (C, *S), logits (K, *S).
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from math import inf
 
 import torch
 from torch import Tensor
 
 from densevit.blocks import nd
 from densevit.inference.batching import Predict
+from densevit.inference.options import check_scales, flip_axes
 from densevit.inference.sliding_window import sliding_window
 from densevit.registry import check_known
 
@@ -48,10 +48,10 @@ def on_views(
     the last one, left to right. For any `sliding_window`, streamed ones included; `predict_logits` averages
     probabilities over views of the whole image instead.
     """
-    _check_scales(scales)
+    check_scales(scales)
 
     def see(x: Tensor) -> Tensor:
-        views = [(), *(_axes(flip, x.ndim - 2) for flip in flips)]
+        views = [(), *(flip_axes(flip, x.ndim - 2) for flip in flips)]
         total = None
         for scale in scales:
             scaled = nd.resize(x, _scaled(x.shape[2:], scale))
@@ -85,7 +85,7 @@ def predict_logits(
     right. `batch_size` counts views of the whole image, or windows.
     """
     _check(mode, roi_size, batch_size=batch_size, scales=scales)
-    views = [(), *(_axes(flip, image.ndim - 1) for flip in flips)]
+    views = [(), *(flip_axes(flip, image.ndim - 1) for flip in flips)]
     num_views = len(views) * len(scales)
     see = partial(_see_whole, model, batch_size=batch_size)
     if mode != "whole":
@@ -144,27 +144,10 @@ def _add_probability(total: Tensor | None, logits: Tensor) -> Tensor:
     return probability if total is None else total.add_(probability)
 
 
-def _axes(flip: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
-    """Spatial axes -> axes of (C, *S), counted from the end."""
-    named = (flip,) if isinstance(flip, int) else tuple(flip)
-    axes = {axis % spatial_dims - spatial_dims for axis in named}
-    if not named or any(not -spatial_dims <= axis < spatial_dims for axis in named) or len(axes) < len(named):
-        raise ValueError(
-            f"flips must name spatial axes, {-spatial_dims} to {spatial_dims - 1}, each once, got {flip!r}; "
-            "-1 is left to right"
-        )
-    return tuple(axes)
-
-
 def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
     check_known(mode, MODES, what="no mode named")
     if mode != "whole" and roi_size is None:
         raise ValueError(f"mode={mode!r} needs the size of its windows; give roi_size, for example (1024, 1024)")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    _check_scales(scales)
-
-
-def _check_scales(scales: Sequence[float]) -> None:
-    if not scales or not all(0 < scale < inf for scale in scales):
-        raise ValueError(f"scales must be positive factors of the image size, got {tuple(scales)}")
+    check_scales(scales)

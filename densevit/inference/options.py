@@ -1,0 +1,111 @@
+"""How an image is seen at inference: whole or by windows, once or flipped and at several scales."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, Literal
+
+from densevit.options import check_range, read_options
+
+Flip = int | tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """What a config's `inference`, a checkpoint's header and the keywords of `Predictor` say, for every rank.
+
+    `mode` is "whole", "slide" (windows on mmsegmentation's grid, averaged) or "slide_gaussian" (evenly spaced windows
+    whose middle counts more, as is usual for volumes). `roi_size` is the size of a window and `stride` the step from
+    one to the next, half a window if None; an int stands for every axis. `batch_size` counts windows, or views of the
+    whole image, and "auto" measures. The image is also seen once for every entry of `flips`, a spatial axis or several
+    (-1 is the last, left to right), at each of `scales`. `divisor`: zeros fill what the model sees up to multiples of
+    it; 1 for none, None for what the model needs (`Segmentor.divisor`). `base_size`: the image is first resized to the
+    largest size that fits into this box, long side to long side.
+
+    Raises ValueError, one sentence that begins with the name of a field, for what no image could be seen by.
+    """
+
+    mode: Literal["whole", "slide", "slide_gaussian"] = "whole"
+    roi_size: int | tuple[int, ...] | None = None
+    stride: int | tuple[int, ...] | None = None
+    batch_size: int | Literal["auto"] = 1
+    flips: tuple[Flip, ...] = ()
+    scales: tuple[float, ...] = (1.0,)
+    divisor: int | tuple[int, ...] | None = None
+    base_size: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("roi_size", "stride", "divisor", "base_size"):
+            value = getattr(self, name)
+            if value is not None and min(_listed(value), default=0) < 1:
+                raise ValueError(f"{name} must be at least 1 on every axis, got {value}")
+        if self.batch_size != "auto":
+            check_range(self, ["batch_size"], least=1)
+        if self.mode != "whole" and self.roi_size is None:
+            raise ValueError(f"mode {self.mode!r} needs the size of its windows; give roi_size, such as (512, 512)")
+        if self.mode != "whole" and self.stride is not None:
+            _check_stride(self.roi_size, self.stride)
+        check_scales(self.scales)
+
+    @classmethod
+    def read(cls, given: "InferenceOptions | Mapping[str, Any]", *, where: str = "inference") -> "InferenceOptions":
+        """The options that a dictionary says; ValueError names unknown keys and values that do not fit."""
+        return read_options(cls, given, where=where)
+
+    def override(self, **given: Any) -> "InferenceOptions":
+        """What is given and not None in the place of what was said; ValueError for windows that would not be used."""
+        given = {key: value for key, value in given.items() if value is not None}
+        options = read_options(InferenceOptions, {**vars(self), **given})
+        for key in ("roi_size", "stride"):
+            if options.mode == "whole" and key in given:
+                raise ValueError(
+                    f"{key} belongs to modes 'slide' and 'slide_gaussian', but images are seen whole; ask for one too"
+                )
+        return options
+
+    def on_axes(self, spatial_dims: int) -> "InferenceOptions":
+        """The same with one number an axis; ValueError for what does not fit images of so many axes."""
+        sizes = {}
+        for name in ("roi_size", "stride", "divisor", "base_size"):
+            value = getattr(self, name)
+            sizes[name] = (value,) * spatial_dims if isinstance(value, int) else value
+            if sizes[name] is not None and len(sizes[name]) != spatial_dims:
+                raise ValueError(f"{name} must be one number for each of {spatial_dims} axes, got {value}")
+        for flip in self.flips:
+            flip_axes(flip, spatial_dims)
+        return replace(self, **sizes)
+
+    @property
+    def num_views(self) -> int:
+        """How often a place of the image is seen by the same window: flips and scales."""
+        return (1 + len(self.flips)) * len(self.scales)
+
+
+def flip_axes(flip: Flip, spatial_dims: int) -> tuple[int, ...]:
+    """The axes that one entry of `flips` names, counted from the end; ValueError where an image has no such axes."""
+    named = (flip,) if isinstance(flip, int) else tuple(flip)
+    axes = {axis % spatial_dims - spatial_dims for axis in named}
+    if not named or any(not -spatial_dims <= axis < spatial_dims for axis in named) or len(axes) < len(named):
+        raise ValueError(
+            f"flips must name spatial axes, {-spatial_dims} to {spatial_dims - 1}, each once, got {flip!r}; "
+            "-1 is left to right"
+        )
+    return tuple(axes)
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Raise ValueError for factors by which no image can be resized, and where there are none."""
+    if not scales or not all(0 < scale < inf for scale in scales):
+        raise ValueError(f"scales must be positive factors of the image size, got {tuple(scales)}")
+
+
+def _listed(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _check_stride(roi_size: int | Sequence[int], stride: int | Sequence[int]) -> None:
+    roi, step = _listed(roi_size), _listed(stride)
+    count = max(len(roi), len(step))
+    roi, step = (value * count if len(value) == 1 else value for value in (roi, step))
+    if len(roi) != len(step) or not all(s <= r for s, r in zip(step, roi, strict=True)):
+        raise ValueError(f"stride must be 1 to roi_size on every axis, got stride {step} for roi_size {roi}; give both")
