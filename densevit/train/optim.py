@@ -131,7 +131,7 @@ def _check_multipliers(model: nn.Module, multipliers: Mapping[str, float]) -> No
 class OptimizerStep:
     """From the losses of `accumulate` batches to one update of the weights, in mixed precision where `amp` names one.
 
-    bf16 and fp16 work on every device. `grad_norm` is the norm of all gradients before clipping, where they are clipped.
+    bf16 and fp16 work on every device. `grad_norm` is the norm of all gradients before they were clipped.
     """
 
     def __init__(

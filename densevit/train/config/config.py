@@ -68,7 +68,7 @@ def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def replace_options(config: ConfigFile, changes: Mapping[str, Any]) -> ConfigFile:
-    """A checked config with other values at dotted names, such as `{"train_data.batch_size": 4}`, of the right types."""
+    """A checked config with other values at dotted names, such as `{"train_data.batch_size": 4}`."""
     for key, value in changes.items():
         config = _replace(config, key.split("."), value)
     return config

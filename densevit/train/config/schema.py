@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from densevit.data.create import check_dataset_config
 from densevit.data.rare_classes import RareClassOptions
+from densevit.inference import InferenceOptions
 from densevit.losses import check_loss
 from densevit.options import check_range
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
@@ -131,30 +132,6 @@ class EvalDataOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferenceOptions:
-    """Arguments of `densevit.inference.predict_logits`.
-
-    `divisor`: zeros fill an image up to multiples of it, so that no cell of a coarse map reaches beyond; 1 for none,
-    None for what the model needs (`Segmentor.divisor`).
-    `base_size` (height, width): the image is first resized to the largest size that fits, as ADE20K's protocol does.
-    """
-
-    mode: Literal["whole", "slide", "slide_gaussian"] = "whole"
-    roi_size: tuple[int, ...] | None = None
-    stride: tuple[int, ...] | None = None
-    batch_size: int = 1
-    flips: tuple[Any, ...] = ()
-    scales: tuple[float, ...] = (1.0,)
-    divisor: int | None = None
-    base_size: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        check_range(self, ["batch_size"], least=1)
-        if self.mode != "whole" and self.roi_size is None:
-            raise ValueError(f"mode {self.mode!r} needs inference.roi_size, such as (1024, 1024)")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ConfigFile:
     """A whole config file, checked. `name` is that of the file without its ending, unless the file gives another.
 
@@ -184,6 +161,10 @@ class ConfigFile:
     def __post_init__(self) -> None:
         check_loss(self.loss)
         three, augment = self.model.spatial_dims == 3, self.train_data.augment
+        try:
+            self.inference.on_axes(self.model.spatial_dims)
+        except ValueError as error:
+            raise ValueError(f"inference.{error}") from None
         if three and self.inference.base_size is not None:
             raise ValueError(
                 "inference.base_size is for pictures; volumes are seen at another size by inference.scales"
