@@ -5,10 +5,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from densevit.labels import IGNORE
+
 Color = tuple[int, int, int]
 ColorMap = Mapping[Color, int]
 
-IGNORE = 255  # the ignored class in every label that leaves densevit.data
 UNKNOWN = 254  # never leaves densevit.data: it marks values that no rule covers
 MAX_CLASSES = 254
 

@@ -11,9 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry",
+    "registry labels devices",
     "files options units colors processes",
-    "blocks",
+    "blocks normalization",
     "backbones decoders",
     "weights",
     "segmentor",

@@ -10,9 +10,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from densevit.colors import IGNORE
 from densevit.data.cache.label_cache import LabelCache
 from densevit.data.picture_set import SegmentationDataset
+from densevit.labels import IGNORE
 from densevit.pictures.picture import read_view
 from densevit.pictures.reading import read_oriented_label
 

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from densevit.colors import IGNORE, MAX_CLASSES, UNKNOWN, Color
+from densevit.colors import MAX_CLASSES, UNKNOWN, Color
+from densevit.labels import IGNORE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,11 +33,6 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
         raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
 
 
-def compact_label(label: np.ndarray, num_classes: int) -> np.ndarray:
-    """(H, W) of any integer type -> the smallest that keeps 255 free to mean "ignored": uint8 or uint16."""
-    return label.astype(np.uint8 if num_classes <= 255 else np.uint16)
-
-
 def colorize(label: np.ndarray, palette: Palette) -> np.ndarray:
     """(H, W) -> (H, W, 3) uint8; values without a colour, such as 255, become black."""
     table = np.zeros((max(256, len(palette), int(label.max(initial=0)) + 1), 3), np.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 
 from densevit.inference.sliding_window import check_options
 from densevit.inference.views import MODES, on_views
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.registry import check_known
-from densevit.volumes.intensity import ZSCORE, create_normalization
 
 INFERENCE = dict(mode="whole", roi_size=None, stride=None, batch_size=1, flips=(), scales=(1.0,), divisor=None)
 
@@ -90,7 +90,7 @@ def parse_volume_header(content: Any, path: Path) -> VolumeHeader:
     spacing = content.get("spacing")
     if spacing is not None and (len(spacing) != 3 or not all(s > 0 for s in spacing)):
         raise ValueError(f"{path} has the spacing {spacing}, and three positive millimetres are expected")
-    values = values.astype(np.uint8 if values.max() < 256 else np.uint16 if values.max() < 65536 else np.int32)
+    values = values.astype(np.min_scalar_type(values.max()))
     return VolumeHeader(
         model=model,
         classes=classes,

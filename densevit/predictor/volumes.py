@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.devices import pick_device
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
-from densevit.predictor.predictor import build_model, usable_device, weights_file
+from densevit.predictor.predictor import build_model, weights_file
 from densevit.predictor.scans import Scan, find_scans
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
@@ -26,7 +28,6 @@ from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.units import parse_bytes
 from densevit.volumes.formats.dicom_file import quiet_pydicom
-from densevit.volumes.intensity import create_normalization
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume
@@ -64,7 +65,7 @@ class VolumePredictor:
         self.inference = self.header.inference_options(inference)
         self.clean = clean or Cleaning()
         self.clean.check(self.header.classes, self.header.values)
-        self.device = usable_device(device)
+        self.device = pick_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.read = read

@@ -16,9 +16,9 @@ from torch import Tensor
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.data.volume_set import VolumeDataset
+from densevit.devices import pick_device
 from densevit.files import write_text
 from densevit.metrics.scores import SegmentationScores
-from densevit.predictor import default_device
 from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
 from densevit.quickstart.atlas import atlas_scores
@@ -85,7 +85,7 @@ def quickstart_ct(
     result = CtQuickstart(run, tested, atlas_scores(train_set, val_set), out / "predicted")
     _write_scores(result, out)
     _draw(val_set, predictions, out / "predictions.png")
-    predictor = VolumePredictor(run.best or run.checkpoint, device=device or default_device(0))
+    predictor = VolumePredictor(run.best or run.checkpoint, device=pick_device(device))
     report = predict_volumes(predictor, val_set.cases[0].images, result.predicted, preview=save_preview)
     for reason in report.failed.values():
         raise ValueError(f"a scan that was tested cannot be predicted: {reason}")

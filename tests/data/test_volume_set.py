@@ -12,7 +12,7 @@ from densevit.data import create_dataset
 from densevit.data.augment.augment_3d import create_augment_3d
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.data.volume_set import Case, VolumeDataset
-from densevit.volumes.intensity import create_normalization
+from densevit.normalization import create_normalization
 from densevit.volumes.volume import open_volume
 
 AUGMENT = dict(

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
-from densevit.volumes.intensity import ZSCORE, create_normalization
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 

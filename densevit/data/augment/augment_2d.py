@@ -12,7 +12,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from densevit.colors import IGNORE
+from densevit.labels import IGNORE
 from densevit.pictures.normalize import MEAN
 from densevit.registry import check_known
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.colors import IGNORE
 from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic, place_crop, sample, step_matrix
 from densevit.data.augment.monai_intensity import IntensityChain
 from densevit.data.augment.presets_3d import PRESETS
 from densevit.data.foreground import draw_voxel, foreground_voxels
+from densevit.labels import IGNORE
 from densevit.registry import check_known
 
 Spacing = tuple[float, float, float]

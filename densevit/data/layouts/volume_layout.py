@@ -10,8 +10,8 @@ from densevit.data.layouts.label_names import LabelNames
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import Case, VolumeDataset
+from densevit.normalization import ZSCORE
 from densevit.registry import check_known
-from densevit.volumes.intensity import ZSCORE
 from densevit.volumes.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")

@@ -1,0 +1,17 @@
+"""How much of the package a run enters: a bound on what one must read to follow it."""
+
+import pytest
+
+from tools.benchmarks.trace import trace
+
+MOST = {"train": (85, 419), "predict": (75, 320)}  # files and functions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", MOST)
+def test_a_run_enters_few_files_and_functions(run):
+    entered = trace(run)
+    files = {file for file, _ in entered}
+    assert "segmentor.py" in files
+    assert len(files) <= MOST[run][0]
+    assert len(entered) <= MOST[run][1]
