@@ -6,9 +6,9 @@ docs/decisions/mmengine_runner.md says why it is not the Runner itself.
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from mmengine.config import Config
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
@@ -39,7 +39,7 @@ class HookRunner:
     def __init__(self, loop: Loop, *, config: ConfigFile, boards: Sequence[Any]):
         self._loop, folder = loop, loop.recorder.work_dir
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
-        self.experiment_name = f"{config.name}_{self.timestamp}"
+        self.experiment_name = f"{config.name}_{uuid4().hex[:8]}"  # mmengine keeps hubs and visualizers by this name
         self.work_dir = self.log_dir = self._log_dir = str(folder)
         self.cfg, self.seed, self.deterministic = (
             Config(config.to_dict(), format_python_code=False),
@@ -52,13 +52,16 @@ class HookRunner:
         self.param_schedulers: list[Any] = []
         self.logger = logging.getLogger("densevit")
         self.log_processor = LogProcessor(by_epoch=False)
-        self.message_hub = MessageHub.get_instance(str(Path(folder).resolve()))
+        self.message_hub = MessageHub.get_instance(self.experiment_name)
         self.optim_wrapper = OptimWrapper(loop.step.optimizer)
-        self.train_dataloader, self.test_dataloader = loop.batches, None
+        self.train_dataloader, self.test_dataloader = _Batches(loop), None
         self.val_dataloader = None if loop.task.samples is None else DataLoader(loop.task.samples, batch_size=None)
-        self.train_loop = self._train_loop = _TrainLoop(loop)
+        self.train_loop = self._train_loop = _TrainLoop(loop, self.train_dataloader)
         self.val_loop = self._val_loop = SimpleNamespace(dataloader=self.val_dataloader)
-        self.visualizer = _open_visualizer(config, folder, boards)
+        section = dict(config.visualization.visualizer)
+        kind = _find(VISUALIZERS, section.pop("type"), where="visualization.visualizer")
+        options = dict(section, vis_backends=list(boards), save_dir=self.work_dir)
+        self.visualizer = kind.get_instance(self.experiment_name, **options)  # hooks ask for the current one
         self.visualizer.dataset_meta = {key: loop.task.header[key] for key in ("classes", "palette")}
         self.hooks: list[Hook] = []
         for section in (dict(type=RuntimeInfoHook), dict(type=IterTimerHook), *config.custom_hooks):
@@ -130,11 +133,24 @@ class HookRunner:
         module.load_state_dict(checkpoint["state_dict"])
 
 
+class _Batches:
+    """The loader of an endless run, which to mmengine is one epoch of `max_iters` batches."""
+
+    def __init__(self, loop: Loop):
+        self._loop = loop
+
+    def __len__(self) -> int:
+        return self._loop.options.max_iters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop.batches, name)
+
+
 class _TrainLoop:
     """What hooks ask of `runner.train_loop`."""
 
-    def __init__(self, loop: Loop):
-        self._loop, self.dataloader = loop, loop.batches
+    def __init__(self, loop: Loop, dataloader: "_Batches"):
+        self._loop, self.dataloader = loop, dataloader
 
     @property
     def iter(self) -> int:
@@ -151,14 +167,6 @@ class _TrainLoop:
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self._loop.stopping = value
-
-
-def _open_visualizer(config: ConfigFile, folder: Path, boards: Sequence[Any]) -> Any:
-    """The class that the config names, around the back ends that are open; found by hooks as the current one."""
-    section = dict(config.visualization.visualizer)
-    name = section.pop("type")
-    kind = _find(VISUALIZERS, name, where="visualization.visualizer")
-    return kind.get_instance(str(folder.resolve()), vis_backends=list(boards), save_dir=str(folder), **section)
 
 
 def _build(registry: Registry, section: dict[str, Any], *, where: str) -> Any:

@@ -343,6 +343,21 @@ def test_our_config_trains_with_their_data_set_and_head(scenes, tmp_path):
     assert IMPORTS[0] in (tmp_path / "run" / "config.py").read_text()
 
 
+def test_their_hook_draws_what_was_predicted(scenes, tmp_path):
+    from densevit.train import train
+
+    visualization = dict(
+        tensorboard=False,
+        backends=[dict(type="LocalVisBackend")],
+        visualizer=dict(type="mmseg.SegLocalVisualizer", alpha=0.5),
+    )
+    hook = dict(type="mmseg.SegVisualizationHook", draw=True, interval=1)
+    config = {**config_of_ours(scenes), "visualization": visualization, "custom_hooks": [hook]}
+    train(config, work_dir=tmp_path, device="cpu", progress=False)
+    drawn = sorted((tmp_path / "LocalVisBackend" / "vis_image").glob("val_*_2.png"))
+    assert len(drawn) == 2
+
+
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [

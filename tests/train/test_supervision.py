@@ -11,10 +11,10 @@ from densevit import create_segmentor
 from densevit.losses import create_loss
 from densevit.train import check_config, train
 from densevit.train import test as score
-from densevit.train.tasks.segment import create_segment_model
-from densevit.train.tasks.supervision import FCNHead, Supervision
 from densevit.train.checkpoint import list_checkpoints
 from densevit.train.optim import create_optimizer
+from densevit.train.tasks.segment import create_segment_model
+from densevit.train.tasks.supervision import FCNHead, Supervision
 from densevit.weights import read_weights
 from tests.conftest import REPOSITORY
 from tests.train.hooks import cut_at

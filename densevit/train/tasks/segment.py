@@ -50,7 +50,7 @@ class SegmentModel(nn.Module):
 
 
 def create_segment_model(config: ConfigFile) -> SegmentModel:
-    """What the sections model, loss, auxiliary and deep_supervision of a config describe, with the weights they name."""
+    """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
     segmentor, settings = create_model(config.model), config.train_cfg
     if config.load_from is not None:
         load_weights(segmentor, config.load_from)
