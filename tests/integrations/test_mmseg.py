@@ -354,7 +354,7 @@ def test_their_hook_draws_what_was_predicted(scenes, tmp_path):
     hook = dict(type="mmseg.SegVisualizationHook", draw=True, interval=1)
     config = {**config_of_ours(scenes), "visualization": visualization, "custom_hooks": [hook]}
     train(config, work_dir=tmp_path, device="cpu", progress=False)
-    drawn = sorted((tmp_path / "LocalVisBackend" / "vis_image").glob("val_*_2.png"))
+    drawn = sorted((tmp_path / "LocalVisBackend" / "vis_image").glob("val_*_leftImg8bit.png_2.png"))
     assert len(drawn) == 2
 
 
@@ -362,7 +362,11 @@ def test_their_hook_draws_what_was_predicted(scenes, tmp_path):
     ("section", "change", "message"),
     [
         ("model", dict(decoder="mmseg.UperHead"), "did you mean mmseg.UPerHead"),
-        ("model", dict(decoder_options=dict(channel=16)), "model.decoder_options.channel'; did you mean channels"),
+        (
+            "model",
+            dict(decoder_options=dict(channel=16)),
+            "model: unknown key 'decoder_options.channel'; did you mean channels",
+        ),
     ],
 )
 def test_a_mistake_in_the_name_or_options_of_their_head_is_answered_by_the_nearest(scenes, section, change, message):
