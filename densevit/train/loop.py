@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from densevit.options import check_range
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
+from densevit.progress import Bars
 from densevit.train.checkpoint import CheckpointError, save_checkpoint
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
-from densevit.train.progress import Display, Stopwatch
+from densevit.train.progress import Stopwatch
 from densevit.train.record import Recorder
 from densevit.train.resume import Resumption
 from densevit.train.state import get_random_state, set_random_state
@@ -75,7 +76,7 @@ class Loop:
         step: OptimizerStep,
         schedule: ScheduleOptions,
         recorder: Recorder,
-        shown: Display,
+        shown: Bars,
         stop: StopSignal,
         resumed: Resumption | None = None,
         hooks: Callable[["Loop"], Any] | None = None,

@@ -1,6 +1,7 @@
 """Train as a config says, in this process or as one of many."""
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from mmengine.config import Config
 
 from densevit.inference.memory import keep_freed_memory
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
+from densevit.progress import Bars
 from densevit.train.checkpoint import WEIGHTS, clean_up, list_checkpoints
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.config.schema import ConfigFile
@@ -18,7 +20,6 @@ from densevit.train.folder import CONFIG, prepare_folder, truncate_scalars
 from densevit.train.logs import run_logging
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
-from densevit.train.progress import Display, display
 from densevit.train.record import Recorder
 from densevit.train.resume import find_resumption
 from densevit.train.state import set_seed
@@ -68,13 +69,13 @@ def train(
         if first:
             clean_up(folder)
         any_process(False)  # the others wait here until the folder is ready
-        with run_logging(folder), display(enabled=progress and first) as shown:
+        with run_logging(folder), Bars(enabled=progress and first, stream=sys.stdout) as shown:
             if earlier is not None:
                 logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
             return _train(config, task, folder=folder, resume=resume, shown=shown)
 
 
-def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool, shown: Display) -> RunResult:
+def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool, shown: Bars) -> RunResult:
     settings, rank = config.train_cfg, rank_and_size()[0]
     resumed = find_resumption(folder, model=task.header["model"]) if resume else None
     if rank == 0:

@@ -12,11 +12,11 @@ from densevit.evaluate.evaluate import evaluate
 from densevit.inference.memory import keep_freed_memory
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
+from densevit.progress import Bars
 from densevit.train.checkpoint import WEIGHTS
 from densevit.train.config.config import check_config
 from densevit.train.config.schema import ConfigFile
 from densevit.train.data import open_samples
-from densevit.train.progress import display
 from densevit.train.tasks.segment import create_model
 from densevit.weights import load_weights
 
@@ -49,7 +49,7 @@ def score_checkpoint(
     config = check_config(config)
     section = "test_data" if config.test_data is not None else "val_data"
     path = Path(checkpoint) / WEIGHTS if Path(checkpoint).is_dir() else Path(checkpoint)
-    with process_group(launcher, device) as chosen, display(enabled=progress and rank_and_size()[0] == 0) as shown:
+    with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples = open_samples(config, section)
         model = create_model(config.model, trained=True)
         load_weights(model, path)

@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
+from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
 from densevit.options import fit, read_options
-from densevit.train.config.schema import AUGMENTS, ConfigFile
+from densevit.train.config.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
@@ -62,8 +63,8 @@ def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
     section, model = plain.get("train_data"), plain.get("model")
     if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
         return {}
-    kind = AUGMENTS.get(model.get("spatial_dims", 2), AUGMENTS[2])
-    augment = read_options(kind, section["augment"], where="train_data.augment")
+    rank = model.get("spatial_dims", 2)
+    augment = read_augment(section["augment"], spatial_dims=rank if rank in AUGMENTS else 2, where="train_data.augment")
     return {"train_data": {**section, "augment": augment}}
 
 

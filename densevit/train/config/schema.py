@@ -7,8 +7,9 @@ of a recipe is batch_size * accumulate * processes, and its schedule stays as pu
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from inspect import signature
-from typing import Any, Literal
+from typing import Any
 
+from densevit.data.augment.options import AnyAugmentOptions
 from densevit.data.create import check_dataset_config
 from densevit.data.rare_classes import RareClassOptions
 from densevit.inference import InferenceOptions
@@ -58,59 +59,11 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentSection:
-    """Arguments of `densevit.data.augment.augment_2d.create_augment_2d`; sizes are (height, width)."""
-
-    crop_size: tuple[int, int]
-    scale: tuple[float, float] = (0.5, 2.0)
-    base_size: tuple[int, int] | None = None
-    cat_max_ratio: float = 0.75
-    flip: float = 0.5
-    photometric: bool = True
-    extra: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeAugmentSection:
-    """Arguments of `densevit.data.augment.augment_3d.create_augment_3d`; sizes and flips are (depth, height, width).
-
-    What is None is as `preset` says (`densevit/data/augment/presets_3d.py`): "mild" zooms by 0.9 to 1.1 and turns by up
-    to 10 degrees; "nnunet" is nnU-Net's published augmentation.
-    `scale` is a range of zooms, 2 doubling the voxels; `rotate` the largest angle about each axis in degrees, and
-    `rotate_in_plane` that about the depth axis alone, where slices are thick; `elastic` the largest displacement of
-    control points and their distance, in mm; `*_prob` is how often each of these happens.
-    `foreground` is how often a crop holds a voxel chosen by class: every class but 0 alike, or as often as
-    `foreground_weights` says, one number a class with background first. `flips` is how often each axis is turned
-    round; `intensity` the largest change of contrast and brightness; `noise` the largest deviation of added noise;
-    `extra` holds random intensity transforms of MONAI, such as dict(type="RandBiasField", prob=0.1).
-    """
-
-    crop_size: tuple[int, int, int]
-    preset: Literal["mild", "nnunet"] = "mild"
-    scale: tuple[float, float] | None = None
-    scale_prob: float | None = None
-    rotate: float | None = None
-    rotate_in_plane: float | None = None
-    rotate_prob: float | None = None
-    elastic: tuple[float, float] | None = None
-    elastic_prob: float | None = None
-    flips: tuple[float, float, float] | None = None
-    foreground: float | None = None
-    foreground_weights: tuple[float, ...] | None = None
-    intensity: float | None = None
-    noise: float | None = None
-    extra: tuple[dict[str, Any], ...] | None = None
-
-
-AUGMENTS = {2: AugmentSection, 3: VolumeAugmentSection}  # by model.spatial_dims
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainDataOptions:
-    """Where training samples come from, and how many at once on each process; `augment` is one of AUGMENTS."""
+    """Where training samples come from, and how many at once; `augment` is as `densevit.data.augment.options` says."""
 
     dataset: dict[str, Any]
-    augment: AugmentSection | VolumeAugmentSection
+    augment: AnyAugmentOptions
     batch_size: int
     num_workers: int = 4
     rare_class_sampling: RareClassOptions | bool | None = None

@@ -161,9 +161,7 @@ class SegmentTask:
 
     def _draw(self, image: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Image, truth and prediction side by side."""
-        from densevit.report import colorize  # brings matplotlib
-
-        maps = [colorize(part, self.stream.dataset.palette, IGNORE) for part in (label, prediction)]
+        maps = [colorize(part, self.stream.dataset.palette, ignore_index=IGNORE) for part in (label, prediction)]
         return np.concatenate([image, *maps], axis=1)
 
     def weights(self, trained: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
