@@ -36,6 +36,11 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="windows predicted together")
 
 
-def per_axis(values: Sequence[int] | None) -> int | tuple[int, ...] | None:
-    """What a flag says of sizes: one number for all axes, or one for each."""
-    return values[0] if values is not None and len(values) == 1 else values and tuple(values)
+def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[int, ...] | None:
+    """One number for all axes, or one for each."""
+    if values is None:
+        return None
+    if len(values) not in (1, spatial_dims):
+        each = "height and width" if spatial_dims == 2 else "depth, height and width"
+        raise ValueError(f"expected one number or {each}, got {len(values)}: {' '.join(map(str, values))}")
+    return tuple(values) if len(values) == spatial_dims else tuple(values) * spatial_dims

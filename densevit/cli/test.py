@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from densevit.train import load_config, parse_overrides, test
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
-    config = replace(config, inference=config.inference.override(**_inference(args)))
+    config = replace(config, inference=config.inference.override(**_inference(args, config.model.spatial_dims)))
     for path in _json_files(args):
         check_writable(path.parent)
     writer = _make_writer(args, config)
@@ -61,12 +61,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _inference(args: argparse.Namespace) -> dict[str, Any]:
+def _inference(args: argparse.Namespace, spatial_dims: int) -> dict[str, Any]:
     """What the flags say of inference, None where they say nothing."""
     return dict(
         mode=args.mode,
-        roi_size=per_axis(args.roi_size),
-        stride=per_axis(args.stride),
+        roi_size=per_axis(args.roi_size, spatial_dims=spatial_dims),
+        stride=per_axis(args.stride, spatial_dims=spatial_dims),
         batch_size=args.batch_size,
         flips=(-1,) if args.tta else None,
         scales=TTA_SCALES if args.tta else None,

@@ -114,10 +114,6 @@ class ConfigFile:
     def __post_init__(self) -> None:
         check_loss(self.loss)
         three, augment = self.model.spatial_dims == 3, self.train_data.augment
-        try:
-            self.inference.on_axes(self.model.spatial_dims)
-        except ValueError as error:
-            raise ValueError(f"inference.{error}") from None
         if three and self.inference.base_size is not None:
             raise ValueError(
                 "inference.base_size is for pictures; volumes are seen at another size by inference.scales"
@@ -134,6 +130,10 @@ class ConfigFile:
             )
         if self.train_cfg.best == "mCaseDice" and not three:
             raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
+        try:
+            self.inference.on_axes(self.model.spatial_dims)
+        except ValueError as error:
+            raise ValueError(f"inference.{error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dictionaries, which make the same config again."""

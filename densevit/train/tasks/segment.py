@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from densevit.colors import IGNORE
+from densevit.colors import colorize
 from densevit.evaluate.evaluate import evaluate
+from densevit.labels import IGNORE
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
