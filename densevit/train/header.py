@@ -1,23 +1,22 @@
 """What a run's weights files say about themselves, so that prediction needs no other file."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from densevit.checkpoint import Header
 from densevit.data import SegmentationDataset, VolumeDataset
-from densevit.inference import InferenceOptions
+from densevit.train.config.schema import ConfigFile
 
 
-def make_header(config: Mapping[str, Any], dataset: SegmentationDataset | VolumeDataset) -> Header:
+def make_header(config: ConfigFile, dataset: SegmentationDataset | VolumeDataset) -> Header:
     """The header of the model, the classes and the inference of a config."""
-    model = {key: value for key, value in config["model"].items() if key != "weights"}
+    model = {key: value for key, value in vars(config.model).items() if key != "weights"}
     model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
     return Header(
         model=model,
         classes=tuple(dataset.classes),
         palette=tuple(dataset.palette),
         ignore_index=dataset.ignore_index,
-        inference=InferenceOptions.read(config["inference"]),
+        inference=config.inference,
         normalization=dataset.normalization,
         **_of_volumes(dataset),
     )

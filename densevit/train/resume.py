@@ -1,4 +1,4 @@
-"""Where a run continues, and what it left undone."""
+"""Where a run continues."""
 
 import json
 import logging
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from densevit.checkpoint import open_checkpoint
 from densevit.checkpoint.snapshots import Snapshot, find_snapshot
-from densevit.train.folder import read_scalars
 
 logger = logging.getLogger("densevit")
 
@@ -42,11 +41,3 @@ def find_resumption(folder: Path, *, model: Mapping[str, Any]) -> Resumption | N
         raise ValueError(f"{snapshot.folder} is of another model ({said}); choose another --work-dir")
     logger.info("resuming from %s", snapshot.folder)
     return Resumption(snapshot, saved.tensors, snapshot.read_state())
-
-
-def validation_was_missed(folder: Path, config: Mapping[str, Any], resumption: Resumption) -> bool:
-    """Whether the run ended between saving this snapshot and the end of the validation due at it."""
-    iteration, settings = resumption.snapshot.iteration, config["train_cfg"]
-    due = iteration % settings["val_interval"] == 0 or iteration == settings["max_iters"]
-    done = any(row["iter"] == iteration and "mIoU" in row for row in read_scalars(folder))
-    return config["val_data"] is not None and due and not done
