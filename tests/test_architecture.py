@@ -44,7 +44,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/volume_preview"],
-    "safetensors": ["weights", "train"],
+    "safetensors": ["data/cache", "weights", "train"],
     "tensorboard": ["train"],
     "timm": [],
     "transformers": [],

@@ -153,7 +153,7 @@ def _draw(dataset: VolumeDataset, predictions: list[Tensor], path: Path) -> None
     rows = []
     for i in range(0, len(dataset), max(len(dataset) // NUM_PICTURED, 1))[:NUM_PICTURED]:
         volume = open_volume(_source(dataset, i), options=dataset.read)
-        label = dataset.evaluation_sample(i)["label"]
+        label = dataset.evaluation_sample(i).label
         rows += volume_rows(volume.image[0], label, predictions[i].numpy(), spacing=volume.grid.spacing)
     prediction_sheet(
         rows,

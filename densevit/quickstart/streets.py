@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from densevit.data import SegmentationDataset, create_dataset, guess_dataset
+from densevit.data import PictureDataset, create_dataset, guess_dataset
 from densevit.files import write_text
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
@@ -103,11 +103,11 @@ def make_streets(root: Path) -> None:
         make_street_scenes(root, **STREETS, progress=lambda done, total: shown.show("render", done, total))
 
 
-def constant_score(dataset: SegmentationDataset) -> tuple[str, float]:
+def constant_score(dataset: PictureDataset) -> tuple[str, float]:
     """The set's commonest class, and the mIoU in percent of predicting it everywhere."""
     matrix = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
     for i in range(len(dataset)):
-        label = torch.as_tensor(dataset[i]["label"]).long()
+        label = torch.as_tensor(dataset.evaluation_sample(i).label).long()
         matrix.update(torch.zeros_like(label), label)
     truth = matrix.counts.sum(1)
     commonest = int(truth.argmax())
@@ -148,12 +148,12 @@ def _write_scores(result: Quickstart, out: Path) -> None:
     write_text(out / "scores.json", json.dumps({**scores, "constant": constant}, indent=1) + "\n")
 
 
-def _draw(dataset: SegmentationDataset, predictions: Sequence[Tensor], path: Path) -> None:
+def _draw(dataset: PictureDataset, predictions: Sequence[Tensor], path: Path) -> None:
     """Image, truth and prediction of images spread over the set."""
     rows = []
     for i in range(0, len(dataset), max(len(dataset) // NUM_PICTURES, 1)):
         sample = dataset[i]
-        rows.append((sample["image"], sample["label"], predictions[i].numpy()))
+        rows.append((sample.image.transpose(1, 2, 0), sample.label, predictions[i].numpy()))
     prediction_sheet(
         rows[:NUM_PICTURES],
         path,

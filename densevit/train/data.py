@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from densevit.data import SegmentationDataset, VolumeDataset, create_dataset
+from densevit.data import Dataset, create_dataset
 from densevit.data.augment import create_augment
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
+from densevit.normalization import create_normalization
 from densevit.processes import outlive_signals, rank_and_size
 
 logger = logging.getLogger("densevit")
 
 
-def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset | VolumeDataset:
+def open_dataset(config: Mapping[str, Any], section: str) -> Dataset:
     """The data set of `train_data`, `val_data` or `test_data`; ValueError if it is absent or does not fit the model."""
     if config[section] is None:
         raise ValueError(f"the config has no {section}; add one such as val_data, with its dataset")
@@ -28,9 +29,9 @@ def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset
     return dataset
 
 
-def warn_of_shared_cases(train: SegmentationDataset | VolumeDataset, val: SegmentationDataset | VolumeDataset) -> None:
+def warn_of_shared_cases(train: Dataset, val: Dataset) -> None:
     """Say so where validation looks at what was trained on: its scores would then be too good."""
-    seen, checked = ({os.path.realpath(name) for name in _names(dataset)} for dataset in (train, val))
+    seen, checked = ({os.path.realpath(name) for name in dataset.names} for dataset in (train, val))
     shared = sorted(seen & checked)
     if shared:
         logger.warning(
@@ -42,19 +43,13 @@ def warn_of_shared_cases(train: SegmentationDataset | VolumeDataset, val: Segmen
         )
 
 
-def _names(dataset: SegmentationDataset | VolumeDataset) -> list[str]:
-    """The first image file of each case."""
-    if isinstance(dataset, VolumeDataset):
-        return [case.name for case in dataset.cases]
-    return [image for image, _ in dataset.files]
-
-
 def open_stream(config: Mapping[str, Any]) -> TrainStream:
     """The endless, augmented samples of `train_data`."""
-    section = config["train_data"]
+    section, dataset = config["train_data"], open_dataset(config, "train_data")
+    fill = create_normalization(dataset.normalization).zero
     return TrainStream(
-        open_dataset(config, "train_data"),
-        create_augment(section["augment"], spatial_dims=config["model"]["spatial_dims"]),
+        dataset,
+        create_augment(section["augment"], spatial_dims=dataset.spatial_dims, fill=fill),
         seed=config["seed"],
         rare_class_sampling=section["rare_class_sampling"],
     )

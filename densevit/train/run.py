@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from densevit.data import SegmentationDataset
+from densevit.data import Dataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.evaluate.evaluate import Evaluation, evaluate
 from densevit.inference.memory import keep_freed_memory
@@ -91,7 +91,7 @@ class _Parts:
     val_set: EvalSet | None
 
     @property
-    def train_set(self) -> SegmentationDataset:
+    def train_set(self) -> Dataset:
         return self.stream.dataset
 
 

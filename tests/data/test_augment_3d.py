@@ -29,7 +29,7 @@ SPACING = (3.0, 1.0, 1.5)
 
 
 def crop_of(config, volume, *, seed=0, **known):
-    return create_augment(config, spatial_dims=3)(*volume, np.random.default_rng(seed), **known)
+    return changed(create_augment(config, spatial_dims=3), *volume, np.random.default_rng(seed), **known)
 
 
 def coded(size=(20, 24, 22)):

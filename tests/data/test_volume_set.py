@@ -278,7 +278,7 @@ def numbered(size=(9, 11, 10)):
 
 def crop_of(config, *, seed=0, volume=None):
     image, label = volume or numbered()
-    return create_augment({**AUGMENT, **config}, spatial_dims=3)(image, label, np.random.default_rng(seed))
+    return changed(create_augment({**AUGMENT, **config}, spatial_dims=3), image, label, np.random.default_rng(seed))
 
 
 def test_a_plain_crop_is_a_part_of_the_volume():

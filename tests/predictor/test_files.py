@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.data import SegmentationDataset
+from densevit.data import PictureDataset
 from densevit.data.layouts import cityscapes
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.normalize import normalize_image
@@ -213,7 +213,7 @@ def test_pictures_of_every_kind_are_predicted(predictor, tmp_path):
 @pytest.mark.parametrize("folder", ["images", "labels"])
 def test_a_dataset_writer_never_overwrites_the_dataset(tmp_path, folder):
     files = [(str(save_photo(tmp_path / "images/a.png")), str(save_photo(tmp_path / "labels/a.png")))]
-    dataset = SegmentationDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
+    dataset = PictureDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
     with pytest.raises(ValueError, match="would overwrite"):
         PredictionWriter(dataset, {"train_ids": tmp_path / folder})
 
@@ -221,7 +221,7 @@ def test_a_dataset_writer_never_overwrites_the_dataset(tmp_path, folder):
 def test_a_dataset_writer_names_predictions_as_the_images_are_named(tmp_path):
     folder = tmp_path / "images"
     files = [(str(save_photo(folder / city / "a.png")), None) for city in ("aachen", "ulm")]
-    dataset = SegmentationDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
+    dataset = PictureDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
     writer = PredictionWriter(dataset, {"train_ids": tmp_path / "ids", "overlay": tmp_path / "shown"})
     label = torch.arange(33 * 48).reshape(33, 48) % 3
     writer(dict(image=normalize_image(make_photo()), meta=dict(image=files[1][0])), label)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from densevit.colors import parse_color
 from densevit.data.layouts.pairing import read_text
-from densevit.data.picture_set import check_classes
+from densevit.data.dataset import check_classes
 from densevit.options import check_fields
 
 

@@ -8,7 +8,7 @@ from densevit.data.layouts.description import listed_case, name_cases, read_desc
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout
-from densevit.data.picture_set import DATASETS
+from densevit.data.dataset import DATASETS
 
 LISTS = dict(train="training", val="validation", test="test")
 

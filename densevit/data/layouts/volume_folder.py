@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, check_channels
-from densevit.data.picture_set import DATASETS
+from densevit.data.dataset import DATASETS
 from densevit.data.volume_set import Case
 
 WILDCARDS = re.compile(r"\*\*/|\*|\?")
