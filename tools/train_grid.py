@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from densevit import create_segmentor
+from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides, train
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
@@ -101,20 +102,19 @@ def write(rows: list[dict[str, Any]], out: Path, config: Any) -> None:
         f"{cfg['max_iters']} iterations of {data['batch_size']} crops of {crop}, seed {config['seed']}, "
         f"{machine}; scores on {config['val_data']['dataset'].get('split')}, in percent.\n\n"
     )
-    head = ("backbone", "decoder", "mIoU", "mAcc", "s / iteration", "M parameters", "of them decoder")
-    text += f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
-    for row in rows:
-        cells = (
-            row["backbone"],
-            row["decoder"],
-            f"{row['mIoU']:.1f}",
-            f"{row['mAcc']:.1f}",
-            f"{row['seconds_per_iter']:.2f}",
-            f"{row['parameters'] / 1e6:.1f}",
-            f"{(row['parameters'] - row['backbone_parameters']) / 1e6:.1f}",
-        )
-        text += f"| {' | '.join(cells)} |\n"
-    (out / "grid.md").write_text(text)
+    shown = [
+        {
+            "backbone": row["backbone"],
+            "decoder": row["decoder"],
+            "mIoU": row["mIoU"],
+            "mAcc": row["mAcc"],
+            "s / iteration": row["seconds_per_iter"],
+            "M parameters": row["parameters"] / 1e6,
+            "of them decoder": (row["parameters"] - row["backbone_parameters"]) / 1e6,
+        }
+        for row in rows
+    ]
+    (out / "grid.md").write_text(f"{text}{format_table(shown, style='markdown')}\n")
 
 
 if __name__ == "__main__":

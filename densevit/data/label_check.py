@@ -2,17 +2,17 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from densevit.data.cache.findings import Files, Findings, file_stamps
 from densevit.labels import IGNORE
+from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
 _BAR_FROM = 200  # files; fewer take no time worth a progress bar
@@ -69,21 +69,11 @@ def look_once(
     todo = [index for index, facts in enumerate(found) if facts is None]
     stamps = {index: file_stamps(items[index]) for index in todo}
     try:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            results = _watch(pool.map(look, todo), len(todo), progress=progress)
-            for index, facts in zip(todo, results, strict=True):
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, Bars(enabled=len(todo) >= _BAR_FROM) as bars:
+            show = progress or partial(bars.show, "checking labels")
+            for done, (index, facts) in enumerate(zip(todo, pool.map(look, todo), strict=True), start=1):
                 found[index] = facts
+                show(done, len(todo))
     finally:
         memory.remember([(items[i], stamps[i], found[i]) for i in todo if found[i] is not None], asked)
     return found
-
-
-def _watch(results: Iterable[Facts], total: int, *, progress: Progress | None) -> Iterator[Facts]:
-    if progress is None:
-        quiet = total < _BAR_FROM
-        console = Console(stderr=True)
-        yield from track(results, "checking labels", total=total, console=console, transient=True, disable=quiet)
-        return
-    for done, facts in enumerate(results, start=1):
-        progress(done, total)
-        yield facts

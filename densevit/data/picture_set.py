@@ -94,7 +94,9 @@ class PictureDataset:
             label = turn_back(label, label_turned) if self.exif == "ignore" else label
         if self.exif == "ignore":
             image = turn_back(image.transpose(1, 2, 0), turned).transpose(2, 0, 1)
-        return Sample(image=image, label=label, grid=Grid(image.shape[1:]), meta=dict(image=image_path, label=label_path))
+        return Sample(
+            image=image, label=label, grid=Grid(image.shape[1:]), meta=dict(image=image_path, label=label_path)
+        )
 
     def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
         sample = self[index]

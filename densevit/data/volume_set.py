@@ -178,7 +178,7 @@ class VolumeDataset:
         return self._kept(case, ["all", self.normalization], lambda: self._prepare(case))
 
     def _kept(self, case: Case, what: list, make: Callable[[], Arrays]) -> Arrays:
-        """What `make` makes, from the cache where there is one; `what` says what that is, beside the label's options."""
+        """What `make` makes, from the cache where there is one; `what` and the label's options say what that is."""
         return make() if self.cache is None else self.cache.load(case.files, [*what, self._label_options], make)
 
     @property

@@ -76,9 +76,7 @@ def evaluate(
     return Evaluation(counter.compute(), pictures)
 
 
-def _predict(
-    model: nn.Module, sample: Sample, *, inference: Mapping[str, Any], device: torch.device
-) -> Tensor:
+def _predict(model: nn.Module, sample: Sample, *, inference: Mapping[str, Any], device: torch.device) -> Tensor:
     """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
     if sample.label.ndim == 3:
         options = {key: value for key, value in inference.items() if key != "base_size"}

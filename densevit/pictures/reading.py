@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from densevit.colors import ColorMap, decode_colors
 from densevit.pictures.bands import read_bands
+from densevit.pictures.color_coding import ColorMap, decode_colors
 from densevit.pictures.picture import Picture, is_array, load_picture, lossy_kind, naming
 
 

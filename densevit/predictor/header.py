@@ -7,8 +7,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from densevit.colors import Color, default_palette, parse_color
+from densevit.colors import Color, default_palette
 from densevit.options import check_fields
+from densevit.pictures.color_coding import parse_color
 from densevit.pictures.normalize import MEAN, STD
 from densevit.registry import check_known
 from densevit.segmentor import create_segmentor

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from densevit.colors import Color, overlay
 from densevit.data.layouts import cityscapes
 from densevit.files import replacing
 from densevit.registry import check_known
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
-OVERLAY_ALPHA = 0.5
-Palette = Sequence[Sequence[int]]
 
 
 def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
@@ -33,20 +32,7 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
         raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
 
 
-def colorize(label: np.ndarray, palette: Palette) -> np.ndarray:
-    """(H, W) -> (H, W, 3) uint8; values without a colour, such as 255, become black."""
-    table = np.zeros((max(256, len(palette), int(label.max(initial=0)) + 1), 3), np.uint8)
-    table[: len(palette)] = np.asarray(palette, np.uint8)
-    return table[label]
-
-
-def overlay(image: np.ndarray, label: np.ndarray, *, palette: Palette, alpha: float = OVERLAY_ALPHA) -> np.ndarray:
-    """The picture with each class's colour blended over it, alpha of 1 hiding it: (H, W, 3) uint8."""
-    colours = colorize(label, palette)
-    return np.round(image * np.float32(1 - alpha) + colours * np.float32(alpha)).astype(np.uint8)
-
-
-def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: Palette) -> Image.Image:
+def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: Sequence[Color]) -> Image.Image:
     """One label map as the picture that is stored under that format's name."""
     if format_name == "overlay":
         return Image.fromarray(overlay(image, label, palette=palette))

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from densevit.colors import structure_colors
 from densevit.files import write_text
 from densevit.predictor.scans import Scan
 from densevit.predictor.stopwatch import Stopwatch
-from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.structures import measure_structures, table_rows
 from densevit.volumes.volume import Volume
 

@@ -18,7 +18,6 @@ from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory, keep_freed_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
-from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
 from densevit.predictor.predictor import build_model, weights_file
 from densevit.predictor.scans import Scan, find_scans
@@ -26,6 +25,7 @@ from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
 from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
+from densevit.progress import Bars
 from densevit.units import parse_bytes
 from densevit.volumes.formats.dicom_file import quiet_pydicom
 from densevit.volumes.read_options import REFUSING, ReadOptions
@@ -156,14 +156,13 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with quiet_pydicom(), progress_bar(enabled=progress and rank == 0) as bar:
-        task = bar.add_task("predict", total=len(scans), completed=len(report.resumed))
+    with quiet_pydicom(), Bars(enabled=progress and rank == 0) as bars:
         steps = Steps(predictor)
-        for scan, outcome in overlapped(
-            waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan
-        ):
+        bars.show("predict", len(done), len(scans))
+        outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan)
+        for count, (scan, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(scan, outcome)
-            bar.advance(task)
+            bars.show("predict", count, len(scans))
     folder.write_tables()
     return report
 

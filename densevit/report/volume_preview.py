@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from densevit.predictor.structure_colors import structure_colors
+from densevit.colors import structure_colors
 from densevit.report.saving import INK, QUIET, drawable, new_figure, save
 from densevit.volumes.volume import Volume
 

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.data import PictureDataset
+from densevit.colors import overlay
+from densevit.data import PictureDataset, Sample
 from densevit.data.layouts import cityscapes
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Predictor
 from densevit.predictor.dataset import PredictionWriter
-from densevit.predictor.outputs import colorize, overlay, write_png
+from densevit.predictor.outputs import write_png
+from densevit.volumes.grid import Grid
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import files_below, make_photo, read, save_photo, truncate
 
@@ -45,14 +47,6 @@ def test_every_format_shows_the_same_label(predictor, photos, tmp_path):
         assert picture.mode == "P"
         assert np.array_equal(np.array(picture.convert("RGB")), np.array(cityscapes.PALETTE, np.uint8)[label])
     assert read(stored["overlay"]).shape == (33, 48, 3)
-
-
-def test_an_overlay_lies_halfway_between_picture_and_colour():
-    photo, label = np.full((1, 2, 3), 100, np.uint8), np.array([[0, 255]], np.uint8)
-    blended = overlay(photo, label, palette=[(200, 0, 100)])
-    assert blended.tolist() == [[[150, 50, 100], [50, 50, 50]]]
-    assert overlay(photo, label, palette=[(200, 0, 100)], alpha=0.0).tolist() == photo.tolist()
-    assert colorize(label, [(200, 0, 100)]).tolist() == [[[200, 0, 100], [0, 0, 0]]]
 
 
 def test_more_than_255_classes_are_written_as_16_bits(tmp_path):
@@ -224,7 +218,8 @@ def test_a_dataset_writer_names_predictions_as_the_images_are_named(tmp_path):
     dataset = PictureDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
     writer = PredictionWriter(dataset, {"train_ids": tmp_path / "ids", "overlay": tmp_path / "shown"})
     label = torch.arange(33 * 48).reshape(33, 48) % 3
-    writer(dict(image=normalize_image(make_photo()), meta=dict(image=files[1][0])), label)
+    sample = Sample(image=normalize_image(make_photo()), label=None, grid=Grid((33, 48)), meta=dict(image=files[1][0]))
+    writer(sample, label)
     assert files_below(tmp_path / "ids") == files_below(tmp_path / "shown") == ["ulm/a.png"]
     assert np.array_equal(read(tmp_path / "ids" / "ulm" / "a.png"), label.numpy())
     expected = overlay(make_photo(), label.numpy(), palette=dataset.palette)

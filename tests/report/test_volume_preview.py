@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.predictor.structure_colors import structure_colors
+from densevit.colors import structure_colors
 from densevit.report import volume_preview
 from densevit.report.saving import save
 from densevit.report.volume_preview import gray_window, place_planes, save_preview, slices_through

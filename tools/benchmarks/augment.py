@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 import densevit
-from benchmarks.timing import machine, ratios, synchronize, table, take_turns, write_json
+from benchmarks.timing import machine, ratios, synchronize, take_turns, write_json
 from densevit.data.augment import create_augment
 from densevit.data.augment.augment_3d import Augment3D
-from densevit.data.sample import Sample
 from densevit.data.foreground import foreground_voxels
+from densevit.data.sample import Sample
+from densevit.tables import format_table
 from densevit.volumes.grid import Grid
 from tools.peers import import_peer
 
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.network:
         rows.append(_train_step(arguments))
     print(f"{machine()}\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

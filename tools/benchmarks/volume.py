@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 import densevit
-from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, table, write_json
+from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, write_json
 from densevit.inference import accelerate, plan_windows, sliding_window
+from densevit.tables import format_table
 from tools.peers import import_peer
 
 SYSTEMS = ("densevit", "monai", "monai buffered", "monai host")
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     rows = [_in_own_process(job) for job in _jobs(arguments)]
     print(f"{machine()}\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

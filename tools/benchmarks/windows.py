@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import densevit
-from benchmarks.timing import machine, table, write_json
+from benchmarks.timing import machine, write_json
 from benchmarks.workers import Worker, serve, take_turns
 from densevit.blocks import nd
 from densevit.inference import sliding_window
@@ -25,6 +25,7 @@ from densevit.inference.blend import gaussian
 from densevit.inference.memory import keep_freed_memory
 from densevit.inference.sliding_window import make_windows
 from densevit.inference.stream import cut_window
+from densevit.tables import format_table
 from tools.peers import import_mmseg, import_peer
 
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, batch_size in product(case.models, arguments.batch_sizes):
             rows += _compare(name, batch_size, case, arguments)
     print(f"{machine()}, median of {arguments.rounds} interleaved rounds\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

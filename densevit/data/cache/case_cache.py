@@ -158,7 +158,8 @@ def _map(path: Path, *, verify: bool) -> Arrays:
     `verify` reads all of it. ValueError or SafetensorError for what is no whole file of arrays.
     """
     with safe_open(path, framework="pt") as file:  # which maps, where framework="numpy" would copy
-        arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118: it is no dictionary
+        names = list(file.keys())
+        arrays = {name: file.get_tensor(name).numpy() for name in names}
         if verify and (file.metadata() or {}).get("crc32") != _checksum(arrays):
             raise ValueError(f"{path} is damaged: its checksum is another")
     return arrays

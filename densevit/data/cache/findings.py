@@ -11,11 +11,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from densevit.files import sha256
+
 DETACHED = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 HEADER_BYTES = 2**16
 # A file changed so recently may change again within one tick of its time stamp; some systems keep whole seconds.
 UNSURE_NS, UNSURE_SECONDS_NS = 20_000_000, 2_000_000_000
-CHUNK = 2**20
 WHOLE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz")  # one file holds all of a volume
 Files = tuple[str, ...]
 Stamps = list[list[int]]  # of each file: size, time of change and time of status change, in bytes and nanoseconds
@@ -90,7 +91,7 @@ class FileHashes:
             return self._known[name][1]
         (digest,) = self.findings.recall([(name,)], "sha256")
         if digest is None:
-            digest = _sha256(name)
+            digest = sha256(name)
             self.findings.remember([((name,), stamps, digest)], "sha256")
         if _are_settled(stamps) and file_stamps((name,)) == stamps:
             self._known[name] = (stamps, digest)
@@ -148,14 +149,6 @@ def _are_settled(stamps: Stamps) -> bool:
 
 def _key(files: Files, asked: str) -> str:
     return hashlib.sha256(json.dumps([[os.path.abspath(file) for file in files], asked]).encode()).hexdigest()
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _missing(path: Path) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from densevit.data.layouts.pairing import check_folder, check_root, list_pictures, pair
 from densevit.data.dataset import DATASETS
+from densevit.data.layouts.pairing import check_folder, check_root, list_pictures, pair
 from densevit.data.picture_set import PictureDataset
 from densevit.pictures.coding import LabelCoding
 

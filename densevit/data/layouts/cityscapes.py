@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.data.layouts.pairing import check_folder, check_root, is_hidden
 from densevit.data.dataset import DATASETS
+from densevit.data.layouts.pairing import check_folder, check_root, is_hidden
 from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.colors import class_index, parse_color_map
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.classes_file import ClassesFile, find_classes
 from densevit.data.layouts.pairing import (
     check_folder,
@@ -14,10 +14,10 @@ from densevit.data.layouts.pairing import (
     read_split_file,
     select,
 )
-from densevit.data.dataset import DATASETS
 from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
+from densevit.pictures.color_coding import class_index, parse_color_map
 
 Pairs = list[tuple[str, str | None]]
 
