@@ -188,7 +188,7 @@ def _read_options(args: argparse.Namespace) -> "ReadOptions":
 def _preview(args: argparse.Namespace) -> Callable[..., Any] | None:
     if not args.preview:
         return None
-    from densevit.report.volume_preview import save_preview
+    from densevit.report.preview import save_preview
 
     return save_preview
 

@@ -22,7 +22,7 @@ from densevit.predictor.structures import measure_structures, table_rows
 from densevit.volumes.volume import Volume
 
 logger = logging.getLogger("densevit")
-# (path, volume, label, *, classes, values): makes a picture of a scan, such as report.volume_preview.save_preview.
+# (path, volume, label, *, classes, values): makes a picture of a scan, such as report.preview.save_preview.
 Preview = Callable[..., Any]
 
 

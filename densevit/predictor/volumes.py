@@ -15,7 +15,7 @@ from torch import nn
 
 from densevit.devices import pick_device
 from densevit.files import check_writable
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.inference.memory import is_out_of_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.overlap import overlapped
@@ -27,7 +27,6 @@ from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.progress import Bars
 from densevit.units import parse_bytes
-from densevit.volumes.formats.dicom_file import quiet_pydicom
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume
@@ -126,7 +125,6 @@ class VolumeReport:
             self.written[scan.path] = outcome
 
 
-@keep_freed_memory()
 def predict_volumes(
     predictor: VolumePredictor,
     inputs: str | Path | Iterable[str | Path],
@@ -141,7 +139,7 @@ def predict_volumes(
     """Predict scans and folders of them; masks go to `output`, as NAME.nii.gz on the scan's own grid.
 
     Beside each mask lies NAME.json with what was measured of every structure, and volumes.csv lists them all.
-    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.volume_preview.save_preview`) NAME.png.
+    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png.
     While one scan is predicted, the next is read and the last one written. `resume` leaves alone the scans whose
     results exist. A scan that cannot be read, predicted or written is logged as an error, listed in the report and
     skipped. Raises FileNotFoundError for inputs that do not exist, ValueError for two that would be written under one
@@ -156,7 +154,7 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with quiet_pydicom(), Bars(enabled=progress and rank == 0) as bars:
+    with Bars(enabled=progress and rank == 0) as bars:
         steps = Steps(predictor)
         bars.show("predict", len(done), len(scans))
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan)

@@ -26,8 +26,8 @@ from densevit.progress import Bars
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.streets import shorten, this_python, train_and_test
 from densevit.report import prediction_sheet
-from densevit.report.volume_preview import save_preview
-from densevit.report.volume_rows import volume_rows
+from densevit.report.planes import volume_rows
+from densevit.report.preview import save_preview
 from densevit.synthetic.ct import make_synthetic_ct
 from densevit.tables import format_table
 from densevit.train.config.config import load_config

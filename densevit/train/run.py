@@ -13,7 +13,6 @@ from mmengine.config import Config
 from densevit.data import Dataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.evaluate.evaluate import Evaluation, evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.losses import create_loss
 from densevit.processes import any_process, process_group, rank_and_size, share_buffers
 from densevit.progress import Bars
@@ -51,7 +50,6 @@ class RunResult:
     stopped: int | None = None
 
 
-@keep_freed_memory()
 def train(
     config: Config | Mapping[str, Any],
     *,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from densevit.data import Sample
 from densevit.evaluate.evaluate import evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
@@ -31,7 +30,6 @@ class TestResult:
     num_images: int
 
 
-@keep_freed_memory()
 def score_checkpoint(
     config: Config | Mapping[str, Any],
     checkpoint: str | Path,

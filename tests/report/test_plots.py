@@ -133,7 +133,7 @@ def test_a_failed_drawing_keeps_the_older_picture(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("densevit.report.saving.Figure.savefig", fail)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     with pytest.raises(OSError, match="disk full"):
         plot_curves(run(5), path)
     assert path.read_bytes() == b"old"
