@@ -9,7 +9,6 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -20,6 +19,7 @@ from densevit.data.layouts.guess_volumes import choose_split, guess_volume_datas
 from densevit.data.volume_set import VolumeDataset
 from densevit.devices import pick_device
 from densevit.files import write_text
+from densevit.losses import check_loss
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
 from densevit.progress import Bars
@@ -30,7 +30,8 @@ from densevit.report.planes import volume_rows
 from densevit.report.preview import save_preview
 from densevit.synthetic.ct import make_synthetic_ct
 from densevit.tables import format_table
-from densevit.train.config.config import load_config
+from densevit.train.config.config import load_config, replace_options
+from densevit.train.config.schema import ConfigFile
 from densevit.train.run import RunResult
 from densevit.train.score import TestResult
 from densevit.volumes.volume import open_volume, read_grid
@@ -73,17 +74,17 @@ def quickstart_ct(
     its scans are brought to a size that suits the config. ValueError for what the user can mend.
     """
     out = Path(out)
-    settings = load_config(config).to_dict()
+    settings = load_config(config)
     if data is None:
         make_scans(Path(scans))
-        for section in ("train_data", "val_data"):
-            settings[section]["dataset"]["root"] = str(scans)
+        roots = dict.fromkeys(("train_data.dataset.root", "val_data.dataset.root"), str(scans))
+        settings = replace_options(settings, roots)
     else:
-        use_own(settings, data)
+        settings = use_own(settings, data)
     if iters is not None:
-        shorten(settings, iters)
-    run, tested, predictions = train_and_test(settings, config=config, out=out, device=device)
-    train_set, val_set = (create_dataset(settings[key]["dataset"]) for key in ("train_data", "val_data"))
+        settings = shorten(settings, iters)
+    run, tested, predictions = train_and_test(settings, out=out, device=device)
+    train_set, val_set = (create_dataset(data.dataset) for data in (settings.train_data, settings.val_data))
     result = CtQuickstart(run, tested, atlas_scores(train_set, val_set), out / "predicted")
     _write_scores(result, out)
     _draw(val_set, predictions, out / "predictions.png")
@@ -92,7 +93,7 @@ def quickstart_ct(
     for reason in report.failed.values():
         raise ValueError(f"a scan that was tested cannot be predicted: {reason}")
     example = " ".join(val_set.cases[0].images)
-    write_text(out / "commands.txt", commands(run, out, scan=example, iters=settings["train_cfg"]["max_iters"]))
+    write_text(out / "commands.txt", commands(run, out, scan=example, iters=settings.train_cfg.max_iters))
     return result
 
 
@@ -102,20 +103,25 @@ def make_scans(root: Path) -> None:
         make_synthetic_ct(root, **SCANS, progress=lambda done, total: shown.show("draw scans", done, total))
 
 
-def use_own(settings: dict[str, Any], data: str | Path) -> None:
-    """Put a set of the user's own into the config, at a spacing at which its scans suit the config's windows."""
-    described = choose_split(guess_volume_dataset(data))
+def use_own(config: ConfigFile, data: str | Path) -> ConfigFile:
+    """The config for a set of the user's own, at a spacing at which its scans suit the config's windows."""
+    described, before = choose_split(guess_volume_dataset(data)), config.train_data.dataset
     opened = create_dataset(dict(described, split="train", check="load"))
     described["spacing"] = list(_spacing(opened))
     if open_volume(_source(opened, 0), options=opened.read).image.min() < AIR:
-        described["normalization"] = settings["train_data"]["dataset"]["normalization"]
-    described["cache"] = settings["train_data"]["dataset"].get("cache")
-    settings["train_data"]["dataset"] = dict(described, split="train")
-    settings["val_data"]["dataset"] = dict(described, split="val")
-    settings["test_data"] = None
-    for term in settings["loss"]:
-        term.pop("class_weights", None)  # of the config's own classes
-    settings["model"].update(num_classes=opened.num_classes, in_channels=opened.in_channels)
+        described["normalization"] = before["normalization"]
+    described["cache"] = before.get("cache")
+    # Class weights are those of the config's own classes.
+    loss = [{key: value for key, value in term.items() if key != "class_weights"} for term in check_loss(config.loss)]
+    changes = {
+        "train_data.dataset": dict(described, split="train"),
+        "val_data.dataset": dict(described, split="val"),
+        "test_data": None,
+        "loss": loss,
+        "model.num_classes": opened.num_classes,
+        "model.in_channels": opened.in_channels,
+    }
+    return replace_options(config, changes)
 
 
 def _spacing(dataset: VolumeDataset) -> tuple[float, ...]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 from densevit.data import SegmentationDataset, create_dataset, guess_dataset
@@ -23,7 +22,8 @@ from densevit.metrics.scores import scores_from_counts
 from densevit.progress import Bars
 from densevit.report import prediction_sheet
 from densevit.synthetic.streets import make_street_scenes
-from densevit.train.config.config import check_config, load_config
+from densevit.train.config.config import load_config, replace_options
+from densevit.train.config.schema import ConfigFile
 from densevit.train.run import RunResult, train
 from densevit.train.score import TestResult, test
 
@@ -63,33 +63,33 @@ def quickstart(
     at which they fit the config's windows. ValueError for what the user can mend.
     """
     out = Path(out)
-    settings = load_config(config).to_dict()
+    settings = load_config(config)
     if data is None:
         make_streets(Path(streets))
-        _use(settings, {split: dict(type="cityscapes", root=str(streets), split=split) for split in ("train", "val")})
+        sets = {split: dict(type="cityscapes", root=str(streets), split=split) for split in ("train", "val")}
     else:
-        _use(settings, {split: guess_dataset(data, split=split) for split in ("train", "val")})
-        _shrink(settings)
+        sets = {split: guess_dataset(data, split=split) for split in ("train", "val")}
+        # Images of any size are brought to that of the rendered ones.
+        sizes = dict.fromkeys(("train_data.augment.base_size", "inference.base_size"), STREETS["size"])
+        settings = replace_options(settings, sizes)
+    settings = _use(settings, sets)
     if iters is not None:
-        shorten(settings, iters)
-    run, tested, predictions = train_and_test(settings, config=config, out=out, device=device)
-    val_set = create_dataset(settings["val_data"]["dataset"])
+        settings = shorten(settings, iters)
+    run, tested, predictions = train_and_test(settings, out=out, device=device)
+    val_set = create_dataset(settings.val_data.dataset)
     result = Quickstart(run, tested, *constant_score(val_set))
     _write_scores(result, out)
     _draw(val_set, predictions, out / "predictions.png")
-    write_text(out / "commands.txt", commands(run, out, iters=settings["train_cfg"]["max_iters"]))
+    write_text(out / "commands.txt", commands(run, out, iters=settings.train_cfg.max_iters))
     return result
 
 
-def train_and_test(
-    settings: dict[str, Any], *, config: str | Path, out: Path, device: str | None
-) -> tuple[RunResult, TestResult, list[Tensor]]:
+def train_and_test(config: ConfigFile, *, out: Path, device: str | None) -> tuple[RunResult, TestResult, list[Tensor]]:
     """Train in `out`, then test the best weights: also the predictions, uint8 (*S), in the order of the set."""
-    checked = Config(check_config(settings, path=config).to_dict(), filename=str(config))
-    run = train(checked, work_dir=out, device=device)
+    run = train(config, work_dir=out, device=device)
     predictions: list[Tensor] = []
     tested = test(
-        checked,
+        config,
         run.best or run.checkpoint,
         device=device,
         on_prediction=lambda sample, labels: predictions.append(labels.cpu().to(torch.uint8)),
@@ -116,28 +116,26 @@ def constant_score(dataset: SegmentationDataset) -> tuple[str, float]:
     return dataset.classes[commonest], 100 * scores_from_counts(counts).mIoU
 
 
-def _use(settings: dict[str, Any], datasets: Mapping[str, dict[str, Any]]) -> None:
-    settings["train_data"]["dataset"] = datasets["train"]
-    settings["val_data"]["dataset"] = datasets["val"]
-    settings["test_data"] = None
-    settings["model"]["num_classes"] = create_dataset(datasets["train"]).num_classes
+def _use(config: ConfigFile, datasets: Mapping[str, dict[str, Any]]) -> ConfigFile:
+    changes = {
+        "train_data.dataset": datasets["train"],
+        "val_data.dataset": datasets["val"],
+        "test_data": None,
+        "model.num_classes": create_dataset(datasets["train"]).num_classes,
+    }
+    return replace_options(config, changes)
 
 
-def _shrink(settings: dict[str, Any]) -> None:
-    """Bring images of any size to the rendered ones' size."""
-    settings["train_data"]["augment"]["base_size"] = STREETS["size"]
-    settings["inference"]["base_size"] = STREETS["size"]
-
-
-def shorten(settings: dict[str, Any], iters: int) -> None:
+def shorten(config: ConfigFile, iters: int) -> ConfigFile:
     """Train for `iters` iterations, with everything that is counted in them in proportion."""
-    section, schedule = settings["train_cfg"], settings["schedule"]
-    share = iters / section["max_iters"]
-    for key in ("max_iters", "val_interval", "checkpoint_interval"):
-        section[key] = max(round(section[key] * share), 1)
-    section["max_iters"] = iters
-    section["log_interval"] = min(section["log_interval"], iters)
-    schedule["warmup_iters"] = round(schedule["warmup_iters"] * share)
+    settings = config.train_cfg
+    share = iters / settings.max_iters
+    intervals = {key: max(round(getattr(settings, key) * share), 1) for key in ("val_interval", "checkpoint_interval")}
+    changes = dict(intervals, max_iters=iters, log_interval=min(settings.log_interval, iters))
+    warmup = round(config.schedule.warmup_iters * share)
+    return replace_options(
+        config, {f"train_cfg.{key}": value for key, value in changes.items()} | {"schedule.warmup_iters": warmup}
+    )
 
 
 def _write_scores(result: Quickstart, out: Path) -> None:

@@ -88,32 +88,29 @@ def own(scans, tmp_path):
 
 
 def test_a_set_of_the_users_own_is_put_into_the_config(own):
-    settings = load_config(CONFIG).to_dict()
-    window = settings["train_data"]["dataset"]["normalization"]
-    use_own(settings, own)
-    assert settings["model"]["num_classes"] == len(CLASSES)
-    train, val = (settings[key]["dataset"] for key in ("train_data", "val_data"))
+    before = load_config(CONFIG)
+    config = use_own(before, own)
+    window = before.train_data.dataset["normalization"]
+    assert config.model.num_classes == len(CLASSES)
+    train, val = config.train_data.dataset, config.val_data.dataset
     assert {**train, "split": "val"} == val
     assert train["normalization"] == window  # the scans hold air of -1000
     assert train["val_every"] > 1
-    assert not any("class_weights" in term for term in settings["loss"])
+    assert not any("class_weights" in term for term in config.loss)
     assert all(8.0 <= spacing <= 10.0 for spacing in train["spacing"])  # they are coarse enough as they are
 
 
 def test_large_scans_of_the_users_own_are_brought_to_larger_voxels(own, monkeypatch):
     monkeypatch.setattr(room, "MOST_VOXELS", (16, 20, 20))
-    settings = load_config(CONFIG).to_dict()
-    use_own(settings, own)
-    assert min(settings["train_data"]["dataset"]["spacing"]) > 14
+    assert min(use_own(load_config(CONFIG), own).train_data.dataset["spacing"]) > 14
 
 
 def test_scans_that_are_no_ct_are_normalized_case_by_case(own):
     for path in (own / "images").iterdir():
         scan = nibabel.load(path)
         nibabel.save(nibabel.Nifti1Image(np.asarray(scan.dataobj) + np.int16(1024), scan.affine), path)
-    settings = load_config(CONFIG).to_dict()
-    use_own(settings, own)
-    assert settings["train_data"]["dataset"].get("normalization", dict(type="zscore"))["type"] == "zscore"
+    dataset = use_own(load_config(CONFIG), own).train_data.dataset
+    assert dataset.get("normalization", dict(type="zscore"))["type"] == "zscore"
 
 
 def test_a_set_of_the_users_own_is_trained_on(own, small, tmp_path, monkeypatch):
