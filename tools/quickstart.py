@@ -52,14 +52,17 @@ def main() -> int:
     out = Path(options.out).resolve() if options.out else ROOT / OUT[options.task]
     _venv.enter(EXTRAS[options.task], no_venv=options.no_venv)
     os.chdir(ROOT)  # the config and the commands name data/ and work_dirs/ from here
+    from densevit.quickstart.run import quickstart
+
     if options.task == "ct":
-        from densevit.quickstart.ct import quickstart_ct as run
+        from densevit.quickstart.ct import CtDemo as Demo
     else:
-        from densevit.quickstart.streets import quickstart as run
+        from densevit.quickstart.streets import StreetDemo as Demo
 
     start = time.monotonic()
     try:
-        result = run(CONFIGS[options.task], out=_short(out), data=data, iters=options.iters, device=options.device)
+        settings = dict(out=_short(out), data=data, iters=options.iters, device=options.device)
+        result = quickstart(CONFIGS[options.task], Demo(), **settings)
     except (ValueError, OSError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2
