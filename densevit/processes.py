@@ -46,7 +46,7 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
         torch.cuda.set_device(chosen)
     # Small messages between processes (stop signals, random states) go over the CPU and never wait for a GPU.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=rank, world_size=size)
+    dist.init_process_group(backend, init_method=_meeting_point(launcher), rank=rank, world_size=size)
     try:
         yield chosen
     finally:
@@ -68,10 +68,13 @@ def _read_environment(launcher: str) -> tuple[int, int, int]:
             "start with tools/dist_train.sh, srun or mpirun, or leave --launcher out"
         )
     rank, size, local_rank = (int(os.environ[name]) for name in VARIABLES[launcher])
-    os.environ.setdefault("MASTER_PORT", "29500")
-    if "MASTER_ADDR" not in os.environ:
-        os.environ["MASTER_ADDR"] = _first_slurm_host() if launcher == "slurm" else "127.0.0.1"
     return rank, size, local_rank
+
+
+def _meeting_point(launcher: str) -> str:
+    """Where the processes find one another, in torch's words."""
+    host = os.environ.get("MASTER_ADDR") or (_first_slurm_host() if launcher == "slurm" else "127.0.0.1")
+    return f"tcp://{f'[{host}]' if ':' in host else host}:{os.environ.get('MASTER_PORT', '29500')}"
 
 
 def _first_slurm_host() -> str:

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "registry labels devices",
-    "files options units colors processes tables progress",
+    "files options units colors processes tables progress environment quiet",
     "blocks normalization",
     "backbones decoders",
     "weights",

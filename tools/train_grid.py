@@ -12,14 +12,13 @@ import statistics
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from densevit.environment import keep_freed_memory, let_threads_sleep
 from densevit.tables import format_table
-from densevit.train import load_config, parse_overrides, train
-from densevit.train.config.schema import ConfigFile
-from densevit.train.tasks.segment import create_model
+
+if TYPE_CHECKING:
+    from densevit.train.config.schema import ConfigFile
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")
@@ -37,6 +36,9 @@ def main() -> int:
     parser.add_argument("--device", default=None)
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
+    let_threads_sleep()  # before torch is imported
+    from densevit.train import load_config, parse_overrides
+
     out, options = Path(args.out), parse_overrides(args.cfg_options)
     rows = []
     for backbone, decoder in product(args.backbones, args.decoders):
@@ -52,11 +54,17 @@ def main() -> int:
     return 0
 
 
-def run(config: ConfigFile, folder: Path, *, device: str | None) -> tuple[dict[str, Any], int | None]:
+def run(config: "ConfigFile", folder: Path, *, device: str | None) -> tuple[dict[str, Any], int | None]:
     """Train one pair, or what is left of it: its row of the table, and the signal that ended it early."""
+    import torch
+
+    from densevit.train import train
+    from densevit.train.tasks.segment import create_model
+
     print(f"{folder.name}: training", flush=True)
     start = time.process_time()
-    result = train(config, work_dir=folder, resume=(folder / "last_checkpoint").is_file(), device=device)
+    with keep_freed_memory():
+        result = train(config, work_dir=folder, resume=(folder / "last_checkpoint").is_file(), device=device)
     if result.stopped is not None:
         return {}, result.stopped
     lines = [json.loads(line) for line in (folder / "scalars.jsonl").read_text().splitlines()]
@@ -79,21 +87,23 @@ def run(config: ConfigFile, folder: Path, *, device: str | None) -> tuple[dict[s
     return row, None
 
 
-def finished(folder: Path, config: ConfigFile) -> dict[str, Any] | None:
+def finished(folder: Path, config: "ConfigFile") -> dict[str, Any] | None:
     """The row of a run that is complete and was made with these settings."""
     path = folder / RESULT
     row = json.loads(path.read_text()) if path.is_file() else None
     return row if row is not None and row["settings"] == settings(config) else None
 
 
-def settings(config: ConfigFile) -> dict[str, Any]:
+def settings(config: "ConfigFile") -> dict[str, Any]:
     """All of a config that bears on the result, as JSON gives it back."""
     plain = {key: value for key, value in config.to_dict().items() if key not in ("work_dir", "visualization", "name")}
     return json.loads(json.dumps(plain))
 
 
-def write(rows: list[dict[str, Any]], out: Path, config: ConfigFile) -> None:
+def write(rows: list[dict[str, Any]], out: Path, config: "ConfigFile") -> None:
     """grid.json with everything, grid.md with two tables: mIoU, and cost."""
+    import torch
+
     cfg, data = config.train_cfg, config.train_data
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     content = dict(rows=rows, machine=machine)

@@ -17,7 +17,6 @@ from densevit.inference.blend import PROFILES, make_blend
 from densevit.inference.distributed import collect, stream_share
 from densevit.inference.grid import GRIDS, make_axes
 from densevit.inference.layout import Layout, make_layout
-from densevit.inference.memory import keep_freed_memory
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.output import Output
 from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction
@@ -33,7 +32,6 @@ PADDINGS = ("replicate", "reflect")
 
 
 @torch.no_grad()
-@keep_freed_memory()
 def sliding_window(
     predict: Predict,
     image: Tensor | ArrayLike,

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from threading import Lock, get_ident
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -13,6 +14,7 @@ from densevit.pictures.bands import HEIGHT, MAX_PIXELS, SUBFILE, WIDTH, orientat
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
 ARRAY_ENDING = ".npy"
+_asked_otherwise = Lock()
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -35,10 +37,8 @@ class Picture:
 
 def load_picture(path: str | PathLike) -> Picture:
     """Decode the whole file; anything that is not a complete picture raises ValueError."""
-    # Other libraries switch this on for the whole process, and a truncated file would then come back grey.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
     path = str(path)
-    with naming(path):
+    with naming(path), _complete_alone():
         with Image.open(path, formats=FORMATS) as image:
             _check_header(image)
             packing, peak = _packing(image), _peak(image)
@@ -47,6 +47,30 @@ def load_picture(path: str | PathLike) -> Picture:
         if image.format == "PNG":
             _check_png_end(path)
     return Picture(path, image, packing, orientation, peak)
+
+
+class _ElsewhereAlone:
+    """True in all threads but the one that made it."""
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+
+    def __bool__(self) -> bool:
+        return get_ident() != self.thread
+
+
+@contextmanager
+def _complete_alone() -> Iterator[None]:
+    """Truncated files are errors in this thread, also where another library has told PIL to fill them up with grey."""
+    if not ImageFile.LOAD_TRUNCATED_IMAGES:
+        yield
+        return
+    with _asked_otherwise:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, _ElsewhereAlone()
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from densevit.files import check_writable
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.inference.memory import is_out_of_memory
 from densevit.pictures.reading import read_image
 from densevit.predictor.inputs import Picture, check_names, find_pictures
 from densevit.predictor.outputs import check_formats, render, write_png
@@ -29,7 +29,6 @@ class PredictionReport:
     failed: dict[Path, str] = field(default_factory=dict)
 
 
-@keep_freed_memory()
 def predict(
     checkpoint: str | Path | Predictor,
     inputs: str | Path | Iterable[str | Path],

@@ -15,7 +15,7 @@ from torch import nn
 
 from densevit.devices import pick_device
 from densevit.files import check_writable
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.inference.memory import is_out_of_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.overlap import overlapped
@@ -27,7 +27,6 @@ from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.progress import Bars
 from densevit.units import parse_bytes
-from densevit.volumes.formats.dicom_file import quiet_pydicom
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume
@@ -126,7 +125,6 @@ class VolumeReport:
             self.written[scan.path] = outcome
 
 
-@keep_freed_memory()
 def predict_volumes(
     predictor: VolumePredictor,
     inputs: str | Path | Iterable[str | Path],
@@ -156,7 +154,7 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with quiet_pydicom(), Bars(enabled=progress and rank == 0) as bars:
+    with Bars(enabled=progress and rank == 0) as bars:
         steps = Steps(predictor)
         bars.show("predict", len(done), len(scans))
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan)

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from densevit.inference.memory import keep_freed_memory
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
 from densevit.progress import Bars
 from densevit.train.checkpoint import WEIGHTS, clean_up, list_checkpoints
@@ -43,7 +42,6 @@ class RunResult:
     stopped: int | None = None
 
 
-@keep_freed_memory()
 def train(
     config: ConfigFile | Config | Mapping[str, Any],
     *,

@@ -9,7 +9,6 @@ from mmengine.config import Config
 from torch import Tensor
 
 from densevit.evaluate.evaluate import evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
@@ -31,7 +30,6 @@ class TestResult:
     num_images: int
 
 
-@keep_freed_memory()
 def score_checkpoint(
     config: ConfigFile | Config | Mapping[str, Any],
     checkpoint: str | Path,

@@ -19,6 +19,7 @@ import torch
 from benchmarks.peaks import in_own_process
 from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, write_json
 from densevit import create_segmentor
+from densevit.environment import keep_freed_memory
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 from densevit.predictor.volumes import VolumePredictor
 from densevit.tables import format_table
@@ -112,6 +113,7 @@ def _measure(turn: Turn, checkpoint: Path, scan: Path, mask: Path) -> dict[str, 
     return {**seconds, "total": total, "beside network": beside, "windows": windows, "MB": peak_megabytes() - before}
 
 
+@keep_freed_memory()  # as the command does
 def _ours(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     watch, counted = Stopwatch(), []
     with watch.measure("build"):

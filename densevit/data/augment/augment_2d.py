@@ -3,7 +3,6 @@
 Random scale and crop are one step: the window is chosen first, and only what it covers is resized.
 """
 
-import os
 from collections.abc import Sequence
 from inspect import signature
 from random import Random
@@ -12,12 +11,12 @@ import cv2
 import numpy as np
 
 from densevit.data.augment.options import AugmentOptions
+from densevit.environment import environment_variable
 from densevit.labels import IGNORE
 from densevit.registry import check_known
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
-
-import albumentations as A
+with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):  # else importing it asks the network for a newer version
+    import albumentations as A
 
 _TRIES = 10
 Size = tuple[int, int]
