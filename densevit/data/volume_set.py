@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.colors import default_palette
+from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
 from densevit.data.dataset import check_classes
@@ -84,7 +84,7 @@ class VolumeDataset:
             raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
         self.cases = list(cases)
         self.classes = check_classes(classes)
-        self.palette = default_palette(len(self.classes))
+        self.palette = structure_colors(len(self.classes))
         self.label_values = [int(value) for value in label_values]
         self.ignored_value = ignored_value
         self.in_channels = in_channels
