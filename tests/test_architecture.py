@@ -45,7 +45,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/planes"],
-    "safetensors": ["weights", "checkpoint"],
+    "safetensors": ["data/cache", "weights", "checkpoint"],
     "tensorboard": ["train"],
     "timm": [],
     "transformers": [],

@@ -61,12 +61,12 @@ def label_image(
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
-        if options.num_views > 1 and whole:
+        if whole and not options.seen_once:
             out[...] = to_labels(_logits(network, image.to(device), options)).cpu().numpy()
         else:
             image = _fitted(image, options)
             windows = _windows(options, tuple(image.shape[1:])) | dict(window_device=device)
-            seen = on_views(network, flips=options.flips, scales=options.scales) if options.num_views > 1 else network
+            seen = network if options.seen_once else on_views(network, flips=options.flips, scales=options.scales)
             if max_memory is not None:
                 windows |= _plan(seen, image, windows, max_memory)
             native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])

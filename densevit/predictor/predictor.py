@@ -68,7 +68,7 @@ class Predictor:
         given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
         self.inference = header.inference.override(**given).on_axes(2)
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
-        if max_memory is not None and (self.inference.num_views > 1 or self.inference.mode == "whole"):
+        if max_memory is not None and (not self.inference.seen_once or self.inference.mode == "whole"):
             raise ValueError("max_memory bounds windows of a picture seen once; ask for mode 'slide', no flips, scales")
         model = build_model(opened).to(self.device)
         self.model: nn.Module = torch.compile(model) if compile else model

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from densevit.inference import InferenceOptions
-from densevit.predictor.labels import label_image
+from densevit.predictor.labels import image_logits, label_image
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.volumes.grid import Grid
 from densevit.volumes.resample import prepare_image, working_size
@@ -73,3 +73,38 @@ def test_labels_go_into_an_array_that_is_given_and_parts_are_timed(tmp_path):
     assert np.array_equal(out, label)
     assert set(watch.seconds) == {"network", "restore"}
     assert all(seconds > 0 for seconds in watch.seconds.values())
+
+
+class Shrinking(nn.Module):
+    """What a place holds depends on all that is seen with it, so that another size or a flip changes the logits."""
+
+    num_classes, divisor = 3, 1
+
+    def forward(self, x):
+        place = torch.linspace(0, 1, x.shape[-1])
+        return torch.cat([x, x.mean() + place * x.std() * torch.ones_like(x), x.roll(1, -1) * 1.1], dim=1)
+
+
+@pytest.mark.parametrize("size", [(19, 23), (9, 11, 13)], ids=["2D", "3D"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(scales=(2.0,)),
+        dict(flips=(-1,)),
+        dict(flips=(-1, (-1, -2)), scales=(0.5, 1.0)),
+        dict(base_size=(30, 26, 20)),
+        dict(mode="slide", roi_size=8, scales=(1.5,)),
+        dict(mode="slide_gaussian", roi_size=8, flips=(-1,)),
+    ],
+    ids=str,
+)
+def test_labels_are_the_largest_of_the_logits_however_the_image_is_seen(size, options):
+    if "base_size" in options:
+        options = dict(base_size=options["base_size"][: len(size)])
+    image = torch.rand(1, *size, generator=torch.Generator().manual_seed(0))
+    options = InferenceOptions(**options)
+    logits = image_logits(Shrinking(), image, options=options)
+    assert logits.shape == (3, *size)
+    plain = image_logits(Shrinking(), image, options=InferenceOptions())
+    assert not torch.equal(logits.argmax(0), plain.argmax(0))
+    assert np.array_equal(label_image(Shrinking(), image, options=options), logits.argmax(0).numpy())
