@@ -10,10 +10,7 @@ from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.decoders import DECODERS
 from densevit.registry import NETWORKS
-from densevit.weights import load_weights
-
-# Options with which a published model pairs its decoder; decoder_options override them.
-PUBLISHED_DECODER_OPTIONS = {("all_mlp", f"mit_b{i}"): dict(dim=768) for i in (2, 3, 4, 5)}
+from densevit.weights import load_weights, published_options
 
 
 class Segmentor(nn.Module):
@@ -161,7 +158,7 @@ def create_segmentor(
         encoder = create_backbone(
             backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
         )
-    options = {**PUBLISHED_DECODER_OPTIONS.get((decoder, backbone), {}), **dict(decoder_options or {})}
+    options = {**published_options(backbone, decoder), **dict(decoder_options or {})}
     if decoder in DECODERS.names() and "image_channels" in DECODERS.keywords(decoder):
         options.setdefault("image_channels", encoder.in_channels)
     head = create_decoder(
