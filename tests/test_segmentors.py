@@ -87,7 +87,7 @@ def test_a_decoder_gives_its_channels_at_its_stride(name, spatial_dims):
     size, channels, strides = (40, 33, 65)[-spatial_dims:], (8, 16, 24), (2, 4, 8)
     decoder = densevit.create_decoder(name, in_channels=channels, in_strides=strides, spatial_dims=spatial_dims)
     features = [torch.randn(2, c, *(ceil(s / k) for s in size)) for c, k in zip(channels, strides, strict=True)]
-    assert decoder(features).shape == (2, decoder.out_channels, *(ceil(s / decoder.out_stride) for s in size))
+    assert decoder(features).values.shape == (2, decoder.out_channels, *(ceil(s / decoder.out_stride) for s in size))
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

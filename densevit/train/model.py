@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor, nn
 
+from densevit.decoders import DenseMap
 from densevit.train.auxiliary import Supervision
 
 
@@ -35,7 +36,7 @@ class TrainingModel(BaseModel):
             return logits
         # mmengine adds up the entries, whose names begin with "loss"; sums over pixels want full precision.
         with torch.autocast(image.device.type, enabled=False):
-            return self.loss(logits.float(), label)
+            return self.loss(DenseMap(logits.float()), label)
 
     def compile_network(self) -> None:
         """Have torch.compile translate what runs on every iteration."""
