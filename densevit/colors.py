@@ -1,93 +1,20 @@
-"""Colours that stand for classes: colour maps, palettes, and colour-coded labels turned into numbers."""
+"""Colours of classes: palettes, and label maps drawn with them.
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+Legend: label (H, W) whole numbers, image (H, W, 3) uint8 RGB.
+"""
+
+from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 
 import numpy as np
 
+from densevit.labels import IGNORE
+
 Color = tuple[int, int, int]
-ColorMap = Mapping[Color, int]
-
-IGNORE = 255  # the ignored class in every label that leaves densevit.data
-UNKNOWN = 254  # never leaves densevit.data: it marks values that no rule covers
-MAX_CLASSES = 254
-
-
-def decode_colors(colors: np.ndarray, color_map: ColorMap, *, path: str) -> np.ndarray:
-    """uint8 RGB (H, W, 3) -> uint8 (H, W); a colour that is not in `color_map` raises ValueError naming it."""
-    codes = colors[..., 0].astype(np.int32) << 16 | colors[..., 1].astype(np.int32) << 8 | colors[..., 2]
-    values = _color_table(tuple(sorted(color_map.items())))[codes]
-    unknown = values == UNKNOWN
-    if unknown.any():
-        found, counts = np.unique(codes[unknown], return_counts=True)
-        most = found[np.argsort(-counts)][:3]
-        names = ", ".join(str((int(c) >> 16, int(c) >> 8 & 255, int(c) & 255)) for c in most)
-        raise ValueError(
-            f"{path} has {len(found)} colour{'s' * (len(found) > 1)} that color_map does not list, such as {names} "
-            f"({int(counts.sum())} pixels); add them, or give them the value {IGNORE} to ignore them"
-        )
-    return values
-
-
-@lru_cache(maxsize=4)
-def _color_table(items: tuple[tuple[Color, int], ...]) -> np.ndarray:
-    """Value of each of the 2**24 colours: one look-up a pixel, whatever the number of classes."""
-    table = np.full(1 << 24, UNKNOWN, np.uint8)
-    for (red, green, blue), value in items:
-        table[red << 16 | green << 8 | blue] = value
-    return table
-
-
-def parse_color_map(given: Mapping | Sequence, *, classes: Sequence[str]) -> dict[Color, int]:
-    """{(r, g, b): class index}, from one colour a class, or from a mapping between colours and classes.
-
-    Colours are (r, g, b), "r,g,b" or "#rrggbb"; classes are indices, names, 255 or "ignore". A mapping may run either
-    way ({colour: class}, or {class name: colour} as JSON files have it).
-    """
-    if not isinstance(given, Mapping):
-        if len(given) != len(classes):
-            raise ValueError(f"color_map lists {len(given)} colours for {len(classes)} classes; give one for each")
-        given = dict(zip(classes, given, strict=True))
-    color_map: dict[Color, int] = {}
-    for key, value in given.items():
-        color, name = (key, value) if _is_color(key) else (value, key)
-        color, index = parse_color(color), class_index(name, classes=classes, key="color_map")
-        if color_map.setdefault(color, index) != index:
-            raise ValueError(f"color_map gives the colour {color} two classes; give each class a colour of its own")
-    return color_map
-
-
-def parse_color(color: Sequence[int] | str) -> Color:
-    """(r, g, b) from (r, g, b), "r,g,b" or "#rrggbb"."""
-    if not _is_color(color):
-        raise ValueError(f"{color!r} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'")
-    if isinstance(color, str):
-        color = bytes.fromhex(color[1:]) if color.startswith("#") else color.split(",")
-    red, green, blue = (int(part) for part in color)
-    return red, green, blue
-
-
-def _is_color(thing: object) -> bool:
-    if isinstance(thing, str) and thing.startswith("#"):
-        return len(thing) == 7 and all(digit in "0123456789abcdefABCDEF" for digit in thing[1:])
-    parts = thing.split(",") if isinstance(thing, str) else thing
-    if not isinstance(parts, Sequence) or len(parts) != 3:
-        return False
-    return all(str(part).strip().isdigit() and int(part) <= 255 for part in parts)
-
-
-def class_index(name: object, *, classes: Sequence[str], key: str) -> int:
-    """The train id that a config's `key` means by a class name, an index, 255 or "ignore"."""
-    if name in classes:
-        return list(classes).index(name)
-    if isinstance(name, str) and name.lower() in ("ignore", "void", "unlabelled", "unlabeled"):
-        return IGNORE
-    if str(name).isdigit() and (int(name) < len(classes) or int(name) == IGNORE):
-        return int(name)
-    raise ValueError(
-        f"{key} names the class {name!r}, and the classes are {', '.join(classes)}; "
-        f"write one of them, an index below {len(classes)}, or 'ignore'"
-    )
+IGNORED_COLOR: Color = (0, 0, 0)
+# Of the first structures over grey scans; those of later ones lie a golden step of the hue apart.
+STRUCTURES = ("e6463c", "46be5a", "4b8cf5", "f0be32", "be5ae1", "3cc8d2", "fa8228", "f078b4")
+GOLDEN = 0.618034
 
 
 def default_palette(num_classes: int) -> list[Color]:
@@ -97,3 +24,47 @@ def default_palette(num_classes: int) -> list[Color]:
         return sum((index >> 3 * k + offset & 1) << 7 - k for k in range(8))
 
     return [(channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(1, num_classes + 1)]
+
+
+def structure_colors(num_classes: int) -> list[Color]:
+    """Black for the background, then bright colours: the same in tables of labels, in DICOM-SEG and in previews."""
+    picked = [tuple(bytes.fromhex(color)) for color in STRUCTURES]
+    more = [_bright(index) for index in range(max(0, num_classes - 1 - len(picked)))]
+    return [(0, 0, 0), *picked, *more][:num_classes]
+
+
+def _bright(index: int) -> Color:
+    saturation, value = ((0.75, 0.95), (0.5, 1.0), (0.85, 0.75))[index % 3]
+    red, green, blue = hsv_to_rgb((0.05 + index * GOLDEN) % 1, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def colorize(label: np.ndarray, palette: Sequence[Sequence[int]], *, ignore_index: int = IGNORE) -> np.ndarray:
+    """(H, W) -> (H, W, 3) uint8; ignored pixels are black, and any other value without a colour raises ValueError."""
+    ignored = label == ignore_index
+    unknown = label[~ignored & ((label < 0) | (label >= len(palette)))]
+    if unknown.size:
+        raise ValueError(
+            f"the label map holds {unknown[0]}, but the palette has colours for 0 to {len(palette) - 1}; "
+            f"map the value to a class or to the ignored value {ignore_index}"
+        )
+    return np.array([*palette, IGNORED_COLOR], np.uint8)[np.where(ignored, len(palette), label.astype(np.intp))]
+
+
+def overlay(
+    image: np.ndarray,
+    label: np.ndarray,
+    *,
+    palette: Sequence[Sequence[int]],
+    alpha: float = 0.5,
+    ignore_index: int = IGNORE,
+) -> np.ndarray:
+    """The image with the colours of its classes blended over it, hidden by an `alpha` of 1; (H, W, 3) uint8.
+
+    Ignored pixels stay as they are; other values without a colour, and a label of another size, raise ValueError.
+    """
+    if image.shape[:2] != label.shape:
+        raise ValueError(f"expected a label map of size {image.shape[:2]} like its image, got {label.shape}; resize it")
+    colors = colorize(label, palette, ignore_index=ignore_index)
+    mixed = np.round(image * np.float32(1 - alpha) + colors * np.float32(alpha)).astype(np.uint8)
+    return np.where((label == ignore_index)[..., None], image, mixed)

@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 Options = TypeVar("Options")
 _WORDS = {NoneType: "None", bool: "True or False", str: "text", int: "a whole number", float: "a number"}
@@ -31,8 +31,7 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     prefix = f"{where}." if where else ""
     known = [field.name for field in fields(kind) if field.init]
     for key in given:
-        if key not in known:
-            raise ValueError(f"unknown key {prefix + str(key)!r}; {hint(str(key), known)}")
+        check_known(key, known, what="unknown key", prefix=prefix)
     hints = get_type_hints(kind)
     for field in fields(kind):
         if field.init and field.name not in given and field.default is field.default_factory is MISSING:

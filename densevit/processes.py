@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from densevit.devices import pick_device
+
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # Where each launcher says: rank, number of processes, rank on this machine.
 VARIABLES = {
@@ -27,16 +29,19 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
     """Join the group that `launcher` started, for as long as the block lasts; gives the device of this process."""
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
-    if launcher == "none" or dist.is_initialized():
+    if launcher == "none" or in_group():
         yield pick_device(device)
         return
     rank, size, local_rank = _read_environment(launcher)
     chosen = pick_device(device, local_rank)
     if chosen.type == "cuda":
+        count = torch.cuda.device_count()
+        if local_rank >= count:
+            raise ValueError(f"more than {count} processes for {count} GPUs; start fewer, or add --device cpu")
         torch.cuda.set_device(chosen)
     # Small messages between processes (stop signals, random states) go over the CPU and never wait for a GPU.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=rank, world_size=size)
+    dist.init_process_group(backend, init_method=_meeting_point(launcher), rank=rank, world_size=size)
     try:
         yield chosen
     finally:
@@ -58,10 +63,13 @@ def _read_environment(launcher: str) -> tuple[int, int, int]:
             "start with tools/dist_train.sh, srun or mpirun, or leave --launcher out"
         )
     rank, size, local_rank = (int(os.environ[name]) for name in VARIABLES[launcher])
-    os.environ.setdefault("MASTER_PORT", "29500")
-    if "MASTER_ADDR" not in os.environ:
-        os.environ["MASTER_ADDR"] = _first_slurm_host() if launcher == "slurm" else "127.0.0.1"
     return rank, size, local_rank
+
+
+def _meeting_point(launcher: str) -> str:
+    """Where the processes find one another, in torch's words."""
+    host = os.environ.get("MASTER_ADDR") or (_first_slurm_host() if launcher == "slurm" else "127.0.0.1")
+    return f"tcp://{f'[{host}]' if ':' in host else host}:{os.environ.get('MASTER_PORT', '29500')}"
 
 
 def _first_slurm_host() -> str:
@@ -71,29 +79,19 @@ def _first_slurm_host() -> str:
     return hosts.stdout.split("\n", 1)[0]
 
 
-def pick_device(device: str | None = None, local_rank: int = 0) -> torch.device:
-    """The named device, or this process's GPU, or the CPU where there is none; ValueError for one that is not there."""
-    try:
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ValueError(f"unknown device {device!r}; use cpu, cuda, or cuda:N") from None
-    if chosen.type == "cuda":
-        count = torch.cuda.device_count()
-        index = local_rank if chosen.index is None else chosen.index
-        if index >= count:
-            raise ValueError(f"device cuda:{index} is not there: this machine has {count} GPUs; use --device cpu")
-        return torch.device("cuda", index)
-    return chosen
+def in_group() -> bool:
+    """Whether this process has joined others, by `process_group` or by a group of the caller's own."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def rank_and_size() -> tuple[int, int]:
     """This process's number and how many there are; (0, 1) outside a group."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return (dist.get_rank(), dist.get_world_size()) if in_group() else (0, 1)
 
 
 def any_process(*flags: bool) -> list[bool]:
     """For each flag, whether any process raised it; every process must call this."""
-    if not dist.is_initialized():
+    if not in_group():
         return list(flags)
     tensor = torch.tensor(flags, dtype=torch.uint8)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)
@@ -102,14 +100,14 @@ def any_process(*flags: bool) -> list[bool]:
 
 def share_buffers(module: torch.nn.Module) -> None:
     """Give every process the first one's buffers: batch norm counts apart where it is not synchronised."""
-    if dist.is_initialized():
+    if in_group():
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def gather(value: object) -> list:
     """Every process's value, in the order of ranks, on every process."""
-    if not dist.is_initialized():
+    if not in_group():
         return [value]
     values: list = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)

@@ -1,6 +1,6 @@
 """Names to builders. A registry is a dictionary with a helpful KeyError, nothing more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
@@ -11,8 +11,22 @@ Builder = Callable[..., Any]
 INTEGRATIONS = ("mmseg", "monai")  # whose names begin with theirs and a dot, once they are imported
 
 
-def hint(name: str, known: list[str]) -> str:
-    """The end of an error message about an unknown name: the nearest known names, or all of them."""
+def check_known(
+    name: object, known: Iterable[str], *, what: str, prefix: str = "", error: type[Exception] = ValueError
+) -> None:
+    """Raise an error of one sentence unless `name` is one of the `known`: "no mode named 'slid'; did you mean slide".
+
+    `what` is the sentence as far as the name, such as "no mode named" or "unknown key"; `prefix` is written before the
+    name: where in a config it stands.
+    """
+    known = list(known)
+    if name not in known:
+        shown = f"{prefix}{name}" if prefix else name
+        raise error(f"{what} {shown!r}; {_hint(str(name), known)}")
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """The nearest known names, or all of them."""
     scope = name.partition(".")[0]
     if scope in INTEGRATIONS and not any(other.startswith(f"{scope}.") for other in known):
         module = f"densevit.integrations.{scope}"
@@ -52,8 +66,8 @@ class Registry:
 
     def create(self, name: str, **kwargs: Any) -> Any:
         """Call the builder called `name` with its defaults and the given keywords."""
-        if name not in self:
-            raise KeyError(f"no {self.kind} named {name!r}; {hint(name, list(self._builders))}")
+        self._bring(name)
+        check_known(name, self._builders, what=f"no {self.kind} named", error=KeyError)
         return self._builders[name](**kwargs)
 
     def keywords(self, name: str) -> list[str]:

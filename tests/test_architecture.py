@@ -11,9 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry",
-    "files options units colors processes",
-    "blocks",
+    "registry labels devices",
+    "files options units colors processes tables progress environment quiet",
+    "blocks normalization",
     "backbones decoders",
     "weights",
     "segmentor",
@@ -43,7 +43,7 @@ EDGES = {
     "PIL": ["data", "pictures", "synthetic", "predictor", "report"],
     "matplotlib": ["report"],
     "jinja2": ["report"],
-    "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/volume_preview"],
+    "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/planes"],
     "safetensors": ["weights", "train"],
     "tensorboard": ["train"],
     "timm": [],

@@ -101,29 +101,27 @@ def test_a_failing_step_shows_the_end_of_its_words_and_where_the_rest_is(tmp_pat
     )
 
 
-def test_a_changed_constraint_asks_for_a_new_installation(tmp_path, monkeypatch):
+def test_a_changed_constraint_asks_for_a_new_installation(tmp_path):
+    assert _venv.CONSTRAINTS in _venv.WHAT_COUNTS
     file = tmp_path / "constraints.txt"
-    monkeypatch.setattr(_venv, "WHAT_COUNTS", [file])
     file.write_text("torch==2.13.0")
-    first = _venv.installation_key()
-    assert _venv.installation_key() == first
+    first = _venv.installation_key([file])
+    assert _venv.installation_key([file]) == first
     file.write_text("torch==2.13.1")
-    assert _venv.installation_key() != first
+    assert _venv.installation_key([file]) != first
 
 
 def test_an_environment_that_is_up_to_date_is_entered_without_installing(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setenv("PATH", os.environ["PATH"])  # put back afterwards
     (tmp_path / "densevit-setup.json").write_text(f'{{"test": "{_venv.installation_key()}"}}')
-    monkeypatch.setattr(_venv, "install", lambda *args, **options: pytest.fail("installed again"))
-    _venv.enter("test", no_venv=True)
+    _venv.enter("test", no_venv=True, install=lambda *args, **options: pytest.fail("installed again"))
 
 
 def test_what_is_started_as_python_is_the_python_of_the_environment(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setenv("PATH", "/elsewhere")
-    monkeypatch.setattr(_venv, "install", lambda *args, **options: None)
-    _venv.enter("test", no_venv=True)
+    _venv.enter("test", no_venv=True, install=lambda *args, **options: None)
     assert os.environ["PATH"] == os.pathsep.join([str(Path(sys.executable).parent), "/elsewhere"])
 
 
@@ -137,15 +135,13 @@ def test_an_interrupted_installation_is_done_again(tmp_path, monkeypatch):
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_venv, "install", install)
     with pytest.raises(KeyboardInterrupt):
-        _venv.enter("test", no_venv=True)
-    _venv.enter("test", no_venv=True)
-    _venv.enter("test", no_venv=True)
+        _venv.enter("test", no_venv=True, install=install)
+    _venv.enter("test", no_venv=True, install=install)
+    _venv.enter("test", no_venv=True, install=install)
     assert len(calls) == 2
 
 
-def test_an_old_python_is_told_what_is_needed(monkeypatch):
-    monkeypatch.setattr(_venv, "OLDEST", (99, 0))
-    with pytest.raises(SystemExit, match=r"densevit needs Python 99\.0 or newer, this is 3\."):
-        _venv.enter("test", no_venv=True)
+def test_an_old_python_is_told_what_is_needed():
+    with pytest.raises(SystemExit, match=r"densevit needs Python 3\.10 or newer, this is 3\.9\.2;"):
+        _venv.check_python((3, 9, 2, "final", 0))

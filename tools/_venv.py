@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -34,27 +35,9 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def enter(extras: str, *, no_venv: bool) -> None:
-    """Return once this process runs where densevit[extras] is installed; otherwise install and start anew there."""
-    if sys.version_info < OLDEST:
-        oldest, found = (".".join(map(str, version[:3])) for version in (OLDEST, sys.version_info))
-        sys.exit(f"densevit needs Python {oldest} or newer, this is {found}; name a newer one, such as python3.12.")
-    python = Path(sys.executable) if no_venv else _venv_python()
-    prefix = Path(sys.prefix) if no_venv else VENV
-    stamp, key = prefix / "densevit-setup.json", installation_key()
-    done = json.loads(stamp.read_text()) if stamp.is_file() else {}
-    if done.get(extras) != key:
-        install(python, extras, own=not no_venv, log=prefix / "densevit-setup.log")
-        stamp.write_text(json.dumps({**done, extras: key}, indent=1))
-    # What a test or a script starts as "python" is this one, as in an activated environment.
-    os.environ["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
-    if Path(sys.prefix).resolve() != prefix.resolve():
-        _start_anew(python)
-
-
-def installation_key() -> str:
+def installation_key(files: Sequence[Path] = WHAT_COUNTS) -> str:
     """A hash of all that decides what is installed."""
-    parts = [str(ROOT).encode(), *(path.read_bytes() for path in WHAT_COUNTS)]
+    parts = [str(ROOT).encode(), *(path.read_bytes() for path in files)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -101,6 +84,29 @@ def install(python: Path, extras: str, *, own: bool, log: Path) -> None:
     if own:
         run_quietly("check", [str(python), "-m", "pip", "check"], log=log)
     print(f"Installed in {time.monotonic() - start:.0f} s; pip's own words are in {log}", flush=True)
+
+
+def check_python(version: Sequence[int]) -> None:
+    """Stop with one sentence where Python is too old."""
+    if tuple(version[:2]) < OLDEST:
+        oldest, found = (".".join(map(str, each[:3])) for each in (OLDEST, version))
+        sys.exit(f"densevit needs Python {oldest} or newer, this is {found}; name a newer one, such as python3.12.")
+
+
+def enter(extras: str, *, no_venv: bool, install: Callable[..., None] = install) -> None:
+    """Return once this process runs where densevit[extras] is installed; otherwise install and start anew there."""
+    check_python(sys.version_info)
+    python = Path(sys.executable) if no_venv else _venv_python()
+    prefix = Path(sys.prefix) if no_venv else VENV
+    stamp, key = prefix / "densevit-setup.json", installation_key()
+    done = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    if done.get(extras) != key:
+        install(python, extras, own=not no_venv, log=prefix / "densevit-setup.log")
+        stamp.write_text(json.dumps({**done, extras: key}, indent=1))
+    # What a test or a script starts as "python" is this one, as in an activated environment.
+    os.environ["PATH"] = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
+    if Path(sys.prefix).resolve() != prefix.resolve():
+        _start_anew(python)
 
 
 def keep_installed(constraints: str) -> str:

@@ -24,6 +24,7 @@ COMMANDS = {
     "training_memory": "the peak of a training step on volumes, beside what `densevit fingerprint` estimates",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
     "prior": "Dice of a set's validation cases without looking at them: what a trained model has to beat",
+    "trace": "files and functions of densevit that training and predicting enter",
     "train_volumes": "the same for volumes, with MONAI's Swin UNETR: seconds per iteration, curves, Dice",
 }
 

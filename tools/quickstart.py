@@ -52,6 +52,9 @@ def main() -> int:
     out = Path(options.out).resolve() if options.out else ROOT / OUT[options.task]
     _venv.enter(EXTRAS[options.task], no_venv=options.no_venv)
     os.chdir(ROOT)  # the config and the commands name data/ and work_dirs/ from here
+    from densevit.environment import keep_freed_memory, let_threads_sleep
+
+    let_threads_sleep()  # before torch is imported
     if options.task == "ct":
         from densevit.quickstart.ct import quickstart_ct as run
     else:
@@ -59,7 +62,8 @@ def main() -> int:
 
     start = time.monotonic()
     try:
-        result = run(CONFIGS[options.task], out=_short(out), data=data, iters=options.iters, device=options.device)
+        with keep_freed_memory():
+            result = run(CONFIGS[options.task], out=_short(out), data=data, iters=options.iters, device=options.device)
     except (ValueError, OSError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2

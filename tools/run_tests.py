@@ -20,6 +20,9 @@ def main() -> int:
     _venv.add_argument(parser)
     options, pytest_arguments = parser.parse_known_args()
     _venv.enter("test", no_venv=options.no_venv)
+    from densevit.environment import let_threads_sleep
+
+    let_threads_sleep()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # a worker is one thread
     workers = min(max(os.cpu_count() or 2, 2), 8)
     commands = {

@@ -14,10 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from densevit import create_segmentor
-from densevit.train import load_config, parse_overrides, train
+from densevit.environment import keep_freed_memory, let_threads_sleep
+from densevit.tables import format_table
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")
@@ -35,6 +33,9 @@ def main() -> int:
     parser.add_argument("--device", default=None)
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
+    let_threads_sleep()  # before torch is imported
+    from densevit.train import load_config, parse_overrides
+
     out, options = Path(args.out), parse_overrides(args.cfg_options)
     rows = []
     for backbone, decoder in product(args.backbones, args.decoders):
@@ -52,9 +53,15 @@ def main() -> int:
 
 def run(config: Any, folder: Path, *, device: str | None) -> tuple[dict[str, Any], int | None]:
     """Train one pair, or what is left of it: its row of the table, and the signal that ended it early."""
+    import torch
+
+    from densevit import create_segmentor
+    from densevit.train import train
+
     print(f"{folder.name}: training", flush=True)
     start = time.process_time()
-    result = train(config, work_dir=folder, resume=(folder / "last_checkpoint").is_file(), device=device)
+    with keep_freed_memory():
+        result = train(config, work_dir=folder, resume=(folder / "last_checkpoint").is_file(), device=device)
     if result.stopped is not None:
         return {}, result.stopped
     lines = [json.loads(line) for line in (folder / "scalars.jsonl").read_text().splitlines()]
@@ -92,6 +99,8 @@ def settings(config: Any) -> dict[str, Any]:
 
 def write(rows: list[dict[str, Any]], out: Path, config: Any) -> None:
     """grid.json with everything, grid.md with two tables: mIoU, and cost."""
+    import torch
+
     cfg, data = config["train_cfg"], config["train_data"]
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     content = dict(rows=rows, machine=machine)
@@ -101,20 +110,19 @@ def write(rows: list[dict[str, Any]], out: Path, config: Any) -> None:
         f"{cfg['max_iters']} iterations of {data['batch_size']} crops of {crop}, seed {config['seed']}, "
         f"{machine}; scores on {config['val_data']['dataset'].get('split')}, in percent.\n\n"
     )
-    head = ("backbone", "decoder", "mIoU", "mAcc", "s / iteration", "M parameters", "of them decoder")
-    text += f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
-    for row in rows:
-        cells = (
-            row["backbone"],
-            row["decoder"],
-            f"{row['mIoU']:.1f}",
-            f"{row['mAcc']:.1f}",
-            f"{row['seconds_per_iter']:.2f}",
-            f"{row['parameters'] / 1e6:.1f}",
-            f"{(row['parameters'] - row['backbone_parameters']) / 1e6:.1f}",
-        )
-        text += f"| {' | '.join(cells)} |\n"
-    (out / "grid.md").write_text(text)
+    shown = [
+        {
+            "backbone": row["backbone"],
+            "decoder": row["decoder"],
+            "mIoU": row["mIoU"],
+            "mAcc": row["mAcc"],
+            "s / iteration": row["seconds_per_iter"],
+            "M parameters": row["parameters"] / 1e6,
+            "of them decoder": (row["parameters"] - row["backbone_parameters"]) / 1e6,
+        }
+        for row in rows
+    ]
+    (out / "grid.md").write_text(f"{text}{format_table(shown, style='markdown')}\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from densevit.blocks.embed import PatchEmbed
 from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
 from densevit.blocks.residual import drop_path_rates
 from densevit.blocks.state import GridNorm, GridTokens
-from densevit.registry import BACKBONES, hint
+from densevit.registry import BACKBONES, check_known
 
 VARIANTS_V1 = {"mvit_v1_base": dict(dim=96, depths=(1, 2, 11, 2))}
 VARIANTS_V2 = {
@@ -106,13 +106,11 @@ def _read_pyramid(pyramid: Pyramid, spatial_dims: int) -> dict[str, bool | tuple
     """The fields of a Plan that `pyramid` stands for."""
     given = dict(base=pyramid) if isinstance(pyramid, str) else dict(pyramid)
     base = given.pop("base", "image")
-    if base not in PYRAMIDS:
-        raise ValueError(f"no pyramid named {base!r}; {hint(str(base), list(PYRAMIDS))}")
+    check_known(base, PYRAMIDS, what="no pyramid named")
     if base == "video" and spatial_dims != 3:
         raise ValueError(f"the pyramid 'video' needs spatial_dims=3, got {spatial_dims}; 'image' fits any")
-    unknown = [name for name in given if name not in PYRAMIDS["video"]]
-    if unknown:
-        raise ValueError(f"a pyramid has no field {unknown[0]!r}; {hint(unknown[0], ['base', *PYRAMIDS['video']])}")
+    for name in given:
+        check_known(name, ["base", *PYRAMIDS["video"]], what="a pyramid has no field")
     values = {"image_size": nd.TABLE_SIZE[spatial_dims], **PYRAMIDS[base], **given}
     fields = {name: nd.ntuple(value, spatial_dims) for name, value in values.items()}
     kernel, patch, strides = fields["patch_kernel"], fields["patch_stride"], fields["q_stride"]

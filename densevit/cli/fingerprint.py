@@ -45,18 +45,17 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write; 1 where cases could not be read."""
     from densevit.doctor.fingerprint.measure import take_fingerprint
     from densevit.doctor.fingerprint.propose import propose
-    from densevit.predictor.files import progress_bar
+    from densevit.progress import Bars
     from densevit.units import parse_bytes
 
     max_bytes = parse_bytes(args.memory)
     _check_outputs(args)
     config = describe(args)
-    with progress_bar(enabled=not args.quiet) as bar:
-        task = bar.add_task("read", total=None)
+    with Bars(enabled=not args.quiet) as bars:
         found = take_fingerprint(
             config,
             workers=max(1, args.workers),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: bars.show("read", done, total),
         )
     proposal = propose(found, max_bytes=max_bytes, backbone=args.backbone, decoder=args.decoder)
     sys.stdout.write(report(found, proposal))
@@ -86,8 +85,8 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(found: "Fingerprint", proposal: "Proposal") -> str:
     """Tables and remarks."""
-    from densevit.cli.models import format_table
     from densevit.doctor.fingerprint.report import channel_rows, class_rows, grid_rows, remarks
+    from densevit.tables import format_table
     from densevit.units import format_bytes
 
     val = len(found.cases) - len(found.trained)

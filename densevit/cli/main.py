@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import densevit
 from densevit.cli import export, fingerprint, models, predict, test, train
+from densevit.environment import keep_freed_memory, let_threads_sleep
 
 EXTRAS = dict(
     medical=("monai", "nibabel", "pydicom", "highdicom", "ignite", "fire"),
-    report=("matplotlib", "jinja2"),
+    report=("matplotlib",),
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]
@@ -48,9 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 done but something failed, 2 could not be done."""
+    let_threads_sleep()
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args)
+        with keep_freed_memory():
+            return args.run(args)
     except KeyboardInterrupt:
         sys.stderr.write("densevit: interrupted\n")
         return 130

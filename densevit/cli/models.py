@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build every model on the meta device, where weights take no memory, and print what it is."""
+    from densevit.tables import format_table
+
     tables = describe(args.filter, spatial_dims=args.spatial_dims)
     if not any(tables[kind] for kind in ("backbones", "decoders", "models")):
         raise ValueError(f"no backbone, decoder or pair matches {args.filter!r}; `densevit models` lists all")
@@ -103,31 +105,6 @@ def sources_of(backbone: str) -> list[str]:
     family = max(families, key=len)  # swin_unetr before swin
     releases = RELEASES.get(backbone) or [name for name, s in _sources().items() if family and s.family == family]
     return [name for name in _sources() if name in releases]
-
-
-def format_table(rows: list[Row]) -> str:
-    """Rows of equal keys as aligned columns: numbers to the right, words to the left."""
-    cells = [list(rows[0]), *([format_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [
-        all(isinstance(v, int | float | None) for v in column) for column in zip(*map(dict.values, rows), strict=True)
-    ]
-    lines = []
-    for line in cells:
-        padded = zip(line, widths, right, strict=True)
-        lines.append("  " + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in padded).rstrip())
-    return "\n".join(lines)
-
-
-def format_cell(value: Any) -> str:
-    """Counts with commas, tiny numbers as powers of ten, others short, "-" for what was not measured."""
-    if isinstance(value, list | tuple):
-        return " ".join("x".join(map(str, part)) if isinstance(part, tuple | list) else str(part) for part in value)
-    if isinstance(value, float) and 0 < value < 0.001:
-        return f"{value:.1e}"
-    if isinstance(value, float):
-        return f"{value:,.{0 if value >= 1000 else 1 if value >= 10 else 2}f}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _backbone_row(name: str, spatial_dims: int) -> Row:

@@ -93,7 +93,8 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many pictures failed."""
-    from densevit.predictor import Predictor, default_device, predict
+    from densevit.devices import pick_device
+    from densevit.predictor import Predictor, predict
     from densevit.predictor.inputs import find_pictures
     from densevit.predictor.predictor import weights_file
     from densevit.predictor.volume_header import is_of_volumes
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
     predictor = Predictor(
         args.checkpoint,
-        device=args.device or default_device(local_rank),
+        device=pick_device(args.device, local_rank),
         amp=args.amp,
         mode=args.mode,
         roi_size=per_axis(args.roi_size),
@@ -140,8 +141,8 @@ def _refuse_scan_options(args: argparse.Namespace) -> None:
 
 def _run_volumes(args: argparse.Namespace) -> int:
     """The same for scans."""
+    from densevit.devices import pick_device
     from densevit.files import check_writable
-    from densevit.predictor import default_device
     from densevit.predictor.cleaning import Cleaning
     from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
     from densevit.processes import launched_as
@@ -153,7 +154,7 @@ def _run_volumes(args: argparse.Namespace) -> int:
     check_writable(Path(args.out))
     predictor = VolumePredictor(
         args.checkpoint,
-        device=args.device or default_device(local_rank),
+        device=pick_device(args.device, local_rank),
         amp=args.amp,
         max_memory=args.max_memory,
         read=_read_options(args),
@@ -187,7 +188,7 @@ def _read_options(args: argparse.Namespace) -> "ReadOptions":
 def _preview(args: argparse.Namespace) -> Callable[..., Any] | None:
     if not args.preview:
         return None
-    from densevit.report.volume_preview import save_preview
+    from densevit.report.preview import save_preview
 
     return save_preview
 

@@ -8,7 +8,7 @@ from densevit.data.label_check import check_labels
 from densevit.data.picture_set import DATASETS, SegmentationDataset
 from densevit.data.volume_set import VolumeDataset
 from densevit.options import check_fields
-from densevit.registry import hint
+from densevit.registry import check_known
 
 CHECKS = ("open", "load")
 
@@ -34,12 +34,10 @@ def check_dataset_config(config: dict) -> None:
     """Raise ValueError for an unknown type or key, naming the nearest known one, or a wrong value; touches no file."""
     if not isinstance(config, Mapping) or "type" not in config:
         raise ValueError(f"a dataset config needs a type, one of {', '.join(DATASETS.names())}; got {config!r}")
-    if config["type"] not in DATASETS.names():
-        raise ValueError(f"no dataset named {config['type']!r}; {hint(str(config['type']), DATASETS.names())}")
+    check_known(config["type"], DATASETS.names(), what="no dataset named")
     known = [*DATASETS.keywords(config["type"]), "check"]
     for key in config:
-        if key != "type" and key not in known:
-            raise ValueError(f"the dataset {config['type']!r} has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, ["type", *known], what=f"the dataset {config['type']!r} has no key")
     if "root" in known and "root" not in config:
         raise ValueError(f"the dataset {config['type']!r} needs root, the folder that holds it")
     if config.get("check", "open") not in CHECKS:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from densevit.colors import IGNORE
+from densevit.labels import IGNORE
 
 LIMIT = 2000  # voxels of each class that are remembered
 _PIECE = 1 << 21  # voxels that are looked at together

@@ -5,16 +5,16 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from densevit.colors import IGNORE
 from densevit.data.cache.label_cache import LabelCache
 from densevit.data.picture_set import SegmentationDataset
+from densevit.labels import IGNORE
 from densevit.pictures.picture import read_view
 from densevit.pictures.reading import read_oriented_label
+from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
 _BAR_FROM = 200  # files; fewer take no time worth a progress bar
@@ -49,11 +49,13 @@ def check_labels(
     todo = [index for index, entry in enumerate(found) if entry is None]
     workers = workers or min(8, os.cpu_count() or 1)
     try:
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(workers) as pool, Bars(enabled=len(todo) >= _BAR_FROM) as bars:
+            show = progress or partial(bars.show, "checking labels")
             results = pool.map(lambda index: _count(dataset, index), todo)
-            for index, values in zip(todo, _watch(results, len(todo), progress=progress), strict=True):
+            for done, (index, values) in enumerate(zip(todo, results, strict=True), start=1):
                 found[index] = values
                 cache.put(dataset.files[index], values)
+                show(done, len(todo))
     finally:
         if todo:
             cache.save()
@@ -61,17 +63,6 @@ def check_labels(
     _check_not_black_and_white(dataset, report)
     _check_something_is_labelled(dataset, report)
     return report
-
-
-def _watch(results: object, total: int, *, progress: Callable[[int, int], None] | None) -> object:
-    if progress is None:
-        quiet = total < _BAR_FROM
-        console = Console(stderr=True)
-        yield from track(results, "checking labels", total=total, console=console, transient=True, disable=quiet)
-        return
-    for done, values in enumerate(results, start=1):
-        progress(done, total)
-        yield values
 
 
 def _count(dataset: SegmentationDataset, index: int) -> dict[int, int]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from densevit.colors import IGNORE, Color, default_palette
+from densevit.colors import Color, default_palette
+from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.normalize import MEAN, STD
 from densevit.pictures.picture import View

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,7 @@ def create_rare_classes(config: dict | bool, *, counts: np.ndarray) -> RareClass
     config = {} if config is True else dict(config)
     known = [field.name for field in fields(RareClassOptions)]
     for key in config:
-        if key not in known:
-            raise ValueError(f"rare_class_sampling has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="rare_class_sampling has no key")
     options = RareClassOptions(**config)
     if options.temperature <= 0:
         raise ValueError(f"the temperature of rare_class_sampling must be above 0, got {options.temperature}")

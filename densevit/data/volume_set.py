@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from densevit.colors import IGNORE, default_palette
+from densevit.colors import default_palette
 from densevit.data.foreground import foreground_voxels
 from densevit.data.picture_set import check_classes
+from densevit.labels import IGNORE
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
-from densevit.volumes.intensity import ZSCORE, create_normalization
 from densevit.volumes.paths import kind_of
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import (
@@ -48,7 +49,7 @@ class Case:
 class VolumeDataset:
     """Scans of one kind; `label_values` are the files' values of the classes, `ignored_value` that of no class.
 
-    Intensities become comparable as `normalization` says (`densevit.volumes.intensity`). With `spacing`, millimetres
+    Intensities become comparable as `normalization` says (`densevit.normalization`). With `spacing`, millimetres
     between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `cache` keeps what
     was made of each case on disk.
     """

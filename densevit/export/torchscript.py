@@ -1,11 +1,12 @@
 """A model traced to TorchScript, and proof that the trace computes what the model computes."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from densevit.quiet import ignore_warnings
 
 TOLERANCE = 1e-3  # of the largest logit: a trace adds in another order
 
@@ -22,8 +23,8 @@ def trace(model: nn.Module, *, in_channels: int, sizes: Sequence[Sequence[int]])
     """
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(batch, in_channels, *size, generator=generator) for size in sizes for batch in (1, 2)]
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says of every size that it becomes a constant; hence the comparison
+    with torch.inference_mode(False), torch.no_grad(), ignore_warnings():
+        # torch says of every size that it becomes a constant; hence the comparison.
         try:
             traced = torch.jit.trace(model, images[0], check_trace=False)
         except Exception as error:  # whatever the model's own code raises under tracing
@@ -37,8 +38,7 @@ def trace(model: nn.Module, *, in_channels: int, sizes: Sequence[Sequence[int]])
 
 def save(traced: torch.jit.ScriptModule, path: Path, *, extra: Mapping[str, str]) -> None:
     """Write it with files inside (name -> text), as MONAI's ckpt_export does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with ignore_warnings():
         torch.jit.save(traced, str(path), {name: text.encode() for name, text in extra.items()})
 
 

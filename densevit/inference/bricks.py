@@ -7,16 +7,15 @@ the brick. Inside an organ one class is left and the brick is filled with it; at
 Sizes: logits (K, *S), labels (*N).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from threading import Lock
 
 import torch
 from torch import Tensor
 
 from densevit.inference.interpolate import Line, as_finite, contract
+from densevit.inference.threads import one_thread
 
 VOXELS = 2**14  # in a brick, about: smaller ones cost more steps, larger ones hold more classes and leave the cache
 
@@ -48,28 +47,6 @@ def _span(line: Line, first: int, stop: int, dtype: torch.dtype) -> Span:
     return Span(slice(first, stop), slice(begin, end), matrix)
 
 
-_lock = Lock()
-_working = [0, 1]  # calls under way, and the number of threads before the first
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Several threads wait for one another longer than the work on a brick takes. Calls may overlap."""
-    with _lock:
-        if not _working[0]:
-            _working[1] = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _working[0] += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _working[0] -= 1
-            if not _working[0]:
-                torch.set_num_threads(_working[1])
-
-
-@_one_thread()
 def brick_labels(logits: Tensor, bricks: Sequence[Sequence[Span]]) -> Tensor:
     """The class with the largest interpolated logit, the first of equals: (K, *S) -> (*N) int64.
 
@@ -80,13 +57,13 @@ def brick_labels(logits: Tensor, bricks: Sequence[Sequence[Span]]) -> Tensor:
     labels = surest.contiguous()
     for d, spans in reversed(list(enumerate(bricks))):  # the last axis first: then whole rows are repeated
         labels = labels.repeat_interleave(torch.tensor([len(span.matrix) for span in spans]), d)
-    for place in (possible.sum(0) > 1).nonzero().tolist():
-        spans = [along[i] for along, i in zip(bricks, place, strict=True)]
-        classes = possible[(slice(None), *place)].nonzero().flatten()
-        corners = logits[(slice(None), *(span.planes for span in spans))].index_select(0, classes)
-        with torch.autocast("cpu", enabled=False):  # the caller's is for the network
+    with one_thread(), torch.autocast("cpu", enabled=False):  # the caller's autocast is for the network
+        for place in (possible.sum(0) > 1).nonzero().tolist():
+            spans = [along[i] for along, i in zip(bricks, place, strict=True)]
+            classes = possible[(slice(None), *place)].nonzero().flatten()
+            corners = logits[(slice(None), *(span.planes for span in spans))].index_select(0, classes)
             values = contract(as_finite(corners), [span.matrix for span in spans])
-        labels[tuple(span.voxels for span in spans)] = _first_largest(values, classes)
+            labels[tuple(span.voxels for span in spans)] = _first_largest(values, classes)
     return labels
 
 

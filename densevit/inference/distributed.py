@@ -16,6 +16,7 @@ from densevit.inference.layout import Layout
 from densevit.inference.output import Output
 from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
+from densevit.processes import gather, in_group, rank_and_size
 
 Planes = tuple[int, Tensor]
 Block = tuple[tuple[int, ...], Tensor]  # where it begins, (*S) or (J, *S)
@@ -59,7 +60,7 @@ def collect(results: Iterator[Block], output: Output) -> Iterator[Block]:
     """Every process's blocks of the result on every process, one after the other."""
     device = output.device
     own = [(place, block.to(device, copy=True)) for place, block in results]
-    kinds = _gather((output.largest, [(place, tuple(block.shape), block.dtype) for place, block in own]))
+    kinds = gather((output.largest, [(place, tuple(block.shape), block.dtype) for place, block in own]))
     output.largest = max((largest for largest, _ in kinds if largest is not None), default=None)
     for rank, (_, theirs) in enumerate(kinds):
         for i, (place, shape, dtype) in enumerate(theirs):
@@ -106,12 +107,7 @@ def _receive(held: Sequence[Planes], begin: int, end: int, layout: Layout, *, so
 
 
 def _rank_and_size(rows: int) -> tuple[int, int]:
-    if not dist.is_initialized():
+    if not in_group():
         raise ValueError("split shares windows among processes, and there is one; start with torchrun and join a group")
-    return dist.get_rank(), min(dist.get_world_size(), rows)
-
-
-def _gather(value: object) -> list:
-    values: list = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
+    rank, size = rank_and_size()
+    return rank, min(size, rows)

@@ -1,6 +1,5 @@
 """Memory of the device that a network runs on: what is free, and what a piece of work adds at its peak."""
 
-import ctypes
 import mmap
 import os
 import re
@@ -8,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
+
+from densevit.environment import give_back_freed_memory
 
 
 @dataclass
@@ -38,60 +37,6 @@ def peak_above(device: torch.device) -> Iterator[Peak]:
         peak.bytes = max(_status("VmHWM") - before, 0)
     else:
         yield peak
-
-
-# Bytes. Larger pieces come and go as ever: what is kept lies in pieces that do not always fit what comes next, and some
-# of such size would be a good part of the memory.
-LARGEST_KEPT = 2**28
-_keeping = [0]  # how many blocks ask for it now
-_keeping_lock = Lock()
-
-
-@contextmanager
-def keep_freed_memory() -> Iterator[None]:
-    """Within the block, glibc keeps what a network frees for the next forward instead of giving it to the system.
-
-    A large allocation is otherwise a new map each time, whose pages the kernel has to find and clear, forward after
-    forward: a third of the time of some networks on a CPU (docs/decisions/kept_memory.md). What is free at the end is
-    given back; allocations over `LARGEST_KEPT` are left out. Without glibc nothing is changed.
-    """
-    with _keeping_lock:
-        _keeping[0] += 1
-        if _keeping[0] == 1:
-            _set_malloc(mmap_threshold=LARGEST_KEPT, trim_threshold=2**31 - 1)
-    try:
-        yield
-    finally:
-        with _keeping_lock:
-            _keeping[0] -= 1
-            if _keeping[0] == 0:
-                _set_malloc(mmap_threshold=2**25, trim_threshold=2**26)  # where glibc's own adjustment ends up
-                _trim()
-
-
-def _set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
-    libc = _libc()
-    if libc is not None:
-        m_mmap_threshold, m_trim_threshold, most_of_older_releases = -3, -1, 2**25
-        if not libc.mallopt(m_mmap_threshold, mmap_threshold):
-            libc.mallopt(m_mmap_threshold, most_of_older_releases)
-        libc.mallopt(m_trim_threshold, trim_threshold)
-
-
-def _trim() -> None:
-    """Give what is free back to the system."""
-    libc = _libc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-@cache
-def _libc() -> ctypes.CDLL | None:
-    """glibc, where the process runs on it."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None
 
 
 def available_bytes(device: torch.device) -> int:
@@ -128,7 +73,7 @@ def _forget_peak() -> bool:
     """Give freed memory back and start counting the process's peak anew; False where that is not possible."""
     if sys.platform != "linux":
         return False
-    _trim()
+    give_back_freed_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from densevit.files import replacing
 from densevit.inference.memory import forget_pages
+from densevit.labels import label_type
 
 ENDINGS = (".npy", ".zarr")
 
@@ -79,7 +80,7 @@ class Output:
             return torch.float32
         if self.largest is None or part.dtype != torch.int64:
             return part.dtype
-        return next(t for t in (torch.uint8, torch.uint16, torch.int64) if torch.iinfo(t).max >= self.largest)
+        return getattr(torch, label_type(self.largest + 1).name)
 
     def _store(self, place: tuple[slice, ...], part: Tensor, copied: "torch.cuda.Event | None") -> None:
         if copied is not None:

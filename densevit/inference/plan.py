@@ -14,7 +14,7 @@ from torch import Tensor
 
 from densevit.inference.batching import Predict, check_logits, solve_batch, try_windows
 from densevit.inference.layout import Layout
-from densevit.inference.memory import available_bytes, keep_freed_memory, peak_above
+from densevit.inference.memory import available_bytes, peak_above
 from densevit.inference.sliding_window import CHUNK, check_options, make_windows, sliding_window
 from densevit.inference.source import ArrayLike, check_source
 from densevit.units import format_bytes, parse_bytes
@@ -102,7 +102,6 @@ class Question:
 
 
 @torch.no_grad()
-@keep_freed_memory()
 def plan_windows(
     predict: Predict,
     image: Tensor | ArrayLike,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -66,8 +66,7 @@ def named_reduction(reduce: str | Reduce) -> Reduce:
     """The reduction of that name, or the callable, which then must keep sizes; ValueError for an unknown name."""
     if callable(reduce):
         return reduce if reduce in REDUCTIONS.values() else _checked(reduce)
-    if reduce not in REDUCTIONS:
-        raise ValueError(f"no reduce named {reduce!r}; {hint(str(reduce), list(REDUCTIONS))}")
+    check_known(reduce, REDUCTIONS, what="no reduce named")
     return REDUCTIONS[reduce]
 
 

@@ -17,13 +17,12 @@ from densevit.inference.blend import PROFILES, make_blend
 from densevit.inference.distributed import collect, stream_share
 from densevit.inference.grid import GRIDS, make_axes
 from densevit.inference.layout import Layout, make_layout
-from densevit.inference.memory import keep_freed_memory
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.output import Output
 from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction
 from densevit.inference.source import ArrayLike, Source, check_source
 from densevit.inference.stream import Foreground, Work, stream
-from densevit.registry import hint
+from densevit.registry import check_known
 
 Number = TypeVar("Number", int, float)
 MONAI_FLOOR = 1e-3
@@ -33,7 +32,6 @@ PADDINGS = ("replicate", "reflect")
 
 
 @torch.no_grad()
-@keep_freed_memory()
 def sliding_window(
     predict: Predict,
     image: Tensor | ArrayLike,
@@ -200,8 +198,7 @@ def check_options(
     if sum_dtype is not None and not getattr(sum_dtype, "is_floating_point", False):
         raise ValueError(f"sum_dtype must be a floating type such as torch.float32, got {sum_dtype!r}")
     for what, name, known in (("blend", blend, PROFILES), ("grid", grid, GRIDS)):
-        if name not in known:
-            raise ValueError(f"no {what} named {name!r}; {hint(str(name), list(known))}")
+        check_known(name, known, what=f"no {what} named")
 
 
 def _check_result(

@@ -13,7 +13,7 @@ from densevit.blocks import nd
 from densevit.inference.batching import Predict
 from densevit.inference.options import check_scales, flip_axes
 from densevit.inference.sliding_window import sliding_window
-from densevit.registry import hint
+from densevit.registry import check_known
 
 # How `sliding_window` runs in the modes that have windows.
 SLIDES = {
@@ -145,8 +145,7 @@ def _add_probability(total: Tensor | None, logits: Tensor) -> Tensor:
 
 
 def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
-    if mode not in MODES:
-        raise ValueError(f"no mode named {mode!r}; {hint(str(mode), list(MODES))}")
+    check_known(mode, MODES, what="no mode named")
     if mode != "whole" and roi_size is None:
         raise ValueError(f"mode={mode!r} needs the size of its windows; give roi_size, for example (1024, 1024)")
     if batch_size < 1:

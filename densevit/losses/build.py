@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from densevit.decoders import Output
 from densevit.losses.pixel import cross_entropy, focal_loss, ohem_cross_entropy
 from densevit.losses.region import dice_loss, lovasz_softmax
-from densevit.registry import hint
+from densevit.registry import check_known
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": cross_entropy,
@@ -75,12 +75,10 @@ def create_loss(
 
 def _create_term(entry: dict[str, Any], ignore_index: int) -> tuple[str, Term]:
     name = entry.pop("type", None)
-    if name not in LOSSES:
-        raise ValueError(f"no loss of type {name!r}; {hint(str(name), list(LOSSES))}")
+    check_known(name, LOSSES, what="no loss of type")
     known = [p.name for p in signature(LOSSES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key in entry:
-        if key not in (*known, "weight"):
-            raise ValueError(f"loss {name!r} has no option {key!r}; {hint(key, [*known, 'weight'])}")
+        check_known(key, [*known, "weight"], what=f"loss {name!r} has no option")
     weight, class_weights = entry.pop("weight", 1.0), entry.pop("class_weights", None)
     function = partial(LOSSES[name], **{"ignore_index": ignore_index, **entry})
     return name, Term(function, weight=weight, class_weights=class_weights)

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
 from densevit.metrics.scores import SegmentationScores, scores_from_counts
+from densevit.processes import gather, in_group
 
 # Label maps are counted in pieces, so that the temporaries stay small for a whole volume.
 PIECE = 2**20
@@ -55,11 +55,8 @@ class ConfusionMatrix:
 
     def reduce(self) -> "ConfusionMatrix":
         """Sum the counts over all ranks, in place; a second call adds nothing, and `reset` opens the matrix again."""
-        if dist.is_available() and dist.is_initialized() and not self._reduced:
-            device = "cpu" if "gloo" in dist.get_backend() else torch.accelerator.current_accelerator()
-            counts = self.counts.to(device)
-            dist.all_reduce(counts)
-            self.counts = counts.cpu()
+        if in_group() and not self._reduced:
+            self.counts = torch.stack(gather(self.counts)).sum(0)
             self._reduced = True
         return self
 

@@ -75,14 +75,13 @@ class SegmentationScores:
 
     def table(self, classes: Sequence[str]) -> str:
         """Text tables in percent, one row per class and one of the means."""
-        self._check_names(classes)
-        rows = [
-            [name, *(f"{100 * float(getattr(self, field)[i]):.2f}" for field in self._columns().values())]
-            for i, name in enumerate(classes)
-        ]
-        means = self._means()
-        summary = _draw(list(means), [[f"{100 * value:.2f}" for value in means.values()]])
-        return f"per class results:\n\n{_draw(['Class', *self._columns()], rows)}\n\nsummary:\n\n{summary}"
+        from densevit.tables import format_table  # which imports rich
+
+        scores = self.as_dict(classes)
+        rows = [{"Class": name} | {c: _shown(v) for c, v in row.items()} for name, row in scores.pop("classes").items()]
+        summary = {name: _shown(value) for name, value in scores.items()}
+        tables = (format_table(part, style="framed") for part in (rows, [summary]))
+        return "per class results:\n\n{}\n\nsummary:\n\n{}".format(*tables)
 
     def _columns(self) -> dict[str, str]:
         return COLUMNS if self.case_dice is None else {**COLUMNS, "CaseDice": "case_dice"}
@@ -115,10 +114,5 @@ def _percent(value: float) -> float | None:
     return None if value != value else 100 * value
 
 
-def _draw(header: list[str], rows: list[list[str]]) -> str:
-    """A table with a frame, cells centred."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    frame = "+" + "+".join("-" * (w + 2) for w in widths) + "+"
-    lines = ["|" + "|".join(f" {cell:^{w}} " for cell, w in zip(row, widths, strict=True)) + "|" for row in rows]
-    head = "|" + "|".join(f" {cell:^{w}} " for cell, w in zip(header, widths, strict=True)) + "|"
-    return "\n".join([frame, head, frame, *lines, frame])
+def _shown(percent: float | None) -> str:
+    return "nan" if percent is None else f"{percent:.2f}"

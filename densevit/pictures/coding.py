@@ -5,7 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from densevit.colors import IGNORE, MAX_CLASSES, UNKNOWN, Color
+from densevit.colors import Color
+from densevit.labels import IGNORE
+from densevit.pictures.color_coding import MAX_CLASSES, UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,20 @@
 """Picture files decoded whole, with what PIL does not tell of them; or one sentence with the file's name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from threading import Lock, get_ident
 
+import numpy as np
 from PIL import Image, ImageFile
 
+from densevit.pictures.bands import HEIGHT, MAX_PIXELS, SUBFILE, WIDTH, orientation_of, read_tags
+
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
-MAX_PIXELS = 178_956_970  # PIL's own limit, above which a file counts as a decompression bomb
-_ORIENTATION_TAG = 0x0112
-_SUBFILE_TAG = 0x00FE
+ARRAY_ENDING = ".npy"
+_asked_otherwise = Lock()
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -32,10 +37,8 @@ class Picture:
 
 def load_picture(path: str | PathLike) -> Picture:
     """Decode the whole file; anything that is not a complete picture raises ValueError."""
-    # Other libraries switch this on for the whole process, and a truncated file would then come back grey.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
     path = str(path)
-    try:
+    with naming(path), _complete_alone():
         with Image.open(path, formats=FORMATS) as image:
             _check_header(image)
             packing, peak = _packing(image), _peak(image)
@@ -43,29 +46,67 @@ def load_picture(path: str | PathLike) -> Picture:
             image.load()
         if image.format == "PNG":
             _check_png_end(path)
+    return Picture(path, image, packing, orientation, peak)
+
+
+class _ElsewhereAlone:
+    """True in all threads but the one that made it."""
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+
+    def __bool__(self) -> bool:
+        return get_ident() != self.thread
+
+
+@contextmanager
+def _complete_alone() -> Iterator[None]:
+    """Truncated files are errors in this thread, also where another library has told PIL to fill them up with grey."""
+    if not ImageFile.LOAD_TRUNCATED_IMAGES:
+        yield
+        return
+    with _asked_otherwise:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, _ElsewhereAlone()
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+@contextmanager
+def naming(path: str | PathLike) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a ValueError that names the file, but for files that are not there."""
+    try:
+        yield
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:  # PIL raises almost anything on corrupt files, even SyntaxError and struct.error
-        raise ValueError(_complaint(path, error)) from error
-    return Picture(path, image, packing, orientation, peak)
+        raise ValueError(_complaint(str(path), error)) from error
 
 
 def read_view(path: str | PathLike) -> View:
     """The upright size (H, W) and the EXIF orientation that says so, from the file's header alone."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            orientation = _orientation(image)
-            swapped = orientation >= 5 and image.format != "TIFF"  # PIL's size of a TIFF is upright
-            return ((image.width, image.height) if swapped else (image.height, image.width)), orientation
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except Exception as error:
-        raise ValueError(_complaint(str(path), error)) from error
+    with naming(path):
+        if is_array(path):
+            return np.load(path, mmap_mode="r", allow_pickle=False).shape[:2], 1
+        tags = read_tags(path)
+        if tags is not None:
+            orientation = orientation_of(tags)
+            size, swapped = (tags[HEIGHT], tags[WIDTH]), orientation >= 5
+        else:
+            with Image.open(path, formats=FORMATS) as image:
+                orientation = _orientation(image)
+                size, swapped = (image.height, image.width), orientation >= 5 and image.format != "TIFF"
+        return size[::-1] if swapped else size, orientation
+
+
+def is_array(path: str | PathLike) -> bool:
+    """Whether a picture is kept as an array of NumPy's, by its name."""
+    return str(path).lower().endswith(ARRAY_ENDING)
 
 
 def _orientation(image: Image.Image) -> int:
-    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    return orientation if orientation in range(1, 9) else 1
+    return orientation_of(image.getexif())
 
 
 def lossy_kind(picture: Picture) -> str | None:
@@ -106,7 +147,7 @@ def _is_stack(image: Image.Image) -> bool:
     size = image.size
     image.seek(1)
     # Bits of NewSubfileType: 1 = a smaller copy (GIMP writes one), 4 = a mask. Overviews may lack it, but are smaller.
-    second_picture = image.size == size and not image.tag_v2.get(_SUBFILE_TAG, 0) & 0b101
+    second_picture = image.size == size and not image.tag_v2.get(SUBFILE, 0) & 0b101
     image.seek(0)
     return second_picture
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,7 @@ class Cleaning:
         """ValueError for a class that a checkpoint lacks, for its background, and where it has none."""
         values = [int(value) for value in values]
         for name in (*(self.largest_component or ()), *(self.fill_holes or ())):
-            if name not in classes:
-                raise ValueError(f"no class named {name!r} to clean up; {hint(name, list(classes))}")
+            check_known(name, classes, what="no class to clean up is named")
             if values[list(classes).index(name)] == 0:
                 raise ValueError(f"{name!r} has the label value 0, which is background; name the structures instead")
         if self.largest_component is not None and 0 not in values:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from densevit.data import SegmentationDataset
 from densevit.files import check_writable
+from densevit.labels import label_type
 from densevit.pictures.normalize import MEAN, STD
 from densevit.predictor.files import check_no_overwrite
 from densevit.predictor.inputs import Picture, check_names
-from densevit.predictor.outputs import check_formats, compact_label, render, write_png
+from densevit.predictor.outputs import check_formats, render, write_png
 
 
 class PredictionWriter:
@@ -41,7 +42,7 @@ class PredictionWriter:
 
     def __call__(self, sample: Mapping[str, Any], prediction: Tensor) -> None:
         image = denormalize(sample["image"])
-        label = compact_label(prediction.cpu().numpy(), self.num_classes)
+        label = prediction.cpu().numpy().astype(label_type(self.num_classes))
         name = self.names[str(sample["meta"]["image"])]
         for format_name, folder in self.folders.items():
             picture = render(format_name, image, label, palette=self.palette)

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from densevit.files import check_writable
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.inference.memory import is_out_of_memory
 from densevit.pictures.reading import read_image
 from densevit.predictor.inputs import Picture, check_names, find_pictures
 from densevit.predictor.outputs import check_formats, render, write_png
 from densevit.predictor.predictor import Predictor
+from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
 
@@ -30,7 +29,6 @@ class PredictionReport:
     failed: dict[Path, str] = field(default_factory=dict)
 
 
-@keep_freed_memory()
 def predict(
     checkpoint: str | Path | Predictor,
     inputs: str | Path | Iterable[str | Path],
@@ -68,11 +66,12 @@ def predict(
     check_formats(formats, classes=predictor.classes)
     done = {p.path for p in pictures if resume and all(t.is_file() for t in targets(output, p, formats).values())}
     report = PredictionReport(resumed=[picture.path for picture in pictures if picture.path in done])
-    with progress_bar(enabled=progress) as bar:
-        task = bar.add_task("predict", total=len(pictures), completed=len(done))
-        for picture, reading in _read_ahead([picture for picture in pictures if picture.path not in done]):
+    with Bars(enabled=progress) as bars:
+        bars.show("predict", len(done), len(pictures))
+        waiting = [picture for picture in pictures if picture.path not in done]
+        for count, (picture, reading) in enumerate(_read_ahead(waiting), start=len(done) + 1):
             _predict_one(predictor, picture, reading, targets(output, picture, formats), report)
-            bar.advance(task)
+            bars.show("predict", count, len(pictures))
     return report
 
 
@@ -128,9 +127,3 @@ def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> N
     for path in written:
         if path.resolve() in taken:
             raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
-
-
-def progress_bar(*, enabled: bool) -> Progress:
-    """A bar on stderr with what is done and how long the rest will take."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not enabled)

@@ -7,10 +7,11 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from densevit.colors import Color, default_palette, parse_color
+from densevit.colors import Color, default_palette
 from densevit.options import check_fields
+from densevit.pictures.color_coding import parse_color
 from densevit.pictures.normalize import MEAN, STD
-from densevit.registry import hint
+from densevit.registry import check_known
 from densevit.segmentor import create_segmentor
 
 _NUMBERS = dict(mean=(-inf, inf), std=(0, inf))  # between which each lies
@@ -74,8 +75,7 @@ def parse_header(content: Any, path: Path) -> Header:
 def _check_model(header: Header) -> None:
     known = list(signature(create_segmentor).parameters)
     for key in header.model:
-        if key not in known:
-            raise ValueError(f"create_segmentor takes no {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="create_segmentor takes no")
     if not isinstance(header.num_classes, int) or header.num_classes < 1:
         raise ValueError(f"num_classes must be a whole number from 1, got {header.num_classes!r}")
 

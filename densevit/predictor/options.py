@@ -8,7 +8,7 @@ import torch
 
 from densevit.options import check_fields
 from densevit.predictor.sizes import predict_image
-from densevit.registry import hint
+from densevit.registry import check_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,7 @@ def inference_options(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     given = {key: value for key, value in given.items() if value is not None}
     known = [field.name for field in fields(InferenceOptions)]
     for key in said:
-        if key not in known:
-            raise ValueError(f"inference has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="inference has no key")
     options = {**said, **given}
     check_fields(InferenceOptions(**options), owner="inference")
     check_windows(options.get("mode"), given)

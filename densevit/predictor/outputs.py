@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from densevit.colors import Color, overlay
 from densevit.data.layouts import cityscapes
 from densevit.files import replacing
+from densevit.registry import check_known
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
-OVERLAY_ALPHA = 0.5
-Palette = Sequence[Sequence[int]]
 
 
 def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
@@ -22,8 +22,7 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
     if not formats:
         raise ValueError(f"no output format was given; choose from {', '.join(FORMATS)}")
     for name in formats:
-        if name not in FORMATS:
-            raise ValueError(f"no output format named {name!r}; known: {', '.join(FORMATS)}")
+        check_known(name, FORMATS, what="no output format named")
     if "label_ids" in formats and tuple(classes) != tuple(cityscapes.CLASSES):
         raise ValueError(
             f"label_ids are Cityscapes' own numbers, but this checkpoint has {len(classes)} other classes; "
@@ -33,25 +32,7 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
         raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
 
 
-def compact_label(label: np.ndarray, num_classes: int) -> np.ndarray:
-    """(H, W) of any integer type -> the smallest that keeps 255 free to mean "ignored": uint8 or uint16."""
-    return label.astype(np.uint8 if num_classes <= 255 else np.uint16)
-
-
-def colorize(label: np.ndarray, palette: Palette) -> np.ndarray:
-    """(H, W) -> (H, W, 3) uint8; values without a colour, such as 255, become black."""
-    table = np.zeros((max(256, len(palette), int(label.max(initial=0)) + 1), 3), np.uint8)
-    table[: len(palette)] = np.asarray(palette, np.uint8)
-    return table[label]
-
-
-def overlay(image: np.ndarray, label: np.ndarray, *, palette: Palette, alpha: float = OVERLAY_ALPHA) -> np.ndarray:
-    """The picture with each class's colour blended over it, alpha of 1 hiding it: (H, W, 3) uint8."""
-    colours = colorize(label, palette)
-    return np.round(image * np.float32(1 - alpha) + colours * np.float32(alpha)).astype(np.uint8)
-
-
-def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: Palette) -> Image.Image:
+def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: Sequence[Color]) -> Image.Image:
     """One label map as the picture that is stored under that format's name."""
     if format_name == "overlay":
         return Image.fromarray(overlay(image, label, palette=palette))

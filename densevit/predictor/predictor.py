@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from densevit.devices import pick_device
 from densevit.inference.network import AMP_DTYPES
 from densevit.inference.reduce import labels as to_labels
+from densevit.labels import label_type
 from densevit.pictures.normalize import normalize_image
 from densevit.pictures.reading import read_image
 from densevit.predictor.header import parse_header
 from densevit.predictor.options import inference_options
-from densevit.predictor.outputs import compact_label
 from densevit.predictor.sizes import predict_image, stream_labels, streams
 from densevit.segmentor import create_segmentor
 from densevit.units import parse_bytes
@@ -64,7 +65,7 @@ class Predictor:
         _, header = read_weights(path)
         described = parse_header(header, path)
         self.config = dict(header)
-        self.device = usable_device(device)
+        self.device = pick_device(device)
         self.amp = amp
         self.num_classes = described.num_classes
         self.classes = described.class_names
@@ -81,16 +82,16 @@ class Predictor:
     def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
         logits = self.logits(self._image(picture))
         label = to_labels(logits)
-        return Prediction(compact_label(label.cpu().numpy(), self.num_classes), logits)
+        return Prediction(label.cpu().numpy().astype(label_type(self.num_classes)), logits)
 
     def label(self, picture: str | Path | np.ndarray) -> np.ndarray:
         """The label map (H, W) alone: by windows, a picture of any size takes a strip of logits, not all of them."""
         image = self._image(picture)
         if not streams(self.inference):
-            return compact_label(to_labels(self.logits(image)).cpu().numpy(), self.num_classes)
+            return to_labels(self.logits(image)).cpu().numpy().astype(label_type(self.num_classes))
         with self._autocast():
             options = dict(inference=self.inference, device=self.device, max_memory=self.max_memory)
-            return compact_label(stream_labels(self.model, image, **options).cpu().numpy(), self.num_classes)
+            return stream_labels(self.model, image, **options).cpu().numpy().astype(label_type(self.num_classes))
 
     def _image(self, picture: str | Path | np.ndarray) -> Tensor:
         if isinstance(picture, str | Path):
@@ -131,24 +132,6 @@ def weights_file(checkpoint: str | Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; give the weights.safetensors that training wrote")
     return path
-
-
-def default_device(local_rank: int = 0) -> str:
-    """The GPU where there is one: this process's, where several share a machine."""
-    count = torch.cuda.device_count()
-    return f"cuda:{local_rank % count}" if count else "cpu"
-
-
-def usable_device(device: str | torch.device) -> torch.device:
-    """The device of that name, when this machine has it; ValueError otherwise."""
-    try:
-        named = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"no device named {device!r}; cpu, cuda, cuda:1 and mps are names of devices") from error
-    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(named.type, 1)
-    if (named.index or 0) >= count:
-        raise ValueError(f"device {str(device)!r} is not on this machine; choose cpu or another one")
-    return named
 
 
 def build_model(description: Mapping[str, Any], path: Path) -> nn.Module:

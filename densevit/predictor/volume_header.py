@@ -9,8 +9,8 @@ import numpy as np
 
 from densevit.inference.sliding_window import check_options
 from densevit.inference.views import MODES, on_views
-from densevit.registry import hint
-from densevit.volumes.intensity import ZSCORE, create_normalization
+from densevit.normalization import ZSCORE, create_normalization
+from densevit.registry import check_known
 
 INFERENCE = dict(mode="whole", roi_size=None, stride=None, batch_size=1, flips=(), scales=(1.0,), divisor=None)
 
@@ -43,12 +43,10 @@ def inference_options(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     """`INFERENCE`, overridden by what is said, and that by what is given; None says nothing. ValueError if unfit."""
     options = dict(INFERENCE)
     for key, value in (*said.items(), *given.items()):
-        if key not in INFERENCE:
-            raise ValueError(f"inference has no key {key!r} for volumes; {hint(str(key), list(INFERENCE))}")
+        check_known(key, INFERENCE, what="inference of volumes has no key")
         if value is not None:
             options[key] = value
-    if options["mode"] not in MODES:
-        raise ValueError(f"no mode named {options['mode']!r}; {hint(str(options['mode']), list(MODES))}")
+    check_known(options["mode"], MODES, what="no mode named")
     if options["mode"] != "whole" and options["roi_size"] is None:
         raise ValueError(f"mode={options['mode']!r} needs the size of its windows; give roi_size, such as 96 96 96")
     if options["mode"] != "whole":
@@ -92,7 +90,7 @@ def parse_volume_header(content: Any, path: Path) -> VolumeHeader:
     spacing = content.get("spacing")
     if spacing is not None and (len(spacing) != 3 or not all(s > 0 for s in spacing)):
         raise ValueError(f"{path} has the spacing {spacing}, and three positive millimetres are expected")
-    values = values.astype(np.uint8 if values.max() < 256 else np.uint16 if values.max() < 65536 else np.int32)
+    values = values.astype(np.min_scalar_type(values.max()))
     return VolumeHeader(
         model=model,
         classes=classes,

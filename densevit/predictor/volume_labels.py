@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from densevit.inference import NativeGrid, on_views, on_whole_cells, plan_windows, sliding_window
 from densevit.inference.views import SLIDES
+from densevit.labels import label_type
 from densevit.predictor.predictor import autocast
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 from densevit.predictor.volume_header import inference_options
@@ -47,7 +48,7 @@ def label_volume(
     working = tuple(image.shape[1:])
     options = _windows(chosen, working) | dict(batch_size=chosen["batch_size"], window_device=device)
     if out is None:
-        out = np.empty(size, np.uint8 if model.num_classes <= 256 else np.uint16)
+        out = np.empty(size, label_type(model.num_classes))
     timed = TimedNetwork(network, device=device)
     with autocast(device, amp):
         if max_memory is not None:

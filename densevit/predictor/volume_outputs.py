@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from densevit.colors import structure_colors
 from densevit.files import write_text
 from densevit.predictor.scans import Scan
 from densevit.predictor.stopwatch import Stopwatch
-from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.structures import measure_structures, table_rows
 from densevit.volumes.volume import Volume
 
 logger = logging.getLogger("densevit")
-# (path, volume, label, *, classes, values): makes a picture of a scan, such as report.volume_preview.save_preview.
+# (path, volume, label, *, classes, values): makes a picture of a scan, such as report.preview.save_preview.
 Preview = Callable[..., Any]
 
 

@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.devices import pick_device
 from densevit.files import check_writable
-from densevit.inference.memory import is_out_of_memory, keep_freed_memory
+from densevit.inference.memory import is_out_of_memory
+from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
-from densevit.predictor.files import progress_bar
 from densevit.predictor.overlap import overlapped
-from densevit.predictor.predictor import build_model, usable_device, weights_file
+from densevit.predictor.predictor import build_model, weights_file
 from densevit.predictor.scans import Scan, find_scans
 from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
 from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
+from densevit.progress import Bars
 from densevit.units import parse_bytes
-from densevit.volumes.formats.dicom_file import quiet_pydicom
-from densevit.volumes.intensity import create_normalization
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume
@@ -64,7 +64,7 @@ class VolumePredictor:
         self.inference = self.header.inference_options(inference)
         self.clean = clean or Cleaning()
         self.clean.check(self.header.classes, self.header.values)
-        self.device = usable_device(device)
+        self.device = pick_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.read = read
@@ -125,7 +125,6 @@ class VolumeReport:
             self.written[scan.path] = outcome
 
 
-@keep_freed_memory()
 def predict_volumes(
     predictor: VolumePredictor,
     inputs: str | Path | Iterable[str | Path],
@@ -140,7 +139,7 @@ def predict_volumes(
     """Predict scans and folders of them; masks go to `output`, as NAME.nii.gz on the scan's own grid.
 
     Beside each mask lies NAME.json with what was measured of every structure, and volumes.csv lists them all.
-    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.volume_preview.save_preview`) NAME.png.
+    `dicom_seg` adds NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png.
     While one scan is predicted, the next is read and the last one written. `resume` leaves alone the scans whose
     results exist. A scan that cannot be read, predicted or written is logged as an error, listed in the report and
     skipped. Raises FileNotFoundError for inputs that do not exist, ValueError for two that would be written under one
@@ -155,14 +154,13 @@ def predict_volumes(
     done = {scan for scan in scans if resume and folder.is_complete(scan)}
     waiting = [scan for scan in scans if scan not in done]
     report = VolumeReport(resumed=[scan.path for scan in scans if scan in done])
-    with quiet_pydicom(), progress_bar(enabled=progress and rank == 0) as bar:
-        task = bar.add_task("predict", total=len(scans), completed=len(report.resumed))
+    with Bars(enabled=progress and rank == 0) as bars:
         steps = Steps(predictor)
-        for scan, outcome in overlapped(
-            waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan
-        ):
+        bars.show("predict", len(done), len(scans))
+        outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=folder.write, expected=_is_of_the_scan)
+        for count, (scan, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(scan, outcome)
-            bar.advance(task)
+            bars.show("predict", count, len(scans))
     folder.write_tables()
     return report
 

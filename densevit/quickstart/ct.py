@@ -6,6 +6,7 @@ It leaves in its folder, beside what every run leaves:
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,23 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from densevit.colors import structure_colors
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.data.volume_set import VolumeDataset
+from densevit.devices import pick_device
 from densevit.files import write_text
 from densevit.metrics.scores import SegmentationScores
-from densevit.predictor import default_device
-from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
+from densevit.progress import Bars
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.streets import shorten, this_python, train_and_test
 from densevit.report import prediction_sheet
-from densevit.report.volume_preview import save_preview
-from densevit.report.volume_rows import volume_rows
+from densevit.report.planes import volume_rows
+from densevit.report.preview import save_preview
 from densevit.synthetic.ct import make_synthetic_ct
+from densevit.tables import format_table
 from densevit.train.config.config import load_config
-from densevit.train.progress import display
 from densevit.train.run import RunResult
 from densevit.train.score import TestResult
 from densevit.volumes.volume import open_volume, read_grid
@@ -85,7 +87,7 @@ def quickstart_ct(
     result = CtQuickstart(run, tested, atlas_scores(train_set, val_set), out / "predicted")
     _write_scores(result, out)
     _draw(val_set, predictions, out / "predictions.png")
-    predictor = VolumePredictor(run.best or run.checkpoint, device=device or default_device(0))
+    predictor = VolumePredictor(run.best or run.checkpoint, device=pick_device(device))
     report = predict_volumes(predictor, val_set.cases[0].images, result.predicted, preview=save_preview)
     for reason in report.failed.values():
         raise ValueError(f"a scan that was tested cannot be predicted: {reason}")
@@ -96,7 +98,7 @@ def quickstart_ct(
 
 def make_scans(root: Path) -> None:
     """Draw the set unless it is there in full."""
-    with display(enabled=True) as shown:
+    with Bars(stream=sys.stdout) as shown:
         make_synthetic_ct(root, **SCANS, progress=lambda done, total: shown.show("draw scans", done, total))
 
 
@@ -139,13 +141,13 @@ def _write_scores(result: CtQuickstart, out: Path) -> None:
 
 def comparison(result: CtQuickstart) -> str:
     """Dice of each structure, the mean over cases in percent, beside the atlas's; "-" where no scan has it."""
-    width = max(len(name) for name in (*result.tested.classes, "structure"))
-    lines = [f"{'structure':<{width}}   Dice  atlas"]
-    columns = (result.tested.scores.case_dice, result.atlas.case_dice)
-    for name, *values in list(zip(result.tested.classes, *(c.tolist() for c in columns), strict=True))[1:]:
-        shown = ["-" if value != value else f"{100 * value:.1f}" for value in values]
-        lines.append(f"{name:<{width}}" + "".join(f"{text:>7}" for text in shown))
-    return "\n".join(lines)
+    columns = zip(result.tested.classes, result.tested.scores.case_dice, result.atlas.case_dice, strict=True)
+    rows = [dict(structure=name, Dice=_percent(ours), atlas=_percent(atlas)) for name, ours, atlas in columns]
+    return format_table(rows[1:])
+
+
+def _percent(score: Tensor) -> float | None:
+    return None if score.isnan() else 100 * score.item()
 
 
 def _draw(dataset: VolumeDataset, predictions: list[Tensor], path: Path) -> None:

@@ -20,10 +20,10 @@ from densevit.data import SegmentationDataset, create_dataset, guess_dataset
 from densevit.files import write_text
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
+from densevit.progress import Bars
 from densevit.report import prediction_sheet
 from densevit.synthetic.streets import make_street_scenes
 from densevit.train.config.config import check_config, load_config
-from densevit.train.progress import display
 from densevit.train.run import RunResult, train
 from densevit.train.score import TestResult, test
 
@@ -99,7 +99,7 @@ def train_and_test(
 
 def make_streets(root: Path) -> None:
     """Render the street set unless it is there in full."""
-    with display(enabled=True) as shown:
+    with Bars(stream=sys.stdout) as shown:
         make_street_scenes(root, **STREETS, progress=lambda done, total: shown.show("render", done, total))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from densevit.report.colors import IGNORED, Color, colorize
+from densevit.colors import IGNORED_COLOR, Color, colorize
 from densevit.report.saving import INK, LINE, new_figure, save
 
 Row = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -48,7 +48,7 @@ def prediction_sheet(
     figure = new_figure(WIDTH, total)
     top = total - 0.32
     for row, height in zip(rows, heights, strict=True):
-        pictures = [row[0], *(colorize(part, palette, ignore_index) for part in row[1:])]
+        pictures = [row[0], *(colorize(part, palette, ignore_index=ignore_index) for part in row[1:])]
         for column, picture in enumerate(pictures):
             across = min(cell, height * row[0].shape[1] / row[0].shape[0])
             place = (GAP + column * (cell + GAP) + (cell - across) / 2, top - height, across, height)
@@ -58,7 +58,7 @@ def prediction_sheet(
         figure.text(
             (GAP + column * (cell + GAP)) / WIDTH, 1 - 0.22 / total, name, fontsize=11, color=INK, weight="bold"
         )
-    _add_legend(figure, {classes[i]: palette[i] for i in present} | ({"ignored": IGNORED} if ignored else {}))
+    _add_legend(figure, {classes[i]: palette[i] for i in present} | ({"ignored": IGNORED_COLOR} if ignored else {}))
     return save(figure, path)
 
 

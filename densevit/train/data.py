@@ -9,13 +9,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from densevit.data import SegmentationDataset, VolumeDataset, create_dataset
-from densevit.data.augment.augment_2d import create_augment_2d
-from densevit.data.augment.augment_3d import create_augment_3d
+from densevit.data.augment import create_augment
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.processes import outlive_signals, rank_and_size
 
 logger = logging.getLogger("densevit")
-AUGMENTS = {2: create_augment_2d, 3: create_augment_3d}  # by model.spatial_dims
 
 
 def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset | VolumeDataset:
@@ -56,7 +54,7 @@ def open_stream(config: Mapping[str, Any]) -> TrainStream:
     section = config["train_data"]
     return TrainStream(
         open_dataset(config, "train_data"),
-        AUGMENTS[config["model"]["spatial_dims"]](section["augment"]),
+        create_augment(section["augment"], spatial_dims=config["model"]["spatial_dims"]),
         seed=config["seed"],
         rare_class_sampling=section["rare_class_sampling"],
     )

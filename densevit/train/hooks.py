@@ -14,8 +14,9 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from densevit.processes import any_process, gather
+from densevit.progress import Bars
 from densevit.train.model import WeightAverage
-from densevit.train.progress import Display, Stopwatch
+from densevit.train.progress import Stopwatch
 from densevit.train.record import Recorder
 
 logger = logging.getLogger("densevit")
@@ -65,7 +66,7 @@ class ScalarHook(Hook):
 
     priority = "NORMAL"
 
-    def __init__(self, recorder: Recorder, display: Display, *, interval: int):
+    def __init__(self, recorder: Recorder, display: Bars, *, interval: int):
         self.recorder, self.display, self.interval = recorder, display, interval
         self.watch = Stopwatch()
         self._sums: dict[str, Tensor] = {}

@@ -2,13 +2,13 @@
 
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from densevit.processes import rank_and_size
+from densevit.quiet import ignore_warnings
 from densevit.train.folder import LOG
 
 logger = logging.getLogger("densevit")
@@ -39,10 +39,8 @@ def run_logging(work_dir: Path | None) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.INFO)
     try:
-        with warnings.catch_warnings():
-            # Said by mmengine and torch about each other's names, nothing a user could act on.
-            warnings.filterwarnings("ignore", message=".*broadcast_buffers is deprecated.*")
-            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        # Said by mmengine and torch about each other's names, nothing a user could act on.
+        with ignore_warnings(".*broadcast_buffers is deprecated|Grad strides do not match bucket view strides"):
             yield
     finally:
         logger.setLevel(level)

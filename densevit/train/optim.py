@@ -9,7 +9,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 OPTIMIZERS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam, "SGD": torch.optim.SGD}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -82,10 +82,9 @@ def _multiplier(name: str, multipliers: Mapping[str, float]) -> float:
 
 
 def _check_multipliers(model: nn.Module, multipliers: Mapping[str, float]) -> None:
-    modules = [name for name, _ in model.named_modules() if name]
+    known = [name for name, _ in (*model.named_modules(), *model.named_parameters()) if name]
     for key in multipliers:
-        if key not in modules and key not in dict(model.named_parameters()):
-            raise ValueError(f"optimizer.lr_multipliers names {key!r}, which the model has not; {hint(key, modules)}")
+        check_known(key, known, what="optimizer.lr_multipliers: the model has no module named")
 
 
 class OptimizerStep(OptimWrapper):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.visualization import TensorboardVisBackend
 
+from densevit.colors import colorize
 from densevit.evaluate.evaluate import Picture
 from densevit.train.checkpoint import best_score, save_best
 from densevit.train.folder import CURVES, append_scalars, read_scalars
@@ -48,10 +49,8 @@ class Recorder:
         """Image, truth and prediction side by side, on TensorBoard."""
         if self.board is None:
             return
-        from densevit.report import colorize  # brings matplotlib
-
         for i, (image, label, prediction) in enumerate(pictures):
-            maps = [colorize(part, self.palette, self.ignore_index) for part in (label, prediction)]
+            maps = [colorize(part, self.palette, ignore_index=self.ignore_index) for part in (label, prediction)]
             self.board.add_image(f"val/{i}", np.concatenate([image, *maps], axis=1), step=iteration)
 
     def say(self, message: str, *, on_terminal: bool = True) -> None:

@@ -1,6 +1,7 @@
 """Train as a checked config says, in this process or as one of many."""
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from mmengine.config import Config
 from densevit.data import SegmentationDataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.evaluate.evaluate import Evaluation, evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.losses import create_loss
 from densevit.processes import any_process, process_group, rank_and_size, share_buffers
+from densevit.progress import Bars
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train import data
 from densevit.train.auxiliary import Supervision, create_supervision
@@ -25,7 +26,6 @@ from densevit.train.header import make_header
 from densevit.train.hooks import AverageHook, CheckpointHook, ScalarHook, ScoreHook, StopHook, StopSignal
 from densevit.train.logs import run_logging
 from densevit.train.model import TrainingModel
-from densevit.train.progress import Display, display
 from densevit.train.record import Recorder
 from densevit.train.resume import find_resumption, validation_was_missed
 from densevit.train.runner import TrainRunner
@@ -50,7 +50,6 @@ class RunResult:
     stopped: int | None = None
 
 
-@keep_freed_memory()
 def train(
     config: Config | Mapping[str, Any],
     *,
@@ -70,12 +69,13 @@ def train(
     folder = Path(work_dir or config.work_dir or Path("work_dirs", Path(config.filename or "config").stem))
     with process_group(launcher, device) as chosen:
         parts = _open_parts(config.to_dict())
-        if rank_and_size()[0] == 0:
+        first = rank_and_size()[0] == 0
+        if first:
             earlier = prepare_folder(folder, keep=resume)
             clean_up(folder)
         any_process(False)  # the others wait here until the folder is ready
-        with run_logging(folder), display(enabled=progress and rank_and_size()[0] == 0) as shown:
-            if rank_and_size()[0] == 0 and earlier is not None:
+        with run_logging(folder), Bars(enabled=progress and first, stream=sys.stdout) as shown:
+            if first and earlier is not None:
                 logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
             return _train(config, parts, folder=folder, resume=resume, device=chosen, shown=shown)
 
@@ -111,7 +111,7 @@ def _open_parts(config: dict[str, Any]) -> _Parts:
 
 
 def _train(
-    config: Config, parts: _Parts, *, folder: Path, resume: bool, device: torch.device, shown: Display
+    config: Config, parts: _Parts, *, folder: Path, resume: bool, device: torch.device, shown: Bars
 ) -> RunResult:
     plain, first = config.to_dict(), rank_and_size()[0] == 0
     header = make_header(plain, parts.train_set)
@@ -159,7 +159,7 @@ def _train(
 
 
 def _validation(
-    config: dict[str, Any], samples: EvalSet, *, stop: StopSignal, shown: Display
+    config: dict[str, Any], samples: EvalSet, *, stop: StopSignal, shown: Bars
 ) -> Callable[[TrainRunner], Evaluation | None]:
     """The function that scores a runner's model on the validation set."""
 

@@ -9,14 +9,13 @@ from mmengine.config import Config
 from torch import Tensor
 
 from densevit.evaluate.evaluate import evaluate
-from densevit.inference.memory import keep_freed_memory
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
+from densevit.progress import Bars
 from densevit.segmentor import create_segmentor
 from densevit.train import data
 from densevit.train.checkpoint import WEIGHTS
 from densevit.train.config.config import check_config
-from densevit.train.progress import display
 from densevit.weights import load_weights
 
 
@@ -30,7 +29,6 @@ class TestResult:
     num_images: int
 
 
-@keep_freed_memory()
 def score_checkpoint(
     config: Config | Mapping[str, Any],
     checkpoint: str | Path,
@@ -48,7 +46,7 @@ def score_checkpoint(
     config = check_config(config, path=getattr(config, "filename", None)).to_dict()
     section = "test_data" if config["test_data"] is not None else "val_data"
     path = Path(checkpoint) / WEIGHTS if Path(checkpoint).is_dir() else Path(checkpoint)
-    with process_group(launcher, device) as chosen, display(enabled=progress and rank_and_size()[0] == 0) as shown:
+    with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples = data.open_samples(config, section)
         model = create_segmentor(**{**config["model"], "weights": None})
         load_weights(model, path)

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from densevit.normalization import Normalize
 from densevit.units import format_bytes
 from densevit.volumes.grid import Grid, times
-from densevit.volumes.intensity import Normalize
 
 logger = logging.getLogger("densevit")
 SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled

@@ -2,10 +2,10 @@
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from threading import Lock
 from typing import Any
 
 import torch
@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from densevit.files import replacing
+from densevit.quiet import ignore_warnings
 
 CONFIG_KEY = "densevit"  # in the header's metadata
 # Where frameworks keep the weights inside a checkpoint, the first that is there.
+_loading = Lock()
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module")
 
 
@@ -116,8 +118,8 @@ def _existing_file(path: str | Path) -> Path:
 def _read_pickle(path: Path) -> Any:
     allowed = [(_Inert, name) for name in _HARMLESS]
     try:
-        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on pickle protocols and storages, nothing a caller could act on
+        # torch's list of what a file may ask for belongs to the process; the warnings are of pickle protocols.
+        with _loading, torch.serialization.safe_globals(allowed), ignore_warnings():
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))

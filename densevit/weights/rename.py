@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from densevit.registry import hint
+from densevit.registry import check_known
 from densevit.weights.maps import SOURCES, Names, Row, Source
 from densevit.weights.operations import OPERATIONS, Operation
 from densevit.weights.stages import count_through
@@ -109,7 +109,7 @@ def get_sources(name: str) -> dict[str, Source]:
         return {name: SOURCES[name]}
     found = {known: source for known, source in SOURCES.items() if known.startswith(f"{name}_")}
     if not found:
-        raise ValueError(f"no source named {name!r}; {hint(name, list(SOURCES))}")
+        check_known(name, SOURCES, what="no source named")
     return found
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densevit.blocks import instance_norm as module
 from densevit.blocks.instance_norm import instance_norm
 
 SIZES = [(2, 3, 5, 7), (1, 4, 1, 6), (2, 3, 4, 5, 6), (1, 5, 3, 1, 1)]
+LARGE = [(2, 3, 500, 300), (1, 2, 40, 90, 80)]  # of several slabs, the last one incomplete
 
 
 def image_of(size, *, dtype=torch.float64, seed=0):
@@ -25,15 +25,8 @@ def by_definition(image, residual=None, slope=1.0):
     return F.leaky_relu(normed if residual is None else normed + residual, slope)
 
 
-@pytest.fixture(params=["one slab", "many slabs"], autouse=True)
-def slabs(request, monkeypatch):
-    """The same sums, in one piece and in several."""
-    if request.param == "many slabs":
-        monkeypatch.setattr(module, "SLAB", 8)
-
-
 @pytest.mark.parametrize("layout", [channels_last, torch.Tensor.contiguous], ids=["channels last", "channels first"])
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES + LARGE, ids=str)
 @pytest.mark.parametrize("grad", [False, True])
 def test_the_result_is_that_of_the_definition(size, layout, grad):
     image, residual = layout(image_of(size)), layout(image_of(size, seed=1))
@@ -51,6 +44,15 @@ def test_gradients_are_those_of_finite_differences(size, layout):
     residual = layout(image_of(size, seed=1)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: instance_norm(x, slope=0.3), image)
     assert torch.autograd.gradcheck(lambda x, r: instance_norm(x, residual=r, slope=0.3), (image, residual))
+
+
+@pytest.mark.parametrize("size", LARGE, ids=str)
+def test_gradients_of_a_large_image_are_those_of_the_definition(size):
+    found, expected = (channels_last(image_of(size)).requires_grad_() for _ in range(2))
+    weight = image_of(size, seed=1)
+    (instance_norm(found, slope=0.3) * weight).sum().backward()
+    (by_definition(expected, slope=0.3) * weight).sum().backward()
+    torch.testing.assert_close(found.grad, expected.grad, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("layout", [channels_last, torch.Tensor.contiguous], ids=["channels last", "channels first"])

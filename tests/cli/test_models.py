@@ -86,27 +86,3 @@ def test_quoted_errors_are_within_what_the_parity_tests_allow():
         for proof in proofs:
             assert min(proof["max_error"], proof["relative_error"]) <= 1e-5, name
             assert proof["comparisons"] > 0
-
-
-@pytest.mark.parametrize(
-    ("value", "cell"),
-    [
-        (3_319_392, "3,319,392"),
-        (None, "-"),
-        (2.34e-6, "2.3e-06"),
-        (0.0, "0.00"),
-        (3.204, "3.20"),
-        (20.235, "20.2"),
-        (1234.5, "1,234"),
-        ([4, 8], "4 8"),
-        ([(1, 4, 4), 8], "1x4x4 8"),
-        ("timm", "timm"),
-    ],
-)
-def test_a_cell_is_short(value, cell):
-    assert models.format_cell(value) == cell
-
-
-def test_numbers_stand_to_the_right_and_words_to_the_left():
-    rows = [dict(name="a", ms=None), dict(name="longer", ms=12.0)]
-    assert models.format_table(rows) == "  name      ms\n  a          -\n  longer  12.0"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from densevit.data.augment.augment_3d import create_augment_3d
+from densevit.data.augment import create_augment
 from densevit.data.augment.crop_3d import Elastic, Place, cut, draw_elastic, sample, step_matrix
+from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.augment.presets_3d import PRESETS
 from densevit.data.foreground import foreground_voxels
-from densevit.train.config.schema import VolumeAugmentSection
 from tools.peers import import_peer
 
 PLAIN = dict(crop_size=(6, 8, 7), scale=(1.0, 1.0), rotate=0.0, foreground=0.0, intensity=0.0)
@@ -29,7 +29,7 @@ SPACING = (3.0, 1.0, 1.5)
 
 
 def crop_of(config, volume, *, seed=0, **known):
-    return create_augment_3d(config)(*volume, np.random.default_rng(seed), **known)
+    return create_augment(config, spatial_dims=3)(*volume, np.random.default_rng(seed), **known)
 
 
 def coded(size=(20, 24, 22)):
@@ -229,7 +229,7 @@ def test_nothing_folds_at_the_largest_elastic_displacement():
 def test_a_crop_depends_on_its_seed_alone(preset):
     image, label = smooth(), coded()[1]
     config = dict(STRONG, preset=preset, foreground_weights=(1.0,) * 9, noise=0.1)
-    augment = create_augment_3d(config)
+    augment = create_augment(config, spatial_dims=3)
     copy = pickle.loads(pickle.dumps(augment))
     first = [augment(image, label, np.random.default_rng(seed), spacing=SPACING) for seed in range(6)]
     torch.manual_seed(7)
@@ -283,7 +283,7 @@ def test_crops_around_a_class_are_as_frequent_as_asked():
 
 def test_each_change_happens_as_often_as_asked():
     image, label = coded()
-    augment = create_augment_3d(dict(preset="nnunet", crop_size=(4, 4, 4), extra=()))
+    augment = create_augment(dict(preset="nnunet", crop_size=(4, 4, 4), extra=()), spatial_dims=3)
     drawn = [augment.draw(image, label, np.random.default_rng(seed)).cut.place for seed in range(400)]
     assert np.mean([place.plain for place in drawn]) == pytest.approx(0.8 * 0.8, abs=0.06)
     turned = [abs(place.matrix[0, 1]) > 0 for place in drawn]
@@ -296,7 +296,7 @@ def test_each_change_happens_as_often_as_asked():
 
 def test_a_crop_may_be_sampled_after_it_was_drawn():
     volume = smooth(), coded()[1]
-    augment = create_augment_3d(dict(STRONG, preset="nnunet"))
+    augment = create_augment(dict(STRONG, preset="nnunet"), spatial_dims=3)
     drawn = pickle.loads(pickle.dumps(augment.draw(*volume, np.random.default_rng(3), spacing=SPACING)))
     at_once = augment(*volume, np.random.default_rng(3), spacing=SPACING)
     for one, other in zip(augment.finish(drawn), at_once, strict=True):
@@ -307,7 +307,7 @@ def test_a_crop_may_be_sampled_after_it_was_drawn():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_same_crop():
     volume = smooth(), coded()[1]
-    augment = create_augment_3d(dict(STRONG, preset="nnunet"))
+    augment = create_augment(dict(STRONG, preset="nnunet"), spatial_dims=3)
     for seed in range(10):
         drawn = augment.draw(*volume, np.random.default_rng(seed), spacing=SPACING)
         (one, label), (other, other_label) = augment.finish(drawn), augment.finish(drawn, device="cuda")
@@ -316,14 +316,14 @@ def test_a_gpu_makes_the_same_crop():
 
 
 def test_every_key_of_a_config_is_one_of_the_augmentation():
-    names = {field.name for field in fields(VolumeAugmentSection)}
-    create_augment_3d(dict.fromkeys(names) | dict(crop_size=(4, 4, 4)))
+    names = {field.name for field in fields(VolumeAugmentOptions)}
+    create_augment(dict.fromkeys(names - {"preset"}) | dict(crop_size=(4, 4, 4)), spatial_dims=3)
     assert names == {"crop_size", "preset", *PRESETS["mild"]}
     assert all(values.keys() == PRESETS["mild"].keys() for values in PRESETS.values())
 
 
 def test_a_key_that_is_given_goes_before_the_preset():
-    augment = create_augment_3d(dict(preset="nnunet", crop_size=(4, 4, 4), rotate=5.0, extra=()))
+    augment = create_augment(dict(preset="nnunet", crop_size=(4, 4, 4), rotate=5.0, extra=()), spatial_dims=3)
     assert (augment.options.rotate, augment.options.scale, augment.chain) == (5.0, (0.7, 1.4), None)
 
 
@@ -331,17 +331,17 @@ def test_a_key_that_is_given_goes_before_the_preset():
     ("config", "said"),
     [
         (dict(preset="nnunett"), "augment.preset must be 'mild' or 'nnunet', got 'nnunett'"),
-        (dict(rotat=10.0), "no key 'rotat'; did you mean rotate"),
-        (dict(crop_size=None), "needs crop_size"),
-        (dict(rotate=200.0), "augment.rotate must lie between 0 and 180"),
-        (dict(rotate_in_plane=-1.0), "augment.rotate_in_plane must lie"),
-        (dict(scale_prob=1.5), "augment.scale_prob must lie between 0 and 1"),
+        (dict(rotat=10.0), "unknown key 'augment.rotat'; did you mean rotate"),
+        (dict(crop_size=None), "augment.crop_size must be 3 whole numbers, got None"),
+        (dict(rotate=200.0), "augment.rotate must be from 0 to 180"),
+        (dict(rotate_in_plane=-1.0), "augment.rotate_in_plane must be from 0"),
+        (dict(scale_prob=1.5), "augment.scale_prob must be from 0 to 1"),
         (dict(elastic=(5.0, 10.0)), r"at most 0.4 of the second so that nothing folds; got \(5.0, 10.0\)"),
         (dict(elastic=(0.0, 0.0)), "augment.elastic must be"),
-        (dict(elastic=4.0), "augment.elastic must be 2 numbers, got 4.0"),
-        (dict(scale=1.0), "augment.scale must be 2 numbers, got 1.0"),
-        (dict(flips=(0.5, 0.5)), r"augment.flips must be 3 numbers, got \(0.5, 0.5\)"),
-        (dict(crop_size=(16.5, 16, 16)), "crop_size must be three sizes of at least 1"),
+        (dict(elastic=4.0), "augment.elastic must be 2 numbers or None, got 4.0"),
+        (dict(scale=1.0), "augment.scale must be 2 numbers or None, got 1.0"),
+        (dict(flips=(0.5, 0.5)), r"augment.flips must be 3 numbers or None, got \(0.5, 0.5\)"),
+        (dict(crop_size=(16.5, 16, 16)), r"augment.crop_size.0 must be a whole number, got 16.5"),
         (dict(foreground_weights=(0.0, 0.0)), "augment.foreground_weights must be"),
         (dict(foreground_weights=(1.0, -1.0)), "augment.foreground_weights must be"),
     ],
@@ -349,5 +349,5 @@ def test_a_key_that_is_given_goes_before_the_preset():
 )
 def test_a_wrong_number_or_name_is_one_sentence(config, said):
     with pytest.raises(ValueError, match=said) as caught:
-        create_augment_3d({**PLAIN, **config})
+        create_augment({**PLAIN, **config}, spatial_dims=3)
     assert "\n" not in str(caught.value)

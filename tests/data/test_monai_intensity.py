@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from densevit.data.augment.augment_3d import create_augment_3d
+from densevit.data.augment import create_augment
 from densevit.data.augment.monai_intensity import IntensityChain, _known_transforms
 from densevit.data.augment.presets_3d import PRESETS
 
@@ -83,8 +83,8 @@ def test_the_label_is_left_alone():
     image, label = np.random.default_rng(0).normal(size=(1, 9, 9, 9)).astype(np.float32), np.zeros((9, 9, 9), np.uint8)
     label[2:5] = 1
     config = dict(crop_size=(6, 6, 6), rotate=20.0, foreground=0.0)
-    with_noise = create_augment_3d(dict(config, extra=[dict(type="RandGaussianNoise", prob=1.0)]))
-    plain = create_augment_3d(config)
+    with_noise = create_augment(dict(config, extra=[dict(type="RandGaussianNoise", prob=1.0)]), spatial_dims=3)
+    plain = create_augment(config, spatial_dims=3)
     for seed in range(4):
         one, other = (augment(image, label, np.random.default_rng(seed)) for augment in (with_noise, plain))
         np.testing.assert_array_equal(one[1], other[1])
@@ -111,7 +111,7 @@ def test_the_label_is_left_alone():
 )
 def test_a_wrong_name_or_argument_is_one_sentence_before_training(entry, said):
     with pytest.raises(ValueError, match=f"augment.extra: .*{said}") as caught:
-        create_augment_3d(dict(crop_size=(4, 4, 4), extra=(entry,)))
+        create_augment(dict(crop_size=(4, 4, 4), extra=(entry,)), spatial_dims=3)
     assert "\n" not in str(caught.value)
 
 
@@ -119,6 +119,6 @@ def test_without_monai_a_config_that_needs_it_says_so(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "monai.transforms", None)
-    create_augment_3d(dict(crop_size=(4, 4, 4)))
+    create_augment(dict(crop_size=(4, 4, 4)), spatial_dims=3)
     with pytest.raises(ValueError, match=r"augment\.extra needs MONAI; pip install 'densevit\[medical\]'"):
-        create_augment_3d(dict(crop_size=(4, 4, 4), preset="nnunet"))
+        create_augment(dict(crop_size=(4, 4, 4), preset="nnunet"), spatial_dims=3)

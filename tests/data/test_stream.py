@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from densevit.data import create_dataset
-from densevit.data.augment.augment_2d import create_augment_2d
+from densevit.data.augment import create_augment
 from densevit.data.rare_classes import RareClassOptions, RareClassSampler
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.pictures.normalize import MEAN, STD, normalize_image
@@ -21,7 +21,7 @@ def dataset(folder_set):
 
 @pytest.fixture
 def stream(dataset):
-    return TrainStream(dataset, create_augment_2d(dict(crop_size=(6, 8))), seed=3)
+    return TrainStream(dataset, create_augment(dict(crop_size=(6, 8)), spatial_dims=2), seed=3)
 
 
 def same(left, right):
@@ -42,7 +42,7 @@ def test_normalization_has_the_published_constants():
 
 
 def test_a_draw_is_the_same_whatever_was_drawn_before(dataset, stream):
-    fresh = TrainStream(dataset, create_augment_2d(dict(crop_size=(6, 8))), seed=3)
+    fresh = TrainStream(dataset, create_augment(dict(crop_size=(6, 8)), spatial_dims=2), seed=3)
     drawn = [stream[n] for n in range(12)]
     assert all(same(fresh[n], drawn[n]) for n in (11, 3, 7, 0))
 
@@ -139,7 +139,7 @@ def test_crops_hold_the_rare_class_they_were_drawn_for(folder_set):
     label = np.zeros((8, 10))
     label[:, :3] = 1
     dataset = create_dataset(dict(type="folder", root=folder_set([np.zeros((8, 10))] * 7 + [label])))
-    augment = create_augment_2d(dict(crop_size=(8, 4), scale=(1.0, 1.0)))
+    augment = create_augment(dict(crop_size=(8, 4), scale=(1.0, 1.0)), spatial_dims=2)
     options = dict(temperature=0.01, min_pixels=4, min_crop_ratio=1.0)
     stream = TrainStream(dataset, augment, seed=0, rare_class_sampling=options)
     assert all((stream[n]["label"] == 1).any() for n in range(20))

@@ -9,10 +9,10 @@ import torch
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from densevit.data import create_dataset
-from densevit.data.augment.augment_3d import create_augment_3d
+from densevit.data.augment import create_augment
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.data.volume_set import Case, VolumeDataset
-from densevit.volumes.intensity import create_normalization
+from densevit.normalization import create_normalization
 from densevit.volumes.volume import open_volume
 
 AUGMENT = dict(
@@ -278,7 +278,7 @@ def numbered(size=(9, 11, 10)):
 
 def crop_of(config, *, seed=0, volume=None):
     image, label = volume or numbered()
-    return create_augment_3d({**AUGMENT, **config})(image, label, np.random.default_rng(seed))
+    return create_augment({**AUGMENT, **config}, spatial_dims=3)(image, label, np.random.default_rng(seed))
 
 
 def test_a_plain_crop_is_a_part_of_the_volume():
@@ -348,13 +348,14 @@ def test_intensity_and_noise_leave_the_label_alone():
 )
 def test_impossible_augmentation_is_refused(config):
     with pytest.raises(ValueError, match=f"{next(iter(config))} must"):
-        create_augment_3d({**AUGMENT, **config})
+        create_augment({**AUGMENT, **config}, spatial_dims=3)
 
 
 def test_a_training_sample_depends_on_seed_and_draw_alone(decathlon):
     dataset = open_set(decathlon())
-    augment = create_augment_3d(
-        {**AUGMENT, "rotate": 20.0, "scale": (0.8, 1.3), "noise": 0.1, "flips": (0.5, 0.5, 0.5), "foreground": 0.5}
+    augment = create_augment(
+        {**AUGMENT, "rotate": 20.0, "scale": (0.8, 1.3), "noise": 0.1, "flips": (0.5, 0.5, 0.5), "foreground": 0.5},
+        spatial_dims=3,
     )
     one, other = (TrainStream(dataset, augment, seed=3) for _ in range(2))
     for draw in (7, 0, 12):

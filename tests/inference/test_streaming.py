@@ -204,9 +204,9 @@ def test_every_plane_of_the_image_is_read_once(network, volume, overlap):
 
 def test_an_image_without_channels_has_one():
     network, image = make_network(3, in_channels=1), make_image(SIZE, channels=1)
-    expected = sliding_window(network, image, roi_size=ROI)
-    assert torch.equal(sliding_window(network, image[0], roi_size=ROI), expected)
-    assert torch.equal(sliding_window(network, image[0].numpy(), roi_size=ROI), expected)
+    expected = sliding_window(network, image, roi_size=ROI, batch_size=1)
+    assert torch.equal(sliding_window(network, image[0], roi_size=ROI, batch_size=1), expected)
+    assert torch.equal(sliding_window(network, image[0].numpy(), roi_size=ROI, batch_size=1), expected)
 
 
 # What cannot be right is said.

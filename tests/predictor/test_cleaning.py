@@ -81,7 +81,7 @@ def test_nothing_is_changed_unless_it_is_asked_for():
 @pytest.mark.parametrize(
     ("options", "values", "message"),
     [
-        (dict(fill_holes=["livr"]), VALUES, "no class named 'livr' to clean up; did you mean liver"),
+        (dict(fill_holes=["livr"]), VALUES, "no class to clean up is named 'livr'; did you mean liver"),
         (dict(largest_component=["background"]), VALUES, "has the label value 0, which is background"),
         (dict(largest_component=[]), [1, 2, 7], "have no background"),
     ],

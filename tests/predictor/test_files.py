@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 import densevit
+from densevit.colors import overlay
 from densevit.data import SegmentationDataset
 from densevit.data.layouts import cityscapes
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Predictor
 from densevit.predictor.dataset import PredictionWriter
-from densevit.predictor.outputs import colorize, overlay, write_png
+from densevit.predictor.outputs import write_png
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import files_below, make_photo, read, save_photo, truncate
 
@@ -45,14 +46,6 @@ def test_every_format_shows_the_same_label(predictor, photos, tmp_path):
         assert picture.mode == "P"
         assert np.array_equal(np.array(picture.convert("RGB")), np.array(cityscapes.PALETTE, np.uint8)[label])
     assert read(stored["overlay"]).shape == (33, 48, 3)
-
-
-def test_an_overlay_lies_halfway_between_picture_and_colour():
-    photo, label = np.full((1, 2, 3), 100, np.uint8), np.array([[0, 255]], np.uint8)
-    blended = overlay(photo, label, palette=[(200, 0, 100)])
-    assert blended.tolist() == [[[150, 50, 100], [50, 50, 50]]]
-    assert overlay(photo, label, palette=[(200, 0, 100)], alpha=0.0).tolist() == photo.tolist()
-    assert colorize(label, [(200, 0, 100)]).tolist() == [[[200, 0, 100], [0, 0, 0]]]
 
 
 def test_more_than_255_classes_are_written_as_16_bits(tmp_path):

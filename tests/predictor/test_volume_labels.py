@@ -75,7 +75,7 @@ def test_labels_go_into_an_array_that_is_given_and_parts_are_timed(tmp_path):
     [
         (dict(mode="slide"), "needs the size of its windows"),
         (dict(mode="slid"), "no mode named 'slid'; did you mean slide"),
-        (dict(roi=3), "inference has no key 'roi' for volumes"),
+        (dict(roi=3), "inference of volumes has no key 'roi'"),
     ],
     ids=str,
 )

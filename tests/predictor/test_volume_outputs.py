@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from densevit.cli import main
+from densevit.colors import structure_colors
 from densevit.files import replacing
 from densevit.predictor.cleaning import Cleaning
-from densevit.predictor.structure_colors import structure_colors
 from densevit.predictor.volumes import VolumePredictor, predict_volumes
-from densevit.report.volume_preview import save_preview
+from densevit.report.preview import save_preview
 from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
 from densevit.volumes.volume import open_volume
 from tests.checkpoints import save_tiny_checkpoint

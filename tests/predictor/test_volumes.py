@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
-from densevit.volumes.intensity import ZSCORE, create_normalization
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
@@ -214,7 +214,7 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
         (dict(normalization=dict(type="hounsfield")), "does not know: no normalization named 'hounsfield'; known: ct"),
         (dict(spacing=[1, 0, 1]), "three positive millimetres are expected"),
         (dict(inference=dict(mode="slide")), "needs the size of its windows"),
-        (dict(inference=dict(mod="slide")), "inference has no key 'mod' for volumes; did you mean mode"),
+        (dict(inference=dict(mod="slide")), "inference of volumes has no key 'mod'; did you mean mode"),
     ],
     ids=str,
 )

@@ -58,7 +58,7 @@ def test_the_quickstart_leaves_what_it_promises(scans, small, tmp_path):
             image.load()
     assert (out / "best" / "weights.safetensors").is_file()
     table = (out / "table.txt").read_text()
-    assert all(re.search(rf"^{name} +[-\d]", table, re.MULTILINE) for name in CLASSES[1:])
+    assert all(re.search(rf"^ +{name} +[-\d]", table, re.MULTILINE) for name in CLASSES[1:])
     assert str(result) in table
     scores = json.loads((out / "scores.json").read_text())
     assert scores["atlas"]["mCaseDice"] == pytest.approx(100 * result.atlas.mCaseDice)

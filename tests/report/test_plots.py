@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.report import colorize, compare_curves, overlay, plot_curves, prediction_sheet
+from densevit.report import compare_curves, plot_curves, prediction_sheet
 from densevit.report.plots import series, smooth
 
 PALETTE = [(128, 64, 128), (244, 35, 232), (70, 70, 70)]
@@ -33,38 +33,6 @@ def read(path) -> np.ndarray:
 
 def holds(picture: np.ndarray, color: tuple[int, int, int]) -> bool:
     return bool((picture == color).all(-1).any())
-
-
-def test_colorize_gives_each_class_its_color_and_ignored_pixels_black():
-    label = np.array([[0, 1], [2, 255]])
-    expected = np.array([[PALETTE[0], PALETTE[1]], [PALETTE[2], (0, 0, 0)]], dtype=np.uint8)
-    for dtype in (np.uint8, np.int32, np.int64):
-        colors = colorize(label.astype(dtype), PALETTE, 255)
-        assert colors.dtype == np.uint8
-        np.testing.assert_array_equal(colors, expected)
-
-
-def test_colorize_takes_an_ignored_value_within_the_classes():
-    np.testing.assert_array_equal(colorize(np.array([[0, 1]]), PALETTE, 0), [[(0, 0, 0), PALETTE[1]]])
-
-
-@pytest.mark.parametrize("value", [3, 7, -1, 254])
-def test_colorize_names_a_value_without_color(value):
-    with pytest.raises(ValueError, match=f"holds {value}, but the palette has colours for 0 to 2"):
-        colorize(np.array([[0, value]]), PALETTE, 255)
-
-
-def test_overlay_mixes_the_image_and_the_colors_by_alpha():
-    image = np.full((1, 2, 3), 100, dtype=np.uint8)
-    label = np.array([[0, 255]])
-    np.testing.assert_array_equal(overlay(image, label, PALETTE, alpha=0.5)[0], [(114, 82, 114), (100, 100, 100)])
-    np.testing.assert_array_equal(overlay(image, label, PALETTE, alpha=0.0), image)
-    np.testing.assert_array_equal(overlay(image, label, PALETTE, alpha=1.0)[0, 0], PALETTE[0])
-
-
-def test_overlay_refuses_a_label_map_of_another_size():
-    with pytest.raises(ValueError, match=r"size \(4, 5\) like its image, got \(5, 4\)"):
-        overlay(np.zeros((4, 5, 3), dtype=np.uint8), np.zeros((5, 4), dtype=int), PALETTE)
 
 
 def test_smooth_keeps_straight_lines_and_calms_noise():
@@ -165,7 +133,7 @@ def test_a_failed_drawing_keeps_the_older_picture(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("densevit.report.saving.Figure.savefig", fail)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     with pytest.raises(OSError, match="disk full"):
         plot_curves(run(5), path)
     assert path.read_bytes() == b"old"

@@ -94,7 +94,7 @@ def test_yaml_and_json_run_no_code(tmp_path, monkeypatch, name, text):
         ("train_cfg.amp=bf61", "train_cfg.amp must be 'bf16' or 'fp16', got 'bf61'"),
         ("train_cfg.max_iters=0", "train_cfg.max_iters must be at least 1"),
         ("train_cfg.ema=1", "train_cfg.ema must lie between 0 and 1"),
-        ("train_data.augment.crop_size=(1,2,3)", r"train_data.augment.crop_size must be a tuple \(int, int\)"),
+        ("train_data.augment.crop_size=(1,2,3)", r"train_data.augment.crop_size must be 2 whole numbers"),
         ("model.backbone=mit_b7", "unknown model.backbone 'mit_b7'; did you mean mit_b"),
         ("model.decoder=all_mpl", "unknown model.decoder 'all_mpl'; did you mean all_mlp"),
         (

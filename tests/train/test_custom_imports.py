@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from densevit.registry import DECODERS, hint
+from densevit.registry import DECODERS, check_known
 from densevit.train import load_config
 from densevit.train.config.config import check_config
 
@@ -48,6 +48,7 @@ def test_a_config_of_data_imports_nothing(config, module, tmp_path):
 
 
 def test_names_of_mmsegmentation_say_what_to_import():
-    said = hint("mmseg.UPerHead", ["all_mlp", "uper"])
-    assert "custom_imports = ['densevit.integrations.mmseg']" in said
-    assert hint("mmseg.UperHead", ["all_mlp", "mmseg.UPerHead"]) == "did you mean mmseg.UPerHead?"
+    with pytest.raises(ValueError, match=r"'mmseg.UPerHead'; .*custom_imports = \['densevit.integrations.mmseg'\]"):
+        check_known("mmseg.UPerHead", ["all_mlp", "uper"], what="no head named")
+    with pytest.raises(ValueError, match=r"no head named 'mmseg.UperHead'; did you mean mmseg.UPerHead\?"):
+        check_known("mmseg.UperHead", ["all_mlp", "mmseg.UPerHead"], what="no head named")

@@ -100,7 +100,7 @@ def test_frozen_parameters_are_left_out():
 
 def test_a_multiplier_for_a_part_that_is_not_there_is_one_sentence():
     model = create_segmentor("mit_b0", "all_mlp", num_classes=2)
-    with pytest.raises(ValueError, match="'decodr', which the model has not; did you mean decoder"):
+    with pytest.raises(ValueError, match="the model has no module named 'decodr'; did you mean decoder"):
         create_optimizer(model, {**SECTION, "lr_multipliers": {"decodr": 10.0}})
 
 

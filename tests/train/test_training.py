@@ -361,7 +361,7 @@ def test_the_command_trains_with_options(config, tmp_path):
         (["--cfg-options", "train_data.dataset.root=/nowhere"], "/nowhere"),
         (["--work-dir", "/proc/run"], "cannot write to the work dir /proc/run"),
         (["--device", "cuda:77"], "cuda:77"),
-        (["--device", "gpu"], "unknown device 'gpu'"),
+        (["--device", "gpu"], "no device named 'gpu'"),
         (["--launcher", "slurm"], "--launcher slurm expects the variable SLURM_PROCID"),
         (["--cfg-options", "load_from=/nowhere.safetensors"], "/nowhere.safetensors"),
     ],

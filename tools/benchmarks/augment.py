@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 import densevit
-from benchmarks.timing import machine, ratios, synchronize, table, take_turns, write_json
-from densevit.data.augment.augment_3d import Augment3D, create_augment_3d
+from benchmarks.timing import machine, ratios, synchronize, take_turns, write_json
+from densevit.data.augment import create_augment
+from densevit.data.augment.augment_3d import Augment3D
 from densevit.data.foreground import foreground_voxels
+from densevit.tables import format_table
 from tools.peers import import_peer
 
 SPACING = (2.0, 1.5, 1.5)
@@ -53,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     for device in dict.fromkeys(("cpu", arguments.device)):
         for step, keys in _steps().items():
             work = {
-                "densevit": _ours(create_augment_3d(dict(keys, crop_size=tuple(arguments.crop_size))), volume, device)
+                "densevit": _ours(
+                    create_augment(dict(keys, crop_size=tuple(arguments.crop_size)), spatial_dims=3), volume, device
+                )
             }
             if find_spec("monai"):
                 work |= MonaiChains(volume, crop_size=arguments.crop_size, device=device).of(step)
@@ -61,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.network:
         rows.append(_train_step(arguments))
     print(f"{machine()}\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 
@@ -190,7 +194,7 @@ class MonaiChains:
         )
 
     def _intensities(self) -> Iterator[object]:
-        for entry in create_augment_3d(dict(preset="nnunet", crop_size=(1, 1, 1))).options.extra:
+        for entry in create_augment(dict(preset="nnunet", crop_size=(1, 1, 1)), spatial_dims=3).options.extra:
             keys = {key: value for key, value in entry.items() if key not in ("type", "per_channel")}
             yield getattr(self.monai, f"{entry['type']}d")("image", **keys)
 

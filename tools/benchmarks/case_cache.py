@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import machine, table, write_json
+from benchmarks.timing import machine, write_json
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import guess_volume_dataset
+from densevit.tables import format_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append(_look("cache, next run", kept, arguments.cases))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     sums = {row.pop("sum") for row in rows}
-    sys.stdout.write(f"{machine()}\n{table(list(rows[0]), [list(row.values()) for row in rows])}\n")
+    sys.stdout.write(f"{machine()}\n{format_table(rows, style='markdown')}\n")
     sys.stdout.write(f"{size / 1e6:.0f} MB on disk; ")
     sys.stdout.write(f"{'the same arrays' if len(sums) == 1 else 'DIFFERENT ARRAYS'} in all\n")
     write_json(arguments.json, rows)

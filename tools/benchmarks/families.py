@@ -10,7 +10,8 @@ from torch import Tensor
 
 from benchmarks.peaks import forward_peak, in_own_process
 from benchmarks.references import REFERENCES, installed
-from benchmarks.timing import machine, ratios, table, take_turns, write_json
+from benchmarks.timing import machine, ratios, take_turns, write_json
+from densevit.tables import format_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{name}: {rows[-1]['ratio']:.2f}x\n")
     print(f"{machine()}, batch 1, median of {arguments.rounds} interleaved rounds\n")
     header = list(rows[0])
-    print(table(header, [[row[key] for key in header] for row in rows]))
+    print(format_table([{key: row[key] for key in header} for row in rows], style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

@@ -11,10 +11,11 @@ from math import prod
 
 import torch
 
-from benchmarks.timing import table, write_json
+from benchmarks.timing import write_json
 from densevit.blocks import nd
 from densevit.macs import count_macs_of
 from densevit.segmentor import create_decoder
+from densevit.tables import format_table
 
 WIDTHS = {"resnet50": (256, 512, 1024, 2048), "mit_b2": (64, 128, 320, 512), "mit_b0": (32, 64, 160, 256)}
 STRIDES = (4, 8, 16, 32)
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one row for each pyramid and each way of counting."""
     rows = [row for name in arguments.widths for row in compare(name, tuple(arguments.size))]
     header = list(rows[0])
-    print(table(header, [[row[key] for key in header] for row in rows]))
+    print(format_table([{key: row[key] for key in header} for row in rows], style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

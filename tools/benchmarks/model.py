@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contenders import PACKAGES, Peer, installed, make_pair
 from benchmarks.peaks import forward_peak, in_own_process
-from benchmarks.timing import machine, ratios, table, take_turns, write_json
+from benchmarks.timing import machine, ratios, take_turns, write_json
+from densevit.tables import format_table
 
 CLASSES = 19
 MODES = ("eager", "compiled", "bf16")
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
                     sys.stderr.write(f"{variant} {size} {mode} {name}: {rows[-1]['ratio']:.2f}x\n")
     print(f"{machine()}, batch {arguments.batch_size}, median of {arguments.rounds} interleaved rounds\n")
     header = list(rows[0])
-    print(table(header, [[row[key] for key in header] for row in rows]))
+    print(format_table([{key: row[key] for key in header} for row in rows], style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

@@ -8,6 +8,7 @@ writes down the errors that they find.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmarks.timing import machine
 from densevit.cli import models
 from densevit.files import write_text
 from densevit.segmentor import list_backbones, list_decoders
+from densevit.tables import format_table
 
 PYRAMIDS = (("resnet50", (800, 1216)), ("resnet50", (473, 473)), ("mit_b2", (800, 1216)))
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -99,9 +101,9 @@ def _with_proof(row: models.Row) -> models.Row:
 
 
 def _table(rows: Sequence[models.Row]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0])] if rows else [["none yet"], ["---"]]
-    lines += [[models.format_cell(value) for value in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Without the padding that aligns columns: cells of this page are long."""
+    table = format_table(rows, style="markdown") if rows else "| none yet |\n|---|"
+    return re.sub("-{3,}", "---", re.sub(" +", " ", table))
 
 
 def _store(stored: dict) -> None:

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.peaks import in_own_process
-from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, table, write_json
+from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, write_json
 from densevit.blocks import nd
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.reduce import labels
+from densevit.tables import format_table
 from tools.peers import import_peer
 
 Restore = Callable[[Tensor], Tensor]  # logits (K, *S) -> labels (*N) uint8
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [row for kind in arguments.logits for row in _compare(kind, arguments)]
     size, native_size = tuple(arguments.size), tuple(arguments.native_size)
     print(f"{machine()}, {arguments.classes} classes, {size} -> {native_size}, median of {arguments.rounds} turns\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from benchmarks.timing import table, write_json
+from benchmarks.timing import write_json
 from densevit.data import VolumeDataset
 from densevit.metrics import CaseDice
 from densevit.quickstart.atlas import atlas_scores, whole_scan
+from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
 from densevit.train.data import open_dataset
 
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         values = [100 * value for value in dice.tolist()[1:]]
         named = dict(zip((f"Dice {name}" for name in train.classes[1:]), values, strict=True))
         rows.append({"without looking": way, **named, "mean": float(np.nanmean(values))})
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, dict(rows=rows))
     return 0
 

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from benchmarks.peaks import in_own_process
-from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, table, write_json
+from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, write_json
 from densevit import create_segmentor
+from densevit.environment import keep_freed_memory
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 from densevit.predictor.volumes import VolumePredictor
+from densevit.tables import format_table
 from densevit.volumes.volume import open_volume
 from densevit.weights import save_weights
 from tools.peers import import_peer
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         grid = open_volume(scan).grid
     network = arguments.checkpoint or f"{arguments.network}, {arguments.classes} classes"
     print(f"{machine()}, {network}, {grid.size} voxels of {grid.spacing} mm\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, dict(rows=rows, turns=turns))
     return 0
 
@@ -111,6 +113,7 @@ def _measure(turn: Turn, checkpoint: Path, scan: Path, mask: Path) -> dict[str, 
     return {**seconds, "total": total, "beside network": beside, "windows": windows, "MB": peak_megabytes() - before}
 
 
+@keep_freed_memory()  # as the command does
 def _ours(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     watch, counted = Stopwatch(), []
     with watch.measure("build"):

@@ -13,12 +13,13 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from benchmarks.contenders import make_pair
-from benchmarks.timing import machine, synchronize, table, write_json
+from benchmarks.timing import machine, synchronize, write_json
 from densevit.decoders import DenseMap
 from densevit.inference import predict_logits
 from densevit.losses import create_loss
 from densevit.metrics import ConfusionMatrix
 from densevit.report import compare_curves
+from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
 from densevit.train.data import open_samples, open_stream, train_loader
 from densevit.train.optim import create_optimizer, learning_rate
@@ -134,7 +135,7 @@ def _report(
     ]
     print(f"{machine()}, batch {config['train_data']['batch_size']}")
     print(f"densevit is {ratio:.2f} times faster per iteration (median over {max_iters} interleaved iterations)\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     curves = {name: list(enumerate(lane.losses, start=1)) for name, lane in lanes.items()}
     compare_curves(curves, out / "loss.png", ylabel="training loss")
     losses = {name: lane.losses for name, lane in lanes.items()}

@@ -13,12 +13,13 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import densevit
-from benchmarks.timing import machine, synchronize, table, write_json
+from benchmarks.timing import machine, synchronize, write_json
 from densevit.decoders import DenseMap
 from densevit.evaluate.evaluate import evaluate
 from densevit.losses import create_loss
 from densevit.predictor.predictor import autocast
 from densevit.report import compare_curves
+from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
 from densevit.train.data import open_samples, open_stream, train_loader
 from densevit.train.optim import create_optimizer, learning_rate
@@ -154,7 +155,7 @@ def _report(lanes: Mapping[str, Lane], scores: Mapping[str, list], config: Mappi
     batch, crop = config["train_data"]["batch_size"], config["train_data"]["augment"]["crop_size"]
     print(f"{machine()}, batch {batch} of {' x '.join(map(str, crop))}")
     print(f"densevit is {ratio:.2f} times faster per iteration (median over interleaved iterations)\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     losses = {name: list(enumerate(lane.losses, start=1)) for name, lane in lanes.items()}
     compare_curves(losses, out / "loss.png", ylabel="training loss")
     dice = {name: [(iteration, row["mean"]) for iteration, row in points] for name, points in scores.items()}

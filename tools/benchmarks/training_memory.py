@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from benchmarks.timing import machine, table, write_json
+from benchmarks.timing import machine, write_json
 from densevit.doctor.fingerprint.propose import ModelPlanner
 from densevit.inference.memory import peak_above
+from densevit.tables import format_table
 
 PAIRS = ("swin_unetr_tiny+unetr", "mit_b0+unetr", "mit_b0+all_mlp", "pvt_v2_b0+all_mlp", "vit_tiny+unetr")
 
@@ -38,12 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
             planned = _planner(name, arguments.classes)
             crop = tuple(arguments.crop_size)
             estimate, measured = planned.memory(crop).of(batch), _in_own_process(name, batch, arguments)
-            rows.append(
-                [name, batch, round(estimate / 1e9, 3), round(measured / 1e9, 3), round(estimate / measured, 2)]
-            )
-    header = ("model", "batch", "estimate GB", "measured GB", "ratio")
-    sys.stdout.write(f"{machine()}\n{table(header, rows)}\n")
-    write_json(arguments.json, [dict(zip(header, row, strict=True)) for row in rows])
+            sizes = {"estimate GB": round(estimate / 1e9, 3), "measured GB": round(measured / 1e9, 3)}
+            rows.append(dict(model=name, batch=batch) | sizes | dict(ratio=round(estimate / measured, 2)))
+    sys.stdout.write(f"{machine()}\n{format_table(rows, style='markdown')}\n")
+    write_json(arguments.json, rows)
     return 0
 
 

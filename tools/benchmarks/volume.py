@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 import densevit
-from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, table, write_json
+from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, write_json
+from densevit.environment import keep_freed_memory
 from densevit.inference import accelerate, plan_windows, sliding_window
+from densevit.tables import format_table
 from tools.peers import import_peer
 
 SYSTEMS = ("densevit", "monai", "monai buffered", "monai host")
@@ -47,11 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each volume, system and mode."""
     if arguments.one:
-        print(json.dumps(_measure(argparse.Namespace(**json.loads(arguments.one)))))
+        job = argparse.Namespace(**json.loads(arguments.one))
+        with keep_freed_memory() if job.system == "densevit" else nullcontext():  # as the command does
+            print(json.dumps(_measure(job)))
         return 0
     rows = [_in_own_process(job) for job in _jobs(arguments)]
     print(f"{machine()}\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 

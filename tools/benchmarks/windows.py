@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 import densevit
-from benchmarks.timing import machine, table, write_json
+from benchmarks.timing import machine, write_json
 from benchmarks.workers import Worker, serve, take_turns
 from densevit.blocks import nd
+from densevit.environment import keep_freed_memory
 from densevit.inference import sliding_window
 from densevit.inference.blend import gaussian
-from densevit.inference.memory import keep_freed_memory
 from densevit.inference.sliding_window import make_windows
 from densevit.inference.stream import cut_window
+from densevit.tables import format_table
 from tools.peers import import_mmseg, import_peer
 
 
@@ -43,6 +44,7 @@ class Case:
 
 # The forwards by themselves: as they come, and with freed memory kept for the next one, as in our sliding window.
 PLAIN = ("forwards", "forwards, memory kept")
+OURS = ("densevit", "densevit labels")  # in a process whose freed memory is kept, as the command keeps it
 VOLUME = Case((192, 192, 192), 96, 48, "gaussian", 1, 14, ("free", "vit_tiny+unetr"))
 FRAME = Case((1024, 2048), 1024, 768, "constant", 3, 19, ("free", "mit_b0+all_mlp"))
 
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, batch_size in product(case.models, arguments.batch_sizes):
             rows += _compare(name, batch_size, case, arguments)
     print(f"{machine()}, median of {arguments.rounds} interleaved rounds\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
+    print(format_table(rows, style="markdown"))
     write_json(arguments.json, rows)
     return 0
 
@@ -137,7 +139,8 @@ def _work(case: dict, name: str, batch_size: int, device: str, system: str) -> C
     model = _make_model(name, case).eval().to(device)
     systems = _systems(case, batch_size)
     if system not in PLAIN:
-        return partial(systems[system], model, image)
+        work = partial(systems[system], model, image)
+        return keep_freed_memory()(work) if system in OURS else work
     layout = make_windows(case.size, roi_size=case.roi, stride=case.stride, grid=_grid(case), stream=False)
     windows = [cut_window(image, layout, index, 0, 0.0) for index in layout.windows(0)]
     batches = [torch.stack(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)]

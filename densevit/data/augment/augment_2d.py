@@ -3,53 +3,41 @@
 Random scale and crop are one step: the window is chosen first, and only what it covers is resized.
 """
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from inspect import signature
 from random import Random
 
 import cv2
 import numpy as np
 
-from densevit.colors import IGNORE
-from densevit.pictures.normalize import MEAN
-from densevit.registry import hint
+from densevit.data.augment.options import AugmentOptions
+from densevit.environment import environment_variable
+from densevit.labels import IGNORE
+from densevit.registry import check_known
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
+with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):  # else importing it asks the network for a newer version
+    import albumentations as A
 
-import albumentations as A
-
-_FILL = tuple(round(value) for value in MEAN)  # nearly 0 once normalized
 _TRIES = 10
 Size = tuple[int, int]
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentOptions:
-    """The keys of `create_augment_2d`'s config."""
-
-    crop_size: Size
-    scale: Range = (0.5, 2.0)
-    base_size: Size | None = None
-    cat_max_ratio: float = 0.75
-    flip: float = 0.5
-    photometric: bool = True
-    extra: Sequence[dict] = ()
-
-
 class Augment2D:
-    """(image uint8 (H, W, 3), label uint8 (H, W), rng) -> the same of size `crop_size`; all chance comes from `rng`."""
+    """(image (H, W, C), label uint8 (H, W), rng) -> the same of size `crop_size`; all chance comes from `rng`.
 
-    def __init__(self, options: AugmentOptions):
-        self.crop_size = tuple(options.crop_size)
+    `fill` are the values beyond the border, by channel or one for all.
+    """
+
+    def __init__(self, options: AugmentOptions, *, fill: Sequence[float]):
+        self.crop_size = options.crop_size
         height, width = self.crop_size
         crop = dict(scale=options.scale, base_size=options.base_size, cat_max_ratio=options.cat_max_ratio)
         steps = [ScaledCrop(crop_size=self.crop_size, **crop), A.HorizontalFlip(p=options.flip)]
-        steps += [PhotometricDistortion()] if options.photometric else []
-        steps += [_create_extra(config) for config in options.extra]
-        pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=_FILL, fill_mask=IGNORE)
+        fill = tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)  # OpenCV takes up to four numbers
+        steps += [PhotometricDistortion(strict=bool(options.photometric))] if options.photometric is not False else []
+        steps += [_create_extra(config, fill=fill) for config in options.extra]
+        pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=fill, fill_mask=IGNORE)
         steps.append(A.PadIfNeeded(min_height=height, min_width=width, position="top_left", **pad))
         self.pipeline = A.Compose(steps)
 
@@ -65,54 +53,17 @@ class Augment2D:
         return image, label
 
 
-def create_augment_2d(config: dict) -> Augment2D:
-    """A pipeline from a config of these keys; only crop_size is required.
-
-    scale: range of the random factor on the image, which is first fitted into base_size (H, W) with its ratio kept
-        (None: its own size). Images smaller than the crop are padded at the right and the bottom, labels with 255.
-    crop_size: (h, w) of what comes out. A crop in which one class has cat_max_ratio or more of the pixels that are
-        not ignored is drawn again, up to ten times.
-    flip: probability of a horizontal flip. photometric: random brightness, contrast, saturation and hue.
-    extra: further albumentations, such as dict(type="GaussianBlur", p=0.1); geometric ones fill labels with 255.
-    """
-    known = [field.name for field in fields(AugmentOptions)]
-    for key in config:
-        if key not in known:
-            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
-    if "crop_size" not in config:
-        raise ValueError("the augmentation needs crop_size=(height, width)")
-    options = AugmentOptions(**config)
-    for name in ("crop_size", "base_size"):
-        _check_pair(name, getattr(options, name), optional=name == "base_size")
-    low, high = options.scale
-    if not 0 < low <= high:
-        raise ValueError(f"scale must be a range (low, high) of positive factors, got {options.scale}")
-    for name in ("cat_max_ratio", "flip"):
-        if not 0 <= getattr(options, name) <= 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {getattr(options, name)}")
-    return Augment2D(options)
-
-
-def _check_pair(name: str, size: Size | None, *, optional: bool) -> None:
-    if optional and size is None:
-        return
-    if not isinstance(size, Sequence) or len(size) != 2 or min(size) < 1:
-        raise ValueError(f"{name} must be (height, width), got {size!r}")
-
-
-def _create_extra(config: dict) -> A.BasicTransform:
+def _create_extra(config: dict, *, fill: float | Sequence[float]) -> A.BasicTransform:
     options = dict(config)
     name = options.pop("type", None)
-    kind = getattr(A, str(name), None)
-    if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
-        known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
-        raise ValueError(f"albumentations has no transform named {name!r}; {hint(str(name), known)}")
+    known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
+    check_known(name, known, what="albumentations has no transform named")
+    kind = getattr(A, name)
     takes = signature(kind.__init__).parameters
     for key in options:
-        if key not in takes:
-            raise ValueError(f"{name} has no key {key!r}; {hint(str(key), [n for n in takes if n != 'self'])}")
+        check_known(key, [word for word in takes if word != "self"], what=f"{name} has no key")
     if "fill_mask" in takes and takes["fill_mask"].default is not None:  # None: the label is left as it is
-        options = dict(fill=_FILL, fill_mask=IGNORE) | options
+        options = dict(fill=fill, fill_mask=IGNORE) | options
     return kind(**options)
 
 
@@ -146,7 +97,8 @@ class ScaledCrop(A.DualTransform):
         return dict(window=window, size=size)
 
     def apply(self, img: np.ndarray, window: tuple[slice, slice], size: Size, **params: object) -> np.ndarray:
-        return cv2.resize(img[window], size[::-1], interpolation=cv2.INTER_LINEAR)
+        resized = cv2.resize(img[window], size[::-1], interpolation=cv2.INTER_LINEAR)
+        return resized.reshape(*size, img.shape[2])  # OpenCV drops an axis of one channel
 
     def apply_to_mask(self, mask: np.ndarray, window: tuple[slice, slice], size: Size, **params: object) -> np.ndarray:
         return _resize_label(mask[window], size)
@@ -174,11 +126,13 @@ class PhotometricDistortion(A.ImageOnlyTransform):
     """Brightness +-32, contrast and saturation x 0.5 to 1.5, hue +-18 of 180; each with probability one half.
 
     The order is brightness, contrast, saturation, hue, with contrast moved to the end half of the time, as in SSD
-    (https://arxiv.org/abs/1512.02325) and the segmentation recipes that took it over.
+    (https://arxiv.org/abs/1512.02325) and the segmentation recipes that took it over. Other pictures than 8-bit RGB
+    stay as they are, or raise ValueError with `strict`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False):
         super().__init__(p=1.0)
+        self.strict = strict
 
     def get_params(self) -> dict:
         """None stands for a step that is left out."""
@@ -203,6 +157,12 @@ class PhotometricDistortion(A.ImageOnlyTransform):
         contrast_first: bool,
         **params: object,
     ) -> np.ndarray:
+        if img.dtype != np.uint8 or img.shape[2:] != (3,):
+            if self.strict:
+                raise ValueError(
+                    f"photometric=True changes 8-bit RGB, got {img.dtype} of shape {img.shape}; set it to False"
+                )
+            return img
         values = np.arange(256, dtype=np.float32)
         before = values if brightness is None else _round(values + brightness)
         stretched = values if contrast is None else _round(values * contrast)

@@ -4,44 +4,20 @@ Every number is drawn from the generator that is handed in. docs/decisions/augme
 the intensities are MONAI's.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.colors import IGNORE
 from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic, place_crop, sample, step_matrix
 from densevit.data.augment.monai_intensity import IntensityChain
-from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.foreground import draw_voxel, foreground_voxels
-from densevit.registry import hint
+from densevit.labels import IGNORE
 
 Spacing = tuple[float, float, float]
 CUBES = (1.0, 1.0, 1.0)
-FOLD = 0.4  # of the distance between control points: what larger displacements may fold
-
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeAugmentOptions:
-    """The keys of `create_augment_3d`'s config, as the preset and the config give them."""
-
-    crop_size: tuple[int, int, int]
-    scale: tuple[float, float]
-    scale_prob: float
-    rotate: float
-    rotate_in_plane: float | None
-    rotate_prob: float
-    elastic: tuple[float, float] | None
-    elastic_prob: float
-    flips: tuple[float, float, float]
-    foreground: float
-    foreground_weights: tuple[float, ...] | None
-    intensity: float
-    noise: float
-    extra: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +37,7 @@ class Augment3D:
     """
 
     def __init__(self, options: VolumeAugmentOptions):
-        self.options = options
+        self.options = options = options.filled()
         self.chain = IntensityChain(options.extra) if options.extra else None
 
     def __call__(
@@ -140,53 +116,3 @@ class Augment3D:
             values = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32)).to(image.device)
             image = image + values * float(rng.uniform(0, noise))
         return image
-
-
-def create_augment_3d(config: Mapping[str, Any]) -> Augment3D:
-    """The augmentation of `VolumeAugmentSection`'s keys; one that is left out or None is as the preset says.
-
-    ValueError for an unknown key, numbers that nothing can be made of, and unknown names or arguments in `extra`.
-    """
-    known = ["preset", *(field.name for field in fields(VolumeAugmentOptions))]
-    for key in config:
-        if key not in known:
-            raise ValueError(f"the augmentation has no key {key!r}; {hint(str(key), known)}")
-    given = {key: value for key, value in config.items() if value is not None}
-    preset = given.pop("preset", "mild")
-    if preset not in PRESETS:
-        raise ValueError(f"augment.preset must be {' or '.join(map(repr, PRESETS))}, got {preset!r}")
-    if "crop_size" not in given:
-        raise ValueError("the augmentation needs crop_size=(depth, height, width)")
-    options = VolumeAugmentOptions(**{**PRESETS[preset], **given})
-    _check(options)
-    return Augment3D(options)
-
-
-def _check(options: VolumeAugmentOptions) -> None:
-    """ValueError for numbers that no crop can be drawn with."""
-    size = np.array(options.crop_size)
-    if size.shape != (3,) or size.dtype.kind not in "iu" or size.min() < 1:
-        raise ValueError(f"crop_size must be three sizes of at least 1, got {options.crop_size}")
-    for key, count in (("scale", 2), ("flips", 3), ("elastic", 2)):
-        value = getattr(options, key)
-        if value is not None and np.shape(value) != (count,):
-            raise ValueError(f"augment.{key} must be {count} numbers, got {value}")
-    if not 0 < options.scale[0] <= options.scale[1]:
-        raise ValueError(f"scale must be two rising factors above 0, got {tuple(options.scale)}")
-    for key in ("rotate", "rotate_in_plane"):
-        if not 0 <= (getattr(options, key) or 0) <= 180:
-            raise ValueError(f"augment.{key} must lie between 0 and 180 degrees, got {getattr(options, key)}")
-    for key in ("scale_prob", "rotate_prob", "elastic_prob", "flips", "foreground", "intensity", "noise"):
-        values = np.atleast_1d(getattr(options, key))
-        if not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"augment.{key} must lie between 0 and 1, got {getattr(options, key)}")
-    weights = options.foreground_weights
-    if weights is not None and not (min(weights, default=0) >= 0 < sum(weights)):
-        raise ValueError(f"augment.foreground_weights must be numbers of at least 0, not all 0, got {tuple(weights)}")
-    if options.elastic is not None:
-        largest, distance = options.elastic
-        if not 0 <= largest <= FOLD * distance or distance <= 0:
-            raise ValueError(
-                f"augment.elastic must be (largest displacement, distance of control points) in mm, the first at most "
-                f"{FOLD} of the second so that nothing folds; got {tuple(options.elastic)}"
-            )

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from densevit.colors import IGNORE
+from densevit.labels import IGNORE
 
 Size = tuple[int, int, int]
 

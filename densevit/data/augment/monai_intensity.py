@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 # A base class, and two that draw numbers which no seed reaches (MONAI 1.6.1).
 _LEFT_OUT = {"RandCoarseTransform", "IntensityRemap", "RandIntensityRemap"}
@@ -44,14 +44,10 @@ def _create(entry: Mapping[str, Any]) -> tuple[Any, bool]:
     options = dict(entry)
     name, per_channel = options.pop("type", None), options.pop("per_channel", False)
     known = _known_transforms()
-    if name not in known:
-        raise ValueError(
-            f"augment.extra: MONAI has no random intensity transform named {name!r}; {hint(str(name), list(known))}"
-        )
+    check_known(name, known, what="augment.extra: MONAI has no random intensity transform named")
     takes = [word for word in signature(known[name].__init__).parameters if word != "self"]
     for key in options:
-        if key not in takes:
-            raise ValueError(f"augment.extra: {name} has no key {key!r}; {hint(str(key), [*takes, 'per_channel'])}")
+        check_known(key, [*takes, "per_channel"], what=f"augment.extra: {name} has no key")
     try:
         return known[name](**options), bool(per_channel)
     except (TypeError, ValueError) as error:

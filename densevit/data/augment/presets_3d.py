@@ -1,4 +1,4 @@
-"""Ready values of `VolumeAugmentSection`'s keys, which a config takes by name and changes one by one."""
+"""Ready values of `VolumeAugmentOptions`'s keys, which a config takes by name and changes one by one."""
 
 _MILD = dict(
     scale=(0.9, 1.1),

@@ -16,7 +16,7 @@ from densevit.data.cache.content_key import FileHashes, content_key
 from densevit.data.cache.label_cache import cache_folder
 from densevit.files import replacing
 from densevit.options import check_fields
-from densevit.registry import hint
+from densevit.registry import check_known
 from densevit.units import format_bytes, parse_bytes
 
 logger = logging.getLogger("densevit")
@@ -150,8 +150,7 @@ def create_case_cache(config: Mapping[str, Any] | bool | None) -> CaseCache | No
     config = {} if config is True else dict(config)
     known = [field.name for field in fields(CacheOptions)]
     for key in config:
-        if key not in known:
-            raise ValueError(f"cache has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="cache has no key")
     options = CacheOptions(**config)
     check_fields(options, owner="cache")
     folder = cache_folder() / "cases" if options.folder is None else Path(options.folder).expanduser()

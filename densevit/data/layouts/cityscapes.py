@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.colors import IGNORE
 from densevit.data.layouts.pairing import check_folder, check_root, is_hidden
 from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
 
 # label id, train id = position, name, colour

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.colors import IGNORE, class_index, parse_color_map
 from densevit.data.layouts.classes_file import ClassesFile, find_classes
 from densevit.data.layouts.pairing import (
     check_folder,
@@ -15,7 +14,9 @@ from densevit.data.layouts.pairing import (
     select,
 )
 from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
+from densevit.pictures.color_coding import class_index, parse_color_map
 
 Pairs = list[tuple[str, str | None]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from densevit.data.layouts.pairing import read_text
 from densevit.options import check_fields
-from densevit.registry import hint
+from densevit.registry import check_known
 from densevit.volumes.volume import case_name
 
 TABLES = (".csv", ".tsv", ".json")
@@ -53,8 +53,7 @@ def subjects_of(names: Sequence[str], group: str | Mapping[str, Any] | None, *, 
 def _by_number(names: Sequence[str], group: Mapping[str, Any]) -> dict[str, str]:
     known = ["pattern", "every", "first"]
     for key in group:
-        if key not in known:
-            raise ValueError(f"group has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="group has no key")
     if not {"pattern", "every"} <= group.keys():
         raise ValueError(f"group needs pattern and every, got {dict(group)}; give {FORMS}")
     numbered = Numbered(**group)

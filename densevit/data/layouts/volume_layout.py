@@ -10,8 +10,8 @@ from densevit.data.layouts.label_names import LabelNames
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import Case, VolumeDataset
-from densevit.registry import hint
-from densevit.volumes.intensity import ZSCORE
+from densevit.normalization import ZSCORE
+from densevit.registry import check_known
 from densevit.volumes.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")
@@ -167,6 +167,5 @@ def parse_read_options(config: Mapping | None) -> ReadOptions:
     """From the keys of `read`; ValueError for one that is unknown or of another type."""
     known = [each.name for each in fields(ReadOptions)]
     for key in config or {}:
-        if key not in known:
-            raise ValueError(f"read has no key {key!r}; {hint(str(key), known)}")
+        check_known(key, known, what="read has no key")
     return ReadOptions(**(config or {}))

@@ -1,4 +1,7 @@
-"""Nested settings as Python that a person reads: keywords, a comment beside or above each, lines of 120 characters."""
+"""Nested settings as Python that a person reads: keywords, a comment beside or above each, lines of 120 characters.
+
+mmengine's own writer drops comments, and yapf, which it calls, sets its style for the whole process.
+"""
 
 from collections.abc import Mapping
 from keyword import iskeyword

@@ -1,7 +1,9 @@
 """A place holder for mmcv's compiled operators, which mmsegmentation imports and mmcv-lite lacks."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
@@ -23,18 +25,23 @@ class _NoExtension(ModuleType):
         return operator
 
 
-def stand_in() -> None:
-    """Let `import mmcv.ops` succeed without a compiled mmcv, whose operators few of mmsegmentation's models call.
+@contextmanager
+def stand_in() -> Iterator[None]:
+    """Within the block `import mmcv.ops` succeeds without a compiled mmcv; few of mmsegmentation's models call it.
 
-    A compiled mmcv is left as it is. Of the place holder mmengine still sees that it is not the real one.
+    A compiled mmcv is left as it is.
     """
     if find_spec(EXTENSION) is not None:
+        yield
         return
     extension = _NoExtension(EXTENSION)
     extension.__spec__ = ModuleSpec(EXTENSION, loader=None)
-    package, _, name = EXTENSION.rpartition(".")
     sys.modules[EXTENSION] = extension
-    setattr(sys.modules[package], name, extension)
+    try:
+        yield
+    finally:
+        del sys.modules[EXTENSION]
 
 
-stand_in()
+with stand_in():
+    import_module("mmseg.models")

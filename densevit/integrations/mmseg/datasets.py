@@ -9,9 +9,9 @@ from typing import Any
 import mmseg.datasets
 from mmseg.registry.registry import DATASETS as THEIRS
 
-from densevit.colors import IGNORE
 from densevit.data import SegmentationDataset
 from densevit.data.picture_set import DATASETS
+from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
 
 

@@ -1,6 +1,5 @@
 """mmsegmentation's decode heads as decoders of ours: `create_segmentor("mit_b0", "mmseg.UPerHead", ...)`."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature, signature
 from typing import Any
@@ -10,6 +9,7 @@ from mmseg.registry.registry import MODELS
 from torch import Tensor, nn
 
 from densevit.decoders import Decoder, DenseMap
+from densevit.quiet import ignore_warnings
 from densevit.registry import DECODERS
 
 # Heads that end in a classifier of one map; those of ALL_LEVELS read every level unless in_index says otherwise, the
@@ -56,8 +56,7 @@ class MMSegHead(Decoder):
         if name == "FPNHead":
             given = dict(feature_strides=strides) | given
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of its losses, which are not used here
+            with ignore_warnings():  # of its losses, which are not used here
                 head = MODELS.get(name)(num_classes=_MANY_CLASSES, **given)
         except (AssertionError, TypeError) as error:
             raise ValueError(f"mmseg.{name} refuses the options {given}: {error or 'it asserts others'}") from error

@@ -15,8 +15,8 @@ from monai.transforms import MapTransform
 
 from densevit.data.volume_set import decode_label
 from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
+from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
-from densevit.volumes.intensity import ZSCORE, create_normalization
 from densevit.volumes.resample import prepare_image, resample_label, resampled_grid, working_size
 
 AFFINE, SIZE = "scan_affine", "scan_size"  # in the meta of a prepared scan: of the scan as it was loaded
@@ -26,7 +26,7 @@ Sample = dict[Hashable, Any]
 class PrepareScand(MapTransform):
     """A loaded scan -> what the network sees: standard axes, normalised, at `spacing` mm (D, H, W) unless that is None.
 
-    `normalization` is a config of `densevit.volumes.intensity`. ValueError for values that are no finite number.
+    `normalization` is a config of `densevit.normalization`. ValueError for values that are no finite number.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class RestoreLabeld(MapTransform):
                     f"{key!r} has {label.shape} voxels on the axes of its scan, which has {(1, *size)}; "
                     "densevit.integrations.monai.inferer.ScanInferer gives labels on the scan's own voxels"
                 )
-            values = label if self.values is None else self.values.astype(_smallest(self.values.max()))[label]
+            values = label if self.values is None else self.values.astype(np.min_scalar_type(self.values.max()))[label]
             restored = torch.from_numpy(np.ascontiguousarray(values))
             meta = {**image.meta, "affine": affine, "spatial_shape": np.array(size)}
             sample[key] = MetaTensor(restored, affine=torch.from_numpy(affine), meta=meta)
@@ -192,7 +192,3 @@ def _check_finite(values: np.ndarray, name: str) -> None:
     wrong = values.size - np.count_nonzero(np.isfinite(values))
     if wrong:
         raise ValueError(f"{name} holds {wrong} voxels that are no finite number; replace them, for example by 0")
-
-
-def _smallest(value: int) -> type[np.generic]:
-    return np.uint8 if value < 256 else np.uint16 if value < 65536 else np.int32

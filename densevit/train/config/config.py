@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
+from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
 from densevit.train.config.conform import conform
 from densevit.train.config.names import check_names
-from densevit.train.config.schema import AUGMENT_SECTIONS, AugmentSection, ConfigFile
+from densevit.train.config.schema import ConfigFile
 
 BASE = "_base_"
 DATA_SUFFIXES = (".json", ".yaml", ".yml")
@@ -44,8 +45,8 @@ def check_config(config: Config | Mapping[str, Any], *, path: str | Path | None 
         for name in checked["custom_imports"]:
             _import(name)
         section = checked["train_data"]
-        kind = AUGMENT_SECTIONS.get(checked["model"]["spatial_dims"], AugmentSection)
-        section["augment"] = conform(section["augment"], kind, where="train_data.augment")
+        rank = checked["model"]["spatial_dims"] if checked["model"]["spatial_dims"] in AUGMENTS else 2
+        section["augment"] = vars(read_augment(section["augment"], spatial_dims=rank, where="train_data.augment"))
         check_names(checked)
     except (ValueError, KeyError) as error:
         message = error.args[0] if error.args else str(error)

@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from densevit.registry import hint
+from densevit.registry import check_known
 
 
 def conform(value: Any, kind: Any, *, where: str = "") -> Any:
@@ -40,8 +40,7 @@ def _conform_section(value: Any, section: type, where: str) -> dict[str, Any]:
     prefix = f"{where}." if where else ""
     known = {f.name: f for f in fields(section)}
     for key in value:
-        if key not in known:
-            raise ValueError(f"unknown key {prefix + str(key)!r}; {hint(str(key), list(known))}")
+        check_known(key, known, what="unknown key", prefix=prefix)
     hints = get_type_hints(section)
     result = {}
     for name, field in known.items():

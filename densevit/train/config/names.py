@@ -8,7 +8,7 @@ import torch
 
 from densevit.data.create import check_dataset_config
 from densevit.losses import create_loss
-from densevit.registry import BACKBONES, DECODERS, NETWORKS, hint
+from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import Segmentor, create_backbone, create_segmentor
 from densevit.train.auxiliary import create_supervision
 from densevit.train.optim import OPTIMIZERS, SCHEDULES
@@ -75,13 +75,11 @@ def _check_keys(where: str, options: Mapping[str, Any], keywords: list[str]) -> 
     taken = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides", "num_classes")
     known = sorted({word for word in keywords if word not in taken})
     for key in options:
-        if key not in known:
-            raise ValueError(f"unknown key {f'{where}.{key}'!r}; {hint(str(key), known)}")
+        check_known(key, known, what="unknown key", prefix=f"{where}.")
 
 
 def _check_choice(where: str, name: Any, known: Any) -> None:
-    if name not in known:
-        raise ValueError(f"unknown {where} {name!r}; {hint(str(name), list(known))}")
+    check_known(name, known, what=f"unknown {where}")
 
 
 def _check_numbers(config: Mapping[str, Any]) -> None:

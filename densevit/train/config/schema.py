@@ -72,56 +72,8 @@ class TrainSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentSection:
-    """Arguments of `densevit.data.augment.augment_2d.create_augment_2d`; sizes are (height, width)."""
-
-    crop_size: tuple[int, int]
-    scale: tuple[float, float] = (0.5, 2.0)
-    base_size: tuple[int, int] | None = None
-    cat_max_ratio: float = 0.75
-    flip: float = 0.5
-    photometric: bool = True
-    extra: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class VolumeAugmentSection:
-    """Arguments of `densevit.data.augment.augment_3d.create_augment_3d`; sizes and flips are (depth, height, width).
-
-    What is None is as `preset` says (`densevit/data/augment/presets_3d.py`): "mild" zooms by 0.9 to 1.1 and turns by up
-    to 10 degrees; "nnunet" is nnU-Net's published augmentation.
-    `scale` is a range of zooms, 2 doubling the voxels; `rotate` the largest angle about each axis in degrees, and
-    `rotate_in_plane` that about the depth axis alone, where slices are thick; `elastic` the largest displacement of
-    control points and their distance, in mm; `*_prob` is how often each of these happens.
-    `foreground` is how often a crop holds a voxel chosen by class: every class but 0 alike, or as often as
-    `foreground_weights` says, one number a class with background first. `flips` is how often each axis is turned
-    round; `intensity` the largest change of contrast and brightness; `noise` the largest deviation of added noise;
-    `extra` holds random intensity transforms of MONAI, such as dict(type="RandBiasField", prob=0.1).
-    """
-
-    crop_size: tuple[int, int, int]
-    preset: Literal["mild", "nnunet"] = "mild"
-    scale: tuple[float, float] | None = None
-    scale_prob: float | None = None
-    rotate: float | None = None
-    rotate_in_plane: float | None = None
-    rotate_prob: float | None = None
-    elastic: tuple[float, float] | None = None
-    elastic_prob: float | None = None
-    flips: tuple[float, float, float] | None = None
-    foreground: float | None = None
-    foreground_weights: tuple[float, ...] | None = None
-    intensity: float | None = None
-    noise: float | None = None
-    extra: tuple[dict[str, Any], ...] | None = None
-
-
-AUGMENT_SECTIONS = {2: AugmentSection, 3: VolumeAugmentSection}  # by model.spatial_dims
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainDataSection:
-    """Where training samples come from, and how many at once on each process; `augment` is one of AUGMENT_SECTIONS."""
+    """Where training samples come from, and how many at once; `augment` is as `densevit.data.augment.options` says."""
 
     dataset: dict[str, Any]
     augment: dict[str, Any]

@@ -57,6 +57,7 @@ def _load(slices: list[Slice], shape: tuple[int, ...]) -> np.ndarray:
     return values.T
 
 
+@quiet_pydicom()
 def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[np.ndarray]:
     """The frames (rows, columns) of a file, rescaled."""
     data = read_dataset(path, pixels=True)

@@ -1,15 +1,14 @@
 """One DICOM file: what its header says, and every way in which it cannot be read as a sentence that names it."""
 
 import logging
-import threading
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from densevit.quiet import ignore_warnings
 from densevit.volumes.paths import looks_like_dicom
 
 logger = logging.getLogger("densevit")
@@ -102,41 +101,9 @@ class Header:
         return "ImagePositionPatient" in self.data or "PerFrameFunctionalGroupsSequence" in self.data
 
 
-class _Quiet:
-    """Filters of warnings belong to the whole process: they are set by the first of several blocks that run at once, in
-    any thread, and taken away by the last.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.running = 0
-        self.filters = ExitStack()
-
-    def enter(self) -> None:
-        with self.lock:
-            if not self.running:
-                self.filters.enter_context(warnings.catch_warnings())
-                warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\b")
-            self.running += 1
-
-    def leave(self) -> None:
-        with self.lock:
-            self.running -= 1
-            if not self.running:
-                self.filters.close()
-
-
-_quiet = _Quiet()
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
+def quiet_pydicom() -> AbstractContextManager:
     """Without pydicom's warnings of values against the standard: those that are used are checked here, in sentences."""
-    _quiet.enter()
-    try:
-        yield
-    finally:
-        _quiet.leave()
+    return ignore_warnings(module=r"(pydicom|highdicom)\b")
 
 
 @contextmanager
@@ -167,6 +134,7 @@ def read_headers(paths: Iterable[Path]) -> list[Header]:
     return [header for header in headers if "DirectoryRecordSequence" not in header.data]
 
 
+@quiet_pydicom()
 def read_header(path: Path) -> Header:
     """What `TAGS` names of one file; ValueError with its name if it cannot be read."""
     header = Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.metrics import CaseDice
+from densevit.normalization import create_normalization
 from densevit.predictor.volumes import VolumePredictor
-from densevit.volumes.intensity import create_normalization
 from densevit.volumes.resample import prepare_image
 from densevit.volumes.volume import open_volume
 from tests.integrations.monai.common import AFFINE, SIZE, VALUES, save_checkpoint, save_scan

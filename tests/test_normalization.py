@@ -1,15 +1,16 @@
-"""Intensities: three kinds of normalisation, each known by its formula, none of which changes what it is given."""
+"""Values to numbers for a network: each normalisation is known by its formula, and changes nothing it is given."""
 
 import numpy as np
 import pytest
 
-from densevit.volumes.intensity import ZSCORE, create_normalization
+from densevit.normalization import MEAN, MEAN_STD, STD, ZSCORE, create_normalization
 
 KINDS = [
     dict(type="zscore"),
     dict(type="zscore", percentiles=(1, 99), nonzero=True),
     dict(type="window", low=-175.0, high=250.0),
     dict(type="ct", low=-64.0, high=148.0, mean=33.0, std=41.0),
+    dict(type="mean_std", mean=[10.0, 2000.0], std=[300.0, 50.0]),
 ]
 
 
@@ -66,9 +67,42 @@ def test_zeros_around_a_skull_stripped_head_count_for_nothing(scan):
     assert not nonzero(np.zeros_like(scan)).any()
 
 
+def test_photos_are_normalised_by_imagenets_colours():
+    image = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
+    expected = (image - np.float32(MEAN)[:, None, None]) / np.float32(STD)[:, None, None]
+    np.testing.assert_array_equal(create_normalization(dict(type="mean_std"))(image), expected)
+    assert create_normalization(MEAN_STD) == create_normalization(dict(type="mean_std"))
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
+def test_a_part_is_normalised_as_it_is_in_the_whole(scan, config):
+    normalize = create_normalization(config)
+    np.testing.assert_array_equal(normalize.of(scan)(scan[:, 2:5, :, 1:]), normalize(scan)[:, 2:5, :, 1:])
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
+def test_pictures_are_normalised_as_volumes_of_one_slice(scan, config):
+    normalize = create_normalization(config)
+    np.testing.assert_array_equal(normalize(scan[:, 3]), normalize(scan[:, 3:4])[:, 0])
+
+
+@pytest.mark.parametrize("config", [KINDS[2], KINDS[3], KINDS[4]], ids=str)
+def test_the_zero_of_a_normalisation_becomes_zero(config):
+    normalize = create_normalization(config)
+    assert not normalize(np.broadcast_to(np.float32(normalize.zero).reshape(-1, 1, 1), (2, 3, 3))).any()
+
+
+def test_another_number_of_channels_than_means_is_named():
+    with pytest.raises(ValueError, match="'mean_std' has 3 means and the image 4 channels"):
+        create_normalization(MEAN_STD)(np.zeros((4, 2, 2)))
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
+        (dict(type="mean_std", mean=[1.0], std=[0.0]), "as many deviations above 0"),
+        (dict(type="mean_std", mean=[1.0, 2.0], std=[1.0]), "as many deviations above 0"),
+        (dict(type="mean_std", mean=["1"], std=[1.0]), "a mean for each channel"),
         (None, "no normalization named None"),
         (dict(type="windw"), "no normalization named 'windw'; did you mean window"),
         (dict(type="window", low=1.0), "needs high"),

@@ -1,4 +1,4 @@
-"""Planes of a volume as rows of a prediction sheet, at their true proportions.
+"""Planes of a volume to look at: which to show, in which grey values, and as rows of a prediction sheet.
 
 Legend: image, label, prediction (D, H, W) on one grid.
 """
@@ -8,9 +8,34 @@ from collections.abc import Sequence
 import numpy as np
 
 from densevit.report.sheet import Row
-from densevit.report.volume_preview import gray_window, slices_through
 
-MOST = 512  # pixels of a plane's longer side
+AIR = -500.0  # below it lies air, in a scan whose values are HU
+SOFT_TISSUE = (-160.0, 240.0)  # HU
+MOST = 512  # pixels of the longer side of a plane in a sheet
+
+
+def gray_window(image: np.ndarray) -> tuple[float, float]:
+    """Darkest and brightest value to show: of a CT (a scan that holds air, in HU) soft tissue, else percentiles."""
+    some = image[tuple(slice(None, None, max(1, n // 96)) for n in image.shape)]
+    low, high = np.percentile(some, (1, 99.5))
+    if low < AIR:
+        return SOFT_TISSUE
+    return float(low), float(max(high, low + 1e-6 * max(abs(low), 1)))
+
+
+def slices_through(label: np.ndarray, values: Sequence[int]) -> tuple[int, ...]:
+    """The slice of each axis in which most of every structure is seen: of all its voxels small ones count alike."""
+    from scipy import ndimage
+
+    score = [np.zeros(n) for n in label.shape]
+    boxes = ndimage.find_objects(label)
+    for value in values:
+        box = boxes[value - 1]
+        inside = label[box] == value
+        for axis, total in enumerate(score):
+            area = inside.sum(tuple(other for other in range(3) if other != axis))
+            total[box[axis]] += area / area.max()
+    return tuple(int(total.argmax()) if total.any() else len(total) // 2 for total in score)
 
 
 def volume_rows(

@@ -14,16 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from densevit.predictor.structure_colors import structure_colors
+from densevit.colors import structure_colors
+from densevit.report.planes import gray_window, slices_through
 from densevit.report.saving import INK, QUIET, drawable, new_figure, save
 from densevit.volumes.volume import Volume
 
 WIDTH, HEIGHT = 11.0, 4.4  # inches that the three planes have at most
 GAP, TOP, LINE = 0.1, 0.62, 0.24  # inches between planes, above them, and of a line of the legend
 COLUMNS, MOST_LISTED = 5, 24  # of the legend; the largest structures are listed
-SOFT_TISSUE = (-160.0, 240.0)  # HU
 LETTER = "#ffd966"
-AIR = -500.0  # below it lies air, in a scan whose values are HU
 # View -> (axis that is cut, letters at its left, right, top and bottom).
 VIEWS = {"axial": (0, "RLAP"), "coronal": (1, "RLSI"), "sagittal": (2, "APSI")}
 
@@ -41,7 +40,12 @@ class Structure:
 def save_preview(
     path: str | Path, volume: Volume, label: np.ndarray, *, classes: Sequence[str], values: Sequence[int]
 ) -> Path:
-    """Draw three planes through the structures as PNG, with their names and volumes below.
+    """Write what `draw_preview` draws as PNG."""
+    return save(draw_preview(volume, label, classes=classes, values=values), path)
+
+
+def draw_preview(volume: Volume, label: np.ndarray, *, classes: Sequence[str], values: Sequence[int]) -> Figure:
+    """Three planes through the structures, with their names and volumes below.
 
     Planes are seen as radiologists do: the patient's right is on the left, the front at the top or on the left. Grey
     values are of the first channel, see `gray_window`; each plane cuts where most of every structure is seen.
@@ -65,31 +69,7 @@ def save_preview(
     title = f"{drawable(volume.path.name)}    {size} voxels of {spacing} mm"
     figure.text(GAP / WIDTH, 1 - 0.24 / height, title, fontsize=10, color=INK, weight="bold")
     _add_legend(figure, listed, len(structures))
-    return save(figure, path)
-
-
-def gray_window(image: np.ndarray) -> tuple[float, float]:
-    """Darkest and brightest value to show: of a CT (a scan that holds air, in HU) soft tissue, else percentiles."""
-    some = image[tuple(slice(None, None, max(1, n // 96)) for n in image.shape)]
-    low, high = np.percentile(some, (1, 99.5))
-    if low < AIR:
-        return SOFT_TISSUE
-    return float(low), float(max(high, low + 1e-6 * max(abs(low), 1)))
-
-
-def slices_through(label: np.ndarray, values: Sequence[int]) -> tuple[int, ...]:
-    """The slice of each axis in which most of every structure is seen: of all its voxels small ones count alike."""
-    from scipy import ndimage
-
-    score = [np.zeros(n) for n in label.shape]
-    boxes = ndimage.find_objects(label)
-    for value in values:
-        box = boxes[value - 1]
-        inside = label[box] == value
-        for axis, total in enumerate(score):
-            area = inside.sum(tuple(other for other in range(3) if other != axis))
-            total[box[axis]] += area / area.max()
-    return tuple(int(total.argmax()) if total.any() else len(total) // 2 for total in score)
+    return figure
 
 
 def place_planes(

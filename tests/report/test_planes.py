@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from densevit.report import prediction_sheet
-from densevit.report.volume_rows import MOST, volume_rows
+from densevit.report.planes import MOST, volume_rows
 
 
 @pytest.fixture

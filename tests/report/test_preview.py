@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.predictor.structure_colors import structure_colors
-from densevit.report import volume_preview
-from densevit.report.saving import save
-from densevit.report.volume_preview import gray_window, place_planes, save_preview, slices_through
+from densevit.colors import structure_colors
+from densevit.report.planes import gray_window, slices_through
+from densevit.report.preview import draw_preview, place_planes, save_preview
 from densevit.volumes.grid import Grid
 from densevit.volumes.volume import Volume
 
@@ -100,13 +99,11 @@ def test_a_label_of_another_size_is_refused(volume, tmp_path):
         save_preview(tmp_path / "x.png", volume, np.zeros((2, 2, 2), np.uint8), classes=CLASSES, values=VALUES)
 
 
-def test_names_are_drawn_as_they_stand_and_without_a_warning(volume, tmp_path, monkeypatch):
+def test_names_are_drawn_as_they_stand_and_without_a_warning(volume, tmp_path):
     """A file may be called what matplotlib takes for mathematics, and a class in letters that its font lacks."""
-    drawn = []
-    monkeypatch.setattr(volume_preview, "save", lambda figure, path: drawn.append(figure) or save(figure, path))
     named = replace(volume, path=tmp_path / "a$b\\frac$c.nii.gz")
     label = np.ones(volume.grid.size, np.uint8)
-    volume_preview.save_preview(tmp_path / "a.png", named, label, classes=["_腫瘍 $x$ ü"], values=[1])
-    (figure,) = drawn
+    figure = draw_preview(named, label, classes=["_腫瘍 $x$ ü"], values=[1])
+    figure.canvas.draw()
     assert figure.texts[0].get_text().startswith(r"a\$b\frac\$c.nii.gz ")
     assert figure.legends[0].get_texts()[0].get_text().startswith(r"_?? \$x\$ ü ")

@@ -1,0 +1,131 @@
+"""The keys of `augment` in a config, for pictures and for volumes, checked without what they ask for being made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from densevit.data.augment.presets_3d import PRESETS
+from densevit.options import check_range, read_options
+
+Augment = Callable[..., tuple[np.ndarray, np.ndarray]]
+FOLD = 0.4  # of the distance between control points: what larger displacements may fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentOptions:
+    """Random changes of pictures; sizes are (height, width).
+
+    scale: range of the random factor on the image, which is first fitted into base_size (H, W) with its ratio kept
+        (None: its own size). Images smaller than the crop are padded at the right and the bottom, labels with 255.
+    crop_size: (h, w) of what comes out. A crop in which one class has cat_max_ratio or more of the pixels that are
+        not ignored is drawn again, up to ten times.
+    flip: probability of a horizontal flip.
+    photometric: random brightness, contrast, saturation and hue of 8-bit RGB; None where pictures are such.
+    extra: further albumentations, such as dict(type="GaussianBlur", p=0.1); geometric ones fill labels with 255.
+    """
+
+    crop_size: tuple[int, int]
+    scale: tuple[float, float] = (0.5, 2.0)
+    base_size: tuple[int, int] | None = None
+    cat_max_ratio: float = 0.75
+    flip: float = 0.5
+    photometric: bool | None = None
+    extra: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("crop_size", "base_size"):
+            _check_size(name, getattr(self, name))
+        _check_factors(self.scale)
+        check_range(self, ("cat_max_ratio", "flip"), least=0, most=1)
+
+    def create(self, *, fill: Sequence[float]) -> Augment:
+        """The augmentation; ValueError for a transform in `extra` that albumentations does not have."""
+        from densevit.data.augment.augment_2d import Augment2D  # here, for it brings albumentations
+
+        return Augment2D(self, fill=fill)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeAugmentOptions:
+    """Random changes of volumes; sizes and flips are (depth, height, width).
+
+    What is None is as `preset` says (`densevit/data/augment/presets_3d.py`): "mild" zooms by 0.9 to 1.1 and turns by up
+    to 10 degrees; "nnunet" is nnU-Net's published augmentation.
+    `scale` is a range of zooms, 2 doubling the voxels; `rotate` the largest angle about each axis in degrees, and
+    `rotate_in_plane` that about the depth axis alone, where slices are thick; `elastic` the largest displacement of
+    control points and their distance, in mm; `*_prob` is how often each of these happens.
+    `foreground` is how often a crop holds a voxel chosen by class: every class but 0 alike, or as often as
+    `foreground_weights` says, one number a class with background first. `flips` is how often each axis is turned
+    round; `intensity` the largest change of contrast and brightness; `noise` the largest deviation of added noise;
+    `extra` holds random intensity transforms of MONAI, such as dict(type="RandBiasField", prob=0.1).
+    """
+
+    crop_size: tuple[int, int, int]
+    preset: Literal["mild", "nnunet"] = "mild"
+    scale: tuple[float, float] | None = None
+    scale_prob: float | None = None
+    rotate: float | None = None
+    rotate_in_plane: float | None = None
+    rotate_prob: float | None = None
+    elastic: tuple[float, float] | None = None
+    elastic_prob: float | None = None
+    flips: tuple[float, float, float] | None = None
+    foreground: float | None = None
+    foreground_weights: tuple[float, ...] | None = None
+    intensity: float | None = None
+    noise: float | None = None
+    extra: tuple[dict[str, Any], ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_size("crop_size", self.crop_size)
+        _check_factors(self.scale or (1.0, 1.0))
+        check_range(self, ("rotate", "rotate_in_plane"), least=0, most=180)
+        check_range(self, ("scale_prob", "rotate_prob", "elastic_prob"), least=0, most=1)
+        check_range(self, ("foreground", "intensity", "noise"), least=0, most=1)
+        if not all(0 <= flip <= 1 for flip in self.flips or ()):
+            raise ValueError(f"flips must be from 0 to 1, got {self.flips}")
+        weights = self.foreground_weights
+        if weights is not None and not (min(weights, default=0) >= 0 < sum(weights)):
+            raise ValueError(f"foreground_weights must be numbers of at least 0, not all 0, got {weights}")
+        largest, distance = self.elastic or (0.0, 1.0)
+        if not 0 <= largest <= FOLD * distance or distance <= 0:
+            raise ValueError(
+                f"elastic must be (largest displacement, distance of control points) in mm, the first at most {FOLD} "
+                f"of the second so that nothing folds; got {self.elastic}"
+            )
+
+    def create(self, *, fill: Sequence[float]) -> Augment:
+        """The augmentation, which fills with 0 whatever `fill` is; ValueError for what MONAI does not have."""
+        from densevit.data.augment.augment_3d import Augment3D
+
+        return Augment3D(self)
+
+    def filled(self) -> "VolumeAugmentOptions":
+        """The same with the preset's values in place of None, as far as it has them."""
+        preset = PRESETS[self.preset]
+        missing = [field.name for field in fields(self) if getattr(self, field.name) is None]
+        return replace(self, **{name: preset[name] for name in missing})
+
+
+AUGMENTS = {2: AugmentOptions, 3: VolumeAugmentOptions}  # by the number of spatial dimensions
+AnyAugmentOptions = AugmentOptions | VolumeAugmentOptions
+
+
+def read_augment(
+    given: AnyAugmentOptions | Mapping[str, Any], *, spatial_dims: int, where: str = "augment"
+) -> AnyAugmentOptions:
+    """The options in a dictionary, checked; ValueError says in one sentence what is wrong, and with what key."""
+    return read_options(AUGMENTS[spatial_dims], given, where=where)
+
+
+def _check_size(name: str, size: tuple[int, ...] | None) -> None:
+    if size is not None and min(size) < 1:
+        raise ValueError(f"{name} must be sizes of at least 1, got {size}")
+
+
+def _check_factors(scale: tuple[float, float]) -> None:
+    low, high = scale
+    if not 0 < low <= high:
+        raise ValueError(f"scale must be a range (low, high) of factors above 0, got {scale}")

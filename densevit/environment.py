@@ -1,0 +1,89 @@
+"""Settings of the whole process: a command makes them, a library call never does.
+
+Nothing here imports torch, because what the threads of torch do is decided as it is imported.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # variables by which a user decides how threads wait
+LARGEST_KEPT = 2**28  # bytes
+_keeping = [0]  # how many blocks ask for it now
+_keeping_lock = Lock()
+
+
+def let_threads_sleep() -> None:
+    """Let threads that wait for others leave the processor, unless the environment says how threads wait.
+
+    By default OpenMP's threads spin while they wait, and on a machine with other work they take from each other the
+    processors that they wait for. The setting counts for torch if it is imported later; if it has been imported
+    before, nothing is changed.
+    """
+    if "torch" not in sys.modules and not os.environ.keys() & set(WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+@contextmanager
+def environment_variable(name: str, value: str) -> Iterator[None]:
+    """Within the block a variable of the environment has that value, unless it had one before."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@contextmanager
+def keep_freed_memory() -> Iterator[None]:
+    """Within the block, the whole process keeps the memory that it frees, for example for a network's next forward.
+
+    glibc otherwise serves a large allocation with a new map, whose pages the kernel has to find and clear, forward
+    after forward: a third of the time of some networks on a CPU (docs/decisions/kept_memory.md). At the end of the
+    block what is free is given back. Allocations of more than `LARGEST_KEPT` bytes are left out. The commands run in
+    such a block; a program that uses densevit as a library decides for itself. Without glibc nothing is changed.
+    """
+    with _keeping_lock:
+        _keeping[0] += 1
+        if _keeping[0] == 1:
+            _set_malloc(mmap_threshold=LARGEST_KEPT, trim_threshold=2**31 - 1)
+    try:
+        yield
+    finally:
+        with _keeping_lock:
+            _keeping[0] -= 1
+            if _keeping[0] == 0:
+                _set_malloc(mmap_threshold=2**25, trim_threshold=2**26)  # where glibc's own adjustment ends up
+                give_back_freed_memory()
+
+
+def give_back_freed_memory() -> None:
+    """Give what is free back to the system."""
+    libc = _libc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
+    libc = _libc()
+    if libc is not None:
+        m_mmap_threshold, m_trim_threshold, most_of_older_releases = -3, -1, 2**25
+        if not libc.mallopt(m_mmap_threshold, mmap_threshold):
+            libc.mallopt(m_mmap_threshold, most_of_older_releases)
+        libc.mallopt(m_trim_threshold, trim_threshold)
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    """glibc, where the process runs on it."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None

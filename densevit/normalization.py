@@ -1,0 +1,195 @@
+"""Values of pictures and scans to numbers for a network: `create_normalization(config)` gives a function of one image.
+
+All functions map (C, *S) in the file's units to float32 of the same shape, and do not change what they are given.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from math import isfinite
+from typing import Any, Protocol
+
+import numpy as np
+
+from densevit.options import check_fields
+from densevit.registry import check_known
+
+MEAN = (123.675, 116.28, 103.53)  # ImageNet's colours: RGB, 0 to 255
+STD = (58.395, 57.12, 57.375)
+MEAN_STD = dict(type="mean_std", mean=MEAN, std=STD)
+ZSCORE = dict(type="zscore", percentiles=(0.5, 99.5))
+Normalize = Callable[[np.ndarray], np.ndarray]
+
+
+class Normalization(Protocol):
+    """A function of an image (C, *S). `zero` are the values that become about 0: one, or one for each channel."""
+
+    @property
+    def zero(self) -> Sequence[float]: ...
+
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+    def of(self, image: np.ndarray) -> Normalize:
+        """The same function for parts of `image`: what it measures of an image, it measures of this one, whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanStd:
+    """Less the mean of each channel, over its deviation: numbers of a whole set. The default is ImageNet's, for RGB.
+
+    Three means up to 255 are taken for those of 8-bit colours, to which other pictures are then brought.
+    """
+
+    mean: list | tuple = MEAN
+    std: list | tuple = STD
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner="normalization 'mean_std'")
+        numbers = [each for each in (*self.mean, *self.std) if isinstance(each, int | float) and isfinite(each)]
+        if len(numbers) != 2 * len(self.mean) or len(self.std) != len(self.mean) or min(self.std, default=0) <= 0:
+            raise ValueError(
+                "normalization 'mean_std' needs a mean for each channel and as many deviations above 0, got mean "
+                f"{tuple(self.mean)} and std {tuple(self.std)}"
+            )
+
+    @property
+    def zero(self) -> Sequence[float]:
+        return tuple(self.mean)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if len(image) != len(self.mean):
+            raise ValueError(
+                f"normalization 'mean_std' has {len(self.mean)} means and the image {len(image)} channels; "
+                "give a mean and a std for each channel"
+            )
+        mean, std = (np.float32(each).reshape(-1, *(1,) * (image.ndim - 1)) for each in (self.mean, self.std))
+        out = image.astype(np.float32, order="C")
+        out -= mean
+        out /= std
+        return out
+
+    def of(self, image: np.ndarray) -> Normalize:
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZScore:
+    """Clipped to the image's own percentiles, then mean 0 and deviation 1, by channel: MR, whose units mean nothing.
+
+    nonzero: only values other than 0 count for all three numbers, and 0 stays 0: skull-stripped heads.
+    """
+
+    percentiles: list | tuple = (0.5, 99.5)
+    nonzero: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner="normalization 'zscore'")
+        numbers = [each for each in self.percentiles if isinstance(each, int | float)]
+        low, high = numbers if len(numbers) == len(self.percentiles) == 2 else (1, 0)
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles must be two rising numbers from 0 to 100, got {tuple(self.percentiles)}")
+
+    @property
+    def zero(self) -> Sequence[float]:
+        return (0.0,)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.of(image)(image)
+
+    def of(self, image: np.ndarray) -> Normalize:
+        measured = [self._measure(channel) for channel in image]
+        return lambda part: np.stack([self._scale(*each) for each in zip(part, measured, strict=True)])
+
+    def _measure(self, channel: np.ndarray) -> tuple[float, float, float, float] | None:
+        """Low and high percentile, mean and deviation; None where nothing counts."""
+        inside = channel[channel != 0] if self.nonzero else channel
+        if not inside.size:
+            return None
+        low, high = np.percentile(inside, self.percentiles)
+        inside = np.clip(inside.astype(np.float64), low, high)
+        return low, high, inside.mean(), inside.std()
+
+    def _scale(self, channel: np.ndarray, measured: tuple[float, float, float, float] | None) -> np.ndarray:
+        if measured is None:
+            return np.zeros(channel.shape, np.float32)
+        low, high, mean, std = measured
+        scaled = (np.clip(channel.astype(np.float64), low, high) - mean) / (std if std > 0 else 1)
+        return np.where(channel != 0, scaled, 0).astype(np.float32) if self.nonzero else scaled.astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Clipped to [low, high], then brought to [0, 1]: a CT window in HU, such as -175 to 250 for soft tissue."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner="normalization 'window'")
+        _check_rising(self)
+
+    @property
+    def zero(self) -> Sequence[float]:
+        return (self.low,)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return _clip(image, self, less=self.low, factor=1 / (self.high - self.low))
+
+    def of(self, image: np.ndarray) -> Normalize:
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class CT:
+    """Clipped to [low, high] HU, then less `mean`, over `std`: numbers of the whole set, for HU mean the same in all.
+
+    nnU-Net's way; the numbers are those of its foreground (https://doi.org/10.1038/s41592-020-01008-z).
+    """
+
+    low: float
+    high: float
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner="normalization 'ct'")
+        _check_rising(self)
+        if not (isfinite(self.mean) and 0 < self.std < float("inf")):
+            raise ValueError(f"mean must be finite and std above 0, got {self.mean} and {self.std}")
+
+    @property
+    def zero(self) -> Sequence[float]:
+        return (self.mean,)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return _clip(image, self, less=self.mean, factor=1 / self.std)
+
+    def of(self, image: np.ndarray) -> Normalize:
+        return self
+
+
+KINDS = dict(mean_std=MeanStd, zscore=ZScore, window=Window, ct=CT)
+
+
+def create_normalization(config: Mapping[str, Any]) -> Normalization:
+    """The function that dict(type="mean_std" | "zscore" | "window" | "ct", ...) describes; ValueError for others."""
+    check_known(config.get("type") if isinstance(config, Mapping) else config, KINDS, what="no normalization named")
+    kind, options = KINDS[config["type"]], {key: value for key, value in config.items() if key != "type"}
+    known = [field.name for field in fields(kind)]
+    for key in options:
+        check_known(key, known, what=f"normalization {config['type']!r} has no")
+    missing = [field.name for field in fields(kind) if field.name not in options and field.default is MISSING]
+    if missing:
+        raise ValueError(f"normalization {config['type']!r} needs {' and '.join(missing)}; got {dict(config)}")
+    return kind(**options)
+
+
+def _clip(image: np.ndarray, window: Window | CT, *, less: float, factor: float) -> np.ndarray:
+    out = np.clip(image, window.low, window.high).astype(np.float32)
+    out -= np.float32(less)
+    out *= np.float32(factor)
+    return out
+
+
+def _check_rising(window: Window | CT) -> None:
+    if not (isfinite(window.low) and isfinite(window.high) and window.low < window.high):
+        raise ValueError(f"low must lie below high, got {window.low} and {window.high}")

@@ -1,0 +1,17 @@
+"""How much of the package a run enters: a bound on what one must read to follow it."""
+
+import pytest
+
+from tools.benchmarks.trace import trace
+
+MOST = {"train": (90, 440), "predict": (80, 330)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", MOST)
+def test_a_run_enters_few_files_and_functions(run):
+    entered = trace(run)
+    files = {file for file, _ in entered}
+    assert "segmentor.py" in files
+    assert len(files) <= MOST[run][0]
+    assert len(entered) <= MOST[run][1]
