@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.decoders import DECODERS, Decoder, FirstMap, Output
-from densevit.decoders.pairings import PUBLISHED_DECODER_OPTIONS
 from densevit.registry import NETWORKS
-from densevit.weights import load_weights
+from densevit.weights import load_weights, published_options
 
 
 class Segmentor(nn.Module):
@@ -143,7 +142,7 @@ def create_segmentor(
             backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
         )
     options = dict(image_channels=encoder.in_channels) if _takes_image(decoder) else {}
-    options |= PUBLISHED_DECODER_OPTIONS.get((decoder, backbone), {}) | dict(decoder_options or {})
+    options |= published_options(backbone, decoder) | dict(decoder_options or {})
     made = create_decoder(
         decoder,
         in_channels=encoder.out_channels,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from densevit.cli.main import build_parser
+from densevit.weights import FAMILIES, SOURCES
 from tools.peers import import_mmseg
 
 REPOSITORY = Path(__file__).parents[1]
@@ -45,7 +46,17 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.fixture
+def families():
+    """What a page registers is known while the page runs."""
+    before = dict(FAMILIES), dict(SOURCES)
+    yield
+    for known, registered in zip((FAMILIES, SOURCES), before, strict=True):
+        known.clear()
+        known.update(registered)
+
+
+@pytest.mark.usefixtures("elsewhere", "families")
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=name)
 def test_shown_code_runs_from_the_top_of_the_page_to_its_end(page):
     if page.stem == "mmsegmentation":

@@ -13,7 +13,16 @@ from typing import Any
 from torch import nn
 
 import densevit
-from densevit.weights import SOURCES, describe, guess_source, load_weights, read_checkpoint, save_weights, to_ours
+from densevit.weights import (
+    SOURCES,
+    describe,
+    guess_source,
+    load_weights,
+    read_checkpoint,
+    save_weights,
+    sources_of,
+    to_ours,
+)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -56,7 +65,7 @@ def convert(args: argparse.Namespace) -> int:
     source = guess_source(state, among=args.source)
     ours = to_ours(state, source)
     described = meta.get("model") if source == "densevit" else None
-    options = model_options(ours.state, args, family=SOURCES[source].family, described=described)
+    options = model_options(ours.state, args, source=source, described=described)
     report = load_weights(
         model := build(options),
         args.input,
@@ -74,14 +83,14 @@ def convert(args: argparse.Namespace) -> int:
 
 
 def model_options(
-    state: dict, args: argparse.Namespace, *, family: str, described: Mapping[str, Any] | None
+    state: dict, args: argparse.Namespace, *, source: str, described: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What `create_segmentor` (or, without a decoder, `create_backbone`) needs to build the model of these tensors.
 
     `described` are the options that our own files hold.
     """
     found, described = describe(state), described if isinstance(described, Mapping) else {}
-    backbone = args.backbone or described.get("backbone") or _choose(found.backbones, family)
+    backbone = args.backbone or described.get("backbone") or _choose(found.backbones, source)
     if backbone is None:
         raise ValueError(f"the backbone of {args.input} is none that we know by its tensors; name it with --backbone")
     known = described.get("backbone_options", found.backbone_options) if args.backbone is None else {}
@@ -101,9 +110,9 @@ def model_options(
     return options | _if_any(decoder_options={**known, **_parse_pairs(args.decoder_options)})
 
 
-def _choose(names: Sequence[str], family: str) -> str | None:
-    """The name of this family, where several backbones have the same tensors."""
-    return next((name for name in names if name.startswith(family)), next(iter(names), None))
+def _choose(names: Sequence[str], source: str) -> str | None:
+    """The name whose family has this release, where several backbones have the same tensors."""
+    return next((name for name in names if source in sources_of(name)), next(iter(names), None))
 
 
 def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,9 @@
-"""One file a family; importing this package registers every variant in BACKBONES."""
+"""One file a family; importing this package imports every file in it, which registers its variants in BACKBONES."""
 
-from densevit.backbones import mit, mvit, pvt_v1, pvt_v2, swin, swin_unetr, vit
+from importlib import import_module
+from pkgutil import iter_modules
+
 from densevit.registry import BACKBONES
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

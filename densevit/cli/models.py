@@ -18,16 +18,6 @@ MEASURED = Path(__file__).with_name("measured.json")
 SIZES = {2: (512, 512), 3: (96, 96, 96)}  # of the image that costs are given for
 CHANNELS = {2: 3, 3: 1}
 DECODERS_ON = "mit_b0"
-# Whole models as they were published: backbone, decoder, classes.
-PAIRS = (
-    *((f"mit_b{i}", "all_mlp", 19) for i in range(6)),
-    *((f"pvt_v2_b{i}", "fpn", 150) for i in range(6)),
-    *((f"swin_{size}", "uper", 150) for size in ("tiny", "small", "base", "large")),
-    ("unetr_vit_base", "unetr", 14),
-    *((f"swin_unetr_{size}", "unetr", 14) for size in ("tiny", "small", "base")),
-)
-# Variants that other releases hold than all of the family their name begins with.
-RELEASES = {"unetr_vit_base": ("monai_vit",), "mvit_v1_base": ("slowfast_mvit", "torchvision_mvit")}
 Row = dict[str, Any]
 
 
@@ -44,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     tables = describe(args.filter, spatial_dims=args.spatial_dims)
     if not any(tables[kind] for kind in ("backbones", "decoders", "models")):
-        raise ValueError(f"no backbone, decoder or pair matches {args.filter!r}; `densevit models` lists all")
+        raise ValueError(f"no backbone, decoder or whole model matches {args.filter!r}; `densevit models` lists all")
     for title, rows in tables.items():
         if rows:
             sys.stdout.write(f"{title}{_remark(title, args.spatial_dims)}\n{format_table(rows)}\n\n")
@@ -62,31 +52,30 @@ def describe(pattern: str = "*", *, spatial_dims: int = 2) -> dict[str, list[Row
     names = {
         "backbones": [name for name in list_backbones() if matches(name, pattern)],
         "decoders": [name for name in list_decoders() if matches(name, pattern) and "." not in name],  # not mmseg.*
-        "models": [name for name in pair_names() if matches(name, pattern)],
+        "models": [name for name in list_models() if matches(name, pattern)],
     }
-    rows = {"backbones": _backbone_row, "decoders": _decoder_row, "models": _pair_row}
+    rows = {"backbones": _backbone_row, "decoders": _decoder_row, "models": _model_row}
     with torch.device("meta"):
         tables = {kind: [rows[kind](name, spatial_dims) for name in names[kind]] for kind in names}
     listed = [name for kind in names.values() for name in kind]
     return {**tables, "references": _reference_rows(listed), "weights": _weight_rows(names["backbones"])}
 
 
-def pair_names() -> list[str]:
-    """Names of the published pairs whose parts are registered: "mit_b0 + all_mlp"."""
-    from densevit.segmentor import list_backbones, list_decoders
+def list_models() -> dict[str, Any]:
+    """The whole models that were published, by name: "mit_b0 + all_mlp"."""
+    from densevit.weights import list_pairs
 
-    known = {*list_backbones(), *list_decoders()}
-    return [f"{backbone} + {decoder}" for backbone, decoder, _ in PAIRS if {backbone, decoder} <= known]
+    return {str(pair): pair for pair in list_pairs()}
 
 
 def build(name: str, spatial_dims: int) -> Any:
-    """The backbone, decoder (on DECODERS_ON) or pair called `name`, fresh, on torch's default device."""
+    """The backbone, decoder (on DECODERS_ON) or whole model called `name`, fresh, on torch's default device."""
     from densevit.segmentor import create_backbone, create_decoder, create_segmentor, list_decoders
 
     common = dict(spatial_dims=spatial_dims, in_channels=CHANNELS[spatial_dims])
-    if " + " in name:
-        backbone, decoder = name.split(" + ")
-        return create_segmentor(backbone, decoder, num_classes=_num_classes(name), **common)
+    if name in list_models():
+        pair = list_models()[name]
+        return create_segmentor(pair.backbone, pair.decoder, num_classes=pair.num_classes, **common)
     if name not in list_decoders():
         return create_backbone(name, **common)
     below = create_backbone(DECODERS_ON, **common)
@@ -97,14 +86,6 @@ def build(name: str, spatial_dims: int) -> Any:
 def measured() -> dict[str, Any]:
     """What tools/model_table.py wrote down: `cost` by rank and name, `parity` by name, the machine."""
     return json.loads(MEASURED.read_text())
-
-
-def sources_of(backbone: str) -> list[str]:
-    """Releases whose weights the backbone loads."""
-    families = {source.family for source in _sources().values() if backbone.startswith(source.family)}
-    family = max(families, key=len)  # swin_unetr before swin
-    releases = RELEASES.get(backbone) or [name for name, s in _sources().items() if family and s.family == family]
-    return [name for name in _sources() if name in releases]
 
 
 def _backbone_row(name: str, spatial_dims: int) -> Row:
@@ -128,9 +109,9 @@ def _decoder_row(name: str, spatial_dims: int) -> Row:
     )
 
 
-def _pair_row(name: str, spatial_dims: int) -> Row:
+def _model_row(name: str, spatial_dims: int) -> Row:
     cost = _size_and_cost(build(name, spatial_dims), name, spatial_dims)
-    return dict(name=name, num_classes=_num_classes(name), **cost)
+    return dict(name=name, num_classes=list_models()[name].num_classes, **cost)
 
 
 def _size_and_cost(module: Any, name: str, spatial_dims: int) -> Row:
@@ -146,22 +127,21 @@ def _reference_rows(names: list[str]) -> list[Row]:
 
 
 def _weight_rows(backbones: list[str]) -> list[Row]:
+    from densevit.weights import FAMILIES, SOURCES, sources_of
+
     listed = {source for name in backbones for source in sources_of(name)}
     return [
-        dict(source=name, family=source.family, release=source.title)
-        for name, source in _sources().items()
+        dict(
+            source=name,
+            family=", ".join(family.name for family in FAMILIES.values() if name in family.releases),
+            licence=release.licence,
+            trained_on=release.trained_on,
+            release=release.title,
+            such_as=", ".join(release.hub) or None,
+        )
+        for name, release in SOURCES.items()
         if name in listed
     ]
-
-
-def _sources() -> dict[str, Any]:
-    from densevit.weights.maps import SOURCES
-
-    return SOURCES
-
-
-def _num_classes(pair: str) -> int:
-    return next(classes for backbone, decoder, classes in PAIRS if pair == f"{backbone} + {decoder}")
 
 
 def _remark(title: str, spatial_dims: int) -> str:
@@ -170,7 +150,7 @@ def _remark(title: str, spatial_dims: int) -> str:
         "backbones": f", costs of one image of {size}",
         "decoders": f", costs on the maps that {DECODERS_ON} makes of it",
         "references": ", largest differences with the same random weights, single precision",
-        "weights": ", releases that load_weights reads",
+        "weights": ", releases that load_weights reads; licences are those of the publishers' repositories",
     }.get(title, "")
 
 

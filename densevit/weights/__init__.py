@@ -1,9 +1,18 @@
-"""Weights: ours as safetensors, every official release whose key map we hold, one loader with a report."""
+"""Weights: ours as safetensors, every official release whose family has its record, one loader with a report."""
 
 from densevit.weights.describe import Description, describe
+from densevit.weights.families import (
+    FAMILIES,
+    SOURCES,
+    family_of,
+    list_pairs,
+    published_options,
+    register_family,
+    sources_of,
+)
+from densevit.weights.family import DecoderTraits, Family, Pair, Release, names_like, within
 from densevit.weights.files import read_checkpoint, read_weights, save_weights
 from densevit.weights.load import load_weights
-from densevit.weights.maps import SOURCES
 from densevit.weights.rename import Translation, guess_source, to_ours, to_theirs
 from densevit.weights.report import LoadReport
 from densevit.weights.stages import to_stages

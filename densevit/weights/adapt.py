@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from densevit.blocks.visual_tokens import PositionCode
 from densevit.blocks.window import PatchMerging
 from densevit.weights.rename import Translation
+from densevit.weights.shapes import STEM
 from densevit.weights.tables import fit_tables
-from densevit.weights.target import STEM, Target
+from densevit.weights.target import Target
 
 CHANNELS = (None, "sum", "tile")
 INFLATIONS = (None, "center", "mean")

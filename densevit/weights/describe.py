@@ -11,15 +11,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from densevit.backbones import BACKBONES
-from densevit.weights.describe_options import find_backbone_options, find_decoder
+from densevit.blocks import nd
+from densevit.weights.families import FAMILIES, family_of
+from densevit.weights.family import Shapes
+from densevit.weights.shapes import STEM
 from densevit.weights.stages import count_through
-from densevit.weights.target import STEM
-
-Signature = dict[str, tuple[int, ...]]  # name -> shape
-# What differs between models of one variant: tables of other sizes, extra tokens, norms of levels.
-_VARYING = re.compile(
-    r"relative_position_bias_table$|\.rel_pos\.|\.pos_embed|(cls|dist)_token$|backbone\.(out_)?norms?\."
-)
 
 
 @dataclass(frozen=True)
@@ -48,42 +44,64 @@ class Description:
 
 def describe(state: Mapping[str, Tensor]) -> Description:
     """Describe a state dict that has our names (those of a `Segmentor`); blocks may be counted through."""
-    stem, head = state.get(STEM), state.get("head.weight")
-    has_rank = stem is not None and stem.ndim in (4, 5)
-    backbones = find_backbones(state) if has_rank else ()
-    decoder, decoder_options = find_decoder(state)
-    is_default = not backbones or _shapes(backbones[0], stem.ndim - 2) == _signature(state)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    stem, head = shapes.get(STEM, ()), shapes.get("head.weight")
+    has_rank = len(stem) - 2 in nd.CONV
+    backbones = find_backbones(shapes) if has_rank else ()
+    decoder, decoder_options = _find_decoder(shapes)
     return Description(
         backbones=backbones,
-        spatial_dims=stem.ndim - 2 if has_rank else None,
-        in_channels=stem.shape[1] if has_rank else None,
-        num_classes=None if head is None else head.shape[0],
+        spatial_dims=len(stem) - 2 if has_rank else None,
+        in_channels=stem[1] if has_rank else None,
+        num_classes=None if head is None else head[0],
         decoder=decoder,
-        backbone_options={} if is_default else find_backbone_options(state, BACKBONES.keywords(backbones[0])),
+        backbone_options=_find_options(shapes, backbones[0]) if backbones else {},
         decoder_options=decoder_options,
     )
 
 
-def find_backbones(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def find_backbones(shapes: Shapes) -> tuple[str, ...]:
     """Registered backbones whose tensors have exactly these names and shapes, whatever the input channels.
 
-    Where none has, those that differ in no more than options can: tables, tokens, norms of levels, patches, taps.
+    Where none has, those that differ in no more than the options of their family can (`Family.varying`).
     """
-    rank, names = state[STEM].ndim - 2, BACKBONES.names()
-    exact, loose = _signature(state), _loose_signature(state)
-    found = tuple(name for name in names if _shapes(name, rank) == exact)
-    return found or tuple(name for name in names if _loose_shapes(name, rank) == loose)
+    rank, names = len(shapes[STEM]) - 2, BACKBONES.names()
+    exact = _signature(shapes)
+    found = tuple(name for name in names if _signature(_shapes(name, rank)) == exact)
+    return found or tuple(name for name in names if _is_varied(shapes, name, rank))
 
 
-def _signature(state: Mapping[str, Tensor]) -> Signature:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("backbone.")}
-    return shapes | {name: (shapes[name][0], *shapes[name][2:]) for name in [STEM] if name in shapes}
+def _is_varied(shapes: Shapes, name: str, rank: int) -> bool:
+    varying = family_of(name).varying
+    return varying is not None and _loose(shapes, varying) == _loose(_shapes(name, rank), varying)
 
 
-def _loose_signature(state: Mapping[str, Tensor]) -> Signature:
-    shapes = _signature(count_through(state))
-    kept = {name: shape for name, shape in shapes.items() if not _VARYING.search(name)}
-    return kept | {name: shape[:1] for name, shape in kept.items() if name == STEM}
+def _signature(shapes: Shapes) -> Shapes:
+    """Those of the backbone, the first kernel without its input channels."""
+    own = {name: shape for name, shape in shapes.items() if name.startswith("backbone.")}
+    return own | {name: (own[name][0], *own[name][2:]) for name in [STEM] if name in own}
+
+
+def _loose(shapes: Shapes, varying: str) -> Shapes:
+    """Those of the backbone that no option changes; patches are of any size, and stages end at any block."""
+    own = {name: shape for name, shape in count_through(shapes).items() if name.startswith("backbone.")}
+    kept = {name: shape for name, shape in own.items() if not re.search(varying, name)}
+    return kept | {STEM: shapes[STEM][:1]}
+
+
+def _find_options(shapes: Shapes, backbone: str) -> dict[str, Any]:
+    """Options of the backbone that are told; none where its tensors are those of the variant's defaults."""
+    if _signature(shapes) == _signature(_shapes(backbone, len(shapes[STEM]) - 2)):
+        return {}
+    found = {option: read(shapes) for option, read in family_of(backbone).options.items()}
+    return {option: value for option, value in found.items() if value is not None}
+
+
+def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
+    """Name and options of the decoder that has these tensors; None where there is none that we know."""
+    own = {name.removeprefix("decoder."): shape for name, shape in shapes.items() if name.startswith("decoder.")}
+    known = [item for family in FAMILIES.values() for item in family.decoders.items()]
+    return next(((name, traits.options(own)) for name, traits in known if traits.is_it(own)), (None, {}))
 
 
 _INITIALISERS = {function for name, function in vars(nn.init).items() if name.endswith("_") and callable(function)}
@@ -100,17 +118,7 @@ class _NoInitialValues(TorchFunctionMode):
 
 
 @cache
-def _shapes(name: str, spatial_dims: int) -> Signature:
-    return _signature(_meta_state(name, spatial_dims))
-
-
-@cache
-def _loose_shapes(name: str, spatial_dims: int) -> Signature:
-    return _loose_signature(_meta_state(name, spatial_dims))
-
-
-@cache
-def _meta_state(name: str, spatial_dims: int) -> dict[str, Tensor]:
+def _shapes(name: str, spatial_dims: int) -> Shapes:
     with torch.device("meta"), _NoInitialValues():
         state = BACKBONES.create(name, spatial_dims=spatial_dims).state_dict()
-    return {f"backbone.{name}": tensor for name, tensor in state.items()}
+    return {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from densevit.weights.describe import Description, describe
 from densevit.weights.report import LoadReport
-from densevit.weights.target import STEM, is_backbone
+from densevit.weights.shapes import STEM
+from densevit.weights.target import is_backbone
 
 
 def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""Translate the names and shapes of a checkpoint to ours, and back, by the rows of `maps`."""
+"""Translate the names and shapes of a checkpoint to ours, and back, by the rows of its release."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from densevit.registry import check_known
-from densevit.weights.maps import SOURCES, Names, Row, Source
+from densevit.weights.families import SOURCES
+from densevit.weights.family import Names, Release, Row
 from densevit.weights.operations import OPERATIONS, Operation
 from densevit.weights.stages import count_through
 
@@ -86,7 +87,7 @@ def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
 def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Translate our state dict (2D, of a `Segmentor`, or of a backbone alone) to a release's names.
 
-    Left out is what such a release lacks by design (`Source.absent`). Raises ValueError when anything else has no
+    Left out is what such a release lacks by design (`Release.absent`). Raises ValueError when anything else has no
     place there.
     """
     whole = any(name.startswith("backbone.") for name in state)
@@ -103,7 +104,7 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     raise ValueError(f"{source} has no place for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}")
 
 
-def get_sources(name: str) -> dict[str, Source]:
+def get_sources(name: str) -> dict[str, Release]:
     """The release called `name`, or all of a publisher (`timm`); ValueError with the nearest known names."""
     if name in SOURCES:
         return {name: SOURCES[name]}
@@ -118,25 +119,25 @@ def is_like(name: str, patterns: Iterable[str]) -> bool:
     return any(re.match(pattern, name) for pattern in patterns)
 
 
-def _counts_through(source: Source) -> bool:
+def _counts_through(source: Release) -> bool:
     return any("{k}" in name for row in source.backbone for name in ((row[1],) if isinstance(row[1], str) else row[1]))
 
 
-def _has_one_norm(source: Source) -> bool:
+def _has_one_norm(source: Release) -> bool:
     return any(row[1] == "norm" for row in source.backbone)
 
 
-def _clean(name: str, source: Source) -> str:
+def _clean(name: str, source: Release) -> str:
     return _replaced(name, source).removeprefix(source.prefix)
 
 
-def _replaced(name: str, source: Source) -> str:
+def _replaced(name: str, source: Release) -> str:
     for pattern, replacement in source.cleanups:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def _rules(source: Source, *, prefix: str) -> list[Rule]:
+def _rules(source: Release, *, prefix: str) -> list[Rule]:
     """A source's rows with full names of parameters: ours with `backbone.`, theirs with `prefix`."""
     rules = [_rule(row, theirs=prefix, ours="backbone.") for row in source.backbone]
     return rules + [_rule(row, theirs="", ours="") for row in source.decoder]
@@ -155,7 +156,7 @@ def _with_part(name: str) -> str:
     return name if "{p}" in name else f"{name}.{{p}}"
 
 
-def _reversed_rules(source: Source, *, prefix: str) -> list[Rule]:
+def _reversed_rules(source: Release, *, prefix: str) -> list[Rule]:
     inverse = dict(OPERATIONS.values())
     return [Rule(r.outputs, r.inputs, inverse[r.operation]) for r in _rules(source, prefix=prefix)]
 

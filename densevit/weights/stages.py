@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ def to_stages(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Te
     return {ours: tensor for name, tensor in state.items() for ours in staged(name)}
 
 
-def count_through(state: Mapping[str, Tensor], *, norm: bool = False) -> dict[str, Tensor]:
+def count_through(state: Mapping[str, Any], *, norm: bool = False) -> dict[str, Any]:
     """The inverse of `to_stages`: `backbone.stages.{i}.blocks.{j}` becomes `backbone.blocks.{k}`.
 
     With `norm`, the levels' norms, which are then all the same, become `backbone.norm`.

@@ -19,6 +19,7 @@ from densevit.blocks.position import LearnedPositions, resize_positions
 from densevit.blocks.state import GridTokens
 from densevit.blocks.window import WindowAttention
 from densevit.weights.rename import Translation
+from densevit.weights.shapes import find_grid
 from densevit.weights.target import Target
 
 
@@ -34,17 +35,6 @@ def fit_tables(translation: Translation, target: Target, *, flat: bool) -> Trans
         if fitted.shape != table.shape:
             remarks.append(f"{name} {tuple(fitted.shape)} from {tuple(table.shape)} by resizing the table")
     return replace(translation, state=state, reshaped=[*translation.reshaped, *remarks])
-
-
-def find_grid(rows: int, like: Sequence[int]) -> tuple[int, ...] | None:
-    """How a table of so many rows is laid out, for a model whose own is laid out `like` this; None where unclear."""
-    n, total = len(like), prod(like)
-    if rows == total:
-        return tuple(like)
-    side, scale = round(rows ** (1 / n)), (rows / total) ** (1 / n)
-    guesses = [(side,) * n, tuple(round(s * scale) for s in like)]
-    guesses += [(*like[:k], rows // (total // like[k]), *like[k + 1 :]) for k in range(n)]
-    return next((guess for guess in guesses if prod(guess) == rows), None)
 
 
 def _fit_bias(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> Tensor:

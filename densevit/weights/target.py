@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from densevit.weights.rename import plain_names
 
-STEM = "backbone.stages.0.downsample.proj.weight"
-
 
 @dataclass(frozen=True)
 class Target:

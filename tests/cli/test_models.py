@@ -8,7 +8,7 @@ import torch
 import densevit
 from densevit.cli import main, models
 from densevit.macs import count_macs
-from densevit.weights.maps import SOURCES
+from densevit.weights import SOURCES, sources_of
 from tests.common import own_decoders
 
 
@@ -53,16 +53,19 @@ def test_models_are_filtered_and_counted_in_3d(capsys, tmp_path):
 
 
 def test_every_release_is_listed_with_the_backbones_that_load_it(tables):
-    assert {row["source"] for row in tables[2]["weights"]} == {name for name, s in SOURCES.items() if s.family}
-    assert "nvlabs" in models.sources_of("mit_b3")
-    assert models.sources_of("pvt_v2_b0") == [name for name, s in SOURCES.items() if s.family == "pvt_v2"]
-    assert all(models.sources_of(name) for name in densevit.list_backbones())
+    assert {row["source"] for row in tables[2]["weights"]} == set(SOURCES) - {"densevit"}
+    assert "nvlabs" in sources_of("mit_b3")
+    assert sources_of("pvt_v2_b0") == ["whai362_pvt_v2", "timm_pvt_v2"]
+    assert sources_of("unetr_vit_base") == ["monai_vit"]
+    assert sources_of("mvit_v1_base") == ["torchvision_mvit", "slowfast_mvit"]
+    assert len(sources_of("mvit_v2_tiny")) == 5
+    assert all(sources_of(name) for name in densevit.list_backbones())
 
 
-def test_a_variant_with_fewer_releases_than_its_family_names_real_ones():
-    for backbone, releases in models.RELEASES.items():
-        assert models.sources_of(backbone) == [name for name in SOURCES if name in releases]
-        assert len(models.sources_of(backbone)) == len(releases)
+def test_the_licence_of_a_release_is_printed_beside_it(capsys):
+    assert main(["models", "--filter", "mit_b0"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  nvlabs "))
+    assert line.split(None, 2)[2].startswith("NVIDIA NSCL, non-commercial  ImageNet-1k")
 
 
 def test_nothing_is_quoted_for_a_model_that_is_not_there(tables):

@@ -20,6 +20,7 @@ from densevit.cli import models
 from densevit.files import write_text
 from densevit.segmentor import list_backbones, list_decoders
 from densevit.tables import format_table
+from densevit.weights import sources_of
 
 PYRAMIDS = (("resnet50", (800, 1216)), ("resnet50", (473, 473)), ("mit_b2", (800, 1216)))
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -60,7 +61,7 @@ def _renew_costs(stored: dict, arguments: argparse.Namespace) -> None:
 
 def every_name() -> list[str]:
     """Backbones, decoders and published pairs."""
-    return [*list_backbones(), *list_decoders(), *models.pair_names()]
+    return [*list_backbones(), *list_decoders(), *models.list_models()]
 
 
 def page() -> str:
@@ -96,7 +97,7 @@ def _with_proof(row: models.Row) -> models.Row:
         **_cost(row),
         "proven against": "; ".join(dict.fromkeys(proof["reference"] for proof in proofs)) or None,
         "to an error of": max((proof["max_error"] for proof in proofs), default=None),
-        "weights": ", ".join(models.sources_of(row["name"])) or None,
+        "weights": ", ".join(sources_of(row["name"])) or None,
     }
 
 

@@ -7,6 +7,7 @@ from densevit.doctor.fingerprint.measure import Fingerprint
 from densevit.doctor.fingerprint.propose import Proposal
 from densevit.doctor.fingerprint.python_text import Commented, Expression, assignment
 from densevit.units import format_bytes
+from densevit.weights import family_of
 
 PASSES = 200  # over the cases to train on
 ITERATIONS = (1000, 30_000)
@@ -58,11 +59,9 @@ def _model(found: Fingerprint, proposal: Proposal) -> dict[str, Any]:
     model = dict(proposal.model)
     model["num_classes"] = Commented(model["num_classes"], ", ".join(found.classes)[:90])
     model["in_channels"] = Commented(model["in_channels"], ", ".join(found.channels)[:90])
-    options = model.get("backbone_options", {})
-    if "window_size" in options:
-        model["backbone_options"] = Commented(options, "the coarse maps of a small crop hold few windows of 7")
-    elif "image_size" in options:
-        model["backbone_options"] = Commented(options, "the table of positions is made for the crop")
+    if "backbone_options" in model:
+        reason = family_of(model["backbone"]).crop_reason
+        model["backbone_options"] = Commented(model["backbone_options"], reason)
     return model
 
 

@@ -18,6 +18,7 @@ from densevit.doctor.fingerprint.measure import CaseFacts, ChannelFacts, Fingerp
 from densevit.doctor.fingerprint.memory import TrainingMemory, training_memory
 from densevit.segmentor import create_segmentor
 from densevit.units import format_bytes
+from densevit.weights import family_of
 
 ANISOTROPIC = 3.0  # slices that are this many times as thick as voxels are wide, and as much fewer
 CUBE = 256  # voxels an axis: the largest crop, as a volume
@@ -115,12 +116,8 @@ class ModelPlanner:
         self.memory = lru_cache(maxsize=None)(self._memory)
 
     def config(self, crop: Size) -> dict[str, Any]:
-        """Plain transformers are made for one size of image; small crops get small windows of attention."""
-        backbone, options = self.base["backbone"], {}
-        if "vit" in backbone and not backbone.startswith("mvit"):
-            options = dict(image_size=crop)
-        elif backbone.startswith("swin") and min(crop) < 64:
-            options = dict(window_size=4)
+        """With the options that suit the backbone on crops of this size, such as the size of its position table."""
+        options = family_of(self.base["backbone"]).crop_options(crop)
         return self.base | (dict(backbone_options=options) if options else {})
 
     def model(self, crop: Size) -> nn.Module:

@@ -7,19 +7,12 @@ from mmseg.registry.registry import MODELS, Registry
 from torch import nn
 
 from densevit.segmentor import create_backbone
+from densevit.weights import FAMILIES
 
 # A child of its registry, so that every `densevit.X` is looked up here.
 DENSEVIT = Registry("model", parent=MODELS, scope="densevit")
 # Name there -> beginning of our names: dict(type="densevit.MiT", variant="b2") is `mit_b2`.
-FAMILIES = {
-    "MiT": "mit",
-    "PVT": "pvt_v1",
-    "PVTv2": "pvt_v2",
-    "Swin": "swin",
-    "MViT": "mvit_v1",
-    "MViTv2": "mvit_v2",
-    "ViT": "vit",
-}
+NAMES = {name: prefix for family in FAMILIES.values() for name, prefix in family.mmseg.items()}
 
 
 def _family(prefix: str) -> Callable[..., nn.Module]:
@@ -30,5 +23,5 @@ def _family(prefix: str) -> Callable[..., nn.Module]:
 
 
 DENSEVIT.register_module(name="Backbone", module=create_backbone)
-for _name, _prefix in FAMILIES.items():
+for _name, _prefix in NAMES.items():
     DENSEVIT.register_module(name=_name, module=_family(_prefix))

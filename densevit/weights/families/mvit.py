@@ -1,0 +1,147 @@
+"""MViT v1 and v2."""
+
+from densevit.backbones.mvit import VARIANTS_V1, VARIANTS_V2
+from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
+from densevit.weights.shapes import class_token
+
+# What all releases have in common beside the places of a block.
+_NAMES = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+_POOLS = tuple(
+    row
+    for name in ("q", "k", "v")
+    for row in (
+        (f"attn.pool_{name}", f"attn.pool_{name}.conv", "squeeze_time"),
+        (f"attn.norm_{name}", f"attn.pool_{name}.norm"),
+    )
+)
+
+
+def _relative(*axes: str) -> tuple[Row, ...]:
+    """Tables of relative positions by the letters of their axes."""
+    return tuple((f"attn.rel_pos_{axis}!", f"attn.rel_pos.{n}!") for n, axis in enumerate(axes))
+
+
+_POSITION = "stages.0.downsample.position."
+_STEM: tuple[Row, ...] = (
+    ("patch_embed.proj", "stages.0.downsample.proj", "squeeze_time"),
+    *within("", _POSITION, "cls_token!", "pos_embed_class!", "pos_embed_spatial!", "pos_embed_temporal!"),
+    # One table for the class token and the grid of an image, in SlowFast's v1 for ImageNet.
+    ("pos_embed!", (f"{_POSITION}pos_embed_class!", f"{_POSITION}pos_embed_spatial!"), "split_class"),
+)
+
+
+def _official(*axes: str) -> tuple[Row, ...]:
+    """Blocks that are counted through."""
+    separate = (("attn.q", "attn.k", "attn.v"), "attn.qkv", "join_qkv")  # of early video releases
+    return (*_STEM, *within("blocks.{k}.", "blocks.{k}.", *_NAMES, *_POOLS, *_relative(*axes), "proj", separate))
+
+
+_DETECTRON2 = (*_official("h", "w"), *((f"scale{i + 2}_norm", f"out_norms.{i}") for i in range(4)))
+_TIMM = (
+    *_STEM,
+    *within("stages.{i}.blocks.{j}.", "stages.{i}.blocks.{j}.", *_NAMES, *_POOLS, *_relative("h", "w")),
+    # The width grows in the attention of a stage's first block or in the Mlp of its last one.
+    ("stages.{i}.blocks.0.shortcut_proj_attn", "stages.{i}.blocks.0.proj"),
+    ("stages.{i}.blocks.{j}.shortcut_proj_mlp", "stages.{i}.blocks.{j}.proj"),
+    ("norm", "out_norms.3"),
+)
+_TORCHVISION = (
+    ("conv_proj", "stages.0.downsample.proj"),
+    *within(
+        "pos_encoding.",
+        _POSITION,
+        ("class_token!", "cls_token!", "as_row"),
+        ("class_pos!", "pos_embed_class!", "as_row"),
+        ("spatial_pos!", "pos_embed_spatial!", "as_table"),
+        ("temporal_pos!", "pos_embed_temporal!", "as_table"),
+    ),
+    *within(
+        "blocks.{k}.",
+        "blocks.{k}.",
+        *("norm1", "attn.qkv", ("attn.project.0", "attn.proj")),
+        *((f"attn.pool_{name}.pool", f"attn.pool_{name}.conv") for name in "qkv"),
+        *((f"attn.pool_{name}.norm_act.0", f"attn.pool_{name}.norm") for name in "qkv"),
+        *_relative("t", "h", "w"),
+        *("norm2", ("mlp.0", "mlp.fc1"), ("mlp.3", "mlp.fc2"), ("project", "proj")),
+    ),
+    ("norm", "out_norms.3"),
+)
+
+# A classifier has one norm, after its last block; those of the finer maps are a dense model's own.
+_FINER_NORMS = (r"backbone\.out_norms\.[012]\.",)
+
+
+def _is_video(shapes: Shapes) -> bool:
+    """Tables of time tell video from image."""
+    return any(name.endswith(("attn.rel_pos_t", "pos_embed_temporal")) for name in shapes)
+
+
+FAMILY = Family(
+    name="mvit",
+    variants=(*VARIANTS_V1, *VARIANTS_V2),
+    # The first that recognises a file is its source: the names of some begin like those of others further down.
+    releases={
+        "torchvision_mvit": Release(
+            title="MViT for video of torchvision",
+            publisher="pytorch/vision",
+            hub=("mvit_v1_b", "mvit_v2_s"),
+            is_it=names_like(r"blocks\.\d+\.attn\.pool_k\.pool\."),
+            backbone=_TORCHVISION,
+            ignored=(r"head\.",),
+            absent=_FINER_NORMS,
+        ),
+        "slowfast_mvit": Release(
+            title="MViT v1 and v2 for video as its authors released it",
+            publisher="facebookresearch/SlowFast",
+            hub=("MVIT_B_16x4_CONV", "MViTv2_S_16x4"),
+            licence="Apache-2.0",
+            trained_on="Kinetics-400 or Something-Something v2",
+            is_it=_is_video,
+            backbone=(*_official("t", "h", "w"), ("norm", "out_norms.3")),
+            ignored=(r"head\.",),
+            absent=_FINER_NORMS,
+        ),
+        "timm_mvit": Release(
+            title="MViT v2 of timm",
+            publisher="huggingface/pytorch-image-models",
+            hub=("mvitv2_small",),
+            variants=tuple(VARIANTS_V2),
+            is_it=names_like(r"stages[._]\d+\.blocks\.\d+\.attn\.pool_k\.weight"),
+            backbone=_TIMM,
+            ignored=(r"head\.",),
+            cleanups=((r"^stages_(\d)", r"stages.\1"),),
+            absent=_FINER_NORMS,
+        ),
+        "detectron2_mvit": Release(
+            title="MViT v2 of detectron2, the backbone alone or in a detector",
+            publisher="facebookresearch/detectron2",
+            licence="Apache-2.0",
+            trained_on="COCO",
+            variants=tuple(VARIANTS_V2),
+            is_it=names_like(r"(backbone\.)?(bottom_up\.)?scale2_norm\."),
+            prefix="backbone.bottom_up.",
+            backbone=_DETECTRON2,
+            ignored=(r"backbone\.", r"proposal_generator\.", r"roi_heads\.", r"pixel_(mean|std)"),
+            cleanups=((r"^bottom_up\.", ""),),
+            remarks=(
+                "detectron2 trains MViT with attention in windows, which its weights do not tell: "
+                "make the backbone with pyramid='windows' for the same maps",
+            ),
+        ),
+        "facebook_mvit": Release(
+            title="MViT v2 for images as its authors released it",
+            publisher="facebookresearch/mvit",
+            hub=("MViTv2_S_in1k.pyth",),
+            licence="Apache-2.0",
+            trained_on="ImageNet-1k or ImageNet-21k",
+            variants=tuple(VARIANTS_V2),
+            is_it=names_like(r"blocks\.\d+\.attn\.pool_k\.weight"),
+            backbone=(*_official("h", "w"), ("norm", "out_norms.3")),
+            ignored=(r"head\.",),
+            absent=_FINER_NORMS,
+        ),
+    },
+    options=dict(class_token=class_token),
+    varying=r"\.rel_pos\.|\.pos_embed|cls_token$|backbone\.out_norms\.",
+    mmseg={"MViT": "mvit_v1", "MViTv2": "mvit_v2"},
+)

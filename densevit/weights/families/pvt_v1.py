@@ -1,0 +1,62 @@
+"""PVT v1.
+
+The class token and its row of the last stage's table are in every release; a model for dense prediction lacks them.
+"""
+
+from densevit.backbones.pvt_v1 import VARIANTS
+from densevit.weights.families import mit, pvt_v2
+from densevit.weights.families.heads import MMSEG_FPN, MMSEG_IGNORED
+from densevit.weights.families.pvt_v2 import BLOCK, EMBEDDING
+from densevit.weights.family import Family, Release, names_like, within
+from densevit.weights.shapes import class_token, image_size
+
+_OFFICIAL = (
+    ("pos_embed{i+1}!", "stages.{i}.downsample.position.pos_embed!"),
+    ("cls_token!", "stages.3.downsample.position.tokens.cls_token!"),
+    *pvt_v2.OFFICIAL,
+)
+_HUGGINGFACE = (
+    *within(
+        "encoder.patch_embeddings.{i}.",
+        EMBEDDING,
+        ("projection", "proj"),
+        ("position_embeddings!", "position.pos_embed!"),
+        ("cls_token!", "position.tokens.cls_token!"),
+    ),
+    *within("encoder.block.{i}.{j}.", BLOCK, ("attention.self.sequence_reduction", "attn.sr.conv")),
+    *mit.HUGGINGFACE,
+)
+_ABSENT = (r"backbone\.stages\.3\.downsample\.position\.tokens\.",)
+
+FAMILY = Family(
+    name="pvt_v1",
+    variants=tuple(VARIANTS),
+    releases={
+        "whai362_pvt_v1": Release(
+            title="PVT v1 as its authors released it",
+            publisher="whai362/PVT",
+            hub=("pvt_small.pth",),
+            licence="Apache-2.0",
+            trained_on="ImageNet; whole: ADE20K",
+            is_it=names_like(r"(backbone\.)?pos_embed1$"),
+            prefix="backbone.",
+            backbone=_OFFICIAL,
+            decoder=MMSEG_FPN,
+            ignored=(r"norm\.", r"head\.", *MMSEG_IGNORED),
+            absent=_ABSENT,
+        ),
+        "huggingface_pvt_v1": Release(
+            title="PVT v1 of transformers",
+            publisher="huggingface/transformers",
+            hub=("model.safetensors",),
+            is_it=names_like(r"(pvt\.)?encoder\.patch_embeddings\.0\.projection\."),
+            prefix="pvt.",
+            backbone=_HUGGINGFACE,
+            ignored=(r"encoder\.layer_norm\.", r"classifier\."),
+            absent=_ABSENT,
+        ),
+    },
+    options=dict(image_size=image_size, class_token=class_token),
+    varying=r"\.pos_embed$|cls_token$",
+    mmseg={"PVT": "pvt_v1"},
+)

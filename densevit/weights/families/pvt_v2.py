@@ -1,0 +1,56 @@
+"""PVT v2."""
+
+from densevit.backbones.pvt_v2 import VARIANTS
+from densevit.weights.family import Family, Pair, Release, Shapes, names_like, within
+
+BLOCK, EMBEDDING = "stages.{i}.blocks.{j}.", "stages.{i}.downsample."
+_ATTENTION = ("attn.q", "attn.kv", "attn.proj", ("attn.sr", "attn.sr.conv"), ("attn.norm", "attn.sr.norm"))
+_NAMES = ("norm1", *_ATTENTION, "norm2", "mlp.fc1", "mlp.fc2")
+
+# Of PVT v1 and MiT too.
+OFFICIAL = (
+    *within("patch_embed{i+1}.", EMBEDDING, "proj", "norm"),
+    *within("block{i+1}.{j}.", BLOCK, *_NAMES, ("mlp.dwconv.dwconv", "mlp.dwconv")),
+    ("norm{i+1}", "stages.{i}.norm"),
+)
+_TIMM = (
+    *within("patch_embed.", "stages.0.downsample.", "proj", "norm"),
+    *within("stages.{i}.", "stages.{i}.", "downsample.proj", "downsample.norm"),
+    *within(BLOCK, BLOCK, *_NAMES, "mlp.dwconv"),
+    ("stages.{i}.norm", "stages.{i}.norm"),
+)
+
+
+def is_official(shapes: Shapes) -> bool:
+    """PVT v2 has MiT's names: FFN ratio 8 or pooled attention tell them apart, and B5 is MiT-B5 tensor for tensor."""
+    hidden, dim = shapes.get("block1.0.mlp.fc1.weight", (0, 1))[:2]
+    return not names_like(r"pos_embed1$")(shapes) and (hidden == 8 * dim or "block4.0.attn.sr.weight" in shapes)
+
+
+FAMILY = Family(
+    name="pvt_v2",
+    variants=tuple(VARIANTS),
+    releases={
+        "whai362_pvt_v2": Release(
+            title="PVT v2 as its authors released it",
+            publisher="whai362/PVT",
+            hub=("pvt_v2_b2.pth",),
+            licence="Apache-2.0",
+            trained_on="ImageNet",
+            is_it=is_official,
+            backbone=OFFICIAL,
+            ignored=(r"head\.",),
+        ),
+        "timm_pvt_v2": Release(
+            title="PVT v2 of timm",
+            publisher="huggingface/pytorch-image-models",
+            hub=("pvt_v2_b2", "pvt_v2_b2_li"),
+            is_it=names_like(r"patch_embed\.proj\.", r"stages[._]0\.blocks\.0\.attn\.kv\."),
+            backbone=_TIMM,
+            ignored=(r"head\.",),
+            cleanups=((r"^stages_(\d)", r"stages.\1"),),
+        ),
+    },
+    pairs=tuple(Pair(f"pvt_v2_b{i}", "fpn", 150) for i in range(6)),
+    mmseg={"PVTv2": "pvt_v2"},
+)

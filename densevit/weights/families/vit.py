@@ -1,0 +1,144 @@
+"""The plain ViT, and DeiT.
+
+A class token, a distillation token and a final norm may be in a file or a model, or not. Position tables have the
+tokens' rows first, in every release and here.
+"""
+
+from collections.abc import Callable, Collection
+from re import match
+
+from densevit.backbones.vit import VARIANTS
+from densevit.weights.families import unetr
+from densevit.weights.families.unetr import ABSENT, POSITION
+from densevit.weights.family import Family, Release, Shapes, names_like, within
+
+_BLOCK, _PATCHES = "blocks.{k}.", "stages.0.downsample.proj"
+_CLASS_TOKEN, _POSITIONS = f"{POSITION}tokens.cls_token!", f"{POSITION}pos_embed!"
+_DISTILLATION_TOKEN = f"{POSITION}tokens.dist_token!"
+_NAMES = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+
+_TIMM = (
+    ("cls_token!", _CLASS_TOKEN),
+    ("dist_token!", _DISTILLATION_TOKEN),
+    ("pos_embed!", _POSITIONS),
+    ("patch_embed.proj", _PATCHES),
+    *within(_BLOCK, _BLOCK, *_NAMES),
+    ("norm", "norm"),
+)
+
+_HUB_QKV = tuple(f"attention.attention.{name}" for name in ("query", "key", "value"))
+_QKV = tuple(f"attention.{name}_proj" for name in "qkv")
+_HUB_NAMES = (*_HUB_QKV, "attention.output.dense", "intermediate.dense", "output.dense")
+_HUGGINGFACE = (
+    ("embeddings.cls_token!", _CLASS_TOKEN),
+    ("embeddings.distillation_token!", _DISTILLATION_TOKEN),
+    ("embeddings.position_embeddings!", _POSITIONS),
+    ("embeddings.patch_embeddings.projection", _PATCHES),
+    # Names of the files on the hub, which version 5 of transformers still writes.
+    *within(
+        "encoder.layer.{k}.",
+        _BLOCK,
+        ("layernorm_before", "norm1"),
+        (_HUB_QKV, "attn.qkv", "join_qkv"),
+        ("attention.output.dense", "attn.proj"),
+        ("layernorm_after", "norm2"),
+        ("intermediate.dense", "mlp.fc1"),
+        ("output.dense", "mlp.fc2"),
+    ),
+    ("layernorm", "norm"),
+    # Names of the modules in version 5.
+    *within(
+        "layers.{k}.",
+        _BLOCK,
+        ("layernorm_before", "norm1"),
+        (_QKV, "attn.qkv", "join_qkv"),
+        ("attention.o_proj", "attn.proj"),
+        ("layernorm_after", "norm2"),
+        "mlp.fc1",
+        "mlp.fc2",
+    ),
+)
+
+_MMSEG = (
+    ("cls_token!", _CLASS_TOKEN),
+    ("pos_embed!", _POSITIONS),
+    ("patch_embed.projection", _PATCHES),
+    *within(
+        "layers.{k}.",
+        _BLOCK,
+        ("ln1", "norm1"),
+        ("attn.attn.in_proj_{p}", "attn.qkv"),
+        ("attn.attn.out_proj", "attn.proj"),
+        ("ln2", "norm2"),
+        ("ffn.layers.0.0", "mlp.fc1"),
+        ("ffn.layers.1", "mlp.fc2"),
+    ),
+    ("ln1", "norm"),
+)
+
+
+def has_plain_blocks(block: str, *, modules: Collection[str]) -> Callable[[Shapes], bool]:
+    """True where these modules, and no others, are in the first block, whose names begin with the pattern `block`.
+
+    Many families have the names of ViT and something beside.
+    """
+
+    def is_it(shapes: Shapes) -> bool:
+        found = [name[m.end() :] for name in shapes if (m := match(block, name))]
+        return {name.rpartition(".")[0] for name in found} == set(modules)
+
+    return is_it
+
+
+def _is_huggingface(shapes: Shapes) -> bool:
+    norms = ("layernorm_before", "layernorm_after")
+    on_hub = has_plain_blocks(r"((vit|deit)\.)?encoder\.layer\.0\.", modules=(*_HUB_NAMES, *norms))
+    modules = (*_QKV, "attention.o_proj", *norms, "mlp.fc1", "mlp.fc2")
+    in_version_5 = has_plain_blocks(r"((vit|deit)\.)?layers\.0\.", modules=modules)
+    patches = names_like(r"((vit|deit)\.)?embeddings\.patch_embeddings\.projection\.")
+    return patches(shapes) and (on_hub(shapes) or in_version_5(shapes))
+
+
+FAMILY = Family(
+    name="vit",
+    variants=tuple(name for name in VARIANTS if name not in unetr.FAMILY.variants),
+    releases={
+        "timm_vit": Release(
+            title="ViT of timm, of DeiT's authors and of DINO's",
+            publisher="huggingface/pytorch-image-models, facebookresearch",
+            hub=("deit_small_patch16_224.pth",),
+            is_it=has_plain_blocks(r"blocks\.0\.", modules=_NAMES),
+            backbone=_TIMM,
+            ignored=(r"head\.", r"head_dist\.", r"fc_norm\.", r"pre_logits\."),
+            absent=ABSENT,
+        ),
+        "huggingface_vit": Release(
+            title="ViT and DeiT of transformers",
+            publisher="huggingface/transformers",
+            hub=("model.safetensors", "pytorch_model.bin"),
+            is_it=_is_huggingface,
+            prefix="vit.",
+            backbone=_HUGGINGFACE,
+            ignored=(r"(cls_|distillation_)?classifier\.", r"pooler\.", r"embeddings\.mask_token$"),
+            cleanups=((r"^deit\.", "vit."),),
+            absent=ABSENT,
+        ),
+        "mmseg_vit": Release(
+            title="ViT of mmsegmentation 1.x, the backbone",
+            publisher="open-mmlab/mmsegmentation",
+            licence="Apache-2.0",
+            trained_on="ADE20K",
+            is_it=names_like(r"(backbone\.)?layers\.0\.ln1\."),
+            prefix="backbone.",
+            backbone=_MMSEG,
+            ignored=(r"neck\.", r"decode_head\.", r"auxiliary_head\.", r"data_preprocessor\.", r"head\."),
+            absent=(*ABSENT, r"backbone\.stages\.0\.downsample\.proj\.bias"),  # models of 1.x have none by default
+        ),
+        "monai_vit": unetr.MONAI,
+    },
+    options=unetr.OPTIONS,
+    varying=unetr.VARYING,
+    mmseg={"ViT": "vit"},
+    crop_options=unetr.FAMILY.crop_options,
+    crop_reason=unetr.FAMILY.crop_reason,
+)
