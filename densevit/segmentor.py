@@ -12,6 +12,8 @@ from densevit.decoders import DECODERS, Decoder, FirstMap, Output
 from densevit.registry import NETWORKS
 from densevit.weights import load_weights, published_options
 
+CONTRACT = ("spatial_dims", "in_channels", "out_channels", "out_strides")  # what a backbone says of itself
+
 
 class Segmentor(nn.Module):
     """Image to logits at the image's own size: (B, C, *S) -> (B, num_classes, *S).
@@ -118,63 +120,87 @@ def create_segmentor(
     decoder: str | None,
     *,
     num_classes: int,
-    spatial_dims: int = 2,
-    in_channels: int = 3,
+    spatial_dims: int | None = None,
+    in_channels: int | None = None,
     weights: str | Path | Mapping[str, Any] | None = None,
     backbone_options: Mapping[str, Any] | None = None,
     decoder_options: Mapping[str, Any] | None = None,
 ) -> Segmentor:
     """Build backbone and decoder by name and join them: (B, in_channels, *S) -> logits (B, num_classes, *S).
 
-    `backbone` may also be a module of one's own that keeps the contract of `Backbone`: then rank and input channels
-    are the module's. Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
-    `weights` is a checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
+    `spatial_dims` is 2 and `in_channels` 3 unless given. `backbone` may also be a module of one's own that keeps the
+    contract of `Backbone`: then both are the module's, and ValueError refuses others, as it does `backbone_options`.
+    Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`). `weights` is a
+    checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
     `backbone_options=dict(weights=...)`. With `decoder=None` the backbone is a whole network whose maps are logits,
     such as "monai.SegResNet", built with `backbone_options`.
     """
-    if decoder is None:
-        shared = dict(spatial_dims=spatial_dims, in_channels=in_channels, num_classes=num_classes)
-        return _whole_network(backbone, shared, backbone_options, decoder_options=decoder_options, weights=weights)
+    options = dict(backbone_options or {})
+    if decoder is None and decoder_options:
+        raise ValueError(f"decoder_options {sorted(decoder_options)} need a decoder; name one, or leave them out")
     if isinstance(backbone, nn.Module):
+        _check_module(backbone, options, spatial_dims=spatial_dims, in_channels=in_channels)
         encoder = backbone
     else:
-        encoder = create_backbone(
-            backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
+        options |= dict(spatial_dims=2 if spatial_dims is None else spatial_dims)
+        options |= dict(in_channels=3 if in_channels is None else in_channels)
+        encoder = (
+            _whole_network(backbone, num_classes, options) if decoder is None else create_backbone(backbone, **options)
         )
-    options = dict(image_channels=encoder.in_channels) if _takes_image(decoder) else {}
-    options |= published_options(backbone, decoder) | dict(decoder_options or {})
-    made = create_decoder(
-        decoder,
-        in_channels=encoder.out_channels,
-        in_strides=encoder.out_strides,
-        spatial_dims=encoder.spatial_dims,
-        **options,
-    )
+    if decoder is None:
+        made = _first_map(encoder, num_classes)
+    else:
+        made = _create_decoder_on(encoder, decoder, published_options(backbone, decoder) | dict(decoder_options or {}))
     model = Segmentor(encoder, made, num_classes=num_classes)
     _load(model, weights)
     return model
 
 
-def _whole_network(
-    name: str | nn.Module,
-    shared: Mapping[str, Any],
-    options: Mapping[str, Any] | None,
-    *,
-    decoder_options: Mapping[str, Any] | None,
-    weights: str | Path | Mapping[str, Any] | None,
-) -> Segmentor:
-    if decoder_options:
-        raise ValueError(f"decoder_options {sorted(decoder_options)} need a decoder; name one, or leave them out")
-    if not isinstance(name, nn.Module) and name in BACKBONES:
+def _check_module(backbone: nn.Module, options: Mapping[str, Any], **shape: int | None) -> None:
+    """Refuse what a module that is built already cannot follow."""
+    missing = [name for name in CONTRACT if not hasattr(backbone, name)]
+    if missing:
+        raise ValueError(
+            f"the backbone {type(backbone).__name__} has no {', '.join(missing)}; give it what Backbone has"
+        )
+    if options:
+        raise ValueError(
+            f"backbone_options {sorted(options)} are for a backbone that is built by its name, and this one is built "
+            "already; build it with them, and load its weights with load_weights"
+        )
+    for name, wanted in shape.items():
+        own = getattr(backbone, name)
+        if wanted not in (None, own):
+            raise ValueError(f"the backbone is a module with {name}={own}, got {name}={wanted!r}; leave {name} out")
+
+
+def _whole_network(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
+    if name in BACKBONES:
         raise ValueError(f"the backbone {name!r} needs a decoder, got None; name one, such as 'all_mlp'")
-    _check_rank(shared["spatial_dims"])
-    network = name if isinstance(name, nn.Module) else NETWORKS.create(name, **shared, **dict(options or {}))
-    decoder = FirstMap(
+    _check_rank(options["spatial_dims"])
+    return NETWORKS.create(name, num_classes=num_classes, **options)
+
+
+def _first_map(network: nn.Module, num_classes: int) -> Decoder:
+    if network.out_channels[0] != num_classes:
+        raise ValueError(
+            f"without a decoder the maps of {type(network).__name__} are logits, {network.out_channels[0]} of them for "
+            f"num_classes={num_classes}; build it for as many classes, or name a decoder"
+        )
+    return FirstMap(
         spatial_dims=network.spatial_dims, level_channels=network.out_channels, level_strides=network.out_strides
     )
-    model = Segmentor(network, decoder, num_classes=shared["num_classes"])
-    _load(model, weights)
-    return model
+
+
+def _create_decoder_on(backbone: nn.Module, name: str, options: Mapping[str, Any]) -> Decoder:
+    image = dict(image_channels=backbone.in_channels) if _takes_image(name) else {}
+    return create_decoder(
+        name,
+        in_channels=backbone.out_channels,
+        in_strides=backbone.out_strides,
+        spatial_dims=backbone.spatial_dims,
+        **image | dict(options),
+    )
 
 
 def _takes_image(decoder: str) -> bool:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import densevit
+import densevit.weights
 from densevit.blocks import nd
 from densevit.registry import BACKBONES, DECODERS
 from tests.common import own_decoders
@@ -220,6 +221,48 @@ def test_an_unknown_option_is_refused_where_it_was_typed():
 def test_other_ranks_than_two_and_three_are_refused(spatial_dims):
     with pytest.raises(ValueError, match="spatial_dims must be 2 or 3"):
         densevit.create_backbone("mit_b0", spatial_dims=spatial_dims)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            dict(backbone_options=dict(weights="missing.pth")),
+            r"backbone_options \['weights'\] are for a backbone .* name",
+        ),
+        (dict(spatial_dims=3), "a module with spatial_dims=2, got spatial_dims=3; leave spatial_dims out"),
+        (dict(in_channels=3), "a module with in_channels=1, got in_channels=3; leave in_channels out"),
+        (dict(decoder=None), "the maps of Backbone are logits, 32 of them for num_classes=2"),
+    ],
+    ids=str,
+)
+def test_what_a_module_that_is_built_already_cannot_follow_is_refused(given, message):
+    backbone = small_backbone("mit_b0", 2)
+    with pytest.raises(ValueError, match=message):
+        densevit.create_segmentor(**(dict(backbone=backbone, decoder="all_mlp", num_classes=2) | given))
+
+
+def test_a_module_as_backbone_takes_the_weights_of_a_whole_model_and_true_statements_about_itself(tmp_path):
+    whole = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=2, in_channels=1)
+    densevit.weights.save_weights(whole, tmp_path / "whole.safetensors", config={})
+    made = densevit.create_segmentor(
+        small_backbone("mit_b0", 2),
+        "all_mlp",
+        num_classes=2,
+        spatial_dims=2,
+        in_channels=1,
+        weights=tmp_path / "whole.safetensors",
+    )
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), made.parameters(), strict=True))
+    with pytest.raises(FileNotFoundError, match=r"missing\.safetensors"):
+        densevit.create_segmentor(made.backbone, "all_mlp", num_classes=2, weights="missing.safetensors")
+
+
+def test_a_module_that_lacks_part_of_the_contract_is_refused_as_backbone():
+    with pytest.raises(
+        ValueError, match="the backbone Identity has no spatial_dims, in_channels, out_channels, out_st"
+    ):
+        densevit.create_segmentor(nn.Identity(), "all_mlp", num_classes=2)
 
 
 def test_a_model_without_classes_is_refused():
