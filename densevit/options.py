@@ -1,7 +1,7 @@
 """What a user wrote as options, made into a frozen dataclass, or one sentence on what is wrong with it.
 
 Each room owns one such dataclass, and the types of its fields say what fits. Ranges and what goes together are checked
-in its `__post_init__`, whose messages begin with the name of a field: they read well alone and behind "inference.".
+in its `__post_init__`, whose messages begin with a field's name where they are about one: "inference." is put before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,8 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     try:
         return kind(**values)
     except ValueError as error:
-        raise ValueError(f"{prefix}{error}") from None
+        about_a_field = str(error).partition(" ")[0].partition(".")[0] in known
+        raise ValueError(f"{where}{'.' if about_a_field else ': '}{error}" if where else str(error)) from None
 
 
 def fit(value: Any, kind: Any, *, where: str) -> Any:

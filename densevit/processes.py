@@ -4,16 +4,21 @@ mmengine's launchers select a GPU even where there is none; these do not (docs/d
 """
 
 import gc
+import logging
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
 
 import torch
 import torch.distributed as dist
 
 from densevit.devices import pick_device
+
+logger = logging.getLogger("densevit")
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # Where each launcher says: rank, number of processes, rank on this machine.
@@ -98,6 +103,19 @@ def any_process(*flags: bool) -> list[bool]:
     return [bool(flag) for flag in tensor]
 
 
+def distribute(module: torch.nn.Module, device: torch.device, *, sync_bn: bool = False) -> torch.nn.Module:
+    """The module on its device, in a group of processes inside DDP; batch norms are then synchronised if `sync_bn`.
+
+    They can be on GPUs alone, and stay apart on CPUs.
+    """
+    module = module.to(device)
+    if not in_group():
+        return module
+    if sync_bn and device.type == "cuda":
+        module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return torch.nn.parallel.DistributedDataParallel(module)
+
+
 def share_buffers(module: torch.nn.Module) -> None:
     """Give every process the first one's buffers: batch norm counts apart where it is not synchronised."""
     if in_group():
@@ -112,6 +130,30 @@ def gather(value: object) -> list:
     values: list = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+class StopSignal:
+    """Remembers SIGTERM and SIGINT while its block lasts; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+        logger.warning("%s received: saving after this iteration, then stopping", self.received.name)
+
+    @contextmanager
+    def listening(self) -> Iterator["StopSignal"]:
+        """Handle the signals in this block; Python lets only the main thread do so."""
+        numbers = (signal.SIGTERM, signal.SIGINT) if current_thread() is main_thread() else ()
+        before = {number: signal.signal(number, self) for number in numbers}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def outlive_signals(worker: int) -> None:

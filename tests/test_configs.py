@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 
-from densevit import create_segmentor
 from densevit.train import load_config
-from densevit.train.auxiliary import create_supervision
+from densevit.train.tasks.segment import create_model, create_segment_model
+from densevit.train.tasks.supervision import AuxiliaryOptions
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.py"))
@@ -73,7 +73,7 @@ def test_the_promised_configs_are_there():
 def test_a_config_loads_and_builds_its_model(path):
     config = load_config(path)
     with torch.device("meta"):
-        model = create_segmentor(**config.model.to_dict())
+        model = create_model(config.model)
     assert model.num_classes == config.model.num_classes
 
 
@@ -94,7 +94,7 @@ def test_position_tables_and_tokens_do_not_decay_where_norms_do_not(path):
     config = load_config(path)
     words = config.optimizer.no_decay
     with torch.device("meta"):
-        model = create_segmentor(**config.model.to_dict())
+        model = create_model(config.model)
     tables = [name for name, _ in model.named_parameters() if not name.endswith((".weight", ".bias"))]
     assert not words or [name for name in tables if not any(word in name for word in words)] == []
 
@@ -110,7 +110,7 @@ def test_the_recipe_is_the_published_one(path):
         0.01,
     )
     assert optimizer.no_decay == ("norm",)
-    assert optimizer.lr_multipliers.to_dict() == dict(decoder=10.0, head=10.0)
+    assert optimizer.lr_multipliers == dict(decoder=10.0, head=10.0)
     schedule = config.schedule
     assert (schedule.type, schedule.power, schedule.min_lr) == ("poly", 1.0, 0.0)
     assert (schedule.warmup_iters, schedule.warmup_ratio) == (1500, 1e-6)
@@ -120,8 +120,8 @@ def test_the_recipe_is_the_published_one(path):
     assert config.loss == [dict(type="cross_entropy")]
     augment = config.train_data.augment
     assert (augment.scale, augment.cat_max_ratio, augment.flip, augment.photometric) == ((0.5, 2.0), 0.75, 0.5, True)
-    assert config.model.backbone_options.drop_path == 0.1
-    assert config.model.decoder_options.dropout == 0.1
+    assert config.model.backbone_options["drop_path"] == 0.1
+    assert config.model.decoder_options["dropout"] == 0.1
 
 
 def recipe(config):
@@ -142,18 +142,18 @@ def test_swin_with_upernet_is_trained_as_published(path):
     config = load_config(path)
     assert recipe(config) == ("AdamW", 6e-5, 0.01, 1.0, 1500, 160_000)
     assert config.optimizer.no_decay == ("norm", "relative_position_bias_table", "pos_embed")
-    assert config.optimizer.lr_multipliers.to_dict() == {}
-    assert config.model.backbone_options.drop_path == 0.3
-    assert config.model.decoder_options.to_dict() == dict(dim=512, dropout=0.1)
-    assert [dict(a) for a in config.auxiliary] == [dict(level=2, dim=256, weight=0.4, dropout=0.1, loss=None)]
+    assert config.optimizer.lr_multipliers == {}
+    assert config.model.backbone_options["drop_path"] == 0.3
+    assert config.model.decoder_options == dict(dim=512, dropout=0.1)
+    assert config.auxiliary == [AuxiliaryOptions(level=2, dim=256, weight=0.4, dropout=0.1, loss=None)]
 
 
 def test_vit_with_upernet_is_trained_as_mmsegmentation_does():
     config = load_config(REPOSITORY / "configs" / "vit_base_uper_ade20k.py")
     assert recipe(config) == ("AdamW", 6e-5, 0.01, 1.0, 1500, 160_000)
     assert config.optimizer.no_decay == ("norm", "pos_embed", "cls_token")
-    assert config.model.backbone_options.to_dict() == dict(drop_path=0.1, norm="none", num_tokens=1)
-    assert (config.auxiliary[0]["level"], config.auxiliary[0]["weight"]) == (3, 0.4)
+    assert config.model.backbone_options == dict(drop_path=0.1, norm="none", num_tokens=1)
+    assert (config.auxiliary[0].level, config.auxiliary[0].weight) == (3, 0.4)
 
 
 @pytest.mark.parametrize("path", PVT_FPN, ids=name)
@@ -163,18 +163,16 @@ def test_pvt_with_semantic_fpn_is_trained_as_published(path):
     assert recipe(config) == ("AdamW", lr, 1e-4, 0.9, 0, 40_000)
     assert config.train_data.batch_size == batch_size
     assert config.optimizer.no_decay == ()
-    assert config.optimizer.lr_multipliers.to_dict() == {}
-    assert config.model.backbone_options.drop_path == 0.1
-    assert config.model.decoder_options.to_dict() == dict(dim=256, head_dim=128, dropout=0.1)
+    assert config.optimizer.lr_multipliers == {}
+    assert config.model.backbone_options["drop_path"] == 0.1
+    assert config.model.decoder_options == dict(dim=256, head_dim=128, dropout=0.1)
 
 
 @pytest.mark.parametrize("stem", PRINTED)
 def test_a_model_has_as_many_parameters_as_its_paper_prints(stem):
-    config = load_config(REPOSITORY / "configs" / f"{stem}.py").to_dict()
     with torch.device("meta"):
-        model = create_segmentor(**config["model"])
-        heads = create_supervision(config, model, ignore_index=255)
-    count = sum(p.numel() for part in (model, heads) if part is not None for p in part.parameters())
+        model = create_segment_model(load_config(REPOSITORY / "configs" / f"{stem}.py"))
+    count = sum(p.numel() for p in model.parameters())
     assert count / 1e6 == pytest.approx(PRINTED[stem], abs=0.5 if PRINTED[stem] == round(PRINTED[stem]) else 0.05)
 
 
@@ -192,9 +190,9 @@ def test_volumes_are_cropped_and_scored_by_case(path):
 def test_btcv_is_read_and_trained_as_the_published_code_does(path):
     config = load_config(path)
     dataset = config.train_data.dataset
-    assert dataset.spacing == (2.0, 1.5, 1.5)
-    assert dataset.normalization == dict(type="window", low=-175.0, high=250.0)
-    assert len(dataset.classes) == config.model.num_classes == 14
+    assert dataset["spacing"] == (2.0, 1.5, 1.5)
+    assert dataset["normalization"] == dict(type="window", low=-175.0, high=250.0)
+    assert len(dataset["classes"]) == config.model.num_classes == 14
     assert config.train_data.augment.crop_size == config.inference.roi_size == (96, 96, 96)
     assert config.inference.stride == (48, 48, 48)
     assert (config.optimizer.type, config.optimizer.lr, config.optimizer.weight_decay) == ("AdamW", 1e-4, 1e-5)
@@ -215,7 +213,7 @@ def test_cityscapes_is_cropped_and_tested_as_published(path):
 def test_segformers_have_their_parameters(path):
     variant = path.stem.split("_")[1]
     with torch.device("meta"):
-        model = create_segmentor(**load_config(path).model.to_dict())
+        model = create_model(load_config(path).model)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[variant]
 
 

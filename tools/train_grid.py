@@ -12,10 +12,13 @@ import statistics
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densevit.environment import keep_freed_memory, let_threads_sleep
 from densevit.tables import format_table
+
+if TYPE_CHECKING:
+    from densevit.train.config.schema import ConfigFile
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")
@@ -51,12 +54,12 @@ def main() -> int:
     return 0
 
 
-def run(config: Any, folder: Path, *, device: str | None) -> tuple[dict[str, Any], int | None]:
+def run(config: "ConfigFile", folder: Path, *, device: str | None) -> tuple[dict[str, Any], int | None]:
     """Train one pair, or what is left of it: its row of the table, and the signal that ended it early."""
     import torch
 
-    from densevit import create_segmentor
     from densevit.train import train
+    from densevit.train.tasks.segment import create_model
 
     print(f"{folder.name}: training", flush=True)
     start = time.process_time()
@@ -66,10 +69,10 @@ def run(config: Any, folder: Path, *, device: str | None) -> tuple[dict[str, Any
         return {}, result.stopped
     lines = [json.loads(line) for line in (folder / "scalars.jsonl").read_text().splitlines()]
     with torch.device("meta"):
-        model = create_segmentor(**{**config["model"].to_dict(), "weights": None})
+        model = create_model(config.model, trained=True)
     row = dict(
-        backbone=config["model"]["backbone"],
-        decoder=config["model"]["decoder"],
+        backbone=config.model.backbone,
+        decoder=config.model.decoder,
         parameters=sum(p.numel() for p in model.parameters()),
         backbone_parameters=sum(p.numel() for p in model.backbone.parameters()),
         seconds_per_iter=statistics.median(line["seconds_per_iter"] for line in lines if "seconds_per_iter" in line),
@@ -84,31 +87,31 @@ def run(config: Any, folder: Path, *, device: str | None) -> tuple[dict[str, Any
     return row, None
 
 
-def finished(folder: Path, config: Any) -> dict[str, Any] | None:
+def finished(folder: Path, config: "ConfigFile") -> dict[str, Any] | None:
     """The row of a run that is complete and was made with these settings."""
     path = folder / RESULT
     row = json.loads(path.read_text()) if path.is_file() else None
     return row if row is not None and row["settings"] == settings(config) else None
 
 
-def settings(config: Any) -> dict[str, Any]:
+def settings(config: "ConfigFile") -> dict[str, Any]:
     """All of a config that bears on the result, as JSON gives it back."""
-    plain = {key: value for key, value in config.to_dict().items() if key not in ("work_dir", "visualization")}
+    plain = {key: value for key, value in config.to_dict().items() if key not in ("work_dir", "visualization", "name")}
     return json.loads(json.dumps(plain))
 
 
-def write(rows: list[dict[str, Any]], out: Path, config: Any) -> None:
+def write(rows: list[dict[str, Any]], out: Path, config: "ConfigFile") -> None:
     """grid.json with everything, grid.md with two tables: mIoU, and cost."""
     import torch
 
-    cfg, data = config["train_cfg"], config["train_data"]
+    cfg, data = config.train_cfg, config.train_data
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     content = dict(rows=rows, machine=machine)
     (out / "grid.json").write_text(json.dumps(content, indent=1) + "\n")
-    crop = " x ".join(map(str, data["augment"]["crop_size"]))
+    crop = " x ".join(map(str, data.augment.crop_size))
     text = (
-        f"{cfg['max_iters']} iterations of {data['batch_size']} crops of {crop}, seed {config['seed']}, "
-        f"{machine}; scores on {config['val_data']['dataset'].get('split')}, in percent.\n\n"
+        f"{cfg.max_iters} iterations of {data.batch_size} crops of {crop}, seed {config.seed}, "
+        f"{machine}; scores on {config.val_data.dataset.get('split')}, in percent.\n\n"
     )
     shown = [
         {

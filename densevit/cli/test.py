@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.files import check_writable
-    from densevit.predictor.options import check_windows
     from densevit.train import load_config, parse_overrides, test
 
-    config = load_config(args.config, {**parse_overrides(args.cfg_options), **_inference_overrides(args)})
-    check_windows(config["inference"]["mode"], vars(args))
+    config = load_config(args.config, parse_overrides(args.cfg_options))
+    config = replace(config, inference=config.inference.override(**_inference(args, config.model.spatial_dims)))
     for path in _json_files(args):
         check_writable(path.parent)
     writer = _make_writer(args, config)
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             config=args.config,
             checkpoint=args.checkpoint,
             num_images=result.num_images,
-            inference=config["inference"].to_dict(),
+            inference=vars(config.inference.on_axes(config.model.spatial_dims)),
             **result.scores.as_dict(result.classes),
         )
         for path in _json_files(args):
@@ -61,25 +61,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _inference_overrides(args: argparse.Namespace) -> dict[str, Any]:
-    sized = args.roi_size is not None or args.stride is not None
-    dims = _spatial_dims(args) if sized else 2
-    given = dict(
+def _inference(args: argparse.Namespace, spatial_dims: int) -> dict[str, Any]:
+    """What the flags say of inference, None where they say nothing."""
+    return dict(
         mode=args.mode,
-        roi_size=per_axis(args.roi_size, spatial_dims=dims),
-        stride=per_axis(args.stride, spatial_dims=dims),
+        roi_size=per_axis(args.roi_size, spatial_dims=spatial_dims),
+        stride=per_axis(args.stride, spatial_dims=spatial_dims),
         batch_size=args.batch_size,
         flips=(-1,) if args.tta else None,
         scales=TTA_SCALES if args.tta else None,
     )
-    return {f"inference.{key}": value for key, value in given.items() if value is not None}
-
-
-def _spatial_dims(args: argparse.Namespace) -> int:
-    """Of the config, before its options can be checked."""
-    from densevit.train.config.config import read_config
-
-    return 3 if read_config(Path(args.config)).get("model", {}).get("spatial_dims") == 3 else 2
 
 
 def _make_writer(args: argparse.Namespace, config: Any) -> Any:
@@ -89,7 +80,7 @@ def _make_writer(args: argparse.Namespace, config: Any) -> Any:
     from densevit.data import create_dataset
     from densevit.predictor.dataset import PredictionWriter
 
-    dataset = create_dataset((config["test_data"] or config["val_data"])["dataset"].to_dict())
+    dataset = create_dataset((config.test_data or config.val_data).dataset)
     folders = {args.format: args.out, "overlay": args.show_dir}
     return PredictionWriter(dataset, {name: folder for name, folder in folders.items() if folder is not None})
 

@@ -21,7 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, then train; 128 + the signal's number when a signal ended the run early."""
-    from densevit.train import train_from_args
+    from densevit.train import load_config, parse_overrides, train
 
-    result = train_from_args(args)
+    overrides = parse_overrides(args.cfg_options)
+    if args.amp is not None:
+        overrides["train_cfg.amp"] = args.amp
+    result = train(
+        load_config(args.config, overrides),
+        work_dir=args.work_dir,
+        resume=args.resume,
+        launcher=args.launcher,
+        device=args.device,
+    )
     return 0 if result.stopped is None else 128 + result.stopped

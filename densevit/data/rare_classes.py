@@ -1,10 +1,10 @@
 """Rare-class sampling: images of rare classes are drawn more often (DAFormer, https://arxiv.org/abs/2111.14887)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from densevit.registry import check_known
+from densevit.options import read_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,10 @@ class RareClassOptions:
     temperature: float = 0.01
     min_pixels: int = 3000
     min_crop_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
 
 
 class RareClassSampler:
@@ -38,16 +42,10 @@ class RareClassSampler:
         return int(rng.choice(self.images[wanted])), wanted
 
 
-def create_rare_classes(config: dict | bool, *, counts: np.ndarray) -> RareClassSampler:
-    """From the config's keys, or True for the published values."""
-    config = {} if config is True else dict(config)
-    known = [field.name for field in fields(RareClassOptions)]
-    for key in config:
-        check_known(key, known, what="rare_class_sampling has no key")
-    options = RareClassOptions(**config)
-    if options.temperature <= 0:
-        raise ValueError(f"the temperature of rare_class_sampling must be above 0, got {options.temperature}")
-    return RareClassSampler(counts, options)
+def create_rare_classes(options: RareClassOptions | dict | bool, *, counts: np.ndarray) -> RareClassSampler:
+    """From options, a dictionary of them, or True for the published values."""
+    given = {} if options is True else options
+    return RareClassSampler(counts, read_options(RareClassOptions, given, where="rare_class_sampling"))
 
 
 def _images_of(pixels: np.ndarray, min_pixels: int) -> np.ndarray:

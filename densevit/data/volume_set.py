@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.colors import default_palette
+from densevit.colors import structure_colors
 from densevit.data.foreground import foreground_voxels
 from densevit.data.picture_set import check_classes
 from densevit.labels import IGNORE
@@ -75,7 +75,7 @@ class VolumeDataset:
             raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
         self.cases = list(cases)
         self.classes = check_classes(classes)
-        self.palette = default_palette(len(self.classes))
+        self.palette = structure_colors(len(self.classes))
         self.label_values = np.array(label_values, np.int64)
         self.ignored_value = ignored_value
         self.in_channels = in_channels

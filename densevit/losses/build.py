@@ -53,32 +53,34 @@ class SegmentationLoss(nn.Module):
         return {f"loss_{name}": term(logits, label) for name, term in self.terms.items()}
 
 
-def create_loss(
-    config: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, ignore_index: int = 255
-) -> SegmentationLoss:
+LossConfig = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+def create_loss(config: LossConfig, *, ignore_index: int = 255) -> SegmentationLoss:
     """Build the loss that `dict(type="cross_entropy", weight=1.0, label_smoothing=0.1)`, or a list of such, asks for.
 
     Keys are `type`, one of `LOSSES`; `weight`; and the keywords of that function. `ignore_index` is the default of
     those that do not name it. Anything unknown raises ValueError with the nearest known name.
     """
-    configs = [config] if isinstance(config, Mapping) else list(config)
-    if not configs:
-        raise ValueError("the loss has no terms; give at least dict(type='cross_entropy')")
-    terms: dict[str, Term] = {}
-    for entry in configs:
-        name, term = _create_term(dict(entry), ignore_index)
-        if name in terms:
-            raise ValueError(f"the loss has two terms of type {name!r}; give one, with the sum of their weights")
-        terms[name] = term
+    terms = {}
+    for entry in check_loss(config):
+        options = {"weight": 1.0, "class_weights": None, "ignore_index": ignore_index, **entry}
+        name, weight, class_weights = (options.pop(key) for key in ("type", "weight", "class_weights"))
+        terms[name] = Term(partial(LOSSES[name], **options), weight=weight, class_weights=class_weights)
     return SegmentationLoss(terms)
 
 
-def _create_term(entry: dict[str, Any], ignore_index: int) -> tuple[str, Term]:
-    name = entry.pop("type", None)
-    check_known(name, LOSSES, what="no loss of type")
-    known = [p.name for p in signature(LOSSES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for key in entry:
-        check_known(key, [*known, "weight"], what=f"loss {name!r} has no option")
-    weight, class_weights = entry.pop("weight", 1.0), entry.pop("class_weights", None)
-    function = partial(LOSSES[name], **{"ignore_index": ignore_index, **entry})
-    return name, Term(function, weight=weight, class_weights=class_weights)
+def check_loss(config: LossConfig) -> list[Mapping[str, Any]]:
+    """The terms as a list, once their names and keywords are found to be known; ValueError otherwise."""
+    terms = [config] if isinstance(config, Mapping) else list(config)
+    if not terms:
+        raise ValueError("the loss has no terms; give at least dict(type='cross_entropy')")
+    names = [term.get("type") for term in terms]
+    for name, term in zip(names, terms, strict=True):
+        check_known(name, LOSSES, what="no loss of type")
+        if names.count(name) > 1:
+            raise ValueError(f"the loss has two terms of type {name!r}; give one, with the sum of their weights")
+        known = [p.name for p in signature(LOSSES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        for key in term:
+            check_known(key, ["type", "weight", *known], what=f"loss {name!r} has no option")
+    return terms

@@ -1,6 +1,6 @@
-"""The training engine, the home of mmengine: configs, runs that survive crashes, and their scores.
+"""Training: configs, runs that survive crashes, and their scores.
 
-Public names are imported on first use: reading `densevit.train.config.overrides` costs no mmengine.
+Public names are imported on first use.
 """
 
 from importlib import import_module
@@ -12,10 +12,9 @@ _HOMES = {
     "TestResult": "score",
     "check_config": "config.config",
     "load_config": "config.config",
-    "parse_overrides": "config.overrides",
+    "parse_overrides": "config.config",
     "test": "score",
     "train": "run",
-    "train_from_args": "arguments",
 }
 __all__ = sorted(_HOMES)
 

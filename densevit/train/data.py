@@ -2,8 +2,6 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -12,20 +10,55 @@ from densevit.data import SegmentationDataset, VolumeDataset, create_dataset
 from densevit.data.augment import create_augment
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.processes import outlive_signals, rank_and_size
+from densevit.train.config.schema import ConfigFile
 
 logger = logging.getLogger("densevit")
 
 
-def open_dataset(config: Mapping[str, Any], section: str) -> SegmentationDataset | VolumeDataset:
+def open_dataset(config: ConfigFile, section: str) -> SegmentationDataset | VolumeDataset:
     """The data set of `train_data`, `val_data` or `test_data`; ValueError if it is absent or does not fit the model."""
-    if config[section] is None:
+    options = getattr(config, section)
+    if options is None:
         raise ValueError(f"the config has no {section}; add one such as val_data, with its dataset")
-    dataset = create_dataset(config[section]["dataset"])
+    dataset = create_dataset(options.dataset)
     for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
-        wanted, found = config["model"][key], getattr(dataset, key)
+        wanted, found = getattr(config.model, key), getattr(dataset, key)
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
     return dataset
+
+
+def open_samples(config: ConfigFile, section: str) -> EvalSet:
+    """Normalised images of `val_data` or `test_data`, with labels, at their own size."""
+    dataset = open_dataset(config, section)
+    if not dataset.has_labels:
+        raise ValueError(f"{section} has images without labels, which cannot be scored; use densevit predict for them")
+    return EvalSet(dataset)
+
+
+def open_stream(config: ConfigFile) -> TrainStream:
+    """The endless, augmented samples of `train_data`."""
+    section = config.train_data
+    return TrainStream(
+        open_dataset(config, "train_data"),
+        create_augment(section.augment, spatial_dims=config.model.spatial_dims),
+        seed=config.seed,
+        rare_class_sampling=section.rare_class_sampling,
+    )
+
+
+def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, device: torch.device) -> DataLoader:
+    """Endless batches from draw number `first_draw` on; this process takes every n-th draw of n processes."""
+    return DataLoader(
+        stream,
+        batch_size=config.train_data.batch_size,
+        sampler=DrawSampler(first_draw, *rank_and_size()),
+        num_workers=config.train_data.num_workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(config.seed),  # so that the global one is left alone
+        worker_init_fn=outlive_signals,
+    )
 
 
 def warn_of_shared_cases(train: SegmentationDataset | VolumeDataset, val: SegmentationDataset | VolumeDataset) -> None:
@@ -47,40 +80,3 @@ def _names(dataset: SegmentationDataset | VolumeDataset) -> list[str]:
     if isinstance(dataset, VolumeDataset):
         return [case.name for case in dataset.cases]
     return [image for image, _ in dataset.files]
-
-
-def open_stream(config: Mapping[str, Any]) -> TrainStream:
-    """The endless, augmented samples of `train_data`."""
-    section = config["train_data"]
-    return TrainStream(
-        open_dataset(config, "train_data"),
-        create_augment(section["augment"], spatial_dims=config["model"]["spatial_dims"]),
-        seed=config["seed"],
-        rare_class_sampling=section["rare_class_sampling"],
-    )
-
-
-def train_loader(
-    stream: TrainStream, config: Mapping[str, Any], *, first_draw: int, device: torch.device
-) -> DataLoader:
-    """Endless batches from draw number `first_draw` on; this process takes every n-th draw of n processes."""
-    section = config["train_data"]
-    rank, size = rank_and_size()
-    return DataLoader(
-        stream,
-        batch_size=section["batch_size"],
-        sampler=DrawSampler(first_draw, rank, size),
-        num_workers=section["num_workers"],
-        collate_fn=collate,
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(config["seed"]),  # so that the global one is left alone
-        worker_init_fn=outlive_signals,
-    )
-
-
-def open_samples(config: Mapping[str, Any], section: str) -> EvalSet:
-    """Normalised images of `val_data` or `test_data`, with labels, at their own size."""
-    dataset = open_dataset(config, section)
-    if not dataset.has_labels:
-        raise ValueError(f"{section} has images without labels, which cannot be scored; use densevit predict for them")
-    return EvalSet(dataset)

@@ -57,6 +57,11 @@ def read_scalars(work_dir: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def was_validated(work_dir: Path, iteration: int) -> bool:
+    """Whether the scores at this iteration are among the scalars, or the run ended before they were there."""
+    return any(row["iter"] == iteration and "loss" not in row for row in read_scalars(work_dir))
+
+
 def truncate_scalars(work_dir: Path, iteration: int) -> None:
     """Drop what was written after the checkpoint that a run resumes from."""
     rows = [row for row in read_scalars(work_dir) if row["iter"] <= iteration]

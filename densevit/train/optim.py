@@ -1,18 +1,19 @@
-"""Parameter groups, learning-rate schedules, and mmengine's optimizer step with AMP that works on every device."""
+"""Optimizer and learning rate as a config asks for them, and the step from a loss to new weights."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from inspect import signature
 
 import torch
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from densevit.options import check_range
 from densevit.registry import check_known
 
 OPTIMIZERS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam, "SGD": torch.optim.SGD}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def poly(progress: float, power: float) -> float:
@@ -33,45 +34,85 @@ def constant(progress: float, power: float) -> float:
 SCHEDULES = {"poly": poly, "cosine": cosine, "constant": constant}
 
 
-def learning_rate(base: float, iteration: int, *, max_iters: int, schedule: Mapping[str, Any]) -> float:
+@dataclass(frozen=True, kw_only=True)
+class OptimizerOptions:
+    """The section `optimizer` of a config; an option that is None is left to the optimizer.
+
+    `no_decay` words are looked for in the parameter's name, and "norm" also finds every norm layer by its type;
+    `lr_multipliers` keys are the dotted beginnings of names.
+    """
+
+    type: str = "AdamW"
+    lr: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    no_decay: tuple[str, ...] = ()
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_known(self.type, OPTIMIZERS, what="unknown type")
+        for key in self.given:
+            if key not in signature(OPTIMIZERS[self.type]).parameters:
+                raise ValueError(f"optimizer {self.type} has no option {key!r}; take optimizer.{key} out")
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The options of the optimizer itself that are not None."""
+        values = {key: getattr(self, key) for key in ("betas", "eps", "momentum", "nesterov")}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """Learning rate over iterations: linear warm-up from `warmup_ratio` of it, then `type` down to `min_lr`."""
+
+    type: str = "poly"
+    power: float = 1.0
+    min_lr: float = 0.0
+    warmup_iters: int = 0
+    warmup_ratio: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_known(self.type, SCHEDULES, what="unknown type")
+        check_range(self, ["warmup_iters"], least=0)
+
+
+def learning_rate(base: float, iteration: int, *, max_iters: int, schedule: ScheduleOptions) -> float:
     """The rate for `iteration` (from 0): what mmengine's LinearLR followed by PolyLR gives, in closed form.
 
     Like theirs, the warm-up reaches `base` on its last iteration and the decay ends on the last of all.
     """
-    warmup = schedule["warmup_iters"]
+    warmup = schedule.warmup_iters
     if iteration < warmup:
-        return base * (schedule["warmup_ratio"] + (1 - schedule["warmup_ratio"]) * iteration / max(warmup - 1, 1))
+        return base * (schedule.warmup_ratio + (1 - schedule.warmup_ratio) * iteration / max(warmup - 1, 1))
     progress = min((iteration - warmup) / max(max_iters - warmup - 1, 1), 1.0)
-    factor = SCHEDULES[schedule["type"]](progress, schedule["power"])
-    return schedule["min_lr"] + (base - schedule["min_lr"]) * factor
+    return schedule.min_lr + (base - schedule.min_lr) * SCHEDULES[schedule.type](progress, schedule.power)
 
 
-def create_optimizer(model: nn.Module, section: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimizer of a config over the trainable parameters, in groups that share rate and weight decay.
+def create_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
+    """The optimizer over the trainable parameters, in groups that share rate and weight decay.
 
-    `no_decay` words are looked for in the parameter's name, and "norm" also finds every norm layer by its type;
-    `lr_multipliers` keys are the dotted beginnings of names. Each group holds its own `base_lr`.
+    Each group holds its own `base_lr`. ValueError for a multiplier of a part that the model has not.
     """
-    _check_multipliers(model, section["lr_multipliers"])
+    _check_multipliers(model, options.lr_multipliers)
     modules = [(name, module) for name, module in model.named_modules() if isinstance(module, NORMS)]
     norms = {f"{name}.{parameter}" for name, module in modules for parameter, _ in module.named_parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            exempt = any(word in name or (word == "norm" and name in norms) for word in section["no_decay"])
-            decay = 0.0 if exempt else section["weight_decay"]
-            groups.setdefault((_multiplier(name, section["lr_multipliers"]), decay), []).append(parameter)
+            exempt = any(word in name or (word == "norm" and name in norms) for word in options.no_decay)
+            decay = 0.0 if exempt else options.weight_decay
+            groups.setdefault((_multiplier(name, options.lr_multipliers), decay), []).append(parameter)
     if not groups:
         raise ValueError("the model has no parameter to train; lower model.backbone_options.frozen")
-    options = {k: section[k] for k in ("betas", "eps", "momentum", "nesterov") if section[k] is not None}
-    lr = section["lr"]
-    return OPTIMIZERS[section["type"]](
-        [
-            dict(params=parameters, lr=lr * multiplier, base_lr=lr * multiplier, weight_decay=decay)
-            for (multiplier, decay), parameters in groups.items()
-        ],
-        lr=lr,
-        **options,
+    rates = [(options.lr * multiplier, decay, parameters) for (multiplier, decay), parameters in groups.items()]
+    return OPTIMIZERS[options.type](
+        [dict(params=parameters, lr=lr, base_lr=lr, weight_decay=decay) for lr, decay, parameters in rates],
+        lr=options.lr,
+        **options.given,
     )
 
 
@@ -87,8 +128,11 @@ def _check_multipliers(model: nn.Module, multipliers: Mapping[str, float]) -> No
         check_known(key, known, what="optimizer.lr_multipliers: the model has no module named")
 
 
-class OptimizerStep(OptimWrapper):
-    """mmengine's wrapper with bf16/fp16 autocast on CPU and GPU; its own AMP wrapper refuses to run on CPU."""
+class OptimizerStep:
+    """From the losses of `accumulate` batches to one update of the weights, in mixed precision where `amp` names one.
+
+    bf16 and fp16 work on every device. `grad_norm` is the norm of all gradients before they were clipped.
+    """
 
     def __init__(
         self,
@@ -99,42 +143,45 @@ class OptimizerStep(OptimWrapper):
         accumulate: int = 1,
         clip_grad: float | None = None,
     ):
-        clip = None if clip_grad is None else dict(max_norm=clip_grad)
-        super().__init__(optimizer, accumulative_counts=accumulate, clip_grad=clip)
-        self.device_type = device.type
-        self.dtype = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+        self.optimizer, self.device_type, self.dtype = optimizer, device.type, PRECISIONS.get(amp)
+        self.accumulate, self.clip_grad = accumulate, clip_grad
         # bf16 has the exponents of fp32: only fp16 needs its loss scaled.
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
         self.grad_norm: Tensor | None = None
 
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
-        with super().optim_context(model), torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
-            yield
-
-    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Batches so far and in all; the runner counts iterations of `accumulate` batches."""
-        self._inner_count = init_counts * self._accumulative_counts
-        self._max_counts = max_counts * self._accumulative_counts
-        self._remainder_counts = 0
+    def autocast(self) -> torch.autocast:
+        """The context in which the forward runs."""
+        return torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None)
 
     def backward(self, loss: Tensor) -> None:
-        self.scaler.scale(loss).backward()
-        self._inner_count += 1
+        """Add the gradients of one batch."""
+        self.scaler.scale(loss / self.accumulate).backward()
 
-    def step(self) -> None:
-        if self.clip_grad_kwargs:
+    def update(self) -> None:
+        """Change the weights by the gradients that were added up, and forget these."""
+        if self.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
-            self._clip_grad()
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+            # The norm stays a tensor: reading it would stall a GPU on every iteration.
+            self.grad_norm = nn.utils.clip_grad_norm_(parameters, max_norm=self.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.optimizer.zero_grad()
 
-    def _clip_grad(self) -> None:
-        """Clip without reading the norm back, which would stall a GPU on every iteration."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.grad_norm = nn.utils.clip_grad_norm_(parameters, **self.clip_grad_kwargs)
-
-    def set_learning_rate(self, iteration: int, *, max_iters: int, schedule: Mapping[str, Any]) -> None:
+    def set_learning_rate(self, iteration: int, *, max_iters: int, schedule: ScheduleOptions) -> None:
         """Give every group its rate for this iteration."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(group["base_lr"], iteration, max_iters=max_iters, schedule=schedule)
+
+    def state(self) -> dict:
+        """What a checkpoint keeps."""
+        return dict(optimizer=self.optimizer.state_dict(), scaler=self.scaler.state_dict())
+
+    def load(self, state: Mapping) -> None:
+        """Moments from a checkpoint; rates and decays stay the config's, which may have been changed on purpose."""
+        asked = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, values in zip(self.optimizer.param_groups, asked, strict=True):
+            group.update(values)
+        if state["scaler"] and self.scaler.is_enabled():  # amp may have been changed in between
+            self.scaler.load_state_dict(state["scaler"])

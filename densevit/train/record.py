@@ -1,82 +1,115 @@
-"""Results on disk: scalars.jsonl, TensorBoard through mmengine's back end, pictures, the best weights, curves."""
+"""What a run finds out, written down: scalars.jsonl, mmengine's visual back ends, the best weights, curves."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mmengine.visualization import TensorboardVisBackend
-
-from densevit.colors import colorize
-from densevit.evaluate.evaluate import Picture
+from densevit.registry import check_known
 from densevit.train.checkpoint import best_score, save_best
 from densevit.train.folder import CURVES, append_scalars, read_scalars
 from densevit.train.logs import only_in_file
+from densevit.train.task import Task, Validation
 
 logger = logging.getLogger("densevit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizationOptions:
+    """Where scalars and pictures go beside scalars.jsonl, and how many validation images are drawn.
+
+    `tensorboard` writes to the run's folder `tensorboard`; `backends` are further ones of mmengine's registry, such as
+    dict(type="WandbVisBackend", init_kwargs=dict(mode="offline")), each in a folder of its name unless it has
+    `save_dir`. `visualizer` is the class that mmengine's hooks get, such as dict(type="mmseg.SegLocalVisualizer").
+    """
+
+    tensorboard: bool = True
+    num_images: int = 4
+    backends: tuple[dict[str, Any], ...] = ()
+    visualizer: dict[str, Any] = field(default_factory=lambda: dict(type="Visualizer"))
+
+    def __post_init__(self) -> None:
+        for i, section in enumerate((*self.backends, self.visualizer)):
+            if "type" not in section:
+                where = f"backends.{i}" if i < len(self.backends) else "visualizer"
+                raise ValueError(f"{where} needs a type, a name of mmengine's registry, got {section}")
+
+    @property
+    def num_shown(self) -> int:
+        """Images that some back end takes."""
+        return self.num_images if self.tensorboard or self.backends else 0
+
+    def open_boards(self, work_dir: Path) -> list[Any]:
+        """The back ends, ready for use; ValueError for one that is unknown or whose package is not installed."""
+        own = [dict(type="TensorboardVisBackend", save_dir="tensorboard")] if self.tensorboard else []
+        return [_open_board(dict(section), work_dir) for section in (*own, *self.backends)]
+
+
+def _open_board(section: dict[str, Any], work_dir: Path) -> Any:
+    from mmengine.registry import VISBACKENDS
+
+    import_module("mmengine.visualization")  # registers them, and takes seconds
+
+    name = section["type"]
+    if VISBACKENDS.get(name) is None:
+        check_known(name, VISBACKENDS.module_dict, what="visualization.backends: mmengine has no back end named")
+    section["save_dir"] = str(work_dir / section.get("save_dir", name))
+    try:
+        board = VISBACKENDS.build(section)
+        _ = board.experiment  # opens it, which imports its package
+    except (ImportError, TypeError) as error:
+        advice = "; install its package" if isinstance(error, ImportError) else ""
+        raise ValueError(f"visualization.backends: {name} cannot be used ({error}){advice}") from None
+    return board
 
 
 class Recorder:
     """Writes what a run finds out; in all processes but the first it does nothing."""
 
-    def __init__(
-        self,
-        work_dir: Path,
-        *,
-        active: bool,
-        tensorboard: bool,
-        palette: Sequence[tuple[int, int, int]],
-        ignore_index: int,
-        best: str = "mIoU",
-    ):
-        self.work_dir, self.active = work_dir, active
-        self.palette, self.ignore_index = palette, ignore_index
-        self.board = TensorboardVisBackend(str(work_dir / "tensorboard")) if tensorboard and active else None
-        self.best_by = best
+    def __init__(self, work_dir: Path, *, active: bool, boards: Sequence[Any] = (), best: str = "mIoU"):
+        self.work_dir, self.active, self.boards, self.best_by = work_dir, active, boards, best
         self.best = best_score(work_dir, by=best) if active else None
+        self.scores: dict[str, Any] | None = None
 
     def add_row(self, row: Mapping[str, Any], *, prefix: str = "train/") -> None:
         """Numbers at `row["iter"]`."""
         if not self.active:
             return
         append_scalars(self.work_dir, row)
-        for name, value in row.items():
-            if self.board is not None and name != "iter" and value is not None:
-                self.board.add_scalar(f"{prefix}{name}", value, step=row["iter"])
+        for board in self.boards:
+            for name, value in row.items():
+                if name != "iter" and value is not None:
+                    board.add_scalar(f"{prefix}{name}", value, step=row["iter"])
 
-    def add_pictures(self, pictures: Sequence[Picture], *, iteration: int) -> None:
-        """Image, truth and prediction side by side, on TensorBoard."""
-        if self.board is None:
-            return
-        for i, (image, label, prediction) in enumerate(pictures):
-            maps = [colorize(part, self.palette, ignore_index=self.ignore_index) for part in (label, prediction)]
-            self.board.add_image(f"val/{i}", np.concatenate([image, *maps], axis=1), step=iteration)
-
-    def say(self, message: str, *, on_terminal: bool = True) -> None:
-        """A message for log.txt, and for the terminal."""
-        if not self.active:
-            return
-        if on_terminal:
-            logger.info("%s", message)
-        else:
-            only_in_file(message)
-
-    def keep_best(self, runner: Any, *, scores: Mapping[str, Any]) -> None:
-        """Save the weights if no earlier validation had a higher score of the kind that `best` names."""
-        score = scores[self.best_by]
+    def add_validation(self, found: Validation, task: Task, *, iteration: int) -> None:
+        """Scores and pictures; the weights too, if no earlier validation had a higher score of the kind in `best`."""
+        self.scores = found.scores
+        self.add_row(dict(iter=iteration, **found.means), prefix="val/")
+        for board in self.boards:
+            for i, image in enumerate(found.images):
+                board.add_image(f"val_{i}", image, step=iteration)
+        self.say(f"validation at iteration {iteration}\n{found.text}")
+        score = found.scores[self.best_by]
         if not self.active or score is None or (self.best is not None and score <= self.best):
             return
-        means = {name: value for name, value in scores.items() if name != "classes"}
-        header = {**runner.header, "training": {"iteration": runner.iter, "scores": means}}
-        save_best(self.work_dir, weights=runner.final_weights(), header=header)
+        header = {**task.header, "training": {"iteration": iteration, "scores": found.means}}
+        save_best(self.work_dir, weights=task.weights(), header=header)
         self.best = score
         logger.info("best %s so far: %.2f", self.best_by, score)
 
+    def say(self, message: str, *, on_terminal: bool = True) -> None:
+        """A message for log.txt, and for the terminal."""
+        if self.active and on_terminal:
+            logger.info("%s", message)
+        elif self.active:
+            only_in_file(message)
+
     def close(self) -> None:
-        """Write out what TensorBoard still holds."""
-        if self.board is not None:
-            self.board.close()
+        """Write out what the back ends still hold."""
+        for board in self.boards:
+            board.close()
 
     def draw_curves(self) -> None:
         """Draw the run so far as curves.png."""

@@ -1,4 +1,4 @@
-"""Where a run continues, and what it left undone."""
+"""Where a run continues."""
 
 import json
 import logging
@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from densevit.train.checkpoint import Checkpoint, find_checkpoint
-from densevit.train.folder import read_scalars
 from densevit.weights import read_weights
 
 logger = logging.getLogger("densevit")
@@ -42,11 +41,3 @@ def find_resumption(folder: Path, *, model: Mapping[str, Any]) -> Resumption | N
         raise ValueError(f"{checkpoint.folder} is of another model ({said}); choose another --work-dir")
     logger.info("resuming from %s", checkpoint.folder)
     return Resumption(checkpoint, weights, checkpoint.read_state())
-
-
-def validation_was_missed(folder: Path, config: Mapping[str, Any], resumption: Resumption) -> bool:
-    """Whether the run ended between saving this checkpoint and the end of the validation due at it."""
-    iteration, settings = resumption.checkpoint.iteration, config["train_cfg"]
-    due = iteration % settings["val_interval"] == 0 or iteration == settings["max_iters"]
-    done = any(row["iter"] == iteration and "mIoU" in row for row in read_scalars(folder))
-    return config["val_data"] is not None and due and not done

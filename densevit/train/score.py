@@ -12,10 +12,11 @@ from densevit.evaluate.evaluate import evaluate
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.segmentor import create_segmentor
-from densevit.train import data
 from densevit.train.checkpoint import WEIGHTS
 from densevit.train.config.config import check_config
+from densevit.train.config.schema import ConfigFile
+from densevit.train.data import open_samples
+from densevit.train.tasks.segment import create_model
 from densevit.weights import load_weights
 
 
@@ -30,7 +31,7 @@ class TestResult:
 
 
 def score_checkpoint(
-    config: Config | Mapping[str, Any],
+    config: ConfigFile | Config | Mapping[str, Any],
     checkpoint: str | Path,
     *,
     launcher: str = "none",
@@ -43,12 +44,12 @@ def score_checkpoint(
     Predicts as the config's `inference` says; with a launcher each process takes its share and all get the result.
     `on_prediction(sample, labels (H, W))` is called for each image of this process.
     """
-    config = check_config(config, path=getattr(config, "filename", None)).to_dict()
-    section = "test_data" if config["test_data"] is not None else "val_data"
+    config = check_config(config)
+    section = "test_data" if config.test_data is not None else "val_data"
     path = Path(checkpoint) / WEIGHTS if Path(checkpoint).is_dir() else Path(checkpoint)
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
-        samples = data.open_samples(config, section)
-        model = create_segmentor(**{**config["model"], "weights": None})
+        samples = open_samples(config, section)
+        model = create_model(config.model, trained=True)
         load_weights(model, path)
 
         def on_image(done: int, total: int) -> bool:
@@ -58,9 +59,9 @@ def score_checkpoint(
         evaluation = evaluate(
             model.to(chosen),
             samples,
-            inference=config["inference"],
+            inference=vars(config.inference),
             device=chosen,
-            num_workers=config[section]["num_workers"],
+            num_workers=getattr(config, section).num_workers,
             on_image=on_image,
             on_prediction=on_prediction,
         )

@@ -146,5 +146,5 @@ def test_crops_hold_the_rare_class_they_were_drawn_for(folder_set):
 
 
 def test_a_wrong_rare_class_key_is_refused(dataset, stream):
-    with pytest.raises(ValueError, match="no key 'temprature'; did you mean temperature"):
+    with pytest.raises(ValueError, match=r"unknown key 'rare_class_sampling\.temprature'; did you mean temperature"):
         TrainStream(dataset, stream.augment, seed=0, rare_class_sampling=dict(temprature=1))

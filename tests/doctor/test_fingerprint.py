@@ -411,7 +411,7 @@ def test_sides_and_thick_slices_are_respected(tmp_path, size, spacing, rotate):
     (tmp_path / "c.py").write_text(config_text(found, proposal, command="x", max_memory=4 * GB))
     augment = load_config(tmp_path / "c.py").train_data.augment
     assert augment.flips == (0.0, 0.0, 0.0)
-    assert (augment.rotate, augment.get("rotate_in_plane")) == rotate
+    assert (augment.rotate, augment.rotate_in_plane) == rotate
 
 
 def test_iterations_follow_the_number_of_cases():
@@ -468,7 +468,7 @@ def test_the_proposed_config_trains(proposed, tmp_path, layout):
     assert (tmp_path / "run" / "best" / "weights.safetensors").is_file()
     config = load_config(out)
     kind = "ct" if layout in ("msd", "monai_datalist", "two_folders") else "zscore"
-    assert config.train_data.dataset.normalization.type == kind
+    assert config.train_data.dataset["normalization"]["type"] == kind
 
 
 @pytest.mark.slow
@@ -495,7 +495,7 @@ def test_a_damaged_case_is_left_out_of_the_config_and_named(tmp_path, capsys):
     out = tmp_path / "c.py"
     assert main(["fingerprint", str(tmp_path / "set"), "-o", str(out), "--quiet", *FLAGS]) == 1
     assert "cannot be read, and left out of the config:" in capsys.readouterr().out
-    assert load_config(out).train_data.dataset.leave_out == ("c2",)
+    assert list(load_config(out).train_data.dataset["leave_out"]) == ["c2"]
     options = ["train_data.num_workers=0", "val_data.num_workers=0", "train_cfg.max_iters=1"]
     command = ["train", str(out), "--work-dir", str(tmp_path / "run"), "--device", "cpu"]
     assert main([*command, "--cfg-options", *options]) == 0
@@ -516,7 +516,7 @@ def test_patterns_and_classes_may_be_said(tmp_path, capsys):
     ]
     patterns = ["--images", "odd/*.nii", "--labels", "masks/*_seg.nii.gz", "--group", r"c(\d)", "--val-every", "2"]
     assert main([*command, *patterns, "--classes", "background=0", "big box=1", "corner=2", "--max-iters", "7"]) == 0
-    dataset = load_config(tmp_path / "c.py").train_data.dataset.to_dict()
+    dataset = load_config(tmp_path / "c.py").train_data.dataset
     assert dataset["classes"] == {"background": 0, "big box": 1, "corner": 2}
     assert (dataset["group"], dataset["val_every"]) == (r"c(\d)", 2)
     text = (tmp_path / "c.py").read_text()

@@ -343,11 +343,30 @@ def test_our_config_trains_with_their_data_set_and_head(scenes, tmp_path):
     assert IMPORTS[0] in (tmp_path / "run" / "config.py").read_text()
 
 
+def test_their_hook_draws_what_was_predicted(scenes, tmp_path):
+    from densevit.train import train
+
+    visualization = dict(
+        tensorboard=False,
+        backends=[dict(type="LocalVisBackend")],
+        visualizer=dict(type="mmseg.SegLocalVisualizer", alpha=0.5),
+    )
+    hook = dict(type="mmseg.SegVisualizationHook", draw=True, interval=1)
+    config = {**config_of_ours(scenes), "visualization": visualization, "custom_hooks": [hook]}
+    train(config, work_dir=tmp_path, device="cpu", progress=False)
+    drawn = sorted((tmp_path / "LocalVisBackend" / "vis_image").glob("val_*_leftImg8bit.png_2.png"))
+    assert len(drawn) == 2
+
+
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
         ("model", dict(decoder="mmseg.UperHead"), "did you mean mmseg.UPerHead"),
-        ("model", dict(decoder_options=dict(channel=16)), "model.decoder_options.channel'; did you mean channels"),
+        (
+            "model",
+            dict(decoder_options=dict(channel=16)),
+            "model: unknown key 'decoder_options.channel'; did you mean channels",
+        ),
     ],
 )
 def test_a_mistake_in_the_name_or_options_of_their_head_is_answered_by_the_nearest(scenes, section, change, message):

@@ -29,7 +29,7 @@ def module(tmp_path, monkeypatch):
 
 def test_a_config_may_name_what_its_imports_register(config, module):
     config["model"]["decoder"] = "decoder_of_mine"
-    with pytest.raises(ValueError, match=r"unknown model\.decoder 'decoder_of_mine'"):
+    with pytest.raises(ValueError, match="model: unknown decoder 'decoder_of_mine'"):
         check_config(config)
     assert check_config(config | dict(custom_imports=[module])).custom_imports == (module,)
 

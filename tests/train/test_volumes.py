@@ -11,7 +11,8 @@ from densevit.cli.main import main
 from densevit.train import check_config, train
 from densevit.train import test as score
 from densevit.weights import read_weights
-from tests.train.test_training import assert_same, crash_at, final_state, scalars, write_config
+from tests.train.hooks import cut_at
+from tests.train.test_training import assert_same, final_state, scalars, write_config
 
 
 def write_volume(path, values, spacing=(1.0, 1.0, 1.0)):
@@ -103,12 +104,10 @@ def test_the_mean_over_cases_is_that_of_each_case(config, tmp_path):
     assert result.scores["mCaseDice"] == pytest.approx(np.mean(dice))
 
 
-def test_a_crashed_run_resumes_to_the_last_bit(config, tmp_path, monkeypatch):
+def test_a_crashed_run_resumes_to_the_last_bit(config, tmp_path):
     straight = train(config, work_dir=tmp_path / "straight", device="cpu")
-    with monkeypatch.context() as patch:
-        crash_at(patch, 3)
-        with pytest.raises(SystemError):
-            train(config, work_dir=tmp_path / "crashed", device="cpu")
+    with pytest.raises(SystemError):
+        train(cut_at(config, 3), work_dir=tmp_path / "crashed", device="cpu")
     resumed = train(config, work_dir=tmp_path / "crashed", resume=True, device="cpu")
     assert_same(final_state(resumed), final_state(straight))
     assert resumed.scores == straight.scores
@@ -178,7 +177,7 @@ def change(config, dotted, value):
         ("train_data.rare_class_sampling", True, r"cropped by train_data\.augment\.foreground"),
         ("train_data.augment.foreground_weights", (0, 1, 1), "3 numbers and the model 2 classes; give one for each"),
         ("inference.base_size", (64, 64), r"volumes are seen at another size by inference\.scales"),
-        ("inference.roi_size", None, r"inference\.mode 'slide_gaussian' needs inference\.roi_size"),
+        ("inference.roi_size", None, r"inference\.mode 'slide_gaussian' needs the size of its windows; give roi_size"),
         ("train_cfg.best", "mAcc", "train_cfg.best must be 'mIoU' or 'mDice' or 'mCaseDice'"),
     ],
 )

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print Dice by structure, mean over the validation cases, of both."""
-    config = load_config(arguments.config, parse_overrides(arguments.cfg_options)).to_dict()
+    config = load_config(arguments.config, parse_overrides(arguments.cfg_options))
     train, val = (open_dataset(config, section) for section in ("train_data", "val_data"))
     ways = {}
     if train.num_classes == 2:

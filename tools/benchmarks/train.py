@@ -21,6 +21,8 @@ from densevit.metrics import ConfusionMatrix
 from densevit.report import compare_curves
 from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
+from densevit.train.config.config import replace_options
+from densevit.train.config.schema import ConfigFile
 from densevit.train.data import open_samples, open_stream, train_loader
 from densevit.train.optim import create_optimizer, learning_rate
 
@@ -41,16 +43,16 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     config = load_config(arguments.config, parse_overrides(arguments.cfg_options))
-    torch.manual_seed(config["seed"])
-    classes, variant = config["model"]["num_classes"], config["model"]["backbone"].removeprefix("mit_")
-    ours, peer = make_pair("transformers", variant, classes=classes, fresh=True, seed=config["seed"])
+    torch.manual_seed(config.seed)
+    classes, variant = config.model.num_classes, config.model.backbone.removeprefix("mit_")
+    ours, peer = make_pair("transformers", variant, classes=classes, fresh=True, seed=config.seed)
     lanes = {
         "densevit": Lane(ours, ours, config, arguments.device),
         "transformers": Lane(peer, peer.model, _for_peer(config), arguments.device),
     }
     loader = train_loader(open_stream(config), config, first_draw=0, device=torch.device(arguments.device))
     batches = iter(loader)
-    max_iters = config["train_cfg"]["max_iters"]
+    max_iters = config.train_cfg.max_iters
     if arguments.minutes:
         max_iters = _affordable(lanes, batches, arguments.minutes)
     for iteration in track(range(max_iters), description="training both"):
@@ -64,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
 class Lane:
     """One system in training: model, optimizer, and what each step gave and took."""
 
-    def __init__(self, model: nn.Module, parts: nn.Module, config: Mapping[str, Any], device: str):
+    def __init__(self, model: nn.Module, parts: nn.Module, config: ConfigFile, device: str):
         self.model = model.to(device).train()
-        self.optimizer = create_optimizer(parts, config["optimizer"])
-        self.schedule = config["schedule"]
-        self.loss = create_loss(config["loss"])
+        self.optimizer = create_optimizer(parts, config.optimizer)
+        self.schedule = config.schedule
+        self.loss = create_loss(config.loss)
         self.device = device
         self.losses: list[float] = []
         self.seconds: list[float] = []
@@ -88,20 +90,20 @@ class Lane:
         self.seconds.append(time.perf_counter() - start)
         self.losses.append(loss.item())
 
-    def score(self, config: Mapping[str, Any]) -> float:
+    def score(self, config: ConfigFile) -> float:
         """mIoU in percent on the test set."""
         self.model.eval()
-        confusion = ConfusionMatrix(config["model"]["num_classes"])
+        confusion = ConfusionMatrix(config.model.num_classes)
         for sample in track(open_samples(config, "test_data"), description="testing"):
             logits = predict_logits(self.model, sample["image"].to(self.device))
             confusion.update(logits.argmax(0).cpu(), sample["label"])
         return 100 * confusion.compute().mIoU
 
 
-def _for_peer(config: Mapping[str, Any]) -> dict[str, Any]:
+def _for_peer(config: ConfigFile) -> ConfigFile:
     """The same recipe, with the peer's names for the parts that have a learning rate of their own."""
-    multipliers = {PEER_PARTS[part]: factor for part, factor in config["optimizer"]["lr_multipliers"].items()}
-    return {**config, "optimizer": {**config["optimizer"], "lr_multipliers": multipliers}}
+    multipliers = {PEER_PARTS[part]: factor for part, factor in config.optimizer.lr_multipliers.items()}
+    return replace_options(config, {"optimizer.lr_multipliers": multipliers})
 
 
 def _affordable(lanes: Mapping[str, Lane], batches: Any, minutes: float) -> int:
@@ -119,7 +121,7 @@ def _affordable(lanes: Mapping[str, Lane], batches: Any, minutes: float) -> int:
 
 
 def _report(
-    lanes: Mapping[str, Lane], config: Mapping[str, Any], max_iters: int, arguments: argparse.Namespace, out: Path
+    lanes: Mapping[str, Lane], config: ConfigFile, max_iters: int, arguments: argparse.Namespace, out: Path
 ) -> int:
     ours, peer = lanes["densevit"], lanes["transformers"]
     ratio = statistics.median(b / a for a, b in zip(ours.seconds, peer.seconds, strict=True))
@@ -133,7 +135,7 @@ def _report(
         }
         for name, lane in lanes.items()
     ]
-    print(f"{machine()}, batch {config['train_data']['batch_size']}")
+    print(f"{machine()}, batch {config.train_data.batch_size}")
     print(f"densevit is {ratio:.2f} times faster per iteration (median over {max_iters} interleaved iterations)\n")
     print(format_table(rows, style="markdown"))
     curves = {name: list(enumerate(lane.losses, start=1)) for name, lane in lanes.items()}

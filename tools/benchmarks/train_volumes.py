@@ -21,6 +21,8 @@ from densevit.predictor.predictor import autocast
 from densevit.report import compare_curves
 from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
+from densevit.train.config.config import replace_options
+from densevit.train.config.schema import ConfigFile
 from densevit.train.data import open_samples, open_stream, train_loader
 from densevit.train.optim import create_optimizer, learning_rate
 from tools.peers import import_peer
@@ -45,33 +47,33 @@ class Theirs(nn.Module):
 class Lane:
     """One system in training: model, optimizer, and what each step gave and took."""
 
-    def __init__(self, model: nn.Module, parts: nn.Module, config: Mapping[str, Any], device: str):
+    def __init__(self, model: nn.Module, parts: nn.Module, config: ConfigFile, device: str):
         self.model = model.to(device).train()
         self.config = config
-        self.optimizer = create_optimizer(parts, config["optimizer"])
+        self.optimizer = create_optimizer(parts, config.optimizer)
         self.parameters = [p for p in parts.parameters() if p.requires_grad]
-        self.loss = create_loss(config["loss"])
+        self.loss = create_loss(config.loss)
         self.device = torch.device(device)
         self.losses: list[float] = []
         self.seconds: list[float] = []
 
     def step(self, image: Tensor, label: Tensor, iteration: int) -> None:
         """One update of the weights."""
-        settings = self.config["train_cfg"]
+        settings = self.config.train_cfg
         for group in self.optimizer.param_groups:
             rate = learning_rate(
-                group["base_lr"], iteration, max_iters=settings["max_iters"], schedule=self.config["schedule"]
+                group["base_lr"], iteration, max_iters=settings.max_iters, schedule=self.config.schedule
             )
             group["lr"] = rate
         synchronize(self.device.type)
         start = time.perf_counter()
-        with autocast(self.device, settings["amp"]):
+        with autocast(self.device, settings.amp):
             logits = self.model(image)
         loss = sum(self.loss(DenseMap(logits.float()), label).values())
         self.optimizer.zero_grad()
         loss.backward()
-        if settings["clip_grad"] is not None:
-            nn.utils.clip_grad_norm_(self.parameters, settings["clip_grad"])
+        if settings.clip_grad is not None:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip_grad)
         self.optimizer.step()
         synchronize(self.device.type)
         self.seconds.append(time.perf_counter() - start)
@@ -79,7 +81,7 @@ class Lane:
 
     def score(self, samples: Any) -> dict[str, float]:
         """Dice in percent of each class, mean over the validation cases, and of the classes."""
-        scores = evaluate(self.model, samples, inference=self.config["inference"], device=self.device).scores
+        scores = evaluate(self.model, samples, inference=vars(self.config.inference), device=self.device).scores
         classes = tuple(samples.dataset.classes)
         named = scores.as_dict(classes)
         return {name: named["classes"][name]["CaseDice"] for name in classes[1:]} | {"mean": named["mCaseDice"]}
@@ -97,49 +99,49 @@ def run(arguments: argparse.Namespace) -> int:
     """Train both, taking turns on every batch; print seconds per iteration and Dice by structure."""
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    config = load_config(arguments.config, parse_overrides(arguments.cfg_options)).to_dict()
-    config["inference"]["divisor"] = DIVISOR  # ours takes any size, but both are to see the same
+    config = load_config(arguments.config, parse_overrides(arguments.cfg_options))
+    config = replace_options(config, {"inference.divisor": DIVISOR})  # ours takes any size, but both see the same
     lanes = _make_lanes(config, arguments.device)
-    samples, settings = open_samples(config, "val_data"), config["train_cfg"]
+    samples, settings = open_samples(config, "val_data"), config.train_cfg
     device = torch.device(arguments.device)
     batches = iter(train_loader(open_stream(config), config, first_draw=0, device=device))
     scores: dict[str, list[tuple[int, dict[str, float]]]] = {name: [] for name in lanes}
     for iteration, batch in enumerate(
-        track(itertools.islice(batches, settings["max_iters"]), total=settings["max_iters"], description="train both")
+        track(itertools.islice(batches, settings.max_iters), total=settings.max_iters, description="train both")
     ):
         image, label = batch["image"].to(device), batch["label"].to(device)
         for name in list(lanes) if iteration % 2 == 0 else list(lanes)[::-1]:
             lanes[name].step(image, label, iteration)
-        if (iteration + 1) % settings["val_interval"] == 0 or iteration + 1 == settings["max_iters"]:
+        if (iteration + 1) % settings.val_interval == 0 or iteration + 1 == settings.max_iters:
             for name, lane in lanes.items():
                 scores[name].append((iteration + 1, lane.score(samples)))
     return _report(lanes, scores, config, out)
 
 
-def _make_lanes(config: Mapping[str, Any], device: str) -> dict[str, Lane]:
-    crop = config["train_data"]["augment"]["crop_size"]
+def _make_lanes(config: ConfigFile, device: str) -> dict[str, Lane]:
+    crop = config.train_data.augment.crop_size
     if any(n % DIVISOR for n in crop):
         raise ValueError(f"MONAI's Swin UNETR takes multiples of {DIVISOR}, got crops of {tuple(crop)}")
-    torch.manual_seed(config["seed"])
-    ours = densevit.create_segmentor(**config["model"])
-    options, classes = config["model"]["backbone_options"], config["model"]["num_classes"]
+    torch.manual_seed(config.seed)
+    ours = densevit.create_segmentor(**vars(config.model))
+    options, classes = config.model.backbone_options, config.model.num_classes
     import_peer("einops")
     theirs = import_peer("monai.networks.nets").SwinUNETR(
-        in_channels=config["model"]["in_channels"],
+        in_channels=config.model.in_channels,
         out_channels=classes,
         feature_size=ours.backbone.out_channels[0],
         window_size=options.get("window_size", 7),
     )
     copy_weights(theirs, ours, source="monai")
-    multipliers = {dict(head="out").get(part, part): x for part, x in config["optimizer"]["lr_multipliers"].items()}
-    for_them = {**config, "optimizer": {**config["optimizer"], "lr_multipliers": multipliers}}
+    multipliers = {dict(head="out").get(part, part): x for part, x in config.optimizer.lr_multipliers.items()}
+    for_them = replace_options(config, {"optimizer.lr_multipliers": multipliers})
     return {
         "densevit": Lane(ours, ours, config, device),
         "MONAI": Lane(Theirs(theirs, classes), theirs, for_them, device),
     }
 
 
-def _report(lanes: Mapping[str, Lane], scores: Mapping[str, list], config: Mapping[str, Any], out: Path) -> int:
+def _report(lanes: Mapping[str, Lane], scores: Mapping[str, list], config: ConfigFile, out: Path) -> int:
     ours, peer = lanes["densevit"], lanes["MONAI"]
     ratio = statistics.median(b / a for a, b in zip(ours.seconds, peer.seconds, strict=True))
     rows = [
@@ -152,7 +154,7 @@ def _report(lanes: Mapping[str, Lane], scores: Mapping[str, list], config: Mappi
         }
         for name, lane in lanes.items()
     ]
-    batch, crop = config["train_data"]["batch_size"], config["train_data"]["augment"]["crop_size"]
+    batch, crop = config.train_data.batch_size, config.train_data.augment.crop_size
     print(f"{machine()}, batch {batch} of {' x '.join(map(str, crop))}")
     print(f"densevit is {ratio:.2f} times faster per iteration (median over interleaved iterations)\n")
     print(format_table(rows, style="markdown"))

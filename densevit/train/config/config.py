@@ -1,4 +1,4 @@
-"""Config files to a checked mmengine `Config`: every key and type, and every name, before anything starts.
+"""Config files, read with mmengine's `Config`, to a checked `ConfigFile`: keys, types and names, once, before all else.
 
 Only .py files run code. YAML and JSON are data: mmengine's own loader would run what they carry
 (docs/decisions/config_loader.md).
@@ -6,8 +6,10 @@ Only .py files run code. YAML and JSON are data: mmengine's own loader would run
 
 import ast
 import json
-import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,42 +19,67 @@ from mmengine.config import Config
 
 from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
-from densevit.train.config.conform import conform
-from densevit.train.config.names import check_names
+from densevit.options import fit, read_options
 from densevit.train.config.schema import ConfigFile
 
+WORDS = {"true": True, "false": False, "none": None, "null": None}
+LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
 BASE = "_base_"
 DATA_SUFFIXES = (".json", ".yaml", ".yml")
 
 
-def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file and its parent, apply `overrides` (dotted key -> value), check it, and fill in the defaults.
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigFile:
+    """Read a config file and its parent, apply `overrides` (dotted key -> value), and check it.
 
     Raises ValueError with one sentence that names the file, what is wrong, and the nearest known name.
     """
     path = Path(path)
     config = read_config(path)
-    if overrides:
-        _override(config, overrides, path)
+    for key, value in (overrides or {}).items():
+        _override(config, key, value, path)
     return check_config(config, path=path)
 
 
-def check_config(config: Config | Mapping[str, Any], *, path: str | Path | None = None) -> Config:
-    """The config with defaults filled in; ValueError for unknown keys, wrong types and unknown names."""
+def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | None = None) -> ConfigFile:
+    """The config with defaults filled in; ValueError for unknown keys, wrong types and unknown names.
+
+    What was checked before is returned as it is. `path` is the file that errors and the config's name speak of.
+    """
+    if isinstance(config, ConfigFile):
+        return config
     plain = config.to_dict() if isinstance(config, Config) else dict(config)
     try:
-        checked = conform(plain, ConfigFile)
-        for name in checked["custom_imports"]:
+        for name in fit(plain.get("custom_imports", ()), tuple[str, ...], where="custom_imports"):
             _import(name)
-        section = checked["train_data"]
-        rank = checked["model"]["spatial_dims"] if checked["model"]["spatial_dims"] in AUGMENTS else 2
-        section["augment"] = vars(read_augment(section["augment"], spatial_dims=rank, where="train_data.augment"))
-        check_names(checked)
-    except (ValueError, KeyError) as error:
-        message = error.args[0] if error.args else str(error)
-        raise ValueError(f"{path or 'the config'}: {message}") from None
-    # cfg_text: Config would read the file again to keep its text.
-    return Config(checked, filename=None if path is None else str(path), cfg_text=" ", format_python_code=False)
+        if path is not None:
+            plain = {"name": Path(path).stem, **plain}
+        return read_options(ConfigFile, {**plain, **_with_augment(plain)})
+    except ValueError as error:
+        raise ValueError(f"{path or 'the config'}: {error}") from None
+
+
+def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `train_data` with the augmentation of the model's rank, as far as it is there."""
+    section, model = plain.get("train_data"), plain.get("model")
+    if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
+        return {}
+    rank = model.get("spatial_dims", 2)
+    augment = read_augment(section["augment"], spatial_dims=rank if rank in AUGMENTS else 2, where="train_data.augment")
+    return {"train_data": {**section, "augment": augment}}
+
+
+def replace_options(config: ConfigFile, changes: Mapping[str, Any]) -> ConfigFile:
+    """A checked config with other values at dotted names, such as `{"train_data.batch_size": 4}`."""
+    for key, value in changes.items():
+        config = _replace(config, key.split("."), value)
+    return config
+
+
+def _replace(section: Any, names: Sequence[str], value: Any) -> Any:
+    name, *rest = names
+    if isinstance(section, Mapping):
+        return {**section, name: _replace(section[name], rest, value) if rest else value}
+    return replace(section, **{name: _replace(getattr(section, name), rest, value) if rest else value})
 
 
 def _import(name: str) -> None:
@@ -141,18 +168,51 @@ def _read_data(path: Path) -> Config:
     return Config(data, cfg_text=" ", format_python_code=False)
 
 
-def _override(config: Config, overrides: Mapping[str, Any], path: Path) -> None:
+def parse_overrides(options: Sequence[str]) -> dict[str, Any]:
+    """`["train_cfg.max_iters=4", "inference.roi_size=(512, 512)"]` -> `{"train_cfg.max_iters": 4, ...}`.
+
+    Values are read as Python would: numbers, True, None, "quoted", (1, 2), [1, 2], {"a": 1}; `[a,b]` and `a,b` are
+    lists of words as in OpenMMLab's tools, and anything else is a string. ValueError for an option without `=`.
+    """
+    overrides: dict[str, Any] = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals or not all(part.strip() for part in key.split(".")):
+            raise ValueError(f"--cfg-options takes key=value pairs such as train_cfg.max_iters=4, got {option!r}")
+        overrides[key.strip()] = _parse_value(text.strip())
+    return overrides
+
+
+def _parse_value(text: str) -> Any:
+    """One value: `"4"` -> 4, `"[a,b]"` -> ["a", "b"], `"data/city"` -> "data/city"."""
     try:
-        config.merge_from_dict(dict(overrides), allow_list_keys=True)
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if not LIST.match(text) or WORD_BEFORE_BRACKET.search(text):
+            return WORDS.get(text.lower(), text)
+    # Quote what is no value by itself; mmengine's DictAction would drop the spaces within words.
+    quoted = re.sub(r"[^\[\](),\s][^\[\](),]*", lambda match: repr(_parse_value(match[0].strip())), text)
+    try:
+        value = ast.literal_eval(quoted)
+    except (ValueError, SyntaxError):
+        return text
+    return list(value) if isinstance(value, tuple) and text[0] not in "([" else value
+
+
+def _override(config: Config, key: str, value: Any, path: Path) -> None:
+    """As mmengine merges it: the keys of a dict are added to those there, unless it holds `_delete_=True`."""
+    try:
+        config.merge_from_dict({key: value}, allow_list_keys=True)
     except (KeyError, TypeError, AttributeError) as error:
-        given = ", ".join(f"{key}={value}" for key, value in overrides.items())
-        raise ValueError(f"{path}: cannot apply the options {given} ({error})") from None
+        raise ValueError(f"{path}: cannot apply the option {key}={value} ({error})") from None
+    if value == {} and reduce(lambda at, name: at[int(name) if isinstance(at, list) else name], key.split("."), config):
+        raise ValueError(
+            f"{path}: the option {key}={{}} changes nothing, because a dict is merged into the one that is there; "
+            f"write \"{key}={{'_delete_': True}}\" to empty it"
+        )
 
 
-def dump_config(config: Config, path: Path) -> None:
+def dump_config(config: ConfigFile, path: Path) -> None:
     """Write a config that reads back to the same values: one flat Python file, no parent."""
-    lines = [f"{key} = {value!r}" for key, value in config.to_dict().items()]
-    source = f"Read from {os.path.basename(config.filename)}" if config.filename else "Made in memory"
-    write_text(
-        path, f'"""{source}, with its parent, its options and the defaults filled in."""\n' + "\n".join(lines) + "\n"
-    )
+    lines = [f"{key} = {value!r}\n" for key, value in config.to_dict().items()]
+    write_text(path, f'"""{config.name} with its parent, its options and all defaults."""\n' + "".join(lines))

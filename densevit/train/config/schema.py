@@ -1,15 +1,33 @@
-"""What a config may hold: one dataclass a section, with types and defaults; `check_config` reads them as the schema.
+"""What a config file may hold: every section is the frozen options class of the room that uses it.
 
 An iteration is one update of the weights: it takes `accumulate` batches of `batch_size` on each process, so the batch
 of a recipe is batch_size * accumulate * processes, and its schedule stays as published however it is split.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from inspect import signature
+from typing import Any
+
+from densevit.data.augment.options import AnyAugmentOptions
+from densevit.data.create import check_dataset_config
+from densevit.data.rare_classes import RareClassOptions
+from densevit.inference import InferenceOptions
+from densevit.losses import check_loss
+from densevit.options import check_range
+from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
+from densevit.segmentor import create_backbone
+from densevit.train.loop import LoopOptions
+from densevit.train.optim import OptimizerOptions, ScheduleOptions
+from densevit.train.record import VisualizationOptions
+from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
+
+# Keywords of a builder that the model's own options set.
+OF_THE_MODEL = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides", "num_classes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSection:
+class ModelOptions:
     """Arguments of `densevit.create_segmentor`; decoder None if `backbone` is a whole network ("monai.SegResNet")."""
 
     backbone: str
@@ -21,140 +39,102 @@ class ModelSection:
     backbone_options: dict[str, Any] = field(default_factory=dict)
     decoder_options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Names and keywords; what only the builders know, they say when the model is built."""
+        if self.decoder is None:
+            if self.backbone in NETWORKS:
+                self._check_keys("backbone_options", NETWORKS.keywords(self.backbone))
+            return
+        check_known(self.backbone, BACKBONES.names(), what="unknown backbone")
+        check_known(self.decoder, DECODERS.names(), what="unknown decoder")
+        self._check_keys(
+            "backbone_options", [*signature(create_backbone).parameters, *BACKBONES.keywords(self.backbone)]
+        )
+        self._check_keys("decoder_options", DECODERS.keywords(self.decoder))
 
-@dataclass(frozen=True, kw_only=True)
-class OptimizerSection:
-    """`no_decay` and `lr_multipliers` name parts of the model; None leaves the optimizer's own default."""
-
-    type: str = "AdamW"
-    lr: float
-    weight_decay: float = 0.0
-    betas: tuple[float, float] | None = None
-    eps: float | None = None
-    momentum: float | None = None
-    nesterov: bool | None = None
-    no_decay: tuple[str, ...] = ()
-    lr_multipliers: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleSection:
-    """Learning rate over iterations: linear warm-up from `warmup_ratio` of it, then `type` down to `min_lr`."""
-
-    type: str = "poly"
-    power: float = 1.0
-    min_lr: float = 0.0
-    warmup_iters: int = 0
-    warmup_ratio: float = 1e-6
+    def _check_keys(self, where: str, keywords: Iterable[str]) -> None:
+        known = sorted(set(keywords).difference(OF_THE_MODEL))
+        for key in getattr(self, where):
+            check_known(key, known, what="unknown key", prefix=f"{where}.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSection:
-    """The run itself. `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights.
-
-    `best` is the score by which the best weights are chosen: a mean of `SegmentationScores`.
-    """
-
-    max_iters: int
-    val_interval: int = 1000
-    checkpoint_interval: int = 1000
-    log_interval: int = 50
-    accumulate: int = 1
-    clip_grad: float | None = None
-    amp: Literal["bf16", "fp16"] | None = None
-    ema: float | None = None
-    checkpointing: bool = False
-    sync_bn: bool = True
-    compile: bool = False
-    max_keep: int = 2
-    deterministic: bool = False
-    best: Literal["mIoU", "mDice", "mCaseDice"] = "mIoU"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainDataSection:
+class TrainDataOptions:
     """Where training samples come from, and how many at once; `augment` is as `densevit.data.augment.options` says."""
 
     dataset: dict[str, Any]
-    augment: dict[str, Any]
+    augment: AnyAugmentOptions
     batch_size: int
     num_workers: int = 4
-    rare_class_sampling: dict[str, Any] | bool | None = None
+    rare_class_sampling: RareClassOptions | bool | None = None
+
+    def __post_init__(self) -> None:
+        check_dataset_config(self.dataset)
+        check_range(self, ["batch_size"], least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalDataSection:
+class EvalDataOptions:
     """Where validation or test images come from; they are used one by one at their own size."""
 
     dataset: dict[str, Any]
     num_workers: int = 2
 
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceSection:
-    """Arguments of `densevit.inference.predict_logits`.
-
-    `divisor`: zeros fill an image up to multiples of it, so that no cell of a coarse map reaches beyond; 1 for none,
-    None for what the model needs (`Segmentor.divisor`).
-    `base_size` (height, width): the image is first resized to the largest size that fits, as ADE20K's protocol does.
-    """
-
-    mode: Literal["whole", "slide", "slide_gaussian"] = "whole"
-    roi_size: tuple[int, ...] | None = None
-    stride: tuple[int, ...] | None = None
-    batch_size: int = 1
-    flips: tuple[Any, ...] = ()
-    scales: tuple[float, ...] = (1.0,)
-    divisor: int | None = None
-    base_size: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuxiliarySection:
-    """A head on one level of the backbone (0 is the finest) that training alone has; `loss` None is the main one."""
-
-    level: int
-    dim: int = 256
-    weight: float = 0.4
-    dropout: float = 0.1
-    loss: list[dict[str, Any]] | dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeepSupervisionSection:
-    """Losses on the decoder's own maps, fine to coarse, the first being its output; "halving" is 1, 1/2, 1/4, ...
-
-    The halving weights are divided by their sum; numbers, one a map, are used as they are, and 0 leaves a map out.
-    """
-
-    weights: tuple[float, ...] | Literal["halving"] = "halving"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisualizationSection:
-    """TensorBoard on or off, and how many validation images are drawn as image, truth, prediction."""
-
-    tensorboard: bool = True
-    num_images: int = 4
+    def __post_init__(self) -> None:
+        check_dataset_config(self.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigFile:
-    """A whole config file. `custom_imports` are modules to import first: they register what the config names."""
+    """A whole config file, checked. `name` is that of the file without its ending, unless the file gives another.
 
-    model: ModelSection
+    `custom_imports` are modules to import first: they register what the config names. `custom_hooks` are hooks of
+    mmengine's registry, such as dict(type="EMAHook").
+    """
+
+    model: ModelOptions
     loss: list[dict[str, Any]] | dict[str, Any]
-    optimizer: OptimizerSection
-    schedule: ScheduleSection
-    train_cfg: TrainSection
-    train_data: TrainDataSection
-    auxiliary: list[AuxiliarySection] = field(default_factory=list)
-    deep_supervision: DeepSupervisionSection | None = None
-    val_data: EvalDataSection | None = None
-    test_data: EvalDataSection | None = None
-    inference: InferenceSection = field(default_factory=InferenceSection)
-    visualization: VisualizationSection = field(default_factory=VisualizationSection)
+    optimizer: OptimizerOptions
+    schedule: ScheduleOptions
+    train_cfg: LoopOptions
+    train_data: TrainDataOptions
+    auxiliary: list[AuxiliaryOptions] = field(default_factory=list)
+    deep_supervision: DeepSupervisionOptions | None = None
+    val_data: EvalDataOptions | None = None
+    test_data: EvalDataOptions | None = None
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
+    visualization: VisualizationOptions = field(default_factory=VisualizationOptions)
     custom_imports: tuple[str, ...] = ()
+    custom_hooks: list[dict[str, Any]] = field(default_factory=list)
     seed: int = 0
     load_from: str | None = None
     work_dir: str | None = None
+    name: str = "config"
+
+    def __post_init__(self) -> None:
+        check_loss(self.loss)
+        three, augment = self.model.spatial_dims == 3, self.train_data.augment
+        if three and self.inference.base_size is not None:
+            raise ValueError(
+                "inference.base_size is for pictures; volumes are seen at another size by inference.scales"
+            )
+        if three and self.train_data.rare_class_sampling:
+            raise ValueError(
+                "rare_class_sampling is for pictures; volumes are cropped by train_data.augment.foreground"
+            )
+        weights = getattr(augment, "foreground_weights", None)
+        if weights is not None and len(weights) != self.model.num_classes:
+            raise ValueError(
+                f"train_data.augment.foreground_weights has {len(weights)} numbers and the model "
+                f"{self.model.num_classes} classes; give one for each class, background first"
+            )
+        if self.train_cfg.best == "mCaseDice" and not three:
+            raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
+        try:
+            self.inference.on_axes(self.model.spatial_dims)
+        except ValueError as error:
+            raise ValueError(f"inference.{error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dictionaries, which make the same config again."""
+        return asdict(self)

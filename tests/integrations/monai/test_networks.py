@@ -14,6 +14,7 @@ from densevit import create_segmentor
 from densevit.predictor.volumes import VolumePredictor
 from densevit.registry import BACKBONES, NETWORKS
 from densevit.train import check_config, train
+from densevit.train.tasks.segment import create_segment_model
 from densevit.weights import load_weights, read_weights, save_weights
 from tools.peers import import_peer
 
@@ -193,19 +194,19 @@ def test_weights_of_another_network_are_refused(tmp_path):
         (dict(backbone="mit_b0", backbone_options={}), "the backbone 'mit_b0' needs a decoder, got None"),
         (
             dict(backbone_options=dict(filters=8)),
-            "unknown key 'model.backbone_options.filters'; did you mean",
+            "model: unknown key 'backbone_options.filters'; did you mean",
         ),
-        (dict(decoder="unetr"), "unknown model.backbone 'monai.SegResNet'"),
+        (dict(decoder="unetr"), "model: unknown backbone 'monai.SegResNet'"),
     ],
 )
 def test_a_config_with_a_wrong_network_is_one_sentence(balls, change, said):
     config = make_config(balls, "SegResNet")
     config["model"] |= change
     with pytest.raises(ValueError, match=said):
-        check_config(config)
+        create_segment_model(check_config(config))
 
 
 def test_deep_supervision_needs_a_network_with_several_maps(balls):
     config = make_config(balls, "SegResNet") | dict(deep_supervision=dict())
-    with pytest.raises(ValueError, match=r"needs maps at several levels, which 'monai\.SegResNet' has not"):
-        check_config(config)
+    with pytest.raises(ValueError, match=r"needs maps at several levels, which the decoder has not"):
+        create_segment_model(check_config(config))

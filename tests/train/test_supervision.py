@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,13 +12,14 @@ from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.train import check_config, train
 from densevit.train import test as score
-from densevit.train.auxiliary import FCNHead, Supervision, create_supervision
 from densevit.train.checkpoint import list_checkpoints
-from densevit.train.model import TrainingModel
 from densevit.train.optim import create_optimizer
+from densevit.train.tasks.segment import create_segment_model
+from densevit.train.tasks.supervision import FCNHead, Supervision
 from densevit.weights import read_weights
 from tests.conftest import REPOSITORY
-from tests.train.test_training import assert_same, crash_at, final_state, free_port, scalars, write_config
+from tests.train.hooks import cut_at
+from tests.train.test_training import assert_same, final_state, free_port, scalars, write_config
 
 SUPERVISED = dict(auxiliary=[dict(level=2, dim=8), dict(level=0, dim=4, weight=0.1)], deep_supervision={})
 
@@ -31,11 +33,8 @@ def supervised(config):
 
 def make(config, *, size=(32, 32)):
     """A training model in double precision and a batch for it."""
-    config = check_config(config).to_dict()
     torch.manual_seed(0)
-    segmentor = create_segmentor(**config["model"])
-    supervision = create_supervision(config, segmentor, ignore_index=255)
-    model = TrainingModel(segmentor, create_loss(config["loss"]), supervision).double()
+    model = create_segment_model(check_config(config)).double()
     batch = dict(image=torch.randn(2, 3, *size).double(), label=torch.randint(0, 3, (2, *size)))
     return model, batch
 
@@ -43,7 +42,7 @@ def make(config, *, size=(32, 32)):
 def test_a_run_trains_the_heads_and_saves_the_segmentor_alone(supervised, tmp_path):
     result = train(supervised, work_dir=tmp_path, device="cpu")
     weights, state = final_state(result)
-    plain = create_segmentor(**check_config(supervised).model.to_dict())
+    plain = create_segmentor(**vars(check_config(supervised).model))
     assert weights.keys() == plain.state_dict().keys()
     assert read_weights(result.best)[0].keys() == weights.keys()
     assert any(name.startswith("heads.2.") for name in state["supervision"])
@@ -55,14 +54,12 @@ def test_a_run_trains_the_heads_and_saves_the_segmentor_alone(supervised, tmp_pa
 
 
 @pytest.mark.parametrize("more", [{}, dict(ema=0.9, checkpointing=True, amp="bf16")], ids=["plain", "averaged"])
-def test_a_crashed_run_resumes_to_the_last_bit_heads_included(supervised, tmp_path, monkeypatch, more):
+def test_a_crashed_run_resumes_to_the_last_bit_heads_included(supervised, tmp_path, more):
     supervised["train_cfg"].update(max_iters=4, checkpoint_interval=2, **more)
     supervised["val_data"] = None
     straight = train(supervised, work_dir=tmp_path / "straight", device="cpu")
-    with monkeypatch.context() as patch:
-        crash_at(patch, 3)
-        with pytest.raises(SystemError):
-            train(supervised, work_dir=tmp_path / "crashed", device="cpu")
+    with pytest.raises(SystemError):
+        train(cut_at(supervised, 3), work_dir=tmp_path / "crashed", device="cpu")
     resumed = train(supervised, work_dir=tmp_path / "crashed", resume=True, device="cpu")
     assert_same(final_state(resumed), final_state(straight))
 
@@ -180,8 +177,8 @@ def test_a_compiled_run_saves_the_plain_names(supervised, tmp_path, monkeypatch)
 
 def test_heads_learn_at_a_rate_of_their_own(supervised):
     model, _ = make(supervised)
-    section = check_config(supervised).optimizer.to_dict()
-    optimizer = create_optimizer(model.named_parts(), {**section, "lr_multipliers": {"auxiliary": 10.0}})
+    options = replace(check_config(supervised).optimizer, lr_multipliers={"auxiliary": 10.0})
+    optimizer = create_optimizer(model.named_parts(), options)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     mine = {id(p) for p in model.supervision.parameters()}
     assert rates.keys() == {id(p) for p in model.parameters()}
@@ -194,11 +191,10 @@ def test_volumes_and_decoders_that_read_the_image_are_supervised_too(config, dec
     config.update(SUPERVISED)
     config["model"] = dict(backbone="mit_b0", decoder=decoder, num_classes=3, spatial_dims=3, in_channels=1)
     config["train_data"]["augment"] = dict(crop_size=(32, 32, 32))
-    checked = check_config(config).to_dict()
     with torch.device("meta"):
-        segmentor = create_segmentor(**checked["model"])
-        supervision = create_supervision(checked, segmentor, ignore_index=255)
-        outputs = supervision(segmentor, torch.empty(2, 1, 32, 40, 36))
+        model = create_segment_model(check_config(config))
+        segmentor = model.segmentor
+        outputs = model.supervision(segmentor, torch.empty(2, 1, 32, 40, 36))
     assert outputs["auxiliary_2"].logits().shape == (2, 3, 2, 3, 3)
     expected = segmentor.forward_logits(torch.empty(2, 1, 32, 40, 36, device="meta"))
     assert outputs["main"].logits().shape == expected.shape
@@ -212,20 +208,23 @@ def test_the_fcn_head_is_mmsegmentations():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (dict(auxiliary=[dict(level=4)]), "auxiliary names level 4, and mit_b0 has levels 0 to 3"),
+        (dict(auxiliary=[dict(level=4)]), "auxiliary names level 4, and the backbone has levels 0 to 3"),
         (dict(auxiliary=[dict(level=1), dict(level=1)]), "a level can have one head"),
         (dict(auxiliary=[dict(lvl=1)]), r"unknown key 'auxiliary.0.lvl'; did you mean level"),
         (dict(auxiliary=[dict(level=1, loss=dict(type="dise"))]), "no loss of type 'dise'; did you mean dice"),
-        (dict(deep_supervision=dict(weights=(1.0, 0.5))), "must be 4 numbers for 'fpn'"),
+        (dict(deep_supervision=dict(weights=(1.0, 0.5))), "must be 4 numbers for this decoder"),
         (dict(deep_supervision=dict(weights=(0.0, 1.0, 1.0, 1.0))), "the first above 0"),
         (dict(deep_supervision=dict(weights="third")), "'halving'"),
-        (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=3)), "'all_mlp' has not; use auxiliary"),
+        (
+            dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=3)),
+            "which the decoder has not; use auxiliary",
+        ),
     ],
     ids=str,
 )
 def test_what_cannot_be_supervised_is_one_sentence_at_the_door(supervised, change, said):
-    with pytest.raises(ValueError, match=said) as caught:
-        check_config({**supervised, **change})
+    with pytest.raises(ValueError, match=said) as caught, torch.device("meta"):
+        create_segment_model(check_config({**supervised, **change}))
     assert "\n" not in str(caught.value)
 
 

@@ -5,15 +5,41 @@ Auxiliary heads as in PSPNet (https://arxiv.org/abs/1612.01105), deep supervisio
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.decoders import Decoder, DenseMap, Output
 from densevit.decoders.base import init_classifier
-from densevit.losses import create_loss
+from densevit.losses import check_loss, create_loss
 from densevit.segmentor import Segmentor
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliaryOptions:
+    """A head on one level of the backbone (0 is the finest) that training alone has; `loss` None is the main one."""
+
+    level: int
+    dim: int = 256
+    weight: float = 0.4
+    dropout: float = 0.1
+    loss: list[dict[str, Any]] | dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss is not None:
+            check_loss(self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepSupervisionOptions:
+    """Losses on the decoder's own maps, fine to coarse, the first being its output; "halving" is 1, 1/2, 1/4, ...
+
+    The halving weights are divided by their sum; numbers, one a map, are used as they are, and 0 leaves a map out.
+    """
+
+    weights: tuple[float, ...] | Literal["halving"] = "halving"
 
 
 class FCNHead(nn.Module):
@@ -43,7 +69,7 @@ class Supervision(nn.Module):
         self,
         segmentor: Segmentor,
         *,
-        auxiliary: Sequence[Mapping[str, Any]],
+        auxiliary: Sequence[AuxiliaryOptions],
         level_weights: Sequence[float] | None,
         loss: Any,
         ignore_index: int,
@@ -53,13 +79,13 @@ class Supervision(nn.Module):
         channels = segmentor.backbone.out_channels
         self.heads, self.levels = nn.ModuleDict(), nn.ModuleDict()
         self.losses, self.weights = nn.ModuleDict(), {"main": 1.0 if level_weights is None else level_weights[0]}
-        for section in auxiliary:
-            level, name = section["level"], f"auxiliary_{section['level']}"
-            self.heads[str(level)] = FCNHead(
-                n, channels[level], section["dim"], num_classes=classes, dropout=section["dropout"]
+        for head in auxiliary:
+            name = f"auxiliary_{head.level}"
+            self.heads[str(head.level)] = FCNHead(
+                n, channels[head.level], head.dim, num_classes=classes, dropout=head.dropout
             )
-            self.weights[name] = section["weight"]
-            self.losses[name] = create_loss(section["loss"] or loss, ignore_index=ignore_index)
+            self.weights[name] = head.weight
+            self.losses[name] = create_loss(head.loss or loss, ignore_index=ignore_index)
         for level, weight in enumerate(level_weights or ()):
             if level > 0 and weight > 0:
                 name = f"level_{level}"
@@ -89,46 +115,50 @@ class Supervision(nn.Module):
         return terms
 
 
-def create_supervision(config: Mapping[str, Any], segmentor: Segmentor, *, ignore_index: int) -> Supervision | None:
-    """What the keys `auxiliary` and `deep_supervision` of a checked config ask for; None if they ask for nothing.
+def create_supervision(
+    segmentor: Segmentor,
+    *,
+    auxiliary: Sequence[AuxiliaryOptions],
+    deep: DeepSupervisionOptions | None,
+    loss: Any,
+    ignore_index: int,
+) -> Supervision | None:
+    """What a config's keys `auxiliary` and `deep_supervision` ask for, each with `loss`; None if they ask for nothing.
 
     ValueError for a level that is not there and a decoder without levels.
     """
-    auxiliary, deep = config["auxiliary"], config["deep_supervision"]
     if not auxiliary and deep is None:
         return None
     count = len(segmentor.backbone.out_channels)
-    levels = [section["level"] for section in auxiliary]
+    levels = [head.level for head in auxiliary]
     for level in levels:
         if not 0 <= level < count:
-            raise ValueError(
-                f"auxiliary names level {level}, and {config['model']['backbone']} has levels 0 to {count - 1}"
-            )
+            raise ValueError(f"auxiliary names level {level}, and the backbone has levels 0 to {count - 1}")
     if len(set(levels)) < len(levels):
         raise ValueError(f"auxiliary names the levels {levels}, and a level can have one head; take one out")
     return Supervision(
         segmentor,
         auxiliary=auxiliary,
-        level_weights=None if deep is None else _level_weights(deep["weights"], segmentor.decoder, config["model"]),
-        loss=config["loss"],
+        level_weights=None if deep is None else _level_weights(deep.weights, segmentor.decoder),
+        loss=loss,
         ignore_index=ignore_index,
     )
 
 
-def _level_weights(weights: str | Sequence[float], decoder: Decoder, model: Mapping[str, Any]) -> tuple[float, ...]:
+def _level_weights(weights: str | Sequence[float], decoder: Decoder) -> tuple[float, ...]:
     """One weight a map of the decoder, fine to coarse; "halving" is 1, 1/2, 1/4, ... over their sum."""
     channels = decoder.level_channels
     if len(channels) < 2:
         raise ValueError(
-            "deep_supervision needs maps at several levels, which "
-            f"{model['decoder'] or model['backbone']!r} has not; use auxiliary heads on the backbone's levels"
+            "deep_supervision needs maps at several levels, which the decoder has not; "
+            "use auxiliary heads on the backbone's levels"
         )
     if weights == "halving":
         total = 2 - 0.5 ** (len(channels) - 1)
         return tuple(0.5**i / total for i in range(len(channels)))
     if len(weights) != len(channels) or min(weights) < 0 or weights[0] == 0:
         raise ValueError(
-            f"deep_supervision.weights must be {len(channels)} numbers for {model['decoder']!r}, the first above 0 and "
-            f"none below, or 'halving'; got {weights}"
+            f"deep_supervision.weights must be {len(channels)} numbers for this decoder, the first above 0 and none "
+            f"below, or 'halving'; got {weights}"
         )
     return tuple(weights)

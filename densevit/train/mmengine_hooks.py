@@ -1,0 +1,187 @@
+"""Hooks of mmengine's registry in our loop: they are handed a run under the names of mmengine's Runner.
+
+docs/decisions/mmengine_runner.md says why it is not the Runner itself.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+from mmengine.config import Config
+from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS, VISUALIZERS, Registry
+from mmengine.runner import LogProcessor
+from mmengine.runner.priority import get_priority
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from densevit.processes import rank_and_size
+from densevit.registry import check_known
+from densevit.train.config.schema import ConfigFile
+from densevit.train.loop import Loop
+
+OURS = {"CheckpointHook": "train_cfg.checkpoint_interval, train_cfg.max_keep and train_cfg.best"}
+
+
+class HookRunner:
+    """What a hook of mmengine finds in its argument `runner`; `iter`, `model`, `message_hub` and the like.
+
+    RuntimeInfoHook and IterTimerHook are always there, because others read what they put into `message_hub`.
+    `train_loop.stop_training = True` ends the run, as with mmengine's loops.
+    """
+
+    def __init__(self, loop: Loop, *, config: ConfigFile, boards: Sequence[Any]):
+        self._loop, folder = loop, loop.recorder.work_dir
+        self.timestamp = time.strftime("%Y%m%d_%H%M%S")
+        self.experiment_name = f"{config.name}_{uuid4().hex[:8]}"  # mmengine keeps hubs and visualizers by this name
+        self.work_dir = self.log_dir = self._log_dir = str(folder)
+        self.cfg, self.seed, self.deterministic = (
+            Config(config.to_dict(), format_python_code=False),
+            config.seed,
+            config.train_cfg.deterministic,
+        )
+        self.rank, self.world_size = rank_and_size()
+        self.distributed = self.world_size > 1
+        self.epoch, self.max_epochs = 0, 1
+        self.param_schedulers: list[Any] = []
+        self.logger = logging.getLogger("densevit")
+        self.log_processor = LogProcessor(by_epoch=False)
+        self.message_hub = MessageHub.get_instance(self.experiment_name)
+        self.optim_wrapper = OptimWrapper(loop.step.optimizer)
+        self.train_dataloader, self.test_dataloader = _Batches(loop), None
+        self.val_dataloader = None if loop.task.samples is None else DataLoader(loop.task.samples, batch_size=None)
+        self.train_loop = self._train_loop = _TrainLoop(loop, self.train_dataloader)
+        self.val_loop = self._val_loop = SimpleNamespace(dataloader=self.val_dataloader)
+        section = dict(config.visualization.visualizer)
+        kind = _find(VISUALIZERS, section.pop("type"), where="visualization.visualizer")
+        options = dict(section, vis_backends=list(boards), save_dir=self.work_dir)
+        self.visualizer = kind.get_instance(self.experiment_name, **options)  # hooks ask for the current one
+        self.visualizer.dataset_meta = {key: loop.task.header[key] for key in ("classes", "palette")}
+        self.hooks: list[Hook] = []
+        for section in (dict(type=RuntimeInfoHook), dict(type=IterTimerHook), *config.custom_hooks):
+            self.register_hook(section)
+        self._num_seen = 0
+
+    @property
+    def iter(self) -> int:
+        """Finished iterations."""
+        return self._loop.iteration
+
+    @property
+    def max_iters(self) -> int:
+        return self._loop.options.max_iters
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained, inside of DDP where there are several processes."""
+        return self._loop.task.network
+
+    @property
+    def _resume(self) -> bool:
+        return self._loop.resumed is not None
+
+    def register_hook(self, hook: Hook | dict[str, Any], priority: str | int | None = None) -> None:
+        """Add a hook behind those of the same priority."""
+        if isinstance(hook, dict):
+            section = dict(hook)
+            priority = section.pop("priority", priority)
+            hook = _build(HOOKS, section, where="custom_hooks")
+        hook.priority = hook.priority if priority is None else priority
+        self.hooks = sorted([*self.hooks, hook], key=lambda each: get_priority(each.priority))
+
+    def call_hook(self, stage: str, **given: Any) -> None:
+        """Call one stage of every hook, such as "after_train_iter"."""
+        if stage == "before_val_epoch":
+            self._num_seen = 0
+        for hook in self.hooks:
+            if hasattr(hook, stage):
+                getattr(hook, stage)(self, **given)
+
+    def on_sample(self, sample: Any, found: dict[str, Tensor]) -> None:
+        """Both stages of a validated sample; what was `found` is in the data element that hooks get as output."""
+        meta = dict(img_path=str(sample["meta"]["image"]))
+        fields = {name: BaseDataElement(data=values[None]) for name, values in found.items()}
+        self.call_hook("before_val_iter", batch_idx=self._num_seen, data_batch=sample)
+        outputs = [BaseDataElement(metainfo=meta, **fields)]
+        self.call_hook("after_val_iter", batch_idx=self._num_seen, data_batch=sample, outputs=outputs)
+        self._num_seen += 1
+
+    def before_save(self, iteration: int) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:
+        """What hooks make of the model's state, and what they want kept; None where they change and add nothing."""
+        module = self._loop.task.model
+        checkpoint = dict(meta=dict(iter=iteration, epoch=self.epoch), state_dict=dict(module.state_dict()))
+        before, meta = dict(checkpoint["state_dict"]), checkpoint["meta"]
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        trained = checkpoint["state_dict"]
+        changed = any(trained.get(name) is not value for name, value in before.items())
+        extra = {key: value for key, value in checkpoint.items() if value is not meta and key != "state_dict"}
+        if not changed and not extra:
+            return None, None
+        return (trained if changed else None), {**extra, "state_dict": trained}
+
+    def after_load(self, kept: dict[str, Any] | None) -> None:
+        """Hand back what `before_save` gave, and load the state that the hooks then leave."""
+        module = self._loop.task.model
+        checkpoint = dict(state_dict=dict(module.state_dict())) if kept is None else dict(kept)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+
+
+class _Batches:
+    """The loader of an endless run, which to mmengine is one epoch of `max_iters` batches."""
+
+    def __init__(self, loop: Loop):
+        self._loop = loop
+
+    def __len__(self) -> int:
+        return self._loop.options.max_iters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop.batches, name)
+
+
+class _TrainLoop:
+    """What hooks ask of `runner.train_loop`."""
+
+    def __init__(self, loop: Loop, dataloader: "_Batches"):
+        self._loop, self.dataloader = loop, dataloader
+
+    @property
+    def iter(self) -> int:
+        return self._loop.iteration
+
+    @property
+    def max_iters(self) -> int:
+        return self._loop.options.max_iters
+
+    @property
+    def stop_training(self) -> bool:
+        return self._loop.stopping
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._loop.stopping = value
+
+
+def _build(registry: Registry, section: dict[str, Any], *, where: str) -> Any:
+    name = section.get("type")
+    if name in OURS:
+        raise ValueError(f"{where}: {name} is not needed, checkpoints are written as {OURS[name]} say; take it out")
+    kind = _find(registry, name, where=where)
+    try:
+        return registry.build(section)
+    except (TypeError, ImportError) as error:
+        raise ValueError(f"{where}: {getattr(kind, '__name__', kind)} cannot be made ({error})") from None
+
+
+def _find(registry: Registry, name: Any, *, where: str) -> Any:
+    kind = name if isinstance(name, type) else registry.get(str(name))
+    if kind is None:
+        check_known(name, registry.module_dict, what=f"{where}: mmengine's {registry.name} has no")
+    return kind

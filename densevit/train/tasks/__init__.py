@@ -1,0 +1,1 @@
+"""What can be trained: each file holds one `densevit.train.task.Task`."""

@@ -1,0 +1,224 @@
+"""Segmentation: crops with a class for every pixel or voxel, and validation by IoU and Dice."""
+
+import logging
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from densevit.colors import colorize
+from densevit.evaluate.evaluate import evaluate
+from densevit.labels import IGNORE
+from densevit.losses import create_loss
+from densevit.processes import distribute, share_buffers
+from densevit.segmentor import Segmentor, create_segmentor
+from densevit.train.config.schema import ConfigFile, ModelOptions
+from densevit.train.data import open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.header import make_header
+from densevit.train.task import Validation
+from densevit.train.tasks.supervision import Supervision, create_supervision
+from densevit.weights import load_weights
+
+logger = logging.getLogger("densevit")
+
+
+class SegmentModel(nn.Module):
+    """A segmentor, its loss, and what training adds to it: image (B, C, *S), label (B, *S) -> named losses."""
+
+    def __init__(self, segmentor: Segmentor, loss: nn.Module, supervision: Supervision | None = None):
+        super().__init__()
+        self.segmentor = segmentor
+        self.loss = loss
+        self.supervision = supervision
+
+    def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        if self.supervision is None:
+            output = self.segmentor.forward_output(image)
+        else:
+            outputs = self.supervision(self.segmentor, image)
+        with torch.autocast(image.device.type, enabled=False):  # sums over pixels want full precision
+            if self.supervision is None:
+                return self.loss(output.float(), label)
+            return self.supervision.total(outputs, label, loss=self.loss)
+
+    def named_parts(self) -> nn.Module:
+        """What is trained: backbone, decoder, head, and auxiliary where there is one."""
+        if self.supervision is None:
+            return self.segmentor
+        return nn.ModuleDict({**dict(self.segmentor.named_children()), "auxiliary": self.supervision})
+
+
+def create_segment_model(config: ConfigFile) -> SegmentModel:
+    """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
+    segmentor, settings = create_model(config.model), config.train_cfg
+    if config.load_from is not None:
+        load_weights(segmentor, config.load_from)
+    segmentor.backbone.set_checkpointing(settings.checkpointing)
+    loss = create_loss(config.loss, ignore_index=IGNORE)
+    supervision = create_supervision(
+        segmentor, auxiliary=config.auxiliary, deep=config.deep_supervision, loss=config.loss, ignore_index=IGNORE
+    )
+    if settings.compile:
+        for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
+            part.compile()
+    return SegmentModel(segmentor, loss, supervision)
+
+
+class WeightAverage:
+    """Exponential moving average of a model's weights; buffers follow as they are.
+
+    The decay grows as (1 + n) / (10 + n) until it reaches `decay`, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after one more iteration."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self.model.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
+        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+class SegmentTask:
+    """The task of a config: models and data sets are opened here, so that mistakes are told before a run begins."""
+
+    def __init__(self, config: ConfigFile, device: torch.device):
+        self.config, self.device = config, device
+        self.model = create_segment_model(config)
+        self.stream = open_stream(config)
+        self.samples = None if config.val_data is None else open_samples(config, "val_data")
+        if self.samples is not None:
+            warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
+        self.network = distribute(self.model, device, sync_bn=config.train_cfg.sync_bn)
+        decay = config.train_cfg.ema
+        self.average = None if decay is None else WeightAverage(self.model.segmentor, decay)
+        self.header = make_header(config, self.stream.dataset)
+        self.counts = dict(ignored_batches=0)
+        self.batch_size = config.train_data.batch_size
+
+    @property
+    def final_model(self) -> nn.Module:
+        """The segmentor to validate and to predict with: the averaged one if there is one."""
+        return self.average.model if self.average else self.model.segmentor
+
+    def named_parts(self) -> nn.Module:
+        return self.model.named_parts()
+
+    def open_batches(self, first_draw: int) -> DataLoader:
+        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
+
+    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Losses of dict(image (B, C, *S), label (B, *S), meta)."""
+        self._count_ignored(batch)
+        image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
+        return self.network(image, label)
+
+    def _count_ignored(self, batch: Mapping[str, Any]) -> None:
+        """Such a batch teaches nothing: its loss is 0 and so are its gradients."""
+        if bool((batch["label"] != IGNORE).any()):
+            return
+        self.counts["ignored_batches"] += 1
+        if self.counts["ignored_batches"] <= 3:
+            names = ", ".join(str(meta["label"]) for meta in batch["meta"])
+            logger.warning("every pixel of the batch is ignored (%s)", names)
+
+    def after_update(self) -> None:
+        if self.average is not None:
+            self.average.update(self.model.segmentor)
+
+    def validate(
+        self,
+        *,
+        on_image: Callable[[int, int], bool] | None = None,
+        on_sample: Callable[[Any, dict[str, Tensor]], None] | None = None,
+    ) -> Validation | None:
+        def on_prediction(sample: Any, labels: Tensor) -> None:
+            if on_sample is not None:
+                on_sample(sample, dict(pred_sem_seg=labels, gt_sem_seg=sample["label"]))
+
+        share_buffers(self.final_model)
+        found = evaluate(
+            self.final_model,
+            self.samples,
+            inference=vars(self.config.inference),
+            device=self.device,
+            num_workers=self.config.val_data.num_workers,
+            num_pictures=self.config.visualization.num_shown,
+            on_image=on_image,
+            on_prediction=on_prediction,
+        )
+        if found is None:
+            return None
+        dataset = self.stream.dataset
+        scores, text = found.scores.as_dict(tuple(dataset.classes)), found.scores.table(tuple(dataset.classes))
+        return Validation(scores, text, [self._draw(*picture) for picture in found.pictures])
+
+    def _draw(self, image: np.ndarray, label: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """Image, truth and prediction side by side."""
+        maps = [colorize(part, self.stream.dataset.palette, ignore_index=IGNORE) for part in (label, prediction)]
+        return np.concatenate([image, *maps], axis=1)
+
+    def weights(self, trained: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The segmentor's, averaged where there is an average."""
+        if trained is None:
+            return dict(self.final_model.state_dict())
+        prefix = "segmentor."
+        return {name[len(prefix) :]: value for name, value in trained.items() if name.startswith(prefix)}
+
+    def state(self) -> dict[str, Any]:
+        """The heads that training adds, and where weights are averaged the ones that are trained."""
+        heads, average = self.model.supervision, self.average
+        return dict(
+            supervision=None if heads is None else dict(heads.state_dict()),
+            raw_weights=None if average is None else dict(self.model.segmentor.state_dict()),
+            average_updates=0 if average is None else average.updates,
+        )
+
+    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        heads, saved = self.model.supervision, state.get("supervision") or {}
+        if saved.keys() != ({} if heads is None else heads.state_dict()).keys():
+            raise ValueError(
+                "the checkpoint was trained with other auxiliary heads or deep supervision; "
+                "choose another --work-dir, or set auxiliary and deep_supervision as they were"
+            )
+        if heads is not None:
+            heads.load_state_dict(saved)
+        raw = state["raw_weights"]
+        self.model.segmentor.load_state_dict(weights if raw is None else raw)
+        if self.average is not None:  # which a run without it may go on with
+            self.average.model.load_state_dict(weights)
+            self.average.updates = 0 if raw is None else state["average_updates"]
+
+    def __str__(self) -> str:
+        count = sum(p.numel() for p in self.model.segmentor.parameters())
+        section = self.config.model
+        val = "none" if self.samples is None else len(self.samples)
+        return (
+            f"{section.backbone} + {section.decoder}, {count / 1e6:.2f} M parameters; "
+            f"{len(self.stream.dataset)} training images, {val} for validation"
+        )
+
+
+def create_model(options: ModelOptions, *, trained: bool = False) -> Segmentor:
+    """The segmentor of a config; `trained` for one whose weights come later, so that none are loaded here.
+
+    ValueError that begins with "model" for what its builders refuse.
+    """
+    if trained:
+        inner = {key: value for key, value in options.backbone_options.items() if key not in ("weights", "frozen")}
+        options = replace(options, weights=None, backbone_options=inner)
+    try:
+        return create_segmentor(**vars(options))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"model: {error.args[0]}") from None
