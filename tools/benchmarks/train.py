@@ -95,8 +95,8 @@ class Lane:
         self.model.eval()
         confusion = ConfusionMatrix(config.model.num_classes)
         for sample in track(open_samples(config, "test_data"), description="testing"):
-            logits = predict_logits(self.model, sample["image"].to(self.device))
-            confusion.update(logits.argmax(0).cpu(), sample["label"])
+            logits = predict_logits(self.model, sample.image.to(self.device))
+            confusion.update(logits.argmax(0).cpu(), sample.label)
         return 100 * confusion.compute().mIoU
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from densevit.colors import colorize
+from densevit.data import Sample
 from densevit.evaluate.evaluate import evaluate
 from densevit.labels import IGNORE
 from densevit.losses import create_loss
@@ -141,11 +142,11 @@ class SegmentTask:
         self,
         *,
         on_image: Callable[[int, int], bool] | None = None,
-        on_sample: Callable[[Any, dict[str, Tensor]], None] | None = None,
+        on_sample: Callable[[Sample, dict[str, Tensor]], None] | None = None,
     ) -> Validation | None:
-        def on_prediction(sample: Any, labels: Tensor) -> None:
+        def on_prediction(sample: Sample, labels: Tensor) -> None:
             if on_sample is not None:
-                on_sample(sample, dict(pred_sem_seg=labels, gt_sem_seg=sample["label"]))
+                on_sample(sample, dict(pred_sem_seg=labels, gt_sem_seg=sample.label))
 
         share_buffers(self.final_model)
         found = evaluate(
