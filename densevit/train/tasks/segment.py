@@ -38,11 +38,14 @@ class SegmentModel(nn.Module):
         self.supervision = supervision
 
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        logits = self.segmentor(image) if self.supervision is None else self.supervision(self.segmentor, image)
+        if self.supervision is None:
+            output = self.segmentor.forward_output(image)
+        else:
+            outputs = self.supervision(self.segmentor, image)
         with torch.autocast(image.device.type, enabled=False):  # sums over pixels want full precision
             if self.supervision is None:
-                return self.loss(logits.float(), label)
-            return self.supervision.total(logits, label, loss=self.loss)
+                return self.loss(output.float(), label)
+            return self.supervision.total(outputs, label, loss=self.loss)
 
     def named_parts(self) -> nn.Module:
         """What is trained: backbone, decoder, head, and auxiliary where there is one."""
@@ -62,7 +65,8 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
         segmentor, auxiliary=config.auxiliary, deep=config.deep_supervision, loss=config.loss, ignore_index=IGNORE
     )
     if settings.compile:
-        (segmentor if supervision is None else supervision).compile()
+        for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
+            part.compile()
     return SegmentModel(segmentor, loss, supervision)
 
 
