@@ -89,7 +89,7 @@ class CtDemo:
         rows = []
         for i in spread(len(val_set), self.num_pictured):
             volume = open_volume(_source(val_set, i), options=val_set.read)
-            label = val_set.evaluation_sample(i)["label"]
+            label = val_set.evaluation_sample(i).label
             rows += volume_rows(volume.image[0], label, predictions[i].numpy(), spacing=volume.grid.spacing)
         return rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from densevit.data import SegmentationDataset, guess_dataset
+from densevit.data import PictureDataset, guess_dataset
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
 from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
@@ -43,22 +43,22 @@ class StreetDemo:
         sets = {split: guess_dataset(data, split=split) for split in ("train", "val")}
         return use_sets(replace_options(config, sizes), **sets)
 
-    def baseline(self, train_set: SegmentationDataset, val_set: SegmentationDataset, tested: TestResult) -> Baseline:
+    def baseline(self, train_set: PictureDataset, val_set: PictureDataset, tested: TestResult) -> Baseline:
         """The score of always answering the commonest class."""
         name, miou = constant_score(val_set)
         ours = tested.scores.as_dict(tested.classes)["mIoU"]
         sentence = f"mIoU {ours:.1f} on {tested.num_images} images; always answering {name!r} gives {miou:.1f}"
         return Baseline("constant", {"class": name, "mIoU": miou}, sentence)
 
-    def rows(self, val_set: SegmentationDataset, predictions: Sequence[Tensor]) -> list[Row]:
+    def rows(self, val_set: PictureDataset, predictions: Sequence[Tensor]) -> list[Row]:
         """Images spread over the set."""
         chosen = [(val_set[i], predictions[i].numpy()) for i in spread(len(val_set), self.num_pictured)]
-        return [(sample["image"], sample["label"], prediction) for sample, prediction in chosen]
+        return [(sample.image.transpose(1, 2, 0), sample.label, prediction) for sample, prediction in chosen]
 
-    def predict(self, run: RunResult, val_set: SegmentationDataset, *, out: Path, device: str | None) -> None:
+    def predict(self, run: RunResult, val_set: PictureDataset, *, out: Path, device: str | None) -> None:
         """Nothing: the sheet of predictions shows as much."""
 
-    def commands(self, run: RunResult, val_set: SegmentationDataset, *, out: Path, iters: int) -> str:
+    def commands(self, run: RunResult, val_set: PictureDataset, *, out: Path, iters: int) -> str:
         """The commands that do the same with real Cityscapes, and those that go on with what was trained here."""
         python, trained = this_python(), run.best or run.checkpoint
         return f"""\
@@ -78,11 +78,11 @@ PYTHON={python} bash tools/dist_train.sh configs/segformer_b2_cityscapes.py 8
 """
 
 
-def constant_score(dataset: SegmentationDataset) -> tuple[str, float]:
+def constant_score(dataset: PictureDataset) -> tuple[str, float]:
     """The set's commonest class, and the mIoU in percent of predicting it everywhere."""
     matrix = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
     for i in range(len(dataset)):
-        label = torch.as_tensor(dataset[i]["label"]).long()
+        label = torch.as_tensor(dataset.evaluation_sample(i).label).long()
         matrix.update(torch.zeros_like(label), label)
     truth = matrix.counts.sum(1)
     commonest = int(truth.argmax())

@@ -69,7 +69,7 @@ def test_a_rendered_set_is_used_again(demo, streets):
 
 def test_the_constant_score_is_the_mean_iou_of_the_commonest_class_everywhere(streets):
     dataset = create_dataset(dict(type="cityscapes", root=str(streets), split="val"))
-    labels = torch.cat([torch.as_tensor(dataset[i]["label"]).flatten() for i in range(len(dataset))])
+    labels = torch.cat([torch.as_tensor(dataset[i].label).flatten() for i in range(len(dataset))])
     counts = torch.bincount(labels[labels != 255].long(), minlength=19)
     name, miou = constant_score(dataset)
     assert name == dataset.classes[int(counts.argmax())]
