@@ -25,6 +25,7 @@ from densevit.inference import (
 )
 from densevit.inference.network import AMP_DTYPES
 from densevit.inference.reduce import labels as to_labels
+from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
 from densevit.inference.views import SLIDES
 from densevit.labels import label_type
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
@@ -41,6 +42,7 @@ def label_image(
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
+    slices: SliceOptions | None = None,
     device: str | torch.device = "cpu",
     amp: str | None = None,
     max_memory: int | str | None = None,
@@ -49,14 +51,15 @@ def label_image(
 ) -> np.ndarray:
     """(C, *S) -> the most probable class of each place (*size): logits are interpolated, and become labels in slabs.
 
-    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default. `amp`
-    is "bf16" or "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the labels: an integer
-    array or a memory map of `size`. `stopwatch` learns what the forwards took ("network") and all that makes labels of
-    them ("restore"). ValueError for options that do not fit the image.
+    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default. With
+    `slices` a model of pictures sees a volume slice by slice, and `options` speak of those. `amp` is "bf16" or
+    "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the labels: an integer array or a
+    memory map of `size`. `stopwatch` learns what the forwards took ("network") and all that makes labels of them
+    ("restore"). ValueError for options that do not fit the image.
     """
-    options, device, start = options.on_axes(image.ndim - 1), torch.device(device), time.perf_counter()
+    options, device, start = _of_rank(options, image, slices), torch.device(device), time.perf_counter()
     network = TimedNetwork(_on_whole_cells(model, options), device=device)
-    whole = size is None
+    whole = size is None and slices is None
     size = tuple(size or image.shape[1:])
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
@@ -64,9 +67,8 @@ def label_image(
         if whole and not options.seen_once:
             out[...] = to_labels(_logits(network, image.to(device), options)).cpu().numpy()
         else:
-            image = _fitted(image, options)
-            windows = _windows(options, tuple(image.shape[1:])) | dict(window_device=device)
-            seen = network if options.seen_once else on_views(network, flips=options.flips, scales=options.scales)
+            seen, image, windows = _by_windows(network, image, options, slices)
+            windows["window_device"] = device
             if max_memory is not None:
                 windows |= _plan(seen, image, windows, max_memory)
             native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
@@ -83,13 +85,18 @@ def image_logits(
     image: Tensor,
     *,
     options: InferenceOptions,
+    slices: SliceOptions | None = None,
     device: str | torch.device = "cpu",
     amp: str | None = None,
 ) -> Tensor:
     """(C, *S) -> the logits of which `label_image` makes labels, all of them, (K, *S) on `device`."""
-    options, device = options.on_axes(image.ndim - 1), torch.device(device)
+    options, device = _of_rank(options, image, slices), torch.device(device)
+    network = _on_whole_cells(model, options)
     with autocast(device, amp):
-        return _logits(_on_whole_cells(model, options), image.to(device), options)
+        if slices is None:
+            return _logits(network, image.to(device), options)
+        seen, image, windows = _by_windows(network, image, options, slices)
+        return sliding_window(seen, image, **windows, window_device=device, device=device)
 
 
 def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
@@ -125,12 +132,31 @@ def _logits(network: Network, image: Tensor, options: InferenceOptions) -> Tenso
     return resize(logits[None], image.shape[1:])[0]
 
 
-def _windows(options: InferenceOptions, size: tuple[int, ...]) -> dict[str, Any]:
-    """Keywords of `sliding_window`; an image seen whole is one window."""
-    batch = dict(batch_size=options.batch_size)
-    if options.mode == "whole":
-        return batch | dict(roi_size=size, stride=size, grid="even", blend="constant")
-    return batch | dict(roi_size=options.roi_size, stride=options.stride, **SLIDES[options.mode])
+def _of_rank(options: InferenceOptions, image: Tensor, slices: SliceOptions | None) -> InferenceOptions:
+    """One number for each axis of what the model sees."""
+    if slices is not None and options.base_size is not None:
+        raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")
+    return options.on_axes(image.ndim - 1 - (slices is not None))
+
+
+def _by_windows(
+    network: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
+) -> tuple[Network, Tensor, dict[str, Any]]:
+    """What sees windows, what they are cut from, and the keywords of `sliding_window`; a whole image is one window."""
+    seen = network if options.seen_once else on_views(network, flips=options.flips, scales=options.scales)
+    image, size = _fitted(image, options), None
+    if slices is not None:
+        size = [n for axis, n in enumerate(image.shape[1:]) if axis != slices.dim]
+        image = torch.from_numpy(neighbouring_slices(image.cpu().numpy(), slices.dim, slices.neighbours))
+        seen = over_slices(seen, slices.dim)
+    size = tuple(size or image.shape[1:])
+    windows = dict(roi_size=size, stride=size, grid="even", blend="constant")
+    if options.mode != "whole":
+        windows = dict(roi_size=options.roi_size, stride=options.stride, **SLIDES[options.mode])
+    if slices is not None:  # each slice by itself: 256 x 256 of axial slices -> 1 x 256 x 256
+        for key in ("roi_size", "stride"):
+            windows[key] = windows[key] and (*windows[key][: slices.dim], 1, *windows[key][slices.dim :])
+    return seen, image, windows | dict(batch_size=options.batch_size)
 
 
 def _plan(network: Network, image: Tensor, windows: dict[str, Any], max_memory: int | str) -> dict[str, Any]:
