@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import densevit
 from densevit.cli import export, fingerprint, models, predict, test, train
@@ -27,8 +27,8 @@ COMMANDS = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command; each verb's module adds its own flags."""
+def build_parser(asked: Container[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the whole command; the module of each verb that is asked for adds its flags."""
     parser = argparse.ArgumentParser("densevit", description="Dense prediction with transformers, in 2D and 3D.")
     parser.add_argument("--version", action="version", version=f"densevit {densevit.__version__}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        command.add_arguments(verb)
+        if name in asked:
+            command.add_arguments(verb)
         verb.add_argument("--traceback", action="store_true", help="show where an error came from")
         verb.set_defaults(run=command.run)
     return parser
@@ -50,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 done but something failed, 2 could not be done."""
     let_threads_sleep()
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser(argv).parse_args(argv)
     try:
         with keep_freed_memory():
             return args.run(args)
