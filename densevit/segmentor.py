@@ -8,74 +8,58 @@ from torch import Tensor, nn
 
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
-from densevit.decoders import DECODERS
+from densevit.decoders import DECODERS, Decoder, FirstMap, Output
 from densevit.registry import NETWORKS
 from densevit.weights import load_weights, published_options
+
+CONTRACT = ("spatial_dims", "in_channels", "out_channels", "out_strides")  # what a backbone says of itself
 
 
 class Segmentor(nn.Module):
     """Image to logits at the image's own size: (B, C, *S) -> (B, num_classes, *S).
 
-    `image_level` hands the decoder the image itself as one more level, of stride 1, before the backbone's (UNETR).
-    `divisor` (one number a spatial dimension) is what image sizes should be multiples of: cells of a coarse map that
-    reach beyond the image are displaced by decoders which resize maps to one another's size. 1 for a decoder that says
-    `keeps_places = True`, because it does not.
+    A decoder that was built with `image_channels` gets the image as its first map (UNETR). `divisor` (one number a
+    spatial dimension) is what image sizes should be multiples of: cells of a coarse map that reach beyond the image are
+    displaced by decoders which resize maps to one another's size. It is 1 for a decoder that keeps places.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module, *, num_classes: int, image_level: bool = False):
+    def __init__(self, backbone: nn.Module, decoder: Decoder, *, num_classes: int):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if not isinstance(decoder, Decoder):
+            raise ValueError(
+                f"expected a decoder derived from densevit.decoders.Decoder, got {type(decoder).__name__}; derive it "
+                "from that, and return [DenseMap(features)] from its forward_levels"
+            )
         self.spatial_dims = backbone.spatial_dims
         self.in_channels = backbone.in_channels
         self.num_classes = num_classes
-        self.image_level = image_level
         strides = [nd.ntuple(stride, self.spatial_dims) for stride in backbone.out_strides]
-        in_place = getattr(decoder, "keeps_places", False)
-        self.divisor = (1,) * self.spatial_dims if in_place else tuple(map(max, zip(*strides, strict=True)))
+        self.divisor = (1,) * self.spatial_dims if decoder.keeps_places else tuple(map(max, zip(*strides, strict=True)))
         self.backbone = backbone
         self.decoder = decoder
-        if getattr(decoder, "gives_logits", False):
-            self.head = nn.Identity()
-            return
-        self.head = nd.CONV[self.spatial_dims](decoder.out_channels, num_classes, 1)
-        # Small, as published: a fresh model calls every class equally likely, and its loss begins at log(num_classes).
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.head = decoder.create_head(num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nd.resize(self.forward_logits(x), x.shape[2:])
+        return self.forward_output(x).logits(x.shape[2:])
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """The backbone's maps: (B, C, *S) -> [(B, C_i, *S_i)], fine to coarse."""
         return self.backbone(x)
 
+    def forward_levels(self, x: Tensor) -> list[Tensor]:
+        """What the decoder reads: the backbone's maps, after the image itself where the decoder takes it."""
+        features = self.backbone(x)
+        return features if self.decoder.image_channels is None else [x, *features]
+
+    def forward_output(self, x: Tensor) -> Output:
+        """What a loss takes: the decoder's output, classified, at the decoder's stride."""
+        return self.decoder(self.forward_levels(x)).classify(self.head)
+
     def forward_logits(self, x: Tensor) -> Tensor:
         """Logits at the decoder's stride, before the last resize: (B, C, *S) -> (B, num_classes, *S_0)."""
-        return self.head(self.decoder(self.forward_levels(x)))
-
-    def forward_levels(self, x: Tensor) -> list[Tensor]:
-        """What the decoder reads: the backbone's maps, after the image itself where the decoder asks for it."""
-        features = self.backbone(x)
-        return [x, *features] if self.image_level else features
-
-
-class FirstMap(nn.Module):
-    """In place of a decoder, after a whole network whose maps are logits: [(B, K, *S_i)] -> (B, K, *S_0), the first."""
-
-    keeps_places = True
-    gives_logits = True
-
-    def __init__(self, channels: Sequence[int]):
-        super().__init__()
-        self.out_channels = channels[0]
-        self.level_channels = tuple(channels) if len(channels) > 1 else None  # for deep supervision
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        return maps[0]
-
-    def forward_levels(self, maps: list[Tensor]) -> list[Tensor]:
-        return maps
+        return self.forward_output(x).logits()
 
 
 def list_backbones() -> list[str]:
@@ -120,11 +104,12 @@ def create_decoder(
     in_strides: Sequence[int | tuple[int, ...]],
     spatial_dims: int = 2,
     **options: Any,
-) -> nn.Module:
-    """Build a decoder by name: list of (B, C_i, *S_i), fine to coarse -> (B, out_channels, *S_0).
+) -> Decoder:
+    """Build a decoder by name: list of (B, C_i, *S_i), fine to coarse -> DenseMap (B, out_channels, *S_0).
 
     `in_channels` and `in_strides` are the backbone's `out_channels` and `out_strides`; `options` go to the decoder.
-    A decoder that takes `image_channels` reads the image as one more level, of stride 1, before these when it is given.
+    A decoder with `takes_image` reads the image as one more level, of stride 1, before these if `image_channels` says
+    how many channels it has.
     """
     _check_rank(spatial_dims)
     return DECODERS.create(name, spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides, **options)
@@ -135,61 +120,92 @@ def create_segmentor(
     decoder: str | None,
     *,
     num_classes: int,
-    spatial_dims: int = 2,
-    in_channels: int = 3,
+    spatial_dims: int | None = None,
+    in_channels: int | None = None,
     weights: str | Path | Mapping[str, Any] | None = None,
     backbone_options: Mapping[str, Any] | None = None,
     decoder_options: Mapping[str, Any] | None = None,
 ) -> Segmentor:
     """Build backbone and decoder by name and join them: (B, in_channels, *S) -> logits (B, num_classes, *S).
 
-    `backbone` may also be a module of one's own that keeps the contract of `Backbone`: then rank and input channels
-    are the module's. Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`).
-    `weights` is a checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
+    `spatial_dims` is 2 and `in_channels` 3 unless given. `backbone` may also be a module of one's own that keeps the
+    contract of `Backbone`: then both are the module's, and ValueError refuses others, as it does `backbone_options`.
+    Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`). `weights` is a
+    checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
     `backbone_options=dict(weights=...)`. With `decoder=None` the backbone is a whole network whose maps are logits,
     such as "monai.SegResNet", built with `backbone_options`.
     """
-    if decoder is None:
-        shared = dict(spatial_dims=spatial_dims, in_channels=in_channels, num_classes=num_classes)
-        return _whole_network(backbone, shared, backbone_options, decoder_options=decoder_options, weights=weights)
+    options = dict(backbone_options or {})
+    if decoder is None and decoder_options:
+        raise ValueError(f"decoder_options {sorted(decoder_options)} need a decoder; name one, or leave them out")
     if isinstance(backbone, nn.Module):
+        _check_module(backbone, options, spatial_dims=spatial_dims, in_channels=in_channels)
         encoder = backbone
     else:
-        encoder = create_backbone(
-            backbone, spatial_dims=spatial_dims, in_channels=in_channels, **dict(backbone_options or {})
+        options |= dict(spatial_dims=2 if spatial_dims is None else spatial_dims)
+        options |= dict(in_channels=3 if in_channels is None else in_channels)
+        encoder = (
+            _whole_network(backbone, num_classes, options) if decoder is None else create_backbone(backbone, **options)
         )
-    options = {**published_options(backbone, decoder), **dict(decoder_options or {})}
-    if decoder in DECODERS.names() and "image_channels" in DECODERS.keywords(decoder):
-        options.setdefault("image_channels", encoder.in_channels)
-    head = create_decoder(
-        decoder,
-        in_channels=encoder.out_channels,
-        in_strides=encoder.out_strides,
-        spatial_dims=encoder.spatial_dims,
-        **options,
-    )
-    model = Segmentor(encoder, head, num_classes=num_classes, image_level=options.get("image_channels") is not None)
+    if decoder is None:
+        made = _first_map(encoder, num_classes)
+    else:
+        made = _create_decoder_on(encoder, decoder, published_options(backbone, decoder) | dict(decoder_options or {}))
+    model = Segmentor(encoder, made, num_classes=num_classes)
     _load(model, weights)
     return model
 
 
-def _whole_network(
-    name: str | nn.Module,
-    shared: Mapping[str, Any],
-    options: Mapping[str, Any] | None,
-    *,
-    decoder_options: Mapping[str, Any] | None,
-    weights: str | Path | Mapping[str, Any] | None,
-) -> Segmentor:
-    if decoder_options:
-        raise ValueError(f"decoder_options {sorted(decoder_options)} need a decoder; name one, or leave them out")
-    if not isinstance(name, nn.Module) and name in BACKBONES:
+def _check_module(backbone: nn.Module, options: Mapping[str, Any], **shape: int | None) -> None:
+    """Refuse what a module that is built already cannot follow."""
+    missing = [name for name in CONTRACT if not hasattr(backbone, name)]
+    if missing:
+        raise ValueError(
+            f"the backbone {type(backbone).__name__} has no {', '.join(missing)}; give it what Backbone has"
+        )
+    if options:
+        raise ValueError(
+            f"backbone_options {sorted(options)} are for a backbone that is built by its name, and this one is built "
+            "already; build it with them, and load its weights with load_weights"
+        )
+    for name, wanted in shape.items():
+        own = getattr(backbone, name)
+        if wanted not in (None, own):
+            raise ValueError(f"the backbone is a module with {name}={own}, got {name}={wanted!r}; leave {name} out")
+
+
+def _whole_network(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
+    if name in BACKBONES:
         raise ValueError(f"the backbone {name!r} needs a decoder, got None; name one, such as 'all_mlp'")
-    _check_rank(shared["spatial_dims"])
-    network = name if isinstance(name, nn.Module) else NETWORKS.create(name, **shared, **dict(options or {}))
-    model = Segmentor(network, FirstMap(network.out_channels), num_classes=shared["num_classes"])
-    _load(model, weights)
-    return model
+    _check_rank(options["spatial_dims"])
+    return NETWORKS.create(name, num_classes=num_classes, **options)
+
+
+def _first_map(network: nn.Module, num_classes: int) -> Decoder:
+    if network.out_channels[0] != num_classes:
+        raise ValueError(
+            f"without a decoder the maps of {type(network).__name__} are logits, {network.out_channels[0]} of them for "
+            f"num_classes={num_classes}; build it for as many classes, or name a decoder"
+        )
+    return FirstMap(
+        spatial_dims=network.spatial_dims, level_channels=network.out_channels, level_strides=network.out_strides
+    )
+
+
+def _create_decoder_on(backbone: nn.Module, name: str, options: Mapping[str, Any]) -> Decoder:
+    image = dict(image_channels=backbone.in_channels) if _takes_image(name) else {}
+    return create_decoder(
+        name,
+        in_channels=backbone.out_channels,
+        in_strides=backbone.out_strides,
+        spatial_dims=backbone.spatial_dims,
+        **image | dict(options),
+    )
+
+
+def _takes_image(decoder: str) -> bool:
+    builder = DECODERS.family(decoder) if decoder in DECODERS else None
+    return isinstance(builder, type) and issubclass(builder, Decoder) and builder.takes_image
 
 
 def _load(model: nn.Module, weights: str | Path | Mapping[str, Any] | None) -> None:

@@ -44,7 +44,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["metrics/surface", "predictor/cleaning", "predictor/structures", "report/planes"],
-    "safetensors": ["weights", "train"],
+    "safetensors": ["data/cache", "weights", "train"],
     "tensorboard": ["train"],
     "timm": [],
     "transformers": [],

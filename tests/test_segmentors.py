@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import densevit
+import densevit.weights
 from densevit.blocks import nd
 from densevit.registry import BACKBONES, DECODERS
 from tests.common import own_decoders
@@ -87,7 +88,7 @@ def test_a_decoder_gives_its_channels_at_its_stride(name, spatial_dims):
     size, channels, strides = (40, 33, 65)[-spatial_dims:], (8, 16, 24), (2, 4, 8)
     decoder = densevit.create_decoder(name, in_channels=channels, in_strides=strides, spatial_dims=spatial_dims)
     features = [torch.randn(2, c, *(ceil(s / k) for s in size)) for c, k in zip(channels, strides, strict=True)]
-    assert decoder(features).shape == (2, decoder.out_channels, *(ceil(s / decoder.out_stride) for s in size))
+    assert decoder(features).values.shape == (2, decoder.out_channels, *(ceil(s / decoder.out_stride) for s in size))
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
@@ -220,6 +221,48 @@ def test_an_unknown_option_is_refused_where_it_was_typed():
 def test_other_ranks_than_two_and_three_are_refused(spatial_dims):
     with pytest.raises(ValueError, match="spatial_dims must be 2 or 3"):
         densevit.create_backbone("mit_b0", spatial_dims=spatial_dims)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            dict(backbone_options=dict(weights="missing.pth")),
+            r"backbone_options \['weights'\] are for a backbone .* name",
+        ),
+        (dict(spatial_dims=3), "a module with spatial_dims=2, got spatial_dims=3; leave spatial_dims out"),
+        (dict(in_channels=3), "a module with in_channels=1, got in_channels=3; leave in_channels out"),
+        (dict(decoder=None), "the maps of Backbone are logits, 32 of them for num_classes=2"),
+    ],
+    ids=str,
+)
+def test_what_a_module_that_is_built_already_cannot_follow_is_refused(given, message):
+    backbone = small_backbone("mit_b0", 2)
+    with pytest.raises(ValueError, match=message):
+        densevit.create_segmentor(**(dict(backbone=backbone, decoder="all_mlp", num_classes=2) | given))
+
+
+def test_a_module_as_backbone_takes_the_weights_of_a_whole_model_and_true_statements_about_itself(tmp_path):
+    whole = densevit.create_segmentor("mit_b0", "all_mlp", num_classes=2, in_channels=1)
+    densevit.weights.save_weights(whole, tmp_path / "whole.safetensors", config={})
+    made = densevit.create_segmentor(
+        small_backbone("mit_b0", 2),
+        "all_mlp",
+        num_classes=2,
+        spatial_dims=2,
+        in_channels=1,
+        weights=tmp_path / "whole.safetensors",
+    )
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), made.parameters(), strict=True))
+    with pytest.raises(FileNotFoundError, match=r"missing\.safetensors"):
+        densevit.create_segmentor(made.backbone, "all_mlp", num_classes=2, weights="missing.safetensors")
+
+
+def test_a_module_that_lacks_part_of_the_contract_is_refused_as_backbone():
+    with pytest.raises(
+        ValueError, match="the backbone Identity has no spatial_dims, in_channels, out_channels, out_st"
+    ):
+        densevit.create_segmentor(nn.Identity(), "all_mlp", num_classes=2)
 
 
 def test_a_model_without_classes_is_refused():

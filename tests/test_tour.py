@@ -57,7 +57,7 @@ def run_shapes(image_shape):
             "mit_b0", "all_mlp", num_classes=19, spatial_dims=image.ndim - 2, in_channels=image.shape[1]
         )
         features = model.forward_features(image)
-        decoded = model.decoder(features)
+        decoded = model.decoder(features).values
         parts = {"image": image, "decoder": decoded, "head": model.head(decoded), "logits": model(image)}
     parts |= {f"stage {i}": feature for i, feature in enumerate(features)}
     return {part: tuple(tensor.shape[1:]) for part, tensor in parts.items()}

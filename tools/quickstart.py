@@ -55,15 +55,18 @@ def main() -> int:
     from densevit.environment import keep_freed_memory, let_threads_sleep
 
     let_threads_sleep()  # before torch is imported
+    from densevit.quickstart.run import quickstart
+
     if options.task == "ct":
-        from densevit.quickstart.ct import quickstart_ct as run
+        from densevit.quickstart.ct import CtDemo as Demo
     else:
-        from densevit.quickstart.streets import quickstart as run
+        from densevit.quickstart.streets import StreetDemo as Demo
 
     start = time.monotonic()
     try:
+        settings = dict(out=_short(out), data=data, iters=options.iters, device=options.device)
         with keep_freed_memory():
-            result = run(CONFIGS[options.task], out=_short(out), data=data, iters=options.iters, device=options.device)
+            result = quickstart(CONFIGS[options.task], Demo(), **settings)
     except (ValueError, OSError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 2

@@ -29,11 +29,8 @@ class SemanticBranch(nn.Module):
     Each level goes through one convolution for each doubling of the resolution, at least one; then they are summed.
     """
 
-    def __init__(
-        self, spatial_dims: int, dim: int, *, in_strides: Sequence[int | tuple[int, ...]], out_channels: int = 128
-    ):
+    def __init__(self, spatial_dims: int, dim: int, *, in_strides: Sequence[int | tuple[int, ...]], out_channels: int):
         super().__init__()
-        self.out_channels = out_channels
         self.octaves = [_octaves(in_strides[0], stride, spatial_dims) for stride in in_strides]
         self.levels = nn.ModuleList(
             nn.ModuleList(

@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from densevit.data.label_check import check_labels
-from densevit.data.picture_set import DATASETS, SegmentationDataset
-from densevit.data.volume_set import VolumeDataset
+from densevit.data.dataset import DATASETS, Dataset
 from densevit.options import check_fields
 from densevit.registry import check_known
 
 CHECKS = ("open", "load")
 
 
-def create_dataset(config: dict) -> SegmentationDataset | VolumeDataset:
+def create_dataset(config: dict) -> Dataset:
     """Open the set that `config` describes, such as dict(type="cityscapes", root="data/cityscapes", split="train").
 
     With check="open" (the default) every label is checked now, once: what is found is remembered until a file changes.
@@ -23,10 +21,7 @@ def create_dataset(config: dict) -> SegmentationDataset | VolumeDataset:
     check_dataset_config(config)
     dataset = _describe(config).open()
     if config.get("check", "open") == "open" and dataset.has_labels:
-        if isinstance(dataset, VolumeDataset):
-            dataset.check()
-        else:
-            check_labels(dataset)
+        dataset.check()
     return dataset
 
 

@@ -1,46 +1,56 @@
-"""Pairs of photo and label file as a data set: `dataset[i]` is an image, its train ids and where they come from."""
+"""Pairs of picture and label file as a data set."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from densevit.colors import Color, default_palette
+from densevit.data.dataset import check_classes
+from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
+from densevit.data.sample import Augment, Sample
 from densevit.labels import IGNORE
+from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.pictures.coding import LabelCoding
-from densevit.pictures.normalize import MEAN, STD
-from densevit.pictures.picture import View
-from densevit.pictures.reading import read_oriented_image, read_oriented_label, turn_back
-from densevit.registry import Registry
+from densevit.pictures.picture import View, read_view
+from densevit.pictures.reading import read_input, read_oriented_label, turn_back
+from densevit.volumes.grid import Grid
 
-DATASETS = Registry("dataset")
 EXIF_MODES = (None, "apply", "ignore")
 Pair = tuple[str, str | None]
 
 
-class SegmentationDataset:
-    """Images with one label map each; `files` are (image, label) paths, label None where there is none.
+class PictureDataset:
+    """Pictures with one label map each; `pairs` are paths of image and label, the latter None where there is none.
 
     `coding` says what label values mean: one LabelCoding, or several by the ending of the file's name. `exif` says
     what to do with a photo that carries an EXIF turn while its label does not: None refuses it where the label's size
     leaves open how it was drawn, "apply" takes labels as drawn on the upright photo, "ignore" leaves both as stored.
+    `normalization` (`densevit.normalization`) is ImageNet's for three channels, and each picture's own z-score for
+    other numbers of them, unless it is given.
     """
 
     ignore_index = IGNORE
     spatial_dims = 2
-    in_channels = 3
+    slices = None
+    label_values = None
+    spacing = None
 
     def __init__(
         self,
-        files: Sequence[Pair],
+        pairs: Sequence[Pair],
         *,
         classes: Sequence[str],
         coding: LabelCoding | Mapping[str, LabelCoding],
         palette: Sequence[Color] | None = None,
         exif: str | None = None,
+        in_channels: int = 3,
+        normalization: Mapping[str, Any] | None = None,
     ):
         if exif not in EXIF_MODES:
             raise ValueError(f"exif must be None, 'apply' or 'ignore', got {exif!r}")
-        self.files = list(files)
+        self.pairs = list(pairs)
         self.classes = check_classes(classes)
         self.palette = [tuple(color) for color in palette or default_palette(len(self.classes))]
         if len(self.palette) != len(self.classes):
@@ -49,40 +59,81 @@ class SegmentationDataset:
             )
         self.codings = dict(coding) if isinstance(coding, Mapping) else {"": coding}
         self.exif = exif
+        self.in_channels = in_channels
+        default = MEAN_STD if in_channels == 3 else ZSCORE
+        self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in (normalization or default).items()}
+        self.normalize = create_normalization(self.normalization)
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
 
     @property
-    def normalization(self) -> dict:
-        """How pixels become the network's input, for the header of a checkpoint."""
-        return dict(mean=list(MEAN), std=list(STD))
+    def has_labels(self) -> bool:
+        return all(label is not None for _, label in self.pairs)
 
     @property
-    def has_labels(self) -> bool:
-        return all(label is not None for _, label in self.files)
+    def names(self) -> list[str]:
+        return [image for image, _ in self.pairs]
+
+    @property
+    def files(self) -> list[str]:
+        return [path for pair in self.pairs for path in pair if path is not None]
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.pairs)
 
-    def __getitem__(self, index: int) -> dict:
-        """dict(image=uint8 (H, W, 3), label=uint8 (H, W) of train ids and 255, meta); no label key without a label."""
-        image_path, label_path = self.files[index]
-        image, turned = read_oriented_image(image_path)
-        meta = dict(image=image_path, label=label_path)
-        if label_path is None:
-            image = turn_back(image, turned) if self.exif == "ignore" else image
-            return dict(image=image, meta=dict(meta, size=image.shape[:2]))
-        label, label_turned = self.read_label(label_path)
-        self.check_fit(self.files[index], image=(image.shape[:2], turned), label=(label.shape, label_turned))
+    def __getitem__(self, index: int) -> Sample:
+        """The picture as its file has it, (C, H, W), with its class numbers uint8 (H, W)."""
+        image_path, label_path = self.pairs[index]
+        image, turned = read_input(image_path, channels=self.in_channels, normalization=self.normalization)
+        label = None
+        if label_path is not None:
+            label, label_turned = self.read_label(label_path)
+            self.check_fit(self.pairs[index], image=(image.shape[1:], turned), label=(label.shape, label_turned))
+            label = turn_back(label, label_turned) if self.exif == "ignore" else label
         if self.exif == "ignore":
-            image, label = turn_back(image, turned), turn_back(label, label_turned)
-        return dict(image=image, label=label, meta=dict(meta, size=image.shape[:2]))
+            image = turn_back(image.transpose(1, 2, 0), turned).transpose(2, 0, 1)
+        return Sample(
+            image=image, label=label, grid=Grid(image.shape[1:]), meta=dict(image=image_path, label=label_path)
+        )
 
-    def evaluation_sample(self, index: int) -> dict:
-        """The same: pictures are scored as they are read. Volumes differ, see `VolumeDataset`."""
-        return self[index]
+    def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
+        sample = self[index]
+        changed = augment(sample, rng)
+        return replace(changed, image=self.normalize.of(sample.image)(changed.image))
+
+    def evaluation_sample(self, index: int) -> Sample:
+        sample = self[index]
+        return replace(sample, image=self.normalize(sample.image))
+
+    def check(self, *, progress: Progress | None = None) -> LabelReport:
+        if not self.has_labels:
+            raise ValueError("labels can be checked in a set with labels, and this one was opened without")
+        facts = look_once(self.pairs, self._look, asked=repr((self.codings, self.exif)), progress=progress)
+        report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
+        self._check_not_black_and_white(report)
+        report.check_something_is_labelled([label for _, label in self.pairs])
+        return report
+
+    def _look(self, index: int) -> Facts:
+        """Pixels by class of one label, whose size is compared with its image's."""
+        image, path = self.pairs[index]
+        label, turned = self.read_label(path)
+        self.check_fit((image, path), image=read_view(image), label=(label.shape, turned))
+        return dict(counts=count_classes(label))
+
+    def _check_not_black_and_white(self, report: LabelReport) -> None:
+        """Black-and-white masks pass as class 0 and ignored, and a network would learn nothing from them."""
+        if self.num_classes < 2 or report.counts[:, 1:].any() or not report.counts.any() or not report.ignored.any():
+            return
+        path = self.pairs[int(report.ignored.argmax())][1]
+        coding = self.coding_of(path)
+        if coding.color_map is None and set(np.unique(read_oriented_label(path)[0]).tolist()) <= {0, 255}:
+            raise ValueError(
+                f"the {len(self)} labels have no values but 0 and 255 (first {path}), and 255 means ignored: if these "
+                "are black-and-white masks, label_map={255: 1} with ignore_index='none' reads white as class 1"
+            )
 
     def check_fit(self, pair: Pair, *, image: View, label: View) -> None:
         """Raise ValueError where a label has another size than its image, or may be drawn on another view of it."""
@@ -106,17 +157,6 @@ class SegmentationDataset:
     def coding_of(self, path: str) -> LabelCoding:
         """The coding of a label file, by the ending of its name."""
         return next(coding for ending, coding in self.codings.items() if path.endswith(ending))
-
-
-def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """The class names as a tuple; none, an empty or a repeated name raises ValueError."""
-    listed = isinstance(classes, list | tuple) and len(classes) > 0
-    if not listed or not all(isinstance(name, str) and name.strip() for name in classes):
-        raise ValueError(f"classes must be a list of names, got {classes!r}")
-    twice = sorted({name for name in classes if list(classes).count(name) > 1})
-    if twice:
-        raise ValueError(f"the classes name {', '.join(twice)} more than once; each name may appear once")
-    return tuple(classes)
 
 
 def _stored(size: tuple[int, int], turned: int) -> tuple[int, int]:

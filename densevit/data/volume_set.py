@@ -1,17 +1,20 @@
-"""Scans with label maps as a data set: `dataset[i]` is a normalised volume, its classes and where it lies."""
+"""Scans with label maps as a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densevit.colors import default_palette
+from densevit.colors import structure_colors
+from densevit.data.cache.case_cache import CaseCache
+from densevit.data.cache.findings import source_files
+from densevit.data.dataset import check_classes
 from densevit.data.foreground import foreground_voxels
-from densevit.data.picture_set import check_classes
+from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
+from densevit.data.sample import Augment, Sample
 from densevit.labels import IGNORE
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
@@ -29,7 +32,7 @@ from densevit.volumes.resample import (
 from densevit.volumes.volume import Volume, open_volume, read_grid, read_header, read_label_volume
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
-PREPARED = 2  # counts up when the same files and options give other arrays
+PREPARED = 3  # counts up when the same files and options give other arrays
 Arrays = dict[str, np.ndarray]
 
 
@@ -45,6 +48,11 @@ class Case:
         """What messages call it."""
         return self.images[0]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those of the images, and the label's where there is one."""
+        return (*self.images, *([] if self.label is None else [self.label]))
+
 
 class VolumeDataset:
     """Scans of one kind; `label_values` are the files' values of the classes, `ignored_value` that of no class.
@@ -56,6 +64,7 @@ class VolumeDataset:
 
     ignore_index = IGNORE
     spatial_dims = 3
+    slices = None
 
     def __init__(
         self,
@@ -68,15 +77,15 @@ class VolumeDataset:
         normalization: Mapping[str, Any] = ZSCORE,
         spacing: Sequence[float] | None = None,
         read: ReadOptions = REFUSING,
-        cache: Any = None,
+        cache: CaseCache | None = None,
     ):
         check_spacing(spacing)
         if len(classes) > IGNORE:
             raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
         self.cases = list(cases)
         self.classes = check_classes(classes)
-        self.palette = default_palette(len(self.classes))
-        self.label_values = np.array(label_values, np.int64)
+        self.palette = structure_colors(len(self.classes))
+        self.label_values = [int(value) for value in label_values]
         self.ignored_value = ignored_value
         self.in_channels = in_channels
         self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in normalization.items()}
@@ -101,30 +110,59 @@ class VolumeDataset:
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, index: int) -> dict:
-        """dict(image=float32 (C, D, H, W), label=uint8 (D, H, W), foreground, meta with size, spacing and affine).
+    @property
+    def names(self) -> list[str]:
+        return [case.name for case in self.cases]
 
-        `foreground` lists places of voxels by class, see `foreground_voxels`. Arrays may be memory maps.
+    @property
+    def files(self) -> list[str]:
+        return [path for case in self.cases for path in case.files]
+
+    def __getitem__(self, index: int) -> Sample:
+        """The volume normalised and resampled, (C, D, H, W), with its class numbers (D, H, W) on the same voxels.
+
+        Arrays may be memory maps.
         """
         arrays = self._prepared(self.cases[index])
-        labels = {key: arrays[key] for key in ("label", "foreground") if key in arrays}
-        return dict(image=arrays["image"], **labels, meta=self._meta(self.cases[index], arrays))
+        label, foreground = arrays.get("label"), arrays.get("foreground")
+        return replace(self._sample(index, arrays), label=label, foreground=foreground)
 
-    def evaluation_sample(self, index: int) -> dict:
-        """The same with the label on the scan's own grid, which a prediction must be brought back to."""
+    def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
+        return augment(self[index], rng)
+
+    def evaluation_sample(self, index: int) -> Sample:
         case = self.cases[index]
         arrays = self._prepared(case)
-        labels = {} if case.label is None else dict(label=self._label(case)[0])
-        return dict(image=arrays["image"], **labels, meta=self._meta(case, arrays))
+        sample = self._sample(index, arrays)
+        if case.label is None:
+            return sample
+        if arrays["label"].shape == tuple(arrays["size"]):  # it was not resampled
+            return replace(sample, label=arrays["label"])
+        kept = self._kept(case, ["label"], lambda: dict(label=self._label(case)[0]))
+        return replace(sample, label=kept["label"])
 
-    def check(self, *, progress: Callable[[int, int], None] | None = None) -> None:
-        """Look at every case once: ValueError for wrong label values or channels, differing grids, varying spacings."""
-        with ThreadPoolExecutor(4) as pool:
-            spacings = []
-            for spacing in pool.map(self._check_case, self.cases):
-                spacings.append(spacing)
-                if progress is not None:
-                    progress(len(spacings), len(self.cases))
+    def check(self, *, progress: Progress | None = None) -> LabelReport:
+        files = [tuple(str(file) for path in case.files for file in source_files(path)) for case in self.cases]
+        facts = look_once(files, self._look, asked=self._label_options, progress=progress)
+        self._check_spacings([tuple(each["spacing"]) for each in facts])
+        report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
+        if self.has_labels:
+            report.check_something_is_labelled([case.label for case in self.cases])
+        return report
+
+    def _look(self, index: int) -> Facts:
+        """The spacing of one case, whose channels, label values and grids fit, and its voxels by class."""
+        case = self.cases[index]
+        grid, channels = read_header(case.images, options=self.read)
+        self._check_channels(case, channels)
+        check_memory(case.name, grid, **self._limits)
+        if case.label is None:
+            return dict(spacing=grid.spacing, counts={})
+        label, label_grid = self._label(case)
+        check_same_grid((case.name, grid), (case.label, label_grid))
+        return dict(spacing=grid.spacing, counts=count_classes(label))
+
+    def _check_spacings(self, spacings: Sequence[tuple[float, ...]]) -> None:
         if self.wanted_spacing is not None:
             warn_of_turned_spacing(self.wanted_spacing, spacings)
             return
@@ -136,34 +174,17 @@ class VolumeDataset:
                     "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
                 )
 
-    def _check_case(self, case: Case) -> tuple[float, float, float]:
-        grid, channels = read_header(case.images, options=self.read)
-        self._check_channels(case, channels)
-        check_memory(case.name, grid, **self._limits)
-        if case.label is not None:
-            _, label_grid = self._label(case)
-            check_same_grid((case.name, grid), (case.label, label_grid))
-        return grid.spacing
-
     def _prepared(self, case: Case) -> Arrays:
-        if self.cache is None:
-            return self._prepare(case)
-        files = [*case.images, *([] if case.label is None else [case.label])]
-        return self.cache.load(files, self._transform, lambda: self._prepare(case))
+        return self._kept(case, ["all", self.normalization], lambda: self._prepare(case))
 
-    @cached_property
-    def _transform(self) -> str:
-        """All that decides what is made of a case's files."""
-        parts = (
-            PREPARED,
-            self.normalization,
-            self.wanted_spacing,
-            self.read,
-            self.label_values.tolist(),
-            self.ignored_value,
-            self.in_channels,
-        )
-        return repr(parts)
+    def _kept(self, case: Case, what: list, make: Callable[[], Arrays]) -> Arrays:
+        """What `make` makes, from the cache where there is one; `what` and the label's options say what that is."""
+        return make() if self.cache is None else self.cache.load(case.files, [*what, self._label_options], make)
+
+    @property
+    def _label_options(self) -> str:
+        """All that decides what is found in a case's label, and what is made of it."""
+        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self.in_channels))
 
     def _prepare(self, case: Case) -> Arrays:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
@@ -191,17 +212,18 @@ class VolumeDataset:
         if number != self.in_channels:
             raise ValueError(f"{case.name} has {number} channels, and {self.in_channels} are expected of this set")
 
-    def _meta(self, case: Case, arrays: Arrays) -> dict[str, Any]:
-        """`size` (D, H, W) of the scan itself, `spacing` and `affine` of the sample."""
+    def _sample(self, index: int, arrays: Arrays) -> Sample:
+        """Without a label."""
+        case = self.cases[index]
         own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
         grid = resampled_grid(own, arrays["image"].shape[1:])
-        return dict(image=case.name, label=case.label, size=own.size, spacing=grid.spacing, affine=grid.affine)
+        return Sample(image=arrays["image"], label=None, grid=grid, meta=dict(image=case.name, label=case.label))
 
     def _label(self, case: Case, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
         """Class numbers uint8 (D, H, W) on the scan's own grid."""
         values, grid = read_case_label(case, options=self.read, volume=volume)
         options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
-        return decode_label(values, self.label_values, **options), grid
+        return decode_label(values, np.array(self.label_values), **options), grid
 
 
 def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:

@@ -17,11 +17,12 @@ from densevit.blocks import nd
 from densevit.blocks.init import init_vit_weights
 from densevit.blocks.precision import full_precision
 from densevit.blocks.upsample import upsampled_sum
+from densevit.decoders.base import Decoder, DenseMap, Stride
 from densevit.registry import DECODERS
 
 
 @DECODERS.register({"all_mlp": {}})
-class AllMLPDecoder(nn.Module):
+class AllMLPDecoder(Decoder):
     """[(B, C_i, *S_i)] fine to coarse -> (B, dim, *S_0).
 
     `project_norm` is mmsegmentation's form: batch norm and ReLU after each projection, which then has no bias.
@@ -32,14 +33,13 @@ class AllMLPDecoder(nn.Module):
         *,
         spatial_dims: int,
         in_channels: Sequence[int],
-        in_strides: Sequence[int],
+        in_strides: Sequence[Stride],
         dim: int = 256,
         dropout: float = 0.1,
         project_norm: bool = False,
     ):
-        super().__init__()
+        super().__init__(spatial_dims=spatial_dims, level_channels=[dim], level_strides=in_strides[:1])
         norm = nd.BATCH_NORM[spatial_dims]
-        self.out_channels, self.out_stride = dim, in_strides[0]
         self.project = nn.ModuleList(nn.Linear(c, dim, bias=not project_norm) for c in in_channels)
         self.project_norms = nn.ModuleList(norm(dim) for _ in in_channels) if project_norm else None
         # Columns of fuse: coarsest level first, the order of the published checkpoints.
@@ -48,13 +48,15 @@ class AllMLPDecoder(nn.Module):
         self.dropout = nd.CHANNEL_DROPOUT[spatial_dims](dropout)
         self.apply(init_vit_weights)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
+        """The fused map (B, dim, *S_0) alone."""
         with full_precision(self.fuse.weight.device):
             weights, biases = self._folded_weights()
         grids = self._normed_projections(features) if self.project_norms is not None else map(nd.to_grid, features)
         levels = [F.linear(g, w, b) for g, w, b in zip(grids, weights, biases, strict=True)]  # [(B, *S_i, dim)]
         fused = nd.to_image(upsampled_sum(levels))
-        return self.dropout(F.relu(self.norm(fused) if self.norm.training else fused, inplace=True))
+        fused = F.relu(self.norm(fused) if self.norm.training else fused, inplace=True)
+        return [DenseMap(self.dropout(fused))]
 
     def _folded_weights(self) -> tuple[list[Tensor], list[Tensor | None]]:
         """One matrix (dim, C_i) a level and its bias; a norm in eval mode is a scale and a shift, so it is in there."""

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.semantic_branch import SemanticBranch, top_down
+from densevit.decoders.base import Decoder, DenseMap, Stride
 from densevit.registry import DECODERS
 
 
 @DECODERS.register({"fpn": {}})
-class FPNDecoder(nn.Module):
+class FPNDecoder(Decoder):
     """[(B, C_i, *S_i)] fine to coarse -> (B, head_dim, *S_0).
 
     Laterals of `dim` channels are added from coarse to fine; the semantic branch of `head_dim` sums the levels.
@@ -21,15 +22,14 @@ class FPNDecoder(nn.Module):
         *,
         spatial_dims: int,
         in_channels: Sequence[int],
-        in_strides: Sequence[int | tuple[int, ...]],
+        in_strides: Sequence[Stride],
         dim: int = 256,
         head_dim: int = 128,
         dropout: float = 0.1,
     ):
-        super().__init__()
+        widths = (head_dim, *[dim] * (len(in_channels) - 1))
+        super().__init__(spatial_dims=spatial_dims, level_channels=widths, level_strides=in_strides)
         conv = nd.CONV[spatial_dims]
-        self.out_channels, self.out_stride = head_dim, in_strides[0]
-        self.level_channels, self.level_strides = (head_dim, *[dim] * (len(in_channels) - 1)), tuple(in_strides)
         self.lateral_convs = nn.ModuleList(conv(c, dim, 1) for c in in_channels)
         self.fpn_convs = nn.ModuleList(conv(dim, dim, 3, padding=1) for _ in in_channels)
         self.branch = SemanticBranch(spatial_dims, dim, in_strides=in_strides, out_channels=head_dim)
@@ -38,11 +38,8 @@ class FPNDecoder(nn.Module):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.dropout(self.forward_levels(features)[0])
-
-    def forward_levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The sum of the levels (B, head_dim, *S_0), then the pyramid's coarser levels (B, dim, *S_i), no dropout."""
+    def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
+        """The sum of the levels (B, head_dim, *S_0), then the pyramid's coarser levels (B, dim, *S_i)."""
         summed = top_down(self.lateral_convs, features)
         pyramid = [conv(x) for conv, x in zip(self.fpn_convs, summed, strict=True)]
-        return [self.branch(pyramid), *pyramid[1:]]
+        return [DenseMap(self.dropout(self.branch(pyramid))), *map(DenseMap, pyramid[1:])]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.residual_conv import ResidualConv
+from densevit.decoders.base import Decoder, DenseMap
 from densevit.registry import DECODERS
 
 Stride = tuple[int, ...]  # one entry a spatial dimension
@@ -47,7 +48,7 @@ class Up(nn.Module):
 
 
 @DECODERS.register({"unetr": {}})
-class UNETRDecoder(nn.Module):
+class UNETRDecoder(Decoder):
     """[(B, C_i, *S_i)] fine to coarse -> (B, dim, *S_0), S_0 being the finest rung's size: the image's if there is one.
 
     With `image_channels` the first feature is the image, which has so many channels. `dim` is the width at its
@@ -56,7 +57,8 @@ class UNETRDecoder(nn.Module):
     between it and the image, each halves the width, but not below 16.
     """
 
-    keeps_places = True  # maps are cropped, never resized: sizes need not divide by the strides
+    takes_image = True
+    keeps_places = True  # maps are cropped, never resized
 
     def __init__(
         self,
@@ -67,43 +69,42 @@ class UNETRDecoder(nn.Module):
         image_channels: int | None = None,
         dim: int | None = None,
     ):
-        super().__init__()
         strides, channels = [nd.ntuple(stride, spatial_dims) for stride in in_strides], list(in_channels)
         has_image, has_towers = image_channels is not None, len(set(strides)) == 1 and len(_climb(strides[0])) > 1
         if dim is not None and not (has_image or has_towers):
             raise ValueError(f"dim={dim} is the width at the image's resolution; leave it out or give image_channels")
         if has_towers:
-            self.rungs = _plan_towers(strides[0], len(channels) - 1, has_image=has_image, dim=dim or SMALLEST_DIM)
+            rungs = _plan_towers(strides[0], len(channels) - 1, has_image=has_image, dim=dim or SMALLEST_DIM)
         else:
             image_dim = _image_dim(channels[0], strides[0]) if dim is None else dim
             image = [((1,) * spatial_dims, image_dim)] if has_image else []
-            self.rungs = _plan_pyramid([*image, *zip(strides, channels, strict=True)])
-        self.has_crop = has_image or not has_towers
-        skips = _towers(spatial_dims, channels, self.rungs) if has_towers else _blocks(spatial_dims, channels)
+            rungs = _plan_pyramid([*image, *zip(strides, channels, strict=True)])
+        widths = [*(rung.dim for rung in rungs), channels[-1]]
+        super().__init__(
+            spatial_dims=spatial_dims,
+            level_channels=widths[:-1] or widths,
+            level_strides=[_plain(stride) for stride in [rung.stride for rung in rungs] or strides],
+            image_channels=image_channels,
+        )
+        self.rungs, self.has_crop = rungs, has_image or not has_towers
+        skips = _towers(spatial_dims, channels, rungs) if has_towers else _blocks(spatial_dims, channels)
         if has_image:
-            skips.insert(0, ResidualConv(spatial_dims, image_channels, self.rungs[0].dim))
+            skips.insert(0, ResidualConv(spatial_dims, image_channels, rungs[0].dim))
         self.skips = nn.ModuleList(skips)
-        widths = [*(rung.dim for rung in self.rungs), channels[-1]]
         self.ups = nn.ModuleList(
             Up(spatial_dims, coarse, fine, step=rung.step, num_skips=len(rung.levels))
-            for rung, (fine, coarse) in zip(self.rungs, pairwise(widths), strict=True)
+            for rung, (fine, coarse) in zip(rungs, pairwise(widths), strict=True)
         )
-        self.level_channels = tuple(widths[:-1] or widths)
-        self.level_strides = tuple(_plain(stride) for stride in [rung.stride for rung in self.rungs] or strides)
-        self.out_channels, self.out_stride = self.level_channels[0], self.level_strides[0]
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.forward_levels(features)[0]
-
-    def forward_levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """All rungs' maps, fine to coarse: [(B, level_channels[i], *S_i)]; the first is what `forward` returns."""
+    def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
+        """All rungs' maps, fine to coarse: (B, level_channels[i], *S_i) each."""
         x, maps = self.skips[-1](features[-1]), []
         for up, rung in zip(reversed(self.ups), reversed(self.rungs), strict=True):
             size = self._size(rung, features[0])
             skips = (_crop(self.skips[i](features[i]), size) for i in rung.levels)  # each is gone when it has joined
             x = up(x, skips, size)
             maps.insert(0, x)
-        return maps or [x]
+        return [DenseMap(x) for x in maps or [x]]
 
     def _size(self, rung: Rung, finest: Tensor) -> Sequence[int] | None:
         """What the rung's map is cropped to; taps without an image do not tell the image's size."""

@@ -9,13 +9,14 @@ from densevit.blocks import nd
 from densevit.blocks.conv_norm import ConvNormReLU, PyramidConvNormReLU
 from densevit.blocks.init import init_vit_weights
 from densevit.blocks.upsample import upsampled_sum
+from densevit.decoders.base import Decoder, DenseMap, Stride
 from densevit.registry import DECODERS
 
 POOL_SIZES = (1, 2, 3, 6)
 
 
 @DECODERS.register({"uper": {}})
-class UPerDecoder(nn.Module):
+class UPerDecoder(Decoder):
     """[(B, C_i, *S_i)] fine to coarse -> (B, dim, *S_0).
 
     `pool_sizes` are the cells an axis of the pooled maps. Batch norm follows each pooling: with the published size 1,
@@ -27,28 +28,24 @@ class UPerDecoder(nn.Module):
         *,
         spatial_dims: int,
         in_channels: Sequence[int],
-        in_strides: Sequence[int | tuple[int, ...]],
+        in_strides: Sequence[Stride],
         dim: int = 512,
         pool_sizes: Sequence[int] = POOL_SIZES,
         dropout: float = 0.1,
     ):
-        super().__init__()
+        widths = [dim] * len(in_channels)
+        super().__init__(spatial_dims=spatial_dims, level_channels=widths, level_strides=in_strides)
         *finer, coarsest = in_channels
-        self.out_channels, self.out_stride = dim, in_strides[0]
-        self.level_channels, self.level_strides = (dim,) * len(in_channels), tuple(in_strides)
         self.psp_modules = nn.ModuleList(_Pool(spatial_dims, coarsest, dim, size=size) for size in pool_sizes)
         self.bottleneck = ConvNormReLU(spatial_dims, coarsest + dim * len(pool_sizes), dim, kernel_size=3)
         self.lateral_convs = nn.ModuleList(ConvNormReLU(spatial_dims, c, dim, kernel_size=1) for c in finer)
         self.fpn_convs = nn.ModuleList(ConvNormReLU(spatial_dims, dim, dim, kernel_size=3) for _ in finer)
-        self.fpn_bottleneck = PyramidConvNormReLU(spatial_dims, [dim] * len(in_channels), dim)
+        self.fpn_bottleneck = PyramidConvNormReLU(spatial_dims, widths, dim)
         self.dropout = nd.CHANNEL_DROPOUT[spatial_dims](dropout)
         self.apply(init_vit_weights)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.dropout(self.forward_levels(features)[0])
-
-    def forward_levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The fused map, then the pyramid's coarser levels: [(B, dim, *S_i)], before dropout."""
+    def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
+        """The fused map, then the pyramid's coarser levels: (B, dim, *S_i) each."""
         *finer, coarsest = features
         pooled = [nd.resize(pool(coarsest), coarsest.shape[2:]) for pool in self.psp_modules]
         top = self.bottleneck(torch.cat([coarsest, *pooled], dim=1))
@@ -58,7 +55,8 @@ class UPerDecoder(nn.Module):
             above = nd.to_image(upsampled_sum([nd.to_grid(lateral), nd.to_grid(above)]))
             summed.append(above)
         pyramid = [conv(x) for conv, x in zip(self.fpn_convs, summed[::-1], strict=True)]
-        return [self.fpn_bottleneck([*pyramid, top]), *[*pyramid, top][1:]]
+        fused = self.fpn_bottleneck([*pyramid, top])
+        return [DenseMap(self.dropout(fused)), *map(DenseMap, [*pyramid, top][1:])]
 
 
 class _Pool(nn.Module):

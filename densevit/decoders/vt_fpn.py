@@ -16,11 +16,14 @@ from densevit.blocks.visual_tokens import (
     TokenTransformer,
     VisualTransformer,
 )
+from densevit.decoders.base import Decoder, DenseMap, Stride
 from densevit.registry import DECODERS
+
+OUT_CHANNELS = 128
 
 
 @DECODERS.register({"vt_fpn": {}})
-class VTFPNDecoder(nn.Module):
+class VTFPNDecoder(Decoder):
     """[(B, C_i, *S_i)] fine to coarse -> (B, 128, *S_0).
 
     Laterals of `dim` channels are added from coarse to fine, as in the FPN; then, in place of its convolutions, each
@@ -36,7 +39,7 @@ class VTFPNDecoder(nn.Module):
         *,
         spatial_dims: int,
         in_channels: Sequence[int],
-        in_strides: Sequence[int | tuple[int, ...]],
+        in_strides: Sequence[Stride],
         dim: int = 256,
         num_tokens: int = 8,
         token_dim: int | None = None,
@@ -45,7 +48,8 @@ class VTFPNDecoder(nn.Module):
         position: bool = False,
         dropout: float = 0.1,
     ):
-        super().__init__()
+        widths = (OUT_CHANNELS, *[dim] * (len(in_channels) - 1))
+        super().__init__(spatial_dims=spatial_dims, level_channels=widths, level_strides=in_strides)
         token_dim = max(in_channels[-1] // 2, 2) if token_dim is None else token_dim
         _check_positive(dim=dim, num_tokens=num_tokens, token_dim=token_dim, depth=depth)
         levels = range(len(in_channels))
@@ -61,22 +65,16 @@ class VTFPNDecoder(nn.Module):
             )
             for i in range(depth)
         )
-        self.branch = SemanticBranch(spatial_dims, dim, in_strides=in_strides)
+        self.branch = SemanticBranch(spatial_dims, dim, in_strides=in_strides, out_channels=OUT_CHANNELS)
         self.dropout = nd.CHANNEL_DROPOUT[spatial_dims](dropout)
-        self.out_channels, self.out_stride = self.branch.out_channels, in_strides[0]
-        self.level_channels = (self.out_channels, *[dim] * (len(in_channels) - 1))
-        self.level_strides = tuple(in_strides)
         for lateral in self.lateral_convs:
             nn.init.xavier_uniform_(lateral.weight)
             nn.init.zeros_(lateral.bias)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.dropout(self.forward_levels(features)[0])
-
-    def forward_levels(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The sum of the levels (B, 128, *S_0), then the pyramid's coarser levels (B, dim, *S_i), no dropout."""
+    def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
+        """The sum of the levels (B, 128, *S_0), then the pyramid's coarser levels (B, dim, *S_i)."""
         pyramid, _ = self.forward_tokens(features)
-        return [self.branch(pyramid), *pyramid[1:]]
+        return [DenseMap(self.dropout(self.branch(pyramid))), *map(DenseMap, pyramid[1:])]
 
     def forward_tokens(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tokens]]:
         """The pyramid [(B, dim, *S_i)] after the last round, and each level's tokens, before the semantic branch."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from densevit.blocks.nd import resize
+from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet
 from densevit.inference.reduce import labels as to_labels
 from densevit.metrics import CaseDice, ConfusionMatrix
@@ -39,7 +40,7 @@ def evaluate(
     num_workers: int = 0,
     num_pictures: int = 0,
     on_image: Callable[[int, int], bool] | None = None,
-    on_prediction: Callable[[dict[str, Any], Tensor], None] | None = None,
+    on_prediction: Callable[[Sample, Tensor], None] | None = None,
 ) -> Evaluation | None:
     """Score `model` on `samples`; `inference` is a config's section.
 
@@ -63,7 +64,7 @@ def evaluate(
     try:
         for done, sample in enumerate(loader, start=1):
             prediction = _predict(model, sample, inference=inference, device=device)
-            counter.update(prediction, sample["label"].to(prediction.device))
+            counter.update(prediction, sample.label.to(prediction.device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)
             if len(pictures) < num_pictures:
@@ -75,15 +76,13 @@ def evaluate(
     return Evaluation(counter.compute(), pictures)
 
 
-def _predict(
-    model: nn.Module, sample: Mapping[str, Any], *, inference: Mapping[str, Any], device: torch.device
-) -> Tensor:
+def _predict(model: nn.Module, sample: Sample, *, inference: Mapping[str, Any], device: torch.device) -> Tensor:
     """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
-    if sample["label"].ndim == 3:
+    if sample.label.ndim == 3:
         options = {key: value for key, value in inference.items() if key != "base_size"}
-        size = sample["label"].shape
-        return torch.from_numpy(label_volume(model, sample["image"], size=size, inference=options, device=device))
-    return to_labels(predict_image(model, sample["image"].to(device), inference=inference))
+        size = sample.label.shape
+        return torch.from_numpy(label_volume(model, sample.image, size=size, inference=options, device=device))
+    return to_labels(predict_image(model, sample.image.to(device), inference=inference))
 
 
 class _Counter:
@@ -108,9 +107,9 @@ class _Counter:
         return replace(scores, case_dice=self.cases.compute())
 
 
-def _picture(sample: Mapping[str, Any], prediction: Tensor) -> Picture:
+def _picture(sample: Sample, prediction: Tensor) -> Picture:
     """Thinned to at most 1024 pixels a side: enough for the eye. Of a volume the slice with most foreground."""
-    image, label = sample["image"], sample["label"]
+    image, label = sample.image, sample.label
     if label.ndim == 3:
         middle = int(((label > 0) & (label < 255)).sum((1, 2)).argmax())
         place = int((middle + 0.5) * image.shape[1] / len(label))  # the image may have been resampled

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from densevit.decoders import Output
 from densevit.losses.pixel import cross_entropy, focal_loss, ohem_cross_entropy
 from densevit.losses.region import dice_loss, lovasz_softmax
 from densevit.registry import check_known
@@ -38,13 +39,17 @@ class Term(nn.Module):
 
 
 class SegmentationLoss(nn.Module):
-    """Logits (B, K, *S), label (B, *S) -> `{"loss_cross_entropy": scalar, ...}`, weighted: train on their sum."""
+    """A model's output and label (B, *S) -> `{"loss_cross_entropy": scalar, ...}`, weighted: train on their sum.
+
+    The output is what `Segmentor.forward_output` gives, or `DenseMap(logits)`. Its logits are resized to the label.
+    """
 
     def __init__(self, terms: Mapping[str, Term]):
         super().__init__()
         self.terms = nn.ModuleDict(terms)
 
-    def forward(self, logits: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def forward(self, output: Output, label: Tensor) -> dict[str, Tensor]:
+        logits = output.logits(label.shape[1:])
         return {f"loss_{name}": term(logits, label) for name, term in self.terms.items()}
 
 

@@ -3,13 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.data import SegmentationDataset
+from densevit.data import Dataset, Sample
 from densevit.files import check_writable
 from densevit.labels import label_type
 from densevit.pictures.normalize import MEAN, STD
@@ -24,26 +23,26 @@ class PredictionWriter:
     Names are the images' paths below the folder that holds them all: frankfurt/frankfurt_000000_000294_leftImg8bit.png.
     """
 
-    def __init__(self, dataset: SegmentationDataset, folders: Mapping[str, str | Path]):
-        if dataset.spatial_dims != 2:
+    def __init__(self, dataset: Dataset, folders: Mapping[str, str | Path]):
+        if dataset.label_values is not None:
             raise ValueError("predictions are written as pictures, and this set holds volumes; score it without --out")
         check_formats(tuple(folders), classes=dataset.classes)
         self.folders = {name: Path(folder) for name, folder in folders.items()}
         self.palette = dataset.palette
         self.num_classes = dataset.num_classes
-        images = [Path(image) for image, _ in dataset.files]
+        images = [Path(image) for image in dataset.names]
         root = os.path.commonpath([image.parent for image in images])
         self.names = {str(image): image.relative_to(root).with_suffix("") for image in images}
         check_names([Picture(Path(image), name) for image, name in self.names.items()])
         written = (self._target(folder, name) for folder in self.folders.values() for name in self.names.values())
-        check_no_overwrite(written, [path for pair in dataset.files for path in pair if path is not None])
+        check_no_overwrite(written, dataset.files)
         for folder in self.folders.values():
             check_writable(folder)
 
-    def __call__(self, sample: Mapping[str, Any], prediction: Tensor) -> None:
-        image = denormalize(sample["image"])
+    def __call__(self, sample: Sample, prediction: Tensor) -> None:
+        image = denormalize(sample.image)
         label = prediction.cpu().numpy().astype(label_type(self.num_classes))
-        name = self.names[str(sample["meta"]["image"])]
+        name = self.names[str(sample.meta["image"])]
         for format_name, folder in self.folders.items():
             picture = render(format_name, image, label, palette=self.palette)
             write_png(picture, self._target(folder, name))

@@ -42,7 +42,8 @@ class Header:
 
     @property
     def mean_and_std(self) -> dict[str, Any]:
-        return {"mean": MEAN, "std": STD} | (self.normalization or {})
+        given = {key: value for key, value in (self.normalization or {}).items() if key != "type"}
+        return {"mean": MEAN, "std": STD} | given
 
 
 def parse_header(content: Any, path: Path) -> Header:

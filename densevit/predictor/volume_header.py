@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from densevit.inference.sliding_window import check_options
 from densevit.inference.views import MODES, on_views
+from densevit.inference.windows import Windows
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.registry import check_known
 
@@ -51,7 +51,7 @@ def inference_options(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict
         raise ValueError(f"mode={options['mode']!r} needs the size of its windows; give roi_size, such as 96 96 96")
     if options["mode"] != "whole":
         _check_windows(options["roi_size"], options["stride"])
-    check_options(options["batch_size"], grid="even")
+    Windows(roi_size=1, batch_size=options["batch_size"])  # checks it
     on_views(lambda x: x, scales=options["scales"])  # checks them
     return options
 

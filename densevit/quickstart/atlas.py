@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from densevit.data.volume_set import VolumeDataset
+from densevit.data.dataset import Dataset
 from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 
@@ -39,29 +39,29 @@ def whole_scan(image: np.ndarray) -> Box:
     return ((0.0, 1.0),) * (image.ndim - 1)
 
 
-def atlas_scores(train_set: VolumeDataset, val_set: VolumeDataset, *, box: FindBox = body_box) -> SegmentationScores:
+def atlas_scores(train_set: Dataset, val_set: Dataset, *, box: FindBox = body_box) -> SegmentationScores:
     """Scores of the atlas of `train_set` on the cases of `val_set`, on each scan's own grid."""
     votes = make_atlas(train_set, box=box)
     options = dict(num_classes=val_set.num_classes, ignore_index=val_set.ignore_index)
     matrix, cases = ConfusionMatrix(**options), CaseDice(**options)
     for i in range(len(val_set)):
         sample = val_set.evaluation_sample(i)
-        label = torch.as_tensor(np.array(sample["label"])).long()
-        prediction = apply_atlas(votes, box(np.asarray(sample["image"])), size=tuple(label.shape))
+        label = torch.as_tensor(np.array(sample.label)).long()
+        prediction = apply_atlas(votes, box(np.asarray(sample.image)), size=tuple(label.shape))
         matrix.update(prediction, label)
         cases.update(prediction, label)
     scores = matrix.compute()
     return SegmentationScores(**{**vars(scores), "case_dice": cases.compute()})
 
 
-def make_atlas(dataset: VolumeDataset, *, box: FindBox = body_box) -> Tensor:
+def make_atlas(dataset: Dataset, *, box: FindBox = body_box) -> Tensor:
     """(K, *SIZE): how many bodies have which class at a place, their boxes laid over one another."""
     votes = torch.zeros(dataset.num_classes, *SIZE)
     classes = torch.arange(dataset.num_classes)[:, None, None, None]
     for i in range(len(dataset)):
         sample = dataset[i]
-        label = np.asarray(sample["label"])
-        inside = label[_slices(box(np.asarray(sample["image"])), label.shape)]
+        label = np.asarray(sample.label)
+        inside = label[_slices(box(np.asarray(sample.image)), label.shape)]
         shares = (torch.from_numpy(np.array(inside)).long()[None] == classes).float()
         votes += F.interpolate(shares[None], size=SIZE, mode="trilinear", align_corners=False)[0]
     return votes

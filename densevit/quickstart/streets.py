@@ -1,171 +1,67 @@
-"""The quickstart: street scenes or the user's own set, trained and tested as `tools/train.py` and `tools/test.py` do.
+"""The quickstart's street scenes."""
 
-It leaves in its folder, beside what every run leaves:
-
-    table.txt  scores.json  curves.png  predictions.png  commands.txt
-"""
-
-import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from densevit.data import SegmentationDataset, create_dataset, guess_dataset
-from densevit.files import write_text
+from densevit.data import PictureDataset, guess_dataset
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
-from densevit.progress import Bars
-from densevit.report import prediction_sheet
+from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
+from densevit.report.sheet import Row
 from densevit.synthetic.streets import make_street_scenes
-from densevit.train.config.config import load_config, replace_options
+from densevit.train.config.config import replace_options
 from densevit.train.config.schema import ConfigFile
-from densevit.train.run import RunResult, train
-from densevit.train.score import TestResult, test
-
-STREETS = dict(num_train=320, num_val=60, size=(128, 256), seed=0)
-NUM_PICTURES = 6
+from densevit.train.run import RunResult
+from densevit.train.score import TestResult
 
 
 @dataclass(frozen=True)
-class Quickstart:
-    """What came out: scores in percent, and the score of always answering the commonest class."""
+class StreetDemo:
+    """Street scenes in the Cityscapes layout, rendered at `size` (H, W); see `Demo`."""
 
-    run: RunResult
-    tested: TestResult
-    constant_class: str
-    constant_miou: float
+    root: Path = Path("data/synthetic_streets")
+    num_train: int = 320
+    num_val: int = 60
+    size: tuple[int, int] = (128, 256)
+    num_pictured: int = 6
 
-    def __str__(self) -> str:
-        means = self.tested.scores.as_dict(self.tested.classes)
-        return (
-            f"mIoU {means['mIoU']:.1f} on {self.tested.num_images} images; "
-            f"always answering {self.constant_class!r} gives {self.constant_miou:.1f}"
-        )
+    def draw(self, *, progress: Progress) -> None:
+        """Render the set in `root`, unless it is there in full."""
+        numbers = dict(num_train=self.num_train, num_val=self.num_val)
+        make_street_scenes(self.root, **numbers, size=self.size, seed=0, progress=progress)
 
+    def use_own(self, config: ConfigFile, data: str | Path) -> ConfigFile:
+        """The config for a Cityscapes layout or folders of images and labels, see `guess_dataset`.
 
-def quickstart(
-    config: str | Path,
-    *,
-    out: str | Path,
-    streets: str | Path = "data/synthetic_streets",
-    data: str | Path | None = None,
-    iters: int | None = None,
-    device: str | None = None,
-) -> Quickstart:
-    """Train and test the config on the scenes in `streets`, rendered if absent, or on the set in `data`.
-
-    `data` is a Cityscapes layout or folders of images and labels, see `guess_dataset`; its images are used at the size
-    at which they fit the config's windows. ValueError for what the user can mend.
-    """
-    out = Path(out)
-    settings = load_config(config)
-    if data is None:
-        make_streets(Path(streets))
-        sets = {split: dict(type="cityscapes", root=str(streets), split=split) for split in ("train", "val")}
-    else:
+        Images of any size are brought to that of the rendered ones, which suits the config's windows.
+        """
+        sizes = dict.fromkeys(("train_data.augment.base_size", "inference.base_size"), self.size)
         sets = {split: guess_dataset(data, split=split) for split in ("train", "val")}
-        # Images of any size are brought to that of the rendered ones.
-        sizes = dict.fromkeys(("train_data.augment.base_size", "inference.base_size"), STREETS["size"])
-        settings = replace_options(settings, sizes)
-    settings = _use(settings, sets)
-    if iters is not None:
-        settings = shorten(settings, iters)
-    run, tested, predictions = train_and_test(settings, out=out, device=device)
-    val_set = create_dataset(settings.val_data.dataset)
-    result = Quickstart(run, tested, *constant_score(val_set))
-    _write_scores(result, out)
-    _draw(val_set, predictions, out / "predictions.png")
-    write_text(out / "commands.txt", commands(run, out, iters=settings.train_cfg.max_iters))
-    return result
+        return use_sets(replace_options(config, sizes), **sets)
 
+    def baseline(self, train_set: PictureDataset, val_set: PictureDataset, tested: TestResult) -> Baseline:
+        """The score of always answering the commonest class."""
+        name, miou = constant_score(val_set)
+        ours = tested.scores.as_dict(tested.classes)["mIoU"]
+        sentence = f"mIoU {ours:.1f} on {tested.num_images} images; always answering {name!r} gives {miou:.1f}"
+        return Baseline("constant", {"class": name, "mIoU": miou}, sentence)
 
-def train_and_test(config: ConfigFile, *, out: Path, device: str | None) -> tuple[RunResult, TestResult, list[Tensor]]:
-    """Train in `out`, then test the best weights: also the predictions, uint8 (*S), in the order of the set."""
-    run = train(config, work_dir=out, device=device)
-    predictions: list[Tensor] = []
-    tested = test(
-        config,
-        run.best or run.checkpoint,
-        device=device,
-        on_prediction=lambda sample, labels: predictions.append(labels.cpu().to(torch.uint8)),
-    )
-    return run, tested, predictions
+    def rows(self, val_set: PictureDataset, predictions: Sequence[Tensor]) -> list[Row]:
+        """Images spread over the set."""
+        chosen = [(val_set[i], predictions[i].numpy()) for i in spread(len(val_set), self.num_pictured)]
+        return [(sample.image.transpose(1, 2, 0), sample.label, prediction) for sample, prediction in chosen]
 
+    def predict(self, run: RunResult, val_set: PictureDataset, *, out: Path, device: str | None) -> None:
+        """Nothing: the sheet of predictions shows as much."""
 
-def make_streets(root: Path) -> None:
-    """Render the street set unless it is there in full."""
-    with Bars(stream=sys.stdout) as shown:
-        make_street_scenes(root, **STREETS, progress=lambda done, total: shown.show("render", done, total))
-
-
-def constant_score(dataset: SegmentationDataset) -> tuple[str, float]:
-    """The set's commonest class, and the mIoU in percent of predicting it everywhere."""
-    matrix = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
-    for i in range(len(dataset)):
-        label = torch.as_tensor(dataset[i]["label"]).long()
-        matrix.update(torch.zeros_like(label), label)
-    truth = matrix.counts.sum(1)
-    commonest = int(truth.argmax())
-    counts = torch.zeros_like(matrix.counts)
-    counts[:, commonest] = truth
-    return dataset.classes[commonest], 100 * scores_from_counts(counts).mIoU
-
-
-def _use(config: ConfigFile, datasets: Mapping[str, dict[str, Any]]) -> ConfigFile:
-    changes = {
-        "train_data.dataset": datasets["train"],
-        "val_data.dataset": datasets["val"],
-        "test_data": None,
-        "model.num_classes": create_dataset(datasets["train"]).num_classes,
-    }
-    return replace_options(config, changes)
-
-
-def shorten(config: ConfigFile, iters: int) -> ConfigFile:
-    """Train for `iters` iterations, with everything that is counted in them in proportion."""
-    settings = config.train_cfg
-    share = iters / settings.max_iters
-    intervals = {key: max(round(getattr(settings, key) * share), 1) for key in ("val_interval", "checkpoint_interval")}
-    changes = dict(intervals, max_iters=iters, log_interval=min(settings.log_interval, iters))
-    warmup = round(config.schedule.warmup_iters * share)
-    return replace_options(
-        config, {f"train_cfg.{key}": value for key, value in changes.items()} | {"schedule.warmup_iters": warmup}
-    )
-
-
-def _write_scores(result: Quickstart, out: Path) -> None:
-    tested = result.tested
-    write_text(out / "table.txt", f"{tested.scores.table(tested.classes)}\n\n{result}\n")
-    scores = tested.scores.as_dict(tested.classes)
-    constant = {"class": result.constant_class, "mIoU": result.constant_miou}
-    write_text(out / "scores.json", json.dumps({**scores, "constant": constant}, indent=1) + "\n")
-
-
-def _draw(dataset: SegmentationDataset, predictions: Sequence[Tensor], path: Path) -> None:
-    """Image, truth and prediction of images spread over the set."""
-    rows = []
-    for i in range(0, len(dataset), max(len(dataset) // NUM_PICTURES, 1)):
-        sample = dataset[i]
-        rows.append((sample["image"], sample["label"], predictions[i].numpy()))
-    prediction_sheet(
-        rows[:NUM_PICTURES],
-        path,
-        palette=dataset.palette,
-        classes=dataset.classes,
-        ignore_index=dataset.ignore_index,
-    )
-
-
-def commands(run: RunResult, out: Path, *, iters: int) -> str:
-    """The commands that do the same with real Cityscapes, and those that go on with what was trained here."""
-    python = this_python()
-    trained = run.best or run.checkpoint
-    return f"""\
+    def commands(self, run: RunResult, val_set: PictureDataset, *, out: Path, iters: int) -> str:
+        """The commands that do the same with real Cityscapes, and those that go on with what was trained here."""
+        python, trained = this_python(), run.best or run.checkpoint
+        return f"""\
 # The same on real Cityscapes. Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip
 # into data/cityscapes (see data/README.md), then:
 {python} tools/train.py configs/segformer_b0_cityscapes.py
@@ -182,7 +78,14 @@ PYTHON={python} bash tools/dist_train.sh configs/segformer_b2_cityscapes.py 8
 """
 
 
-def this_python() -> Path:
-    """The interpreter that runs, from here where it lies below."""
-    python = Path(sys.executable)
-    return python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+def constant_score(dataset: PictureDataset) -> tuple[str, float]:
+    """The set's commonest class, and the mIoU in percent of predicting it everywhere."""
+    matrix = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
+    for i in range(len(dataset)):
+        label = torch.as_tensor(dataset.evaluation_sample(i).label).long()
+        matrix.update(torch.zeros_like(label), label)
+    truth = matrix.counts.sum(1)
+    commonest = int(truth.argmax())
+    counts = torch.zeros_like(matrix.counts)
+    counts[:, commonest] = truth
+    return dataset.classes[commonest], 100 * scores_from_counts(counts).mIoU

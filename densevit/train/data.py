@@ -6,16 +6,17 @@ import os
 import torch
 from torch.utils.data import DataLoader
 
-from densevit.data import SegmentationDataset, VolumeDataset, create_dataset
+from densevit.data import Dataset, create_dataset
 from densevit.data.augment import create_augment
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
+from densevit.normalization import create_normalization
 from densevit.processes import outlive_signals, rank_and_size
 from densevit.train.config.schema import ConfigFile
 
 logger = logging.getLogger("densevit")
 
 
-def open_dataset(config: ConfigFile, section: str) -> SegmentationDataset | VolumeDataset:
+def open_dataset(config: ConfigFile, section: str) -> Dataset:
     """The data set of `train_data`, `val_data` or `test_data`; ValueError if it is absent or does not fit the model."""
     options = getattr(config, section)
     if options is None:
@@ -38,10 +39,11 @@ def open_samples(config: ConfigFile, section: str) -> EvalSet:
 
 def open_stream(config: ConfigFile) -> TrainStream:
     """The endless, augmented samples of `train_data`."""
-    section = config.train_data
+    section, dataset = config.train_data, open_dataset(config, "train_data")
+    fill = create_normalization(dataset.normalization).zero
     return TrainStream(
-        open_dataset(config, "train_data"),
-        create_augment(section.augment, spatial_dims=config.model.spatial_dims),
+        dataset,
+        create_augment(section.augment, spatial_dims=dataset.spatial_dims, fill=fill),
         seed=config.seed,
         rare_class_sampling=section.rare_class_sampling,
     )
@@ -61,9 +63,9 @@ def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, de
     )
 
 
-def warn_of_shared_cases(train: SegmentationDataset | VolumeDataset, val: SegmentationDataset | VolumeDataset) -> None:
+def warn_of_shared_cases(train: Dataset, val: Dataset) -> None:
     """Say so where validation looks at what was trained on: its scores would then be too good."""
-    seen, checked = ({os.path.realpath(name) for name in _names(dataset)} for dataset in (train, val))
+    seen, checked = ({os.path.realpath(name) for name in dataset.names} for dataset in (train, val))
     shared = sorted(seen & checked)
     if shared:
         logger.warning(
@@ -73,10 +75,3 @@ def warn_of_shared_cases(train: SegmentationDataset | VolumeDataset, val: Segmen
             len(checked),
             shared[0],
         )
-
-
-def _names(dataset: SegmentationDataset | VolumeDataset) -> list[str]:
-    """The first image file of each case."""
-    if isinstance(dataset, VolumeDataset):
-        return [case.name for case in dataset.cases]
-    return [image for image, _ in dataset.files]

@@ -3,11 +3,11 @@
 from typing import Any
 
 import densevit
-from densevit.data import SegmentationDataset, VolumeDataset
+from densevit.data import Dataset
 from densevit.train.config.schema import ConfigFile
 
 
-def make_header(config: ConfigFile, dataset: SegmentationDataset | VolumeDataset) -> dict[str, Any]:
+def make_header(config: ConfigFile, dataset: Dataset) -> dict[str, Any]:
     """JSON-ready: model, classes, palette, ignore_index, inference, base_size, normalization, version.
 
     For volumes also `spacing`, millimetres between voxels (D, H, W), and the files' `label_values` of the classes.
@@ -24,11 +24,5 @@ def make_header(config: ConfigFile, dataset: SegmentationDataset | VolumeDataset
         base_size=config.inference.base_size,
         normalization=dataset.normalization,
         version=densevit.__version__,
-        **_of_volumes(dataset),
+        **{key: getattr(dataset, key) for key in ("spacing", "label_values") if getattr(dataset, key) is not None},
     )
-
-
-def _of_volumes(dataset: SegmentationDataset | VolumeDataset) -> dict[str, Any]:
-    if not isinstance(dataset, VolumeDataset):
-        return {}
-    return dict(spacing=list(dataset.spacing), label_values=dataset.label_values.tolist())

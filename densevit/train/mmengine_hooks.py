@@ -21,6 +21,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from densevit.data import Sample
 from densevit.processes import rank_and_size
 from densevit.registry import check_known
 from densevit.train.config.schema import ConfigFile
@@ -103,13 +104,13 @@ class HookRunner:
             if hasattr(hook, stage):
                 getattr(hook, stage)(self, **given)
 
-    def on_sample(self, sample: Any, found: dict[str, Tensor]) -> None:
+    def on_sample(self, sample: Sample, found: dict[str, Tensor]) -> None:
         """Both stages of a validated sample; what was `found` is in the data element that hooks get as output."""
-        meta = dict(img_path=str(sample["meta"]["image"]))
+        meta = dict(img_path=str(sample.meta["image"]))
         fields = {name: BaseDataElement(data=values[None]) for name, values in found.items()}
-        self.call_hook("before_val_iter", batch_idx=self._num_seen, data_batch=sample)
+        self.call_hook("before_val_iter", batch_idx=self._num_seen, data_batch=vars(sample))
         outputs = [BaseDataElement(metainfo=meta, **fields)]
-        self.call_hook("after_val_iter", batch_idx=self._num_seen, data_batch=sample, outputs=outputs)
+        self.call_hook("after_val_iter", batch_idx=self._num_seen, data_batch=vars(sample), outputs=outputs)
         self._num_seen += 1
 
     def before_save(self, iteration: int) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:

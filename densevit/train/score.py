@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import Tensor
 
+from densevit.data import Sample
 from densevit.evaluate.evaluate import evaluate
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
@@ -36,7 +37,7 @@ def score_checkpoint(
     *,
     launcher: str = "none",
     device: str | None = None,
-    on_prediction: Callable[[dict[str, Any], Tensor], None] | None = None,
+    on_prediction: Callable[[Sample, Tensor], None] | None = None,
     progress: bool = True,
 ) -> TestResult:
     """Score the weights in `checkpoint`, a file or a folder that holds one, on `test_data`, else on `val_data`.

@@ -1,6 +1,6 @@
-"""Where voxels lie: counts and an affine, and how far two grids are apart."""
+"""Where pixels and voxels lie: counts and an affine, and how far two grids are apart."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,14 +11,24 @@ GRID_TOLERANCE = 0.01  # of a voxel: how far the grids of an image and its label
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxel counts (D, H, W), and the affine from voxel (w, h, d) to millimetres (right, anterior, superior)."""
+    """Voxel counts (D, H, W), and the affine from voxel (w, h, d) to millimetres (right, anterior, superior).
 
-    size: tuple[int, int, int]
-    affine: np.ndarray
+    A picture has a size (H, W) and no affine: nobody knows how large its pixels are.
+    """
+
+    size: tuple[int, ...]
+    affine: np.ndarray | None = None
+
+    @classmethod
+    def at_origin(cls, size: tuple[int, ...], spacing: Sequence[float]) -> "Grid":
+        """Voxels of `spacing` mm (D, H, W), the first of them at 0."""
+        return cls(tuple(size), np.diag([*spacing[::-1], 1.0]))
 
     @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Millimetres between voxels (D, H, W)."""
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres between voxels (D, H, W); between pixels (H, W) always 1."""
+        if self.affine is None:
+            return (1.0,) * len(self.size)
         return tuple(np.linalg.norm(self.affine[:3, :3], axis=0)[::-1].tolist())
 
     def distance(self, other: "Grid") -> float:

@@ -13,6 +13,8 @@ from densevit.data.augment.crop_3d import Elastic, Place, cut, draw_elastic, sam
 from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.augment.presets_3d import PRESETS
 from densevit.data.foreground import foreground_voxels
+from densevit.data.sample import Sample
+from densevit.volumes.grid import Grid
 from tools.peers import import_peer
 
 PLAIN = dict(crop_size=(6, 8, 7), scale=(1.0, 1.0), rotate=0.0, foreground=0.0, intensity=0.0)
@@ -28,8 +30,13 @@ STRONG = dict(
 SPACING = (3.0, 1.0, 1.5)
 
 
+def volume_of(image, label, *, spacing=(1.0, 1.0, 1.0), foreground=None):
+    return Sample(image=image, label=label, grid=Grid.at_origin(label.shape, spacing), foreground=foreground)
+
+
 def crop_of(config, volume, *, seed=0, **known):
-    return create_augment(config, spatial_dims=3)(*volume, np.random.default_rng(seed), **known)
+    done = create_augment(config, spatial_dims=3)(volume_of(*volume, **known), np.random.default_rng(seed))
+    return done.image, done.label
 
 
 def coded(size=(20, 24, 22)):
@@ -227,20 +234,20 @@ def test_nothing_folds_at_the_largest_elastic_displacement():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_crop_depends_on_its_seed_alone(preset):
-    image, label = smooth(), coded()[1]
+    volume = volume_of(smooth(), coded()[1], spacing=SPACING)
     config = dict(STRONG, preset=preset, foreground_weights=(1.0,) * 9, noise=0.1)
     augment = create_augment(config, spatial_dims=3)
     copy = pickle.loads(pickle.dumps(augment))
-    first = [augment(image, label, np.random.default_rng(seed), spacing=SPACING) for seed in range(6)]
+    first = [augment(volume, np.random.default_rng(seed)) for seed in range(6)]
     torch.manual_seed(7)
     np.random.seed(7)
     for seed in (4, 0, 5, 2):
-        for one, other in zip(
-            copy(image, label, np.random.default_rng(seed), spacing=SPACING), first[seed], strict=True
-        ):
-            np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(first[0][0], first[1][0])
-    assert all((np.isfinite(crop).all(), crop.dtype, ids.dtype) == (True, np.float32, np.uint8) for crop, ids in first)
+        again = copy(volume, np.random.default_rng(seed))
+        np.testing.assert_array_equal(again.image, first[seed].image)
+        np.testing.assert_array_equal(again.label, first[seed].label)
+    assert not np.array_equal(first[0].image, first[1].image)
+    assert all(np.isfinite(crop.image).all() for crop in first)
+    assert {(crop.image.dtype, crop.label.dtype) for crop in first} == {(np.dtype(np.float32), np.dtype(np.uint8))}
 
 
 def test_the_stored_list_of_voxels_gives_the_crops_that_searching_the_label_gives():
@@ -282,9 +289,9 @@ def test_crops_around_a_class_are_as_frequent_as_asked():
 
 
 def test_each_change_happens_as_often_as_asked():
-    image, label = coded()
+    volume = volume_of(*coded())
     augment = create_augment(dict(preset="nnunet", crop_size=(4, 4, 4), extra=()), spatial_dims=3)
-    drawn = [augment.draw(image, label, np.random.default_rng(seed)).cut.place for seed in range(400)]
+    drawn = [augment.draw(volume, np.random.default_rng(seed)).cut.place for seed in range(400)]
     assert np.mean([place.plain for place in drawn]) == pytest.approx(0.8 * 0.8, abs=0.06)
     turned = [abs(place.matrix[0, 1]) > 0 for place in drawn]
     assert np.mean(turned) == pytest.approx(0.2, abs=0.06)
@@ -295,21 +302,21 @@ def test_each_change_happens_as_often_as_asked():
 
 
 def test_a_crop_may_be_sampled_after_it_was_drawn():
-    volume = smooth(), coded()[1]
+    volume = volume_of(smooth(), coded()[1], spacing=SPACING)
     augment = create_augment(dict(STRONG, preset="nnunet"), spatial_dims=3)
-    drawn = pickle.loads(pickle.dumps(augment.draw(*volume, np.random.default_rng(3), spacing=SPACING)))
-    at_once = augment(*volume, np.random.default_rng(3), spacing=SPACING)
-    for one, other in zip(augment.finish(drawn), at_once, strict=True):
+    drawn = pickle.loads(pickle.dumps(augment.draw(volume, np.random.default_rng(3))))
+    at_once = augment(volume, np.random.default_rng(3))
+    for one, other in zip(augment.finish(drawn), (at_once.image, at_once.label), strict=True):
         np.testing.assert_array_equal(one.numpy(), other)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_same_crop():
-    volume = smooth(), coded()[1]
+    volume = volume_of(smooth(), coded()[1], spacing=SPACING)
     augment = create_augment(dict(STRONG, preset="nnunet"), spatial_dims=3)
     for seed in range(10):
-        drawn = augment.draw(*volume, np.random.default_rng(seed), spacing=SPACING)
+        drawn = augment.draw(volume, np.random.default_rng(seed))
         (one, label), (other, other_label) = augment.finish(drawn), augment.finish(drawn, device="cuda")
         torch.testing.assert_close(other.cpu(), one, atol=1e-3, rtol=1e-3)
         assert (other_label.cpu() == label).float().mean() > 0.999

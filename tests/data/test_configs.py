@@ -101,7 +101,7 @@ def test_a_description_that_contradicts_itself_is_refused(folder_set, options, s
 def test_a_class_number_may_be_ignored_where_label_map_moves_the_class(folder_set):
     root = folder_set([LABEL], classes=["road", "car"])  # 0 is no class, 1 and 2 are the two
     dataset = create_dataset(dict(type="folder", root=root, label_map={1: "road", 2: "car"}, ignore_index=0))
-    np.testing.assert_array_equal(dataset[0]["label"], np.array([255, 0, 1])[LABEL])
+    np.testing.assert_array_equal(dataset[0].label, np.array([255, 0, 1])[LABEL])
 
 
 def test_missing_classes_are_asked_for(folder_set):
@@ -121,7 +121,7 @@ def test_common_folders_are_recognised(tmp_path, save, photo, images, labels):
         save(tmp_path / images / f"{index}.jpg", photo)
         save(tmp_path / labels / f"{index}_gt.png", np.zeros((12, 20), np.uint8))
     (tmp_path / "classes.txt").write_text("a\nb\n")
-    assert len(create_dataset(guess_dataset(tmp_path)).files) == 4
+    assert len(create_dataset(guess_dataset(tmp_path)).pairs) == 4
 
 
 def test_layouts_of_known_sets_are_recognised(cityscapes_set, tmp_path):
@@ -138,7 +138,7 @@ def test_guessed_training_and_validation_images_never_overlap(folder_set, split)
         for kind in ("images", "labels"):
             for path in (root / kind / "all").iterdir():
                 path.rename(root / kind / path.name)
-    train, val = (create_dataset(guess_dataset(root, split=split)).files for split in ("train", "val"))
+    train, val = (create_dataset(guess_dataset(root, split=split)).pairs for split in ("train", "val"))
     assert (len(train), len(val)) == (8, 2)
     assert not set(train) & set(val)
 

@@ -1,15 +1,21 @@
 """Labels are checked when a set is opened and on every load, and what was found is remembered while files stay."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
 
-import densevit.data.label_check as label_check
-from densevit.data import check_labels, create_dataset
+from densevit.data import create_dataset
 from densevit.pictures.picture import read_view
 from densevit.pictures.reading import read_oriented_image
 
 LABEL = np.arange(80).reshape(8, 10) % 3
+
+
+def settle():
+    """Files stamped a moment ago are not remembered: they may change again within one tick of the clock."""
+    time.sleep(0.03)
 
 
 def config(root, **options):
@@ -54,7 +60,7 @@ def test_the_view_is_known_before_the_pixels_are_read(tmp_path, photo, save, end
 
 def test_pixels_are_counted_by_class(folder_set):
     labels = [LABEL, np.where(LABEL == 1, 255, 2)]
-    report = check_labels(create_dataset(config(folder_set(labels))))
+    report = create_dataset(config(folder_set(labels))).check()
     assert report.counts.tolist() == [[np.count_nonzero(k == LABEL) for k in range(3)], [0, 0, (labels[1] == 2).sum()]]
     assert report.ignored.tolist() == [0, (LABEL == 1).sum()]
 
@@ -78,19 +84,27 @@ def test_black_and_white_masks_are_not_taken_for_ignored_pixels(folder_set):
         create_dataset(config(root))
 
 
-def test_what_was_found_is_remembered_until_a_file_changes(folder_set, save, monkeypatch):
+def files_read(dataset):
+    """How many labels a check reads, and what it finds."""
+    calls = []
+    report = dataset.check(progress=lambda *call: calls.append(call))
+    return len(calls), report
+
+
+def test_what_was_found_is_remembered_until_a_file_changes(folder_set, save):
     root = folder_set([LABEL, LABEL])
-    first = check_labels(create_dataset(config(root))).counts
-    looked_at = []
-    count = label_check._count
-    monkeypatch.setattr(label_check, "_count", lambda *a: looked_at.append(a[1]) or count(*a))
-    dataset = create_dataset(config(root))
-    assert looked_at == []
-    np.testing.assert_array_equal(check_labels(dataset).counts, first)
+    settle()
+    first = create_dataset(config(root)).check().counts
+    number, again = files_read(create_dataset(config(root, check="load")))
+    assert number == 0
+    np.testing.assert_array_equal(again.counts, first)
+    save(root / "labels/train/01.png", np.full((8, 10), 2, np.uint8))
+    number, changed = files_read(create_dataset(config(root, check="load")))
+    assert number == 1
+    np.testing.assert_array_equal(changed.counts, [first[0], [0, 0, 80]])
     save(root / "labels/train/01.png", np.full((8, 10), 9, np.uint8))
     with pytest.raises(ValueError, match=r"01\.png has the label value 9"):
         create_dataset(config(root))
-    assert looked_at == [1]
 
 
 def test_what_was_found_holds_for_one_meaning_of_the_values(folder_set):
@@ -103,10 +117,11 @@ def test_what_was_found_holds_for_one_meaning_of_the_values(folder_set):
 @pytest.mark.parametrize("content", ["", "[1]", '{"x": 3}', "no json"])
 def test_a_damaged_memory_is_done_without(folder_set, own_cache, content):
     root = folder_set([LABEL])
+    settle()
     create_dataset(config(root))
     (path,) = own_cache.iterdir()
     path.write_text(content)
-    assert check_labels(create_dataset(config(root))).counts.sum() == 80
+    assert create_dataset(config(root)).check().counts.sum() == 80
 
 
 def test_a_cache_folder_that_cannot_be_written_is_done_without(folder_set, tmp_path, monkeypatch):
@@ -118,7 +133,7 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(folder_set, tmp_p
 def test_progress_is_told_file_by_file(folder_set):
     calls = []
     dataset = create_dataset(config(folder_set([LABEL] * 3), check="load"))
-    check_labels(dataset, progress=lambda done, total: calls.append((done, total)))
+    dataset.check(progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -144,15 +159,15 @@ def turned_set(tmp_path, photo, save):
 def test_a_label_drawn_on_the_upright_photo_fits(turned_set, photo):
     config, label = turned_set(6, (20, 12))
     sample = create_dataset(config)[0]
-    np.testing.assert_array_equal(sample["image"], np.rot90(photo, -1))
-    np.testing.assert_array_equal(sample["label"], label)
+    np.testing.assert_array_equal(sample.image.transpose(1, 2, 0), np.rot90(photo, -1))
+    np.testing.assert_array_equal(sample.label, label)
 
 
 def test_a_label_is_turned_by_its_own_orientation(turned_set, photo):
     config, label = turned_set(6, (12, 20), label_orientation=6)
     sample = create_dataset(config)[0]
-    np.testing.assert_array_equal(sample["image"], np.rot90(photo, -1))
-    np.testing.assert_array_equal(sample["label"], np.rot90(label, -1))
+    np.testing.assert_array_equal(sample.image.transpose(1, 2, 0), np.rot90(photo, -1))
+    np.testing.assert_array_equal(sample.label, np.rot90(label, -1))
 
 
 def test_a_label_drawn_on_the_stored_pixels_is_refused_with_the_way_out(turned_set, photo):
@@ -162,8 +177,8 @@ def test_a_label_drawn_on_the_stored_pixels_is_refused_with_the_way_out(turned_s
     with pytest.raises(ValueError, match="EXIF orientation"):
         create_dataset(dict(config, check="load"))[0]
     sample = create_dataset(dict(config, exif="ignore"))[0]
-    np.testing.assert_array_equal(sample["image"], photo)
-    np.testing.assert_array_equal(sample["label"], label)
+    np.testing.assert_array_equal(sample.image.transpose(1, 2, 0), photo)
+    np.testing.assert_array_equal(sample.label, label)
 
 
 def test_a_turn_that_keeps_the_size_needs_to_be_decided(turned_set, photo):
@@ -174,8 +189,8 @@ def test_a_turn_that_keeps_the_size_needs_to_be_decided(turned_set, photo):
         create_dataset(dict(config, check="load"))[0]
     for exif, expected in (("apply", photo[::-1, ::-1]), ("ignore", photo)):
         sample = create_dataset(dict(config, exif=exif))[0]
-        np.testing.assert_array_equal(sample["image"], expected)
-        np.testing.assert_array_equal(sample["label"], label)
+        np.testing.assert_array_equal(sample.image.transpose(1, 2, 0), expected)
+        np.testing.assert_array_equal(sample.label, label)
 
 
 def test_an_unknown_exif_mode_is_refused(turned_set):

@@ -31,22 +31,22 @@ def test_cityscapes_label_ids_are_converted_on_the_fly(cityscapes_set):
     label_ids = np.arange(80).reshape(8, 10) % 34
     dataset = create_dataset(dict(type="cityscapes", root=cityscapes_set({"labelIds": label_ids})))
     sample = dataset[0]
-    np.testing.assert_array_equal(sample["label"], np.vectorize(LABEL_ID_TO_TRAIN_ID.get)(label_ids))
-    assert sample["image"].shape == (8, 10, 3)
-    assert sample["meta"]["size"] == (8, 10)
+    np.testing.assert_array_equal(sample.label, np.vectorize(LABEL_ID_TO_TRAIN_ID.get)(label_ids))
+    assert sample.image.shape == (3, 8, 10)
+    assert sample.grid.size == (8, 10)
     assert (dataset.classes, dataset.num_classes, dataset.ignore_index) == (CLASSES, 19, 255)
 
 
 def test_cityscapes_train_ids_are_preferred(cityscapes_set):
     root = cityscapes_set({"labelIds": np.full((8, 10), 26), "labelTrainIds": np.full((8, 10), 5)})
-    assert (create_dataset(dict(type="cityscapes", root=root))[0]["label"] == 5).all()
+    assert (create_dataset(dict(type="cityscapes", root=root))[0].label == 5).all()
 
 
 def test_cityscapes_may_mix_both_kinds_of_label_file(cityscapes_set):
     cityscapes_set({"labelIds": np.full((8, 10), 26)}, names=["a_0_0"])
     root = cityscapes_set({"labelTrainIds": np.full((8, 10), 5)}, names=["b_0_0"])
     dataset = create_dataset(dict(type="cityscapes", root=root))
-    assert [int(dataset[i]["label"].max()) for i in range(2)] == [13, 5]
+    assert [int(dataset[i].label.max()) for i in range(2)] == [13, 5]
 
 
 def test_hidden_copies_among_cityscapes_images_are_left_out(cityscapes_set):
@@ -68,7 +68,7 @@ def test_cityscapes_without_labels_is_opened_only_on_request(cityscapes_set):
     for labels in (None, "none"):
         dataset = create_dataset(dict(config, labels=labels))
         assert not dataset.has_labels
-        assert "label" not in dataset[0]
+        assert dataset[0].label is None
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def ade_root(tmp_path, save, photo):
 
 @pytest.mark.parametrize("below", ["", "ADEChallengeData2016"])
 def test_ade20k_zero_is_no_class_and_255_stays_ignored(ade_root, below):
-    label = create_dataset(dict(type="ade20k", root=ade_root / below))[0]["label"]
+    label = create_dataset(dict(type="ade20k", root=ade_root / below))[0].label
     assert np.unique(label[0]).tolist() == [0, 1, 149, 255]
     assert label[0, ::4].tolist() == [255, 0, 1, 149, 255]
 
@@ -97,7 +97,7 @@ def test_a_folder_needs_its_root_alone(folder_set):
     dataset = create_dataset(dict(type="folder", root=folder_set([LABEL, LABEL])))
     assert dataset.classes == ("road", "car", "tree")
     assert len(dataset) == 2
-    np.testing.assert_array_equal(dataset[1]["label"], LABEL)
+    np.testing.assert_array_equal(dataset[1].label, LABEL)
 
 
 def test_the_classes_file_may_say_what_labels_mean(folder_set):
@@ -105,7 +105,7 @@ def test_the_classes_file_may_say_what_labels_mean(folder_set):
     said = dict(classes=["road", "car"], ignore_index=11, palette=[[1, 2, 3], "#040506"])
     (root / "classes.json").write_text(json.dumps(said))
     dataset = create_dataset(dict(type="folder", root=root))
-    np.testing.assert_array_equal(dataset[0]["label"], np.where(LABEL == 2, 255, LABEL))
+    np.testing.assert_array_equal(dataset[0].label, np.where(LABEL == 2, 255, LABEL))
     assert (dataset.classes, dataset.palette) == (("road", "car"), [(1, 2, 3), (4, 5, 6)])
 
 
@@ -114,7 +114,7 @@ def test_the_config_goes_before_the_classes_file(folder_set):
     (root / "classes.json").write_text(json.dumps(dict(classes=["a", "b", "c"], ignore_index=0)))
     dataset = create_dataset(dict(type="folder", root=root, classes=["x", "y"], ignore_index=2))
     assert dataset.classes == ("x", "y")
-    assert (dataset[0]["label"] == np.where(LABEL == 2, 255, LABEL)).all()
+    assert (dataset[0].label == np.where(LABEL == 2, 255, LABEL)).all()
 
 
 def test_colour_coded_folders_are_read_and_keep_their_colours(folder_set, save):
@@ -122,7 +122,7 @@ def test_colour_coded_folders_are_read_and_keep_their_colours(folder_set, save):
     colors = np.array([(9, 9, 9), (0, 0, 142), (0, 80, 0)], np.uint8)
     save(root / "labels/train/00.png", colors[LABEL])
     dataset = create_dataset(dict(type="folder", root=root, color_map=colors.tolist()))
-    np.testing.assert_array_equal(dataset[0]["label"], LABEL)
+    np.testing.assert_array_equal(dataset[0].label, LABEL)
     assert dataset.palette == [(9, 9, 9), (0, 0, 142), (0, 80, 0)]
 
 
@@ -130,7 +130,7 @@ def test_masks_of_0_and_255_are_read_with_a_label_map(folder_set):
     mask = np.where(LABEL == 1, 255, 0)
     root = folder_set([mask], classes=["background", "car"])
     dataset = create_dataset(dict(type="folder", root=root, label_map={255: 1}, ignore_index="none"))
-    np.testing.assert_array_equal(dataset[0]["label"], LABEL == 1)
+    np.testing.assert_array_equal(dataset[0].label, LABEL == 1)
 
 
 def test_suffixes_name_what_follows_the_shared_name(tmp_path, save, photo):
@@ -146,14 +146,14 @@ def test_a_split_file_chooses_and_orders(folder_set):
     root = folder_set([LABEL] * 4, split="all")
     (root / "val.txt").write_text("# held out\n03\r\n01.png\n\n")
     config = dict(type="folder", root=root, images="images/all", labels="labels/all", split_file="{split}.txt")
-    files = create_dataset(dict(config, split="val")).files
+    files = create_dataset(dict(config, split="val")).pairs
     assert [image.rsplit("/", 1)[1] for image, _ in files] == ["03.png", "01.png"]
 
 
 def test_a_split_file_may_name_both_files(folder_set):
     root = folder_set([LABEL, LABEL + 0])
     (root / "train.txt").write_text("images/train/01.png labels/train/00.png\n")
-    (image, label), *rest = create_dataset(dict(type="folder", root=root, split_file="train.txt")).files
+    (image, label), *rest = create_dataset(dict(type="folder", root=root, split_file="train.txt")).pairs
     assert (image, label, rest) == (str(root / "images/train/01.png"), str(root / "labels/train/00.png"), [])
 
 
@@ -203,7 +203,7 @@ def test_an_accent_stored_as_two_characters_is_the_same_name(folder_set):
 def test_val_every_divides_a_set(folder_set):
     root = folder_set([LABEL] * 10, split="all")
     config = dict(type="folder", root=root, images="images/all", labels="labels/all", val_every=5)
-    train, val = (create_dataset(dict(config, split=split)).files for split in ("train", "val"))
+    train, val = (create_dataset(dict(config, split=split)).pairs for split in ("train", "val"))
     assert (len(train), len(val)) == (8, 2)
     assert not set(train) & set(val)
 

@@ -8,6 +8,8 @@ from scipy import ndimage
 from densevit.data.augment import create_augment
 from densevit.data.augment.monai_intensity import IntensityChain, _known_transforms
 from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.sample import Sample
+from densevit.volumes.grid import Grid
 
 NEEDED = {  # arguments that have no default, or whose default changes nothing or takes half of a small image
     "RandShiftIntensity": dict(offsets=0.5),
@@ -82,13 +84,14 @@ def test_an_image_of_one_value_stays_finite():
 def test_the_label_is_left_alone():
     image, label = np.random.default_rng(0).normal(size=(1, 9, 9, 9)).astype(np.float32), np.zeros((9, 9, 9), np.uint8)
     label[2:5] = 1
+    volume = Sample(image=image, label=label, grid=Grid.at_origin(label.shape, (1.0, 1.0, 1.0)))
     config = dict(crop_size=(6, 6, 6), rotate=20.0, foreground=0.0)
     with_noise = create_augment(dict(config, extra=[dict(type="RandGaussianNoise", prob=1.0)]), spatial_dims=3)
     plain = create_augment(config, spatial_dims=3)
     for seed in range(4):
-        one, other = (augment(image, label, np.random.default_rng(seed)) for augment in (with_noise, plain))
-        np.testing.assert_array_equal(one[1], other[1])
-        assert np.abs(one[0] - other[0]).max() > 1e-3
+        one, other = (augment(volume, np.random.default_rng(seed)) for augment in (with_noise, plain))
+        np.testing.assert_array_equal(one.label, other.label)
+        assert np.abs(one.image - other.image).max() > 1e-3
 
 
 @pytest.mark.parametrize(

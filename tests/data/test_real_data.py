@@ -79,8 +79,8 @@ def test_a_palette_set_with_suffixes_and_split_files_is_read(shared_data):
 def test_camvid_opens_with_its_root_alone(shared_data, split, number):
     dataset = create_dataset(dict(type="folder", root=shared_data / "camvid11", split=split))
     assert (len(dataset), dataset.num_classes, dataset.classes[0]) == (number, 11, "Sky")
-    label = dataset[0]["label"]
-    raw = read_label(dataset.files[0][1])
+    label = dataset[0].label
+    raw = read_label(dataset.pairs[0][1])
     np.testing.assert_array_equal(label, np.where(raw == 11, 255, raw))
 
 
@@ -88,7 +88,7 @@ def test_cityscapes_label_ids_convert_to_the_train_ids_beside_them(shared_data):
     root = shared_data / "cityscapes_mini"
     dataset = create_dataset(dict(type="cityscapes", root=root, split="train"))
     assert len(dataset) == 8
-    for _, path in dataset.files[:3]:
+    for _, path in dataset.pairs[:3]:
         converted, _ = dataset.read_label(path.replace("labelTrainIds", "labelIds"))
         np.testing.assert_array_equal(converted, read_label(path))
 

@@ -8,8 +8,10 @@ from torch.utils.data import DataLoader
 from densevit.data import create_dataset
 from densevit.data.augment import create_augment
 from densevit.data.rare_classes import RareClassOptions, RareClassSampler
+from densevit.data.sample import Sample
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.pictures.normalize import MEAN, STD, normalize_image
+from densevit.volumes.grid import Grid
 
 LABEL = np.arange(80).reshape(8, 10) % 3
 
@@ -25,14 +27,16 @@ def stream(dataset):
 
 
 def same(left, right):
+    """Of two samples or of two batches."""
+    left, right = (each if isinstance(each, dict) else vars(each) for each in (left, right))
     return left["meta"] == right["meta"] and all(torch.equal(left[key], right[key]) for key in ("image", "label"))
 
 
 def test_samples_are_normalized_crops(stream):
     sample = stream[0]
-    assert (sample["image"].shape, sample["image"].dtype) == ((3, 6, 8), torch.float32)
-    assert (sample["label"].shape, sample["label"].dtype) == ((6, 8), torch.int64)
-    assert sample["meta"]["draw"] == 0
+    assert (sample.image.shape, sample.image.dtype) == ((3, 6, 8), torch.float32)
+    assert (sample.label.shape, sample.label.dtype) == ((6, 8), torch.int64)
+    assert sample.meta["draw"] == 0
 
 
 def test_normalization_has_the_published_constants():
@@ -56,7 +60,7 @@ def test_a_draw_is_the_same_in_every_worker(stream, workers):
 
 
 def test_each_epoch_is_another_permutation(stream):
-    epochs = [[stream[n]["meta"]["image"] for n in range(5 * e, 5 * e + 5)] for e in range(4)]
+    epochs = [[stream[n].meta["image"] for n in range(5 * e, 5 * e + 5)] for e in range(4)]
     assert all(len(set(epoch)) == 5 for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
@@ -97,8 +101,8 @@ def test_training_needs_labels(folder_set, stream):
 def test_evaluation_samples_keep_their_size_and_order(dataset):
     samples = EvalSet(dataset)
     assert len(samples) == 5
-    np.testing.assert_array_equal(samples[1]["label"], (LABEL + 1) % 3)
-    assert torch.equal(samples[1]["image"], normalize_image(dataset[1]["image"]))
+    np.testing.assert_array_equal(samples[1].label, (LABEL + 1) % 3)
+    assert torch.equal(samples[1].image, normalize_image(dataset[1].image.transpose(1, 2, 0)))
 
 
 def test_images_without_labels_make_batches_without_labels(folder_set):
@@ -112,7 +116,9 @@ def test_batches_stack_images_and_labels(stream):
 
 
 def test_images_of_two_sizes_make_no_batch():
-    samples = [dict(image=torch.zeros(3, 4, k), meta=dict(image=f"{k}.png")) for k in (4, 5)]
+    samples = [
+        Sample(image=torch.zeros(3, 4, k), label=None, grid=Grid((4, k)), meta=dict(image=f"{k}.png")) for k in (4, 5)
+    ]
     with pytest.raises(ValueError, match=r"\(4\.png, 5\.png\); use batch_size=1"):
         collate(samples)
 
@@ -142,7 +148,7 @@ def test_crops_hold_the_rare_class_they_were_drawn_for(folder_set):
     augment = create_augment(dict(crop_size=(8, 4), scale=(1.0, 1.0)), spatial_dims=2)
     options = dict(temperature=0.01, min_pixels=4, min_crop_ratio=1.0)
     stream = TrainStream(dataset, augment, seed=0, rare_class_sampling=options)
-    assert all((stream[n]["label"] == 1).any() for n in range(20))
+    assert all((stream[n].label == 1).any() for n in range(20))
 
 
 def test_a_wrong_rare_class_key_is_refused(dataset, stream):

@@ -41,8 +41,8 @@ def assert_pairs_fit(dataset):
         label = nibabel.load(dataset.cases[index].label).get_fdata()
         np.testing.assert_array_equal(image, 10 * label)
         sample = dataset[index]
-        assert sample["image"].shape == (dataset.in_channels, *SIZE[::-1])
-        assert sample["label"].shape == SIZE[::-1]
+        assert sample.image.shape == (dataset.in_channels, *SIZE[::-1])
+        assert sample.label.shape == SIZE[::-1]
 
 
 # --- MONAI datalists
@@ -109,7 +109,7 @@ def test_test_cases_need_no_label(datalist, key):
     write_case(root / "more/b.nii.gz", None)
     dataset = open_datalist(root, split="test")
     assert (names(dataset), dataset.has_labels) == (["a", "b"], False)
-    assert "label" not in dataset[0]
+    assert dataset[0].label is None
 
 
 def test_a_validation_list_is_used_where_no_fold_is_asked_for(datalist):
@@ -146,7 +146,7 @@ BAD_LISTS = {
         dict(read=dict(geometri="qform")),
         r"read has no key 'geometri'; did you mean geometry",
     ),
-    "another cache option": ({}, dict(cache=dict(max=1)), r"cache has no key 'max'"),
+    "another cache option": ({}, dict(cache=dict(max=1)), r"unknown key 'cache.max'; known: folder, max_bytes"),
 }
 
 
@@ -265,8 +265,8 @@ def test_what_nnunet_calls_ignore_is_ignored(nnunet):
     for index, case in enumerate(dataset.cases):
         values = nibabel.load(case.label).get_fdata().transpose(2, 1, 0)
         for sample in (dataset[index], dataset.evaluation_sample(index)):
-            np.testing.assert_array_equal(sample["label"], np.where(values == 2, 255, values))
-    assert dataset.label_values.tolist() == [0, 1]
+            np.testing.assert_array_equal(sample.label, np.where(values == 2, 255, values))
+    assert dataset.label_values == [0, 1]
 
 
 def test_channels_that_dataset_json_does_not_name_are_said(nnunet, caplog):
@@ -352,7 +352,7 @@ def test_a_dicom_seg_may_be_the_label_of_its_series(tmp_path):
         write_dicom_seg(label, volume, tmp_path / f"p{i}/seg.dcm", classes=list(LABELS), values=[0, 1, 2])
     dataset = open_folder(tmp_path, images="*/ct", labels="*/seg.dcm")
     for sample in (dataset[1], dataset.evaluation_sample(1)):
-        np.testing.assert_array_equal(sample["label"], label)
+        np.testing.assert_array_equal(sample.label, label)
     (tmp_path / "p1/seg.dcm").write_bytes(slices[0].read_bytes())
     with pytest.raises(ValueError, match=r"seg\.dcm is CT, and a BINARY or LABELMAP segmentation is expected"):
         open_folder(tmp_path, images="*/ct", labels="*/seg.dcm")
@@ -509,8 +509,8 @@ def test_a_cached_set_is_the_same_set(decathlon, own_cache):
     plain, cached = (create_dataset(dict(config, cache=cache)) for cache in (False, True))
     for _ in range(2):
         for index in range(3):
-            np.testing.assert_array_equal(cached[index]["image"], plain[index]["image"])
-            np.testing.assert_array_equal(cached[index]["label"], plain[index]["label"])
+            np.testing.assert_array_equal(cached[index].image, plain[index].image)
+            np.testing.assert_array_equal(cached[index].label, plain[index].label)
     assert len(list((own_cache / "cases").rglob("*.arrays"))) == 3
 
 

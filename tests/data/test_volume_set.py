@@ -10,9 +10,11 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from densevit.data import create_dataset
 from densevit.data.augment import create_augment
+from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.data.volume_set import Case, VolumeDataset
 from densevit.normalization import create_normalization
+from densevit.volumes.grid import Grid
 from densevit.volumes.volume import open_volume
 
 AUGMENT = dict(
@@ -70,11 +72,11 @@ def open_set(root, **options):
 def test_a_sample_has_axes_depth_height_width_and_says_where_it_lies(decathlon):
     dataset = open_set(decathlon())
     sample = dataset[0]
-    assert sample["image"].shape == (1, 6, 8, 7)
-    assert sample["label"].shape == sample["meta"]["size"] == (6, 8, 7)
-    assert sample["meta"]["spacing"] == (3.0, 2.0, 1.0)
+    assert sample.image.shape == (1, 6, 8, 7)
+    assert sample.label.shape == sample.grid.size == (6, 8, 7)
+    assert sample.grid.spacing == (3.0, 2.0, 1.0)
     stored = nibabel.load(dataset.cases[0].label)
-    np.testing.assert_array_equal(sample["label"], np.asarray(stored.dataobj).T)
+    np.testing.assert_array_equal(sample.label, np.asarray(stored.dataobj).T)
     assert (dataset.classes, dataset.num_classes) == (("background", "front", "back"), 3)
     assert (dataset.spatial_dims, dataset.in_channels) == (3, 1)
 
@@ -97,14 +99,14 @@ def test_an_image_and_a_label_stored_in_two_orientations_fit(decathlon, tmp_path
     root = decathlon()
     write(root / "labelsTr" / "case_01.nii.gz", label, axes="LPS")
     sample = open_set(root)[0]
-    assert np.argwhere(sample["label"] == 2).tolist() == [[2, 1, 5]]
+    assert np.argwhere(sample.label == 2).tolist() == [[2, 1, 5]]
 
 
 def test_a_fourth_axis_holds_channels(decathlon):
     image = np.random.default_rng(0).normal(size=(*SIZE, 2)).astype(np.float32)
     root = decathlon(1, images={0: (image,)}, validation=0, modality={"0": "T1", "1": "T2"})
     dataset = open_set(root)
-    assert dataset[0]["image"].shape == (2, 6, 8, 7)
+    assert dataset[0].image.shape == (2, 6, 8, 7)
     got = open_volume(dataset.cases[0].images[0])
     np.testing.assert_array_equal(got.image[1], image[..., 1].T)
 
@@ -149,7 +151,7 @@ def test_label_values_need_not_be_consecutive(decathlon):
     (root / "dataset.json").write_text(json.dumps(content))
     dataset = open_set(root)
     assert dataset.classes == ("background", "tumour", "liver")
-    assert [dataset[0]["label"][0, 0, x] for x in range(4)] == [0, 1, 2, 0]
+    assert [dataset[0].label[0, 0, x] for x in range(4)] == [0, 1, 2, 0]
 
 
 def moved(by):
@@ -278,7 +280,9 @@ def numbered(size=(9, 11, 10)):
 
 def crop_of(config, *, seed=0, volume=None):
     image, label = volume or numbered()
-    return create_augment({**AUGMENT, **config}, spatial_dims=3)(image, label, np.random.default_rng(seed))
+    sample = Sample(image=image, label=label, grid=Grid.at_origin(label.shape, (1.0, 1.0, 1.0)))
+    done = create_augment({**AUGMENT, **config}, spatial_dims=3)(sample, np.random.default_rng(seed))
+    return done.image, done.label
 
 
 def test_a_plain_crop_is_a_part_of_the_volume():
@@ -361,18 +365,18 @@ def test_a_training_sample_depends_on_seed_and_draw_alone(decathlon):
     for draw in (7, 0, 12):
         first = one[draw]
         again = other[draw]
-        assert torch.equal(first["image"], again["image"])
-        assert torch.equal(first["label"], again["label"])
-        assert first["image"].shape == (1, 4, 6, 5)
-        assert (first["image"].dtype, first["label"].dtype) == (torch.float32, torch.int64)
-    assert not torch.equal(one[1]["image"], TrainStream(dataset, augment, seed=4)[1]["image"])
+        assert torch.equal(first.image, again.image)
+        assert torch.equal(first.label, again.label)
+        assert first.image.shape == (1, 4, 6, 5)
+        assert (first.image.dtype, first.label.dtype) == (torch.float32, torch.int64)
+    assert not torch.equal(one[1].image, TrainStream(dataset, augment, seed=4)[1].image)
 
 
 def test_an_evaluation_sample_is_the_whole_volume(decathlon):
     dataset = open_set(decathlon(), split="val")
     sample = EvalSet(dataset)[0]
-    np.testing.assert_array_equal(sample["image"], dataset[0]["image"])
-    assert sample["label"].dtype == torch.int64
+    np.testing.assert_array_equal(sample.image, dataset[0].image)
+    assert sample.label.dtype == torch.int64
 
 
 @pytest.mark.real
@@ -382,12 +386,12 @@ def test_all_of_the_hippocampus_set_opens(shared_data):
     assert (len(train), len(val)) == (180, 29)
     assert train.classes == ("background", "Anterior", "Posterior")
     sample = val[0]
-    assert sample["meta"]["spacing"] == (1.0, 1.0, 1.0)
-    assert set(np.unique(sample["label"])) == {0, 1, 2}
+    assert sample.grid.spacing == (1.0, 1.0, 1.0)
+    assert set(np.unique(sample.label)) == {0, 1, 2}
 
 
 @pytest.mark.real
 def test_ct_of_one_spacing_opens_or_says_why_not(shared_data):
     root = shared_data / "sts_ct"
     sample = open_set(root, split="val", check="load")[0]
-    assert set(np.unique(sample["label"])) == {0, 1}
+    assert set(np.unique(sample.label)) == {0, 1}

@@ -31,7 +31,7 @@ def test_nothing_in_it_is_learned():
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_in_training_every_channel_has_mean_zero_and_deviation_one_over_the_batch(spatial_dims):
     decoder, features = decoder_and_features(spatial_dims)
-    out = decoder.train()(features)
+    out = decoder.train()(features).values
     assert out.shape == (4, sum(CHANNELS), *SIZES[0][-spatial_dims:])
     axes = [0, *range(2, out.ndim)]
     torch.testing.assert_close(out.mean(axes), torch.zeros(18).double(), atol=1e-9, rtol=0)
@@ -46,13 +46,13 @@ def test_in_use_the_norm_before_the_resize_equals_the_norm_after_it(spatial_dims
     x, norm = concatenated(features), decoder.norm
     shape = (-1, *[1] * spatial_dims)
     expected = (x - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + norm.eps).sqrt()
-    torch.testing.assert_close(decoder.eval()(features), expected)
+    torch.testing.assert_close(decoder.eval()(features).values, expected)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_the_last_level_alone_stays_at_its_own_size(training):
     decoder, features = decoder_and_features(2, levels="last")
-    out = decoder.train(training)(features)
+    out = decoder.train(training)(features).values
     assert (out.shape, decoder.out_channels, decoder.out_stride) == ((4, 6, 2, 2), 6, 16)
     model = densevit.create_segmentor("mit_b0", "linear", num_classes=3, decoder_options=dict(levels="last"))
     assert model(torch.randn(2, 3, 64, 64)).shape == (2, 3, 64, 64)
@@ -61,7 +61,7 @@ def test_the_last_level_alone_stays_at_its_own_size(training):
 def test_gradients_reach_the_features_in_training():
     decoder, features = decoder_and_features(2)
     features = [feature.requires_grad_() for feature in features]
-    decoder.train()(features).pow(3).sum().backward()
+    decoder.train()(features).values.pow(3).sum().backward()
     assert all(feature.grad.abs().max() > 0 for feature in features)
 
 

@@ -63,14 +63,14 @@ def test_with_an_image_every_map_has_the_size_of_its_stride(name, spatial_dims, 
     with torch.device("meta"):
         decoder = decoder_of(name, spatial_dims).eval()
     features = features_of(name, spatial_dims, size=size, device="meta")
-    maps, image_size = decoder.forward_levels(features), features[0].shape[2:]
+    maps, image_size = [x.values for x in decoder.forward_levels(features)], features[0].shape[2:]
     wanted = [
         (2, c, *nd.ceil_div(image_size, stride))
         for c, stride in zip(decoder.level_channels, decoder.level_strides, strict=True)
     ]
     assert [tuple(m.shape) for m in maps] == wanted
     assert decoder.out_stride == decoder.level_strides[0] == 1
-    assert decoder(features).shape == (2, decoder.out_channels, *image_size)
+    assert decoder(features).values.shape == (2, decoder.out_channels, *image_size)
 
 
 @pytest.mark.parametrize("size", ["even", "odd", "one pixel"])
@@ -79,7 +79,7 @@ def test_without_an_image_a_pyramid_ends_at_its_finest_level(name, spatial_dims,
     with torch.device("meta"):
         decoder = decoder_of(name, spatial_dims, image_channels=None).eval()
     features = features_of(name, spatial_dims, size=size, image_channels=None, device="meta")
-    maps = decoder.forward_levels(features)
+    maps = [x.values for x in decoder.forward_levels(features)]
     assert [m.shape[1] for m in maps] == list(decoder.level_channels)
     if len(set((PYRAMIDS | ANISOTROPIC)[name][0])) > 1:
         assert maps[0].shape == features[0].shape
@@ -94,7 +94,11 @@ def test_without_an_image_taps_end_one_step_below_it(strides, out_stride):
     assert decoder.out_stride == out_stride
     features = [torch.randn(1, 8, 2, 3, 2) for _ in strides]
     step = [s // o for s, o in zip(nd.ntuple(strides[0], 3), nd.ntuple(out_stride, 3), strict=True)]
-    assert decoder(features).shape == (1, decoder.out_channels, *(g * s for g, s in zip((2, 3, 2), step, strict=True)))
+    assert decoder(features).values.shape == (
+        1,
+        decoder.out_channels,
+        *(g * s for g, s in zip((2, 3, 2), step, strict=True)),
+    )
 
 
 def ladder(decoder):
@@ -154,7 +158,7 @@ def test_gradients_reach_every_parameter_and_every_feature(name, spatial_dims, s
     decoder = decoder_of(name, spatial_dims, dim=3).train()
     features = [f.requires_grad_() for f in features_of(name, spatial_dims, size=size)]
     weights = torch.randn(features[0].shape[2:], generator=torch.Generator().manual_seed(2))
-    (decoder(features) * weights).sum().backward()
+    (decoder(features).values * weights).sum().backward()
     for part, p in (*decoder.named_parameters(), *enumerate(features)):
         assert p.grad is not None, part
         assert torch.isfinite(p.grad).all(), part
@@ -166,7 +170,7 @@ def test_gradients_reach_every_parameter_and_every_feature(name, spatial_dims, s
 @pytest.mark.parametrize("size", ["one pixel", "tiny"])
 def test_images_of_a_few_pixels_can_be_trained_on(name, size):
     decoder = decoder_of(name, 3).train()
-    logits = decoder(features_of(name, 3, size=size))
+    logits = decoder(features_of(name, 3, size=size)).values
     logits.sum().backward()
     assert torch.isfinite(logits).all()
 
@@ -175,14 +179,14 @@ def test_images_of_a_few_pixels_can_be_trained_on(name, size):
 def test_a_sample_does_not_depend_on_its_batch_nor_on_layout_and_mode(name, spatial_dims):
     decoder = decoder_of(name, spatial_dims, dim=3)
     features = features_of(name, spatial_dims, size="odd", batch=3)
-    expected = decoder.double()([f[1:2].double() for f in features])
+    expected = decoder.double()([f[1:2].double() for f in features]).values
     decoder.float()
     layouts = [features, [f.to(memory_format=nd.CHANNELS_LAST[spatial_dims]) for f in features]]
     for given in layouts:
         before = [f.clone() for f in given]
         for training in (False, True):
             with torch.set_grad_enabled(training):
-                together, alone = (decoder.train(training)(x) for x in (given, [f[1:2] for f in given]))
+                together, alone = (decoder.train(training)(x).values for x in (given, [f[1:2] for f in given]))
             for found in (together[1:2], alone):
                 assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
         assert all(torch.equal(a, b) for a, b in zip(before, given, strict=True))
@@ -213,7 +217,7 @@ def test_the_decoder_is_exported_and_gives_the_same_numbers(name, spatial_dims):
 def test_a_segmentor_hands_the_image_over_and_keeps_its_size(image_channels):
     model = densevit.create_segmentor("mit_b0", "unetr", num_classes=5, in_channels=image_channels)
     x = torch.randn(1, image_channels, 37, 50)
-    assert model.image_level
+    assert model.decoder.image_channels == image_channels
     assert model.decoder.skips[0].conv1.in_channels == image_channels
     assert model.forward_logits(x).shape == model(x).shape == (1, 5, 37, 50)
 
@@ -221,6 +225,6 @@ def test_a_segmentor_hands_the_image_over_and_keeps_its_size(image_channels):
 def test_the_image_can_be_left_out():
     model = densevit.create_segmentor("mit_b0", "unetr", num_classes=5, decoder_options=dict(image_channels=None))
     x = torch.randn(1, 3, 37, 50)
-    assert not model.image_level
+    assert model.decoder.image_channels is None
     assert model.forward_logits(x).shape == (1, 5, ceil(37 / 4), ceil(50 / 4))
     assert model(x).shape == (1, 5, 37, 50)

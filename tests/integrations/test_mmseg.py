@@ -234,8 +234,8 @@ def test_their_cityscapes_gives_the_samples_of_ours(scenes):
     ours = create_dataset(dict(type="cityscapes", root=str(scenes), split="train"))
     assert (theirs.classes, theirs.palette, len(theirs)) == (ours.classes, ours.palette, len(ours))
     for a, b in zip(theirs, ours, strict=True):
-        assert np.array_equal(a["image"], b["image"])
-        assert np.array_equal(a["label"], b["label"])
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.label, b.label)
 
 
 @pytest.mark.parametrize("reduce_zero_label", [False, True])
@@ -267,7 +267,7 @@ def test_labels_are_those_of_their_own_pipeline(classes, reduce_zero_label, tmp_
     dataset = MMSegDataset(kind=name, **options).open()
     pipeline = [dict(type="mmseg.LoadAnnotations")]
     expected = Walls(**options, pipeline=pipeline)[0]["gt_seg_map"]
-    assert np.array_equal(dataset[0]["label"], expected)
+    assert np.array_equal(dataset[0].label, expected)
     assert dataset.classes == classes
 
 

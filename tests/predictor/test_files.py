@@ -11,13 +11,14 @@ from PIL import Image
 
 import densevit
 from densevit.colors import overlay
-from densevit.data import SegmentationDataset
+from densevit.data import PictureDataset, Sample
 from densevit.data.layouts import cityscapes
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Predictor
 from densevit.predictor.dataset import PredictionWriter
 from densevit.predictor.outputs import write_png
+from densevit.volumes.grid import Grid
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import files_below, make_photo, read, save_photo, truncate
 
@@ -206,7 +207,7 @@ def test_pictures_of_every_kind_are_predicted(predictor, tmp_path):
 @pytest.mark.parametrize("folder", ["images", "labels"])
 def test_a_dataset_writer_never_overwrites_the_dataset(tmp_path, folder):
     files = [(str(save_photo(tmp_path / "images/a.png")), str(save_photo(tmp_path / "labels/a.png")))]
-    dataset = SegmentationDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
+    dataset = PictureDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
     with pytest.raises(ValueError, match="would overwrite"):
         PredictionWriter(dataset, {"train_ids": tmp_path / folder})
 
@@ -214,10 +215,11 @@ def test_a_dataset_writer_never_overwrites_the_dataset(tmp_path, folder):
 def test_a_dataset_writer_names_predictions_as_the_images_are_named(tmp_path):
     folder = tmp_path / "images"
     files = [(str(save_photo(folder / city / "a.png")), None) for city in ("aachen", "ulm")]
-    dataset = SegmentationDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
+    dataset = PictureDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
     writer = PredictionWriter(dataset, {"train_ids": tmp_path / "ids", "overlay": tmp_path / "shown"})
     label = torch.arange(33 * 48).reshape(33, 48) % 3
-    writer(dict(image=normalize_image(make_photo()), meta=dict(image=files[1][0])), label)
+    sample = Sample(image=normalize_image(make_photo()), label=None, grid=Grid((33, 48)), meta=dict(image=files[1][0]))
+    writer(sample, label)
     assert files_below(tmp_path / "ids") == files_below(tmp_path / "shown") == ["ulm/a.png"]
     assert np.array_equal(read(tmp_path / "ids" / "ulm" / "a.png"), label.numpy())
     expected = overlay(make_photo(), label.numpy(), palette=dataset.palette)

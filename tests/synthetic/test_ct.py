@@ -262,8 +262,8 @@ def test_a_set_is_a_decathlon_folder_that_opens(made):
         assert len(dataset) == count
         assert tuple(dataset.classes) == CLASSES
         sample = dataset[0]
-        assert sample["image"].shape == (1, *sample["label"].shape)
-        assert {LIVER, LUNGS, BONE} <= set(np.unique(sample["label"]))
+        assert sample.image.shape == (1, *sample.label.shape)
+        assert {LIVER, LUNGS, BONE} <= set(np.unique(sample.label))
 
 
 def test_files_hold_whole_numbers_and_say_their_geometry_twice(made):

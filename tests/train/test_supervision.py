@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from densevit import create_segmentor
+from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.train import check_config, train
 from densevit.train import test as score
@@ -108,11 +109,11 @@ def test_the_losses_are_the_weighted_ones_of_the_resized_logits(supervised):
     image, label = batch["image"], batch["label"]
     losses = model(**batch)
     features = model.segmentor.backbone(image)
-    maps = model.segmentor.decoder.forward_levels(features)
+    maps = [level.values for level in model.segmentor.decoder.forward_levels(features)]
 
     def expected(logits, kind):
         resized = torch.nn.functional.interpolate(logits.float(), label.shape[1:], mode="bilinear")
-        return create_loss(dict(type=kind))(resized, label)[f"loss_{kind}"]
+        return create_loss(dict(type=kind))(DenseMap(resized), label)[f"loss_{kind}"]
 
     supervision = model.supervision
     wanted = {
@@ -146,9 +147,9 @@ def test_halving_weights_add_up_to_one(supervised):
 def test_the_main_map_keeps_the_decoders_dropout(supervised):
     supervised["model"]["decoder_options"]["dropout"] = 1.0
     model, batch = make(supervised)
-    logits = model.supervision(model.segmentor, batch["image"])
-    assert torch.equal(logits["main"], model.segmentor.head.bias.view(1, -1, 1, 1).expand_as(logits["main"]))
-    assert logits["level_1"].std() > 0
+    outputs = model.supervision(model.segmentor, batch["image"])
+    assert torch.equal(outputs["main"].values, model.segmentor.head.bias.view(1, -1, 1, 1).expand(2, 3, 8, 8))
+    assert outputs["level_1"].values.std() > 0
 
 
 def test_a_supervised_step_can_be_compiled_whole(supervised):
@@ -158,8 +159,8 @@ def test_a_supervised_step_can_be_compiled_whole(supervised):
     eager = model.supervision(model.segmentor, batch["image"])
     compiled = torch.compile(model.supervision, fullgraph=True, backend="eager")(model.segmentor, batch["image"])
     assert compiled.keys() == eager.keys()
-    for name, logits in eager.items():
-        torch.testing.assert_close(compiled[name], logits)
+    for name, output in eager.items():
+        torch.testing.assert_close(compiled[name].values, output.values)
 
 
 def test_a_compiled_run_saves_the_plain_names(supervised, tmp_path):
@@ -190,9 +191,10 @@ def test_volumes_and_decoders_that_read_the_image_are_supervised_too(config, dec
     with torch.device("meta"):
         model = create_segment_model(check_config(config))
         segmentor = model.segmentor
-        logits = model.supervision(segmentor, torch.empty(2, 1, 32, 40, 36))
-    assert logits["auxiliary_2"].shape == (2, 3, 2, 3, 3)
-    assert logits["main"].shape[2:] == segmentor.forward_logits(torch.empty(2, 1, 32, 40, 36, device="meta")).shape[2:]
+        outputs = model.supervision(segmentor, torch.empty(2, 1, 32, 40, 36))
+    assert outputs["auxiliary_2"].logits().shape == (2, 3, 2, 3, 3)
+    expected = segmentor.forward_logits(torch.empty(2, 1, 32, 40, 36, device="meta"))
+    assert outputs["main"].logits().shape == expected.shape
 
 
 def test_the_fcn_head_is_mmsegmentations():

@@ -97,8 +97,8 @@ def test_the_mean_over_cases_is_that_of_each_case(config, tmp_path):
     dice = []
 
     def on_prediction(sample, labels):
-        both = ((labels == 1) & (sample["label"] == 1)).sum()
-        dice.append(200 * float(both) / float((labels == 1).sum() + (sample["label"] == 1).sum()))
+        both = ((labels == 1) & (sample.label == 1)).sum()
+        dice.append(200 * float(both) / float((labels == 1).sum() + (sample.label == 1).sum()))
 
     score(config, result.checkpoint, device="cpu", on_prediction=on_prediction)
     assert result.scores["mCaseDice"] == pytest.approx(np.mean(dice))

@@ -19,7 +19,9 @@ from benchmarks.timing import machine, ratios, synchronize, take_turns, write_js
 from densevit.data.augment import create_augment
 from densevit.data.augment.augment_3d import Augment3D
 from densevit.data.foreground import foreground_voxels
+from densevit.data.sample import Sample
 from densevit.tables import format_table
+from densevit.volumes.grid import Grid
 from tools.peers import import_peer
 
 SPACING = (2.0, 1.5, 1.5)
@@ -99,7 +101,7 @@ def _measure(work: dict, arguments: argparse.Namespace, *, step: str, device: st
     ]
 
 
-def _make_volume(arguments: argparse.Namespace) -> dict:
+def _make_volume(arguments: argparse.Namespace) -> Sample:
     """A case as a set keeps it: float32 (1, D, H, W), uint8 (D, H, W), and the places of its classes' voxels."""
     rng = np.random.default_rng(0)
     size = tuple(arguments.size)
@@ -108,16 +110,16 @@ def _make_volume(arguments: argparse.Namespace) -> dict:
     for c in range(1, arguments.classes):
         low = [int(rng.integers(n - n // 5)) for n in size]
         label[tuple(slice(a, a + n // 5) for a, n in zip(low, size, strict=True))] = c
-    return dict(image=image, label=label, foreground=foreground_voxels(label, arguments.classes))
+    grid = Grid.at_origin(size, SPACING)
+    return Sample(image=image, label=label, grid=grid, foreground=foreground_voxels(label, arguments.classes))
 
 
-def _ours(augment: Augment3D, volume: dict, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
+def _ours(augment: Augment3D, volume: Sample, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
     draws = iter(range(1 << 30))
 
     def call() -> tuple[Tensor, Tensor]:
         rng = np.random.Generator(np.random.Philox(key=[0, next(draws)]))
-        known = dict(foreground=volume["foreground"], spacing=SPACING)
-        return augment.finish(augment.draw(volume["image"], volume["label"], rng, **known), device=device)
+        return augment.finish(augment.draw(volume, rng), device=device)
 
     return call
 
@@ -125,12 +127,12 @@ def _ours(augment: Augment3D, volume: dict, device: str) -> Callable[[], tuple[T
 class MonaiChains:
     """The same steps of MONAI's own transforms, by name."""
 
-    def __init__(self, volume: dict, *, crop_size: list[int], device: str):
+    def __init__(self, volume: Sample, *, crop_size: list[int], device: str):
         self.monai = import_peer("monai.transforms")
         self.crop_size, self.device = tuple(crop_size), device
-        voxels = [torch.from_numpy(places[places >= 0]) for places in volume["foreground"]]
+        voxels = [torch.from_numpy(places[places >= 0]) for places in volume.foreground]
         self.sample = dict(
-            image=torch.from_numpy(volume["image"]), label=torch.from_numpy(volume["label"])[None], voxels=voxels
+            image=torch.from_numpy(volume.image), label=torch.from_numpy(volume.label)[None], voxels=voxels
         )
         self.classes = len(voxels)
 

@@ -48,7 +48,7 @@ def _look(name: str, config: dict, count: int) -> dict:
     for _ in range(2):
         start = time.perf_counter()
         total = sum(
-            float(np.sum(sample["image"], dtype=np.float64)) + float(np.sum(sample["label"], dtype=np.int64))
+            float(np.sum(sample.image, dtype=np.float64)) + float(np.sum(sample.label, dtype=np.int64))
             for sample in map(dataset.__getitem__, range(count))
         )
         seconds.append((time.perf_counter() - start) / count)

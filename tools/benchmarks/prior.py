@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 
 from benchmarks.timing import write_json
-from densevit.data import VolumeDataset
+from densevit.data import Dataset
 from densevit.metrics import CaseDice
 from densevit.quickstart.atlas import atlas_scores, whole_scan
 from densevit.tables import format_table
@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def labels_of(dataset: VolumeDataset) -> list[np.ndarray]:
+def labels_of(dataset: Dataset) -> list[np.ndarray]:
     """Class numbers (D, H, W) of every case, on its own grid."""
-    return [dataset.evaluation_sample(i)["label"] for i in track(range(len(dataset)), description="read labels")]
+    return [dataset.evaluation_sample(i).label for i in track(range(len(dataset)), description="read labels")]
 
 
 def blob(size: tuple[int, ...], radius: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.contenders import make_pair
 from benchmarks.timing import machine, synchronize, write_json
+from densevit.decoders import DenseMap
 from densevit.inference import predict_logits
 from densevit.losses import create_loss
 from densevit.metrics import ConfusionMatrix
@@ -81,7 +82,7 @@ class Lane:
             group["lr"] = learning_rate(group["base_lr"], iteration, max_iters=max_iters, schedule=self.schedule)
         synchronize(self.device)
         start = time.perf_counter()
-        loss = sum(self.loss(self.model(image), label).values())
+        loss = sum(self.loss(DenseMap(self.model(image)), label).values())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -94,8 +95,8 @@ class Lane:
         self.model.eval()
         confusion = ConfusionMatrix(config.model.num_classes)
         for sample in track(open_samples(config, "test_data"), description="testing"):
-            logits = predict_logits(self.model, sample["image"].to(self.device))
-            confusion.update(logits.argmax(0).cpu(), sample["label"])
+            logits = predict_logits(self.model, sample.image.to(self.device))
+            confusion.update(logits.argmax(0).cpu(), sample.label)
         return 100 * confusion.compute().mIoU
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import densevit
 from benchmarks.timing import machine, synchronize, write_json
+from densevit.decoders import DenseMap
 from densevit.evaluate.evaluate import evaluate
 from densevit.losses import create_loss
 from densevit.predictor.predictor import autocast
@@ -68,7 +69,7 @@ class Lane:
         start = time.perf_counter()
         with autocast(self.device, settings.amp):
             logits = self.model(image)
-        loss = sum(self.loss(logits.float(), label).values())
+        loss = sum(self.loss(DenseMap(logits.float()), label).values())
         self.optimizer.zero_grad()
         loss.backward()
         if settings.clip_grad is not None:

@@ -4,6 +4,7 @@ Random scale and crop are one step: the window is chosen first, and only what it
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from inspect import signature
 from random import Random
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from densevit.data.augment.options import AugmentOptions
+from densevit.data.sample import Sample
 from densevit.environment import environment_variable
 from densevit.labels import IGNORE
 from densevit.registry import check_known
@@ -24,7 +26,7 @@ Range = tuple[float, float]
 
 
 class Augment2D:
-    """(image (H, W, C), label uint8 (H, W), rng) -> the same of size `crop_size`; all chance comes from `rng`.
+    """A picture (C, H, W) and its label (H, W) of bytes -> the same of size `crop_size`.
 
     `fill` are the values beyond the border, by channel or one for all.
     """
@@ -41,16 +43,19 @@ class Augment2D:
         steps.append(A.PadIfNeeded(min_height=height, min_width=width, position="top_left", **pad))
         self.pipeline = A.Compose(steps)
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         self.pipeline.set_random_state(rng, Random(int(rng.integers(1 << 62))))
-        done = self.pipeline(image=image, mask=label)
+        image = sample.image.transpose(1, 2, 0)
+        if image.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
+            image = image.astype(np.float32)  # which OpenCV resizes, and which the network sees
+        done = self.pipeline(image=image, mask=sample.label)
         image, label = done["image"], done["mask"]
         if image.shape[:2] != self.crop_size or label.shape != self.crop_size:
             raise ValueError(
                 f"the extra augmentations turned a crop of {self.crop_size} into an image of {image.shape[:2]} and a "
                 f"label of {label.shape}; use only those that keep the size"
             )
-        return image, label
+        return replace(sample, image=image.transpose(2, 0, 1), label=label, foreground=None)
 
 
 def _create_extra(config: dict, *, fill: float | Sequence[float]) -> A.BasicTransform:

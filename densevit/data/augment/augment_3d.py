@@ -4,7 +4,7 @@ Every number is drawn from the generator that is handed in. docs/decisions/augme
 the intensities are MONAI's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,10 +14,10 @@ from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic,
 from densevit.data.augment.monai_intensity import IntensityChain
 from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.foreground import draw_voxel, foreground_voxels
+from densevit.data.sample import Sample
 from densevit.labels import IGNORE
 
 Spacing = tuple[float, float, float]
-CUBES = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,47 +29,30 @@ class Drawn:
 
 
 class Augment3D:
-    """(image (C, D, H, W), label (D, H, W) uint8, rng) -> both of `crop_size`, float32 and uint8.
+    """A volume (C, D, H, W) and its label (D, H, W) of bytes -> both of `crop_size`, float32 and uint8.
 
-    What lies beyond the volume is 0 in the image and ignored in the label. `foreground` is what `foreground_voxels`
-    makes of the label, once a case; without it the label is searched. `spacing` (D, H, W) in mm is that of the
-    voxels; without it they are taken for cubes of 1 mm. Image and label may be memory-mapped: only the crop is read.
+    What lies beyond the volume is 0 in the image and ignored in the label. Where the sample does not know its
+    `foreground`, the label is searched. Image and label may be memory-mapped: only the crop is read.
     """
 
     def __init__(self, options: VolumeAugmentOptions):
         self.options = options = options.filled()
         self.chain = IntensityChain(options.extra) if options.extra else None
 
-    def __call__(
-        self,
-        image: np.ndarray,
-        label: np.ndarray,
-        rng: np.random.Generator,
-        *,
-        foreground: np.ndarray | None = None,
-        spacing: Spacing | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        drawn = self.draw(image, label, rng, foreground=foreground, spacing=spacing)
-        image, label = self.finish(drawn)
-        return image.numpy(), label.numpy()
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image, label = self.finish(self.draw(sample, rng))
+        return replace(sample, image=image.numpy(), label=label.numpy(), foreground=None)
 
-    def draw(
-        self,
-        image: np.ndarray,
-        label: np.ndarray,
-        rng: np.random.Generator,
-        *,
-        foreground: np.ndarray | None = None,
-        spacing: Spacing | None = None,
-    ) -> Drawn:
+    def draw(self, sample: Sample, rng: np.random.Generator) -> Drawn:
         """All chance of a crop, and the part of the volume that it reads."""
-        place, zoom = self._draw_place(rng, CUBES if spacing is None else tuple(spacing))
+        label = sample.label
+        place, zoom = self._draw_place(rng, sample.grid.spacing)
         low, high = bounds(place.size, volume=label.shape, zoom=zoom)
-        centre, voxel = rng.uniform(low, high), self._draw_voxel(rng, label, foreground)
+        centre, voxel = rng.uniform(low, high), self._draw_voxel(rng, label, sample.foreground)
         if voxel is not None:
             centre = np.array(np.unravel_index(voxel, label.shape), np.float64)
         place = place_crop(centre, volume=label.shape, place=place, zoom=zoom, around=voxel is not None)
-        return Drawn(cut=cut(image, label, place), seed=int(rng.integers(1 << 62)))
+        return Drawn(cut=cut(sample.image, label, place), seed=int(rng.integers(1 << 62)))
 
     def finish(self, drawn: Drawn, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Float32 (C, *crop_size) and uint8 (*crop_size) on the device."""

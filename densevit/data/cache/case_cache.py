@@ -3,20 +3,20 @@
 import logging
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from densevit.data.cache.array_file import map_arrays, write_arrays
-from densevit.data.cache.content_key import FileHashes, content_key
-from densevit.data.cache.label_cache import cache_folder
+from densevit.data.cache.findings import FileHashes, cache_folder, content_key
 from densevit.files import replacing
-from densevit.options import check_fields
-from densevit.registry import check_known
+from densevit.options import read_options
 from densevit.units import format_bytes, parse_bytes
 
 logger = logging.getLogger("densevit")
@@ -45,7 +45,7 @@ class CaseCache:
     def __init__(self, folder: str | Path, *, max_bytes: int | str = DEFAULT_BYTES):
         self.folder = Path(folder)
         self.max_bytes = parse_bytes(max_bytes)
-        self.hashes = FileHashes(self.folder / "files")
+        self.hashes = FileHashes(self.folder)
         self._writes = True
         self._used: set[str] = set()  # keys that this process loaded whole, and whose checksum was right
         self._told_full = False
@@ -73,7 +73,7 @@ class CaseCache:
         kept = self._mapped(key, path)
         if kept is not None:
             return kept
-        made = {name: np.asarray(array) for name, array in make().items()}
+        made = {name: np.asarray(array, order="C") for name, array in make().items()}
         if not self._writes or not still() or not self._keep(path, made):
             return made
         return self._mapped(key, path) or made
@@ -85,11 +85,11 @@ class CaseCache:
 
     def _mapped(self, key: str, path: Path) -> Arrays | None:
         try:
-            arrays = map_arrays(path, verify=key not in self._used)
+            arrays = _map(path, verify=key not in self._used)
             self._used.add(key)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             logger.debug("made anew: %s", error)
             _delete(path)
             return None
@@ -105,9 +105,9 @@ class CaseCache:
             return False
         try:
             with replacing(path, durable=False) as aside:
-                write_arrays(aside, arrays)
-        except OSError as error:
-            self._go_without(f"{error.strerror or error}: {path}")
+                save_file(arrays, aside, metadata=dict(crc32=_checksum(arrays)))
+        except (OSError, SafetensorError) as error:
+            self._go_without(f"{getattr(error, 'strerror', None) or error}: {path}")
             return False
         self._make_room(keep=path)
         return True
@@ -147,14 +147,29 @@ def create_case_cache(config: Mapping[str, Any] | bool | None) -> CaseCache | No
     """None for False and None; True is the default folder; a dict holds the keys of `CacheOptions`."""
     if config is None or config is False:
         return None
-    config = {} if config is True else dict(config)
-    known = [field.name for field in fields(CacheOptions)]
-    for key in config:
-        check_known(key, known, what="cache has no key")
-    options = CacheOptions(**config)
-    check_fields(options, owner="cache")
+    options = read_options(CacheOptions, {} if config is True else config, where="cache")
     folder = cache_folder() / "cases" if options.folder is None else Path(options.folder).expanduser()
     return CaseCache(folder, max_bytes=options.max_bytes)
+
+
+def _map(path: Path, *, verify: bool) -> Arrays:
+    """The arrays of a file, as pages of it: writing to them changes this process's copy alone.
+
+    `verify` reads all of it. ValueError or SafetensorError for what is no whole file of arrays.
+    """
+    with safe_open(path, framework="pt") as file:  # which maps, where framework="numpy" would copy
+        names = list(file.keys())
+        arrays = {name: file.get_tensor(name).numpy() for name in names}
+        if verify and (file.metadata() or {}).get("crc32") != _checksum(arrays):
+            raise ValueError(f"{path} is damaged: its checksum is another")
+    return arrays
+
+
+def _checksum(arrays: Arrays) -> str:
+    checksum = 0
+    for _, array in sorted(arrays.items()):
+        checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
+    return str(checksum)
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.pairing import check_folder, check_root, list_pictures, pair
-from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.data.picture_set import PictureDataset
 from densevit.pictures.coding import LabelCoding
 
 SPLITS = {"train": "training", "val": "validation", "training": "training", "validation": "validation"}
@@ -52,7 +53,7 @@ class ADE20K:
     labels: str | None = "annotations"
     exif: str | None = None
 
-    def open(self) -> SegmentationDataset:
+    def open(self) -> PictureDataset:
         if self.split not in SPLITS:
             raise ValueError(f"ADE20K has the splits train (training) and val (validation), got {self.split!r}")
         root = check_root(self.root)
@@ -68,4 +69,4 @@ class ADE20K:
             labels = check_folder(root, f"{self.labels}/{SPLITS[self.split]}", key="labels")
             files = pair(images, list_pictures(labels), labels_folder=labels)
         coding = LabelCoding(num_classes=len(CLASSES), reduce_zero_label=True)
-        return SegmentationDataset(files, classes=CLASSES, palette=PALETTE, coding=coding, exif=self.exif)
+        return PictureDataset(files, classes=CLASSES, palette=PALETTE, coding=coding, exif=self.exif)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.pairing import check_folder, check_root, is_hidden
-from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
 
@@ -58,7 +59,7 @@ class Cityscapes:
     labels: str | None = "gtFine"
     exif: str | None = None
 
-    def open(self) -> SegmentationDataset:
+    def open(self) -> PictureDataset:
         if self.split not in SPLITS:
             raise ValueError(f"Cityscapes has the splits {', '.join(SPLITS)}, got {self.split!r}")
         root = check_root(self.root)
@@ -67,7 +68,7 @@ class Cityscapes:
         if not images:
             raise ValueError(f"{folder} holds no <city>/*{_IMAGE_ENDING}; unpack leftImg8bit_trainvaltest there")
         files = [(str(image), self._label_of(image, root=root)) for image in images]
-        return SegmentationDataset(files, classes=CLASSES, palette=PALETTE, coding=_CODINGS, exif=self.exif)
+        return PictureDataset(files, classes=CLASSES, palette=PALETTE, coding=_CODINGS, exif=self.exif)
 
     def _label_of(self, image: Path, *, root: Path) -> str | None:
         if self.labels in (None, "none"):

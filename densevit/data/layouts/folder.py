@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.classes_file import ClassesFile, find_classes
 from densevit.data.layouts.pairing import (
     check_folder,
@@ -13,7 +14,7 @@ from densevit.data.layouts.pairing import (
     read_split_file,
     select,
 )
-from densevit.data.picture_set import DATASETS, SegmentationDataset
+from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.color_coding import class_index, parse_color_map
@@ -35,7 +36,7 @@ class Folder:
     label_map: {file value: class}, 255 to ignore; reduce_zero_label: 0 is no class and classes count from 1.
     ignore_index: the ignored value in the files (255), or "none"; it is 255 in what is read, whatever the files have.
     image_suffix, label_suffix: what follows the shared name, with ("_gt.png") or without ending ("_gt").
-    exif: see `SegmentationDataset`.
+    exif: see `PictureDataset`.
     """
 
     root: str
@@ -53,7 +54,7 @@ class Folder:
     label_suffix: str = ""
     exif: str | None = None
 
-    def open(self) -> SegmentationDataset:
+    def open(self) -> PictureDataset:
         root = check_root(self.root)
         said = find_classes(self.classes, root=root)
         coding = self._coding(said)
@@ -65,7 +66,7 @@ class Folder:
             of_class = {index: color for color, index in reversed(coding.color_map.items())}
             listed = [of_class[index] for index in range(coding.num_classes) if index in of_class]
             palette = listed if len(listed) == coding.num_classes else None
-        return SegmentationDataset(files, classes=said.classes, palette=palette, coding=coding, exif=self.exif)
+        return PictureDataset(files, classes=said.classes, palette=palette, coding=coding, exif=self.exif)
 
     def _coding(self, said: ClassesFile) -> LabelCoding:
         colors = said.color_map if self.color_map is None else self.color_map

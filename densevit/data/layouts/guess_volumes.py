@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.description import read_description
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.layouts.volume_folder import match_files
 from densevit.data.layouts.volume_layout import parse_read_options
-from densevit.data.picture_set import DATASETS
 from densevit.volumes.volume import case_name, open_volume, read_label_volume
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")

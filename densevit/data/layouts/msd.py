@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.description import listed_case, name_cases, read_description
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout
-from densevit.data.picture_set import DATASETS
 
 LISTS = dict(train="training", val="validation", test="test")
 

@@ -8,10 +8,10 @@ from os import walk
 from os.path import normpath
 from pathlib import Path, PurePath
 
+from densevit.data.dataset import DATASETS
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, check_channels
-from densevit.data.picture_set import DATASETS
 from densevit.data.volume_set import Case
 
 WILDCARDS = re.compile(r"\*\*/|\*|\?")

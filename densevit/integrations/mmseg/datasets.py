@@ -9,8 +9,8 @@ from typing import Any
 import mmseg.datasets
 from mmseg.registry.registry import DATASETS as THEIRS
 
-from densevit.data import SegmentationDataset
-from densevit.data.picture_set import DATASETS
+from densevit.data import PictureDataset
+from densevit.data.dataset import DATASETS
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding
 
@@ -32,7 +32,7 @@ class MMSegDataset:
     reduce_zero_label: bool | None = None
     exif: str | None = None
 
-    def open(self) -> SegmentationDataset:
+    def open(self) -> PictureDataset:
         keys = ("data_root", "data_prefix", "ann_file", "metainfo", "img_suffix", "seg_map_suffix", "reduce_zero_label")
         options = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
         try:
@@ -45,7 +45,7 @@ class MMSegDataset:
         classes = theirs.metainfo.get("classes")
         if not classes:
             raise ValueError(f"{self.kind} names no classes; give them as metainfo=dict(classes=(...))")
-        return SegmentationDataset(
+        return PictureDataset(
             files, classes=classes, palette=theirs.metainfo["palette"], coding=_coding(theirs), exif=self.exif
         )
 

@@ -45,4 +45,4 @@ class DecodeHead(BaseDecodeHead):
         self.decoder = made
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        return self.cls_seg(self.decoder(self._transform_inputs(inputs)))
+        return self.decoder(self._transform_inputs(inputs)).classify(self.cls_seg).logits()

@@ -8,6 +8,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry.registry import MODELS
 from torch import Tensor, nn
 
+from densevit.decoders import Decoder, DenseMap
 from densevit.quiet import ignore_warnings
 from densevit.registry import DECODERS
 
@@ -32,8 +33,8 @@ _OURS = ("self", "in_channels", "num_classes", "out_channels", "threshold", "los
 _MANY_CLASSES = 3  # of a classifier that is thrown away; for two mmsegmentation warns
 
 
-class MMSegHead(nn.Module):
-    """[(B, C_i, H_i, W_i)] fine to coarse -> (B, channels, H_j, W_j): a head of mmsegmentation without its classifier.
+class MMSegHead(Decoder):
+    """[(B, C_i, H_i, W_i)] fine to coarse -> DenseMap (B, channels, H_j, W_j): a head without its own classifier.
 
     It has batch norm unless the option `norm_cfg` says otherwise, and reads the level or levels of `in_index`.
     """
@@ -47,7 +48,6 @@ class MMSegHead(nn.Module):
         in_strides: Sequence[int],
         options: dict[str, Any],
     ):
-        super().__init__()
         if spatial_dims != 2:
             raise ValueError(f"mmseg.{name} reads images, got spatial_dims={spatial_dims}; take a decoder of ours")
         index = options.get("in_index", list(range(len(in_channels))) if name in ALL_LEVELS else -1)
@@ -57,15 +57,17 @@ class MMSegHead(nn.Module):
             given = dict(feature_strides=strides) | given
         try:
             with ignore_warnings():  # of its losses, which are not used here
-                self.head = MODELS.get(name)(num_classes=_MANY_CLASSES, **given)
+                head = MODELS.get(name)(num_classes=_MANY_CLASSES, **given)
         except (AssertionError, TypeError) as error:
             raise ValueError(f"mmseg.{name} refuses the options {given}: {error or 'it asserts others'}") from error
-        self.out_channels = self.head.conv_seg.in_channels
-        self.out_stride = strides if isinstance(index, int) else strides[0]
+        stride = strides if isinstance(index, int) else strides[0]
+        super().__init__(spatial_dims=2, level_channels=[head.conv_seg.in_channels], level_strides=[stride])
+        self.head = head
         self.head.conv_seg = nn.Identity()
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.head(features)
+    def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
+        """The map that the head's own classifier would read, alone."""
+        return [DenseMap(self.head(features))]
 
 
 def _select(values: Sequence[int], index: int | Sequence[int]) -> int | list[int]:

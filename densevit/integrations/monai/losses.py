@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 
 DEFAULT = (dict(type="cross_entropy"), dict(type="dice"))
@@ -28,4 +29,4 @@ class SegmentationLoss(nn.Module):
                 f"{tuple(target.shape)}; leave out AsDiscreted(to_onehot=...) before this loss"
             )
         logits, label = (x.as_tensor() if hasattr(x, "as_tensor") else x for x in (input, target))
-        return sum(self.loss(logits, label[:, 0].long()).values())
+        return sum(self.loss(DenseMap(logits), label[:, 0].long()).values())

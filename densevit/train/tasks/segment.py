@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from densevit.colors import colorize
+from densevit.data import Sample
 from densevit.evaluate.evaluate import evaluate
 from densevit.labels import IGNORE
 from densevit.losses import create_loss
@@ -37,11 +38,14 @@ class SegmentModel(nn.Module):
         self.supervision = supervision
 
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        logits = self.segmentor(image) if self.supervision is None else self.supervision(self.segmentor, image)
+        if self.supervision is None:
+            output = self.segmentor.forward_output(image)
+        else:
+            outputs = self.supervision(self.segmentor, image)
         with torch.autocast(image.device.type, enabled=False):  # sums over pixels want full precision
             if self.supervision is None:
-                return self.loss(logits.float(), label)
-            return self.supervision.total(logits, label, loss=self.loss)
+                return self.loss(output.float(), label)
+            return self.supervision.total(outputs, label, loss=self.loss)
 
     def named_parts(self) -> nn.Module:
         """What is trained: backbone, decoder, head, and auxiliary where there is one."""
@@ -61,7 +65,8 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
         segmentor, auxiliary=config.auxiliary, deep=config.deep_supervision, loss=config.loss, ignore_index=IGNORE
     )
     if settings.compile:
-        (segmentor if supervision is None else supervision).compile()
+        for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
+            part.compile()
     return SegmentModel(segmentor, loss, supervision)
 
 
@@ -137,11 +142,11 @@ class SegmentTask:
         self,
         *,
         on_image: Callable[[int, int], bool] | None = None,
-        on_sample: Callable[[Any, dict[str, Tensor]], None] | None = None,
+        on_sample: Callable[[Sample, dict[str, Tensor]], None] | None = None,
     ) -> Validation | None:
-        def on_prediction(sample: Any, labels: Tensor) -> None:
+        def on_prediction(sample: Sample, labels: Tensor) -> None:
             if on_sample is not None:
-                on_sample(sample, dict(pred_sem_seg=labels, gt_sem_seg=sample["label"]))
+                on_sample(sample, dict(pred_sem_seg=labels, gt_sem_seg=sample.label))
 
         share_buffers(self.final_model)
         found = evaluate(

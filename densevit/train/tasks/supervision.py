@@ -11,6 +11,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+from densevit.decoders import Decoder, DenseMap, Output
+from densevit.decoders.base import init_classifier
 from densevit.losses import check_loss, create_loss
 from densevit.segmentor import Segmentor
 
@@ -57,23 +59,8 @@ class FCNHead(nn.Module):
         return self.classifier(self.dropout(self.norm(self.conv(x)).relu()))
 
 
-def init_classifier(conv: nn.Module) -> nn.Module:
-    """Begin with every class equally likely, as the main head does."""
-    nn.init.normal_(conv.weight, std=0.01)
-    nn.init.zeros_(conv.bias)
-    return conv
-
-
-def _level_head(segmentor: Segmentor, level: int) -> nn.Module:
-    """A classifier of the decoder's map, which may be logits already."""
-    if getattr(segmentor.decoder, "gives_logits", False):
-        return nn.Identity()
-    width = segmentor.decoder.level_channels[level]
-    return init_classifier(nd.CONV[segmentor.spatial_dims](width, segmentor.num_classes, 1))
-
-
 class Supervision(nn.Module):
-    """Runs a segmentor once: (B, C, *S) -> {"main": logits (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
+    """Runs a segmentor once: (B, C, *S) -> classified outputs {"main": (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
 
     The segmentor is handed in with each call and is no part of this module.
     """
@@ -102,36 +89,30 @@ class Supervision(nn.Module):
         for level, weight in enumerate(level_weights or ()):
             if level > 0 and weight > 0:
                 name = f"level_{level}"
-                self.levels[str(level)] = _level_head(segmentor, level)
+                self.levels[str(level)] = segmentor.decoder.create_head(classes, level=level)
                 self.weights[name] = weight
                 self.losses[name] = create_loss(loss, ignore_index=ignore_index)
 
-    def forward(self, segmentor: Segmentor, image: Tensor) -> dict[str, Tensor]:
+    def forward(self, segmentor: Segmentor, image: Tensor) -> dict[str, Output]:
         features = segmentor.forward_levels(image)
-        maps = [] if not self.levels else segmentor.decoder.forward_levels(features)
-        top = first_map(segmentor.decoder, maps) if maps else segmentor.decoder(features)
+        decoder = segmentor.decoder
+        outputs = decoder.forward_levels(features) if self.levels else [decoder(features)]
         first = len(features) - len(segmentor.backbone.out_channels)  # 1 where the image itself is level 0
         return {
-            "main": segmentor.head(top),
-            **{f"auxiliary_{level}": head(features[first + int(level)]) for level, head in self.heads.items()},
-            **{f"level_{level}": head(maps[int(level)]) for level, head in self.levels.items()},
+            "main": outputs[0].classify(segmentor.head),
+            **{f"auxiliary_{i}": DenseMap(head(features[first + int(i)])) for i, head in self.heads.items()},
+            **{f"level_{i}": outputs[int(i)].classify(head) for i, head in self.levels.items()},
         }
 
-    def total(self, logits: Mapping[str, Tensor], label: Tensor, *, loss: nn.Module) -> dict[str, Tensor]:
+    def total(self, outputs: Mapping[str, Output], label: Tensor, *, loss: nn.Module) -> dict[str, Tensor]:
         """Weighted, named losses of what `forward` gave; `loss` is the main one, label (B, *S)."""
         terms = {}
-        for name, values in logits.items():
+        for name, output in outputs.items():
             main = name == "main"
-            found = (loss if main else self.losses[name])(nd.resize(values.float(), label.shape[1:]), label)
+            found = (loss if main else self.losses[name])(output.float(), label)
             for key, value in found.items():
                 terms[key if main else key.replace("loss_", f"loss_{name}_", 1)] = self.weights[name] * value
         return terms
-
-
-def first_map(decoder: nn.Module, maps: Sequence[Tensor]) -> Tensor:
-    """What the decoder's forward gives when its levels are already there: the first one, after its dropout if any."""
-    dropout = getattr(decoder, "dropout", None)
-    return maps[0] if dropout is None else dropout(maps[0])
 
 
 def create_supervision(
@@ -164,10 +145,10 @@ def create_supervision(
     )
 
 
-def _level_weights(weights: str | Sequence[float], decoder: nn.Module) -> tuple[float, ...]:
+def _level_weights(weights: str | Sequence[float], decoder: Decoder) -> tuple[float, ...]:
     """One weight a map of the decoder, fine to coarse; "halving" is 1, 1/2, 1/4, ... over their sum."""
-    channels = getattr(decoder, "level_channels", None)
-    if channels is None:
+    channels = decoder.level_channels
+    if len(channels) < 2:
         raise ValueError(
             "deep_supervision needs maps at several levels, which the decoder has not; "
             "use auxiliary heads on the backbone's levels"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.metrics import CaseDice
 from densevit.normalization import create_normalization
@@ -241,7 +242,7 @@ def test_the_loss_is_the_sum_of_ours_on_labels_with_a_channel():
     label[0, 0, 0] = 255
     config = [dict(type="cross_entropy", weight=0.5), dict(type="dice")]
     loss = SegmentationLoss(config)(logits, label)
-    expected = sum(create_loss(config)(logits, label[:, 0].long()).values())
+    expected = sum(create_loss(config)(DenseMap(logits), label[:, 0].long()).values())
     assert_close(loss, expected)
     loss.backward()
     assert logits.grad.abs().sum() > 0

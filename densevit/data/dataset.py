@@ -1,0 +1,77 @@
+"""What every data set offers, of pictures, of volumes, and of slices of volumes."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from densevit.colors import Color
+from densevit.data.label_check import LabelReport, Progress
+from densevit.data.sample import Augment, Sample
+from densevit.registry import Registry
+
+DATASETS = Registry("dataset")
+
+
+class Dataset(Protocol):
+    """Samples to train on and to be scored on, with all that a model and its checkpoint need to know of them.
+
+    Samples come normalised, as the network sees them. `spacing`, in mm (D, H, W), and `label_values`, the files'
+    values of the classes, are those of volumes and None for pictures; `slices` says how a network of pictures is run
+    over volumes, as the keys of `densevit.inference.slices.SliceOptions`, and is None for all others.
+    """
+
+    ignore_index: int
+    classes: tuple[str, ...]
+    palette: list[Color]
+    spatial_dims: int
+    in_channels: int
+    normalization: dict[str, Any]
+    slices: dict[str, Any] | None
+    label_values: list[int] | None
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether every sample has one."""
+
+    @property
+    def names(self) -> list[str]:
+        """The image file of each sample, the first where there are several."""
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that samples are read from, of images and labels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """A sample as augmentation gets it: a picture in its file's values, a volume normalised and resampled."""
+
+    def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
+        """A sample as `augment` changes it; a picture is normalised afterwards, a volume before."""
+
+    def evaluation_sample(self, index: int) -> Sample:
+        """A whole sample; the label of a volume lies on the scan's own grid, however the image was resampled."""
+
+    def check(self, *, progress: Progress | None = None) -> LabelReport:
+        """Look at every label once, which is remembered; the first wrong one raises ValueError naming file and fault.
+
+        `progress(done, total)` is called after each file; without it a bar is drawn on stderr for many.
+        """
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """The class names as a tuple; none, an empty or a repeated name raises ValueError."""
+    listed = isinstance(classes, list | tuple) and len(classes) > 0
+    if not listed or not all(isinstance(name, str) and name.strip() for name in classes):
+        raise ValueError(f"classes must be a list of names, got {classes!r}")
+    twice = sorted({name for name in classes if list(classes).count(name) > 1})
+    if twice:
+        raise ValueError(f"the classes name {', '.join(twice)} more than once; each name may appear once")
+    return tuple(classes)
