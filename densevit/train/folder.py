@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS
 from densevit.files import check_writable, write_text
 from densevit.processes import rank_and_size
 from densevit.quiet import ignore_warnings
@@ -19,7 +20,7 @@ from densevit.quiet import ignore_warnings
 logger = logging.getLogger("densevit")
 
 CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.png"
-RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, "checkpoints", "last_checkpoint", "best", "tensorboard")
+RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
 
 
 def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:

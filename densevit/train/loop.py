@@ -4,14 +4,15 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from densevit.checkpoint.snapshots import CheckpointError, save_snapshot
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
 from densevit.progress import Bars, Stopwatch
-from densevit.train.checkpoint import CheckpointError, save_checkpoint
 from densevit.train.config.schema import LoopOptions
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
@@ -198,11 +199,11 @@ class Loop:
             state = dict(iteration=iteration, draws=self.draws, **self.step.state(), **self.task.state(), hooks=extra)
             state |= {key: [process[key] for process in states] for key in ("random", "counts")}
             try:
-                save_checkpoint(
+                save_snapshot(
                     self.recorder.work_dir,
                     iteration,
                     weights=self.task.weights(trained),
-                    header={**self.task.header, "training": {"iteration": iteration}},
+                    header=replace(self.task.header, training=dict(iteration=iteration)),
                     state=state,
                     max_keep=self.options.max_keep,
                 )

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from densevit.inference import InferenceOptions
+from densevit.predictor.labels import image_logits, label_image
 from densevit.predictor.stopwatch import Stopwatch
-from densevit.predictor.volume_labels import label_volume
 from densevit.volumes.grid import Grid
 from densevit.volumes.resample import prepare_image, working_size
 
@@ -41,7 +42,7 @@ def test_a_round_trip_is_exact_where_the_spacing_stays(inference, spacing):
     label, grid = random_label(), Grid(SIZE, np.diag([0.7, 1.5, 2.0, 1.0]))
     image = prepare_image(label[None].astype(np.float32), grid, normalize=np.asarray, spacing=spacing)
     assert image.shape[1:] == working_size(grid, spacing) == SIZE
-    found = label_volume(Echo(), torch.from_numpy(image), size=SIZE, inference=inference, device="cpu")
+    found = label_image(Echo(), torch.from_numpy(image), size=SIZE, options=InferenceOptions(**inference), device="cpu")
     assert found.dtype == np.uint8
     assert np.array_equal(found, label)
 
@@ -52,7 +53,9 @@ def test_a_plane_between_two_classes_comes_back_from_another_spacing_where_it_wa
     ramp = np.broadcast_to(np.linspace(0, 4, 40, dtype=np.float32)[None, :, None], (12, 40, 10))
     grid = Grid(ramp.shape, np.diag([1.0, 1.0, 1.0, 1.0]))
     image = prepare_image(ramp[None], grid, normalize=np.ascontiguousarray, spacing=(1.5, 1.6, 0.8))
-    found = label_volume(Echo(), torch.from_numpy(image), size=ramp.shape, inference=inference, device="cpu")
+    found = label_image(
+        Echo(), torch.from_numpy(image), size=ramp.shape, options=InferenceOptions(**inference), device="cpu"
+    )
     middle = slice(2, -2)  # beyond the last centres of the coarser grid its border goes on
     sure = np.abs(ramp % 1 - 0.5) > 0.1
     wrong = (found != ramp.round()) & sure
@@ -63,22 +66,45 @@ def test_labels_go_into_an_array_that_is_given_and_parts_are_timed(tmp_path):
     label, watch = random_label(), Stopwatch()
     out = np.memmap(tmp_path / "label", np.uint16, "w+", shape=SIZE)
     image = torch.from_numpy(label[None].astype(np.float32))
-    options = dict(size=SIZE, device="cpu", inference=WAYS[1], out=out, stopwatch=watch, max_memory="1GB")
-    assert label_volume(Echo(), image, **options) is out
+    options = dict(
+        size=SIZE, device="cpu", options=InferenceOptions(**WAYS[1]), out=out, stopwatch=watch, max_memory="1GB"
+    )
+    assert label_image(Echo(), image, **options) is out
     assert np.array_equal(out, label)
     assert set(watch.seconds) == {"network", "restore"}
     assert all(seconds > 0 for seconds in watch.seconds.values())
 
 
+class Shrinking(nn.Module):
+    """What a place holds depends on all that is seen with it, so that another size or a flip changes the logits."""
+
+    num_classes, divisor = 3, 1
+
+    def forward(self, x):
+        place = torch.linspace(0, 1, x.shape[-1])
+        return torch.cat([x, x.mean() + place * x.std() * torch.ones_like(x), x.roll(1, -1) * 1.1], dim=1)
+
+
+@pytest.mark.parametrize("size", [(19, 23), (9, 11, 13)], ids=["2D", "3D"])
 @pytest.mark.parametrize(
-    ("inference", "message"),
+    "options",
     [
-        (dict(mode="slide"), "needs the size of its windows"),
-        (dict(mode="slid"), "no mode named 'slid'; did you mean slide"),
-        (dict(roi=3), "inference of volumes has no key 'roi'"),
+        dict(scales=(2.0,)),
+        dict(flips=(-1,)),
+        dict(flips=(-1, (-1, -2)), scales=(0.5, 1.0)),
+        dict(base_size=(30, 26, 20)),
+        dict(mode="slide", roi_size=8, scales=(1.5,)),
+        dict(mode="slide_gaussian", roi_size=8, flips=(-1,)),
     ],
     ids=str,
 )
-def test_options_that_do_not_fit_are_told(inference, message):
-    with pytest.raises(ValueError, match=message):
-        label_volume(Echo(), torch.zeros(1, *SIZE), size=SIZE, inference=inference, device="cpu")
+def test_labels_are_the_largest_of_the_logits_however_the_image_is_seen(size, options):
+    if "base_size" in options:
+        options = dict(base_size=options["base_size"][: len(size)])
+    image = torch.rand(1, *size, generator=torch.Generator().manual_seed(0))
+    options = InferenceOptions(**options)
+    logits = image_logits(Shrinking(), image, options=options)
+    assert logits.shape == (3, *size)
+    plain = image_logits(Shrinking(), image, options=InferenceOptions())
+    assert not torch.equal(logits.argmax(0), plain.argmax(0))
+    assert np.array_equal(label_image(Shrinking(), image, options=options), logits.argmax(0).numpy())
