@@ -13,6 +13,7 @@ from densevit.blocks.nd import resize
 from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet
 from densevit.inference import InferenceOptions
+from densevit.inference.slices import SliceOptions
 from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.dataset import denormalize
@@ -62,7 +63,7 @@ def evaluate(
     model.eval()
     try:
         for done, sample in enumerate(loader, start=1):
-            prediction = _predict(model, sample, options=options, device=device)
+            prediction = _predict(model, sample, options=options, slices=samples.dataset.slices, device=device)
             counter.update(prediction, sample.label.to(prediction.device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)
@@ -75,10 +76,13 @@ def evaluate(
     return Evaluation(counter.compute(), pictures)
 
 
-def _predict(model: nn.Module, sample: Sample, *, options: InferenceOptions, device: torch.device) -> Tensor:
+def _predict(
+    model: nn.Module, sample: Sample, *, options: InferenceOptions, slices: SliceOptions | None, device: torch.device
+) -> Tensor:
     """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
     size = None if sample.label.ndim == 2 else sample.label.shape
-    return torch.from_numpy(label_image(model, sample.image, size=size, options=options, device=device))
+    options = dict(size=size, options=options, slices=slices, device=device)
+    return torch.from_numpy(label_image(model, sample.image, **options))
 
 
 class _Counter:

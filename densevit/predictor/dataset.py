@@ -13,7 +13,7 @@ from densevit.files import check_writable
 from densevit.labels import label_type
 from densevit.pictures.normalize import MEAN, STD
 from densevit.predictor.files import check_no_overwrite
-from densevit.predictor.inputs import Picture, check_names
+from densevit.predictor.inputs import Input, check_names
 from densevit.predictor.outputs import check_formats, render, write_png
 
 
@@ -33,7 +33,7 @@ class PredictionWriter:
         images = [Path(image) for image in dataset.names]
         root = os.path.commonpath([image.parent for image in images])
         self.names = {str(image): image.relative_to(root).with_suffix("") for image in images}
-        check_names([Picture(Path(image), name) for image, name in self.names.items()])
+        check_names([Input(str(name), (Path(image),)) for image, name in self.names.items()])
         written = (self._target(folder, name) for folder in self.folders.values() for name in self.names.values())
         check_no_overwrite(written, dataset.files)
         for folder in self.folders.values():
