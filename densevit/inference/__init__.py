@@ -9,12 +9,15 @@ from densevit.inference.options import InferenceOptions
 from densevit.inference.plan import WindowPlan, plan_windows
 from densevit.inference.sliding_window import sliding_window
 from densevit.inference.views import on_views, on_whole_cells, predict_logits
+from densevit.inference.windows import Placement, Windows
 
 __all__ = [
     "InferenceOptions",
     "NativeGrid",
+    "Placement",
     "SlidingWindowInferer",
     "WindowPlan",
+    "Windows",
     "accelerate",
     "on_views",
     "on_whole_cells",

@@ -6,8 +6,7 @@ from functools import lru_cache, reduce
 import torch
 from torch import Tensor
 
-from densevit.inference.grid import Axis, covered, inside
-from densevit.inference.layout import Layout
+from densevit.inference.layout import Axis, Layout, covered, inside
 
 # Index of a window, one number per axis -> its weights (*S_window) over the part of it that lies inside the image,
 # valid until the next call.

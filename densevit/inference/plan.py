@@ -4,10 +4,10 @@ Sizes: image (C, *S), windows (B, C, *roi), logits (B, K, *roi).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,9 +15,13 @@ from torch import Tensor
 from densevit.inference.batching import Predict, check_logits, solve_batch, try_windows
 from densevit.inference.layout import Layout
 from densevit.inference.memory import available_bytes, peak_above
-from densevit.inference.sliding_window import CHUNK, check_options, make_windows, sliding_window
+from densevit.inference.sliding_window import CHUNK, sliding_window
 from densevit.inference.source import ArrayLike, check_source
+from densevit.inference.windows import Keywords, Placement, Windows, grouped
 from densevit.units import format_bytes, parse_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FLOAT, LABEL = 4, 8  # bytes of a float32, of an int64
 SUM_DTYPES = (torch.float32, torch.float16)  # in the order of preference
@@ -106,56 +110,53 @@ def plan_windows(
     predict: Predict,
     image: Tensor | ArrayLike,
     *,
-    roi_size: int | Sequence[int],
-    overlap: float | Sequence[float] = 0.5,
-    stride: int | Sequence[int] | None = None,
-    grid: str = "even",
+    windows: Windows | None = None,
+    placement: Placement | None = None,
     reduce: str = "labels",
     new_tensor: bool = True,
-    axis: int | None = None,
-    device: torch.device | str | None = None,
-    window_device: torch.device | str | None = None,
     max_memory: int | str | None = None,
-    batch_size: int | str = "auto",
+    **keywords: "Unpack[Keywords]",
 ) -> WindowPlan:
     """Measure `predict` on one and two windows of zeros, and say how `sliding_window` would run within `max_memory`.
 
-    Arguments are as of `sliding_window`; of the image only shape and type are looked at. `reduce` is "labels" or
-    "logits"; `new_tensor=False` says that `out` will take the result. Where float32 sums do not fit into `max_memory`
-    ("8GB", or bytes, host and device together), the plan takes fewer windows, then float16. What `native` takes, some
-    100 MB, is not counted. ValueError, with both numbers, where nothing fits, and for options that cannot be.
+    Windows and placement are given as to `sliding_window`; of the image only shape and type are looked at. `reduce` is
+    "labels" or "logits"; `new_tensor=False` says that `out` will take the result. Where float32 sums do not fit into
+    `max_memory` ("8GB", or bytes, host and device together), the plan takes fewer windows, then float16. What `native`
+    takes, some 100 MB, is not counted. ValueError, with both numbers, where nothing fits, and for options that cannot
+    be.
     """
-    size = check_source(image, roi_size)
-    check_options(batch_size, grid=grid)
+    windows, placement = grouped(windows, placement, keywords)
+    size = check_source(image, windows.roi_size)
     if reduce not in ("labels", "logits"):
         raise ValueError(
             f"reduce must be 'labels' or 'logits' for a plan, got {reduce!r}; others take as much as labels"
         )
-    windows_on = torch.device(window_device or (image.device if isinstance(image, Tensor) else "cpu"))
-    whole = reduce == "logits" and new_tensor
-    options = dict(roi_size=roi_size, overlap=overlap, stride=stride, grid=grid, axis=axis, stream=not whole)
-    layout = make_windows(size, **options, batch_size=batch_size)
+    if placement.split:
+        raise ValueError("a plan is for one process, got split=True; plan without it, each process takes less")
+    windows_on, device = placement.devices(image)
+    order = dict(axis=placement.axis, stream=reduce != "logits" or not new_tensor)
+    layout = windows.layout(size, **order)
     question = Question(
         window=_empty_window(image, layout, windows_on),
-        device=torch.device(device or windows_on),
-        whole=whole,
+        device=device,
+        whole=not order["stream"],
         new_tensor=new_tensor,
         in_place=isinstance(image, Tensor) and image.device == windows_on and image.ndim > len(size),
-        mapped=grid == "monai",
+        mapped=windows.least_weight > 0,
     )
     limit = None if max_memory is None else parse_bytes(max_memory)
-    cost = measure(predict, question.window, batch_size, limit)
+    cost = measure(predict, question.window, windows.batch_size, limit)
     plans = []
-    for sum_dtype in SUM_DTYPES:
+    for sum_dtype in SUM_DTYPES if placement.sum_dtype is None else [placement.sum_dtype]:
         for batch in dict.fromkeys((min(cost.batch_size, layout.num_windows), 1)):
-            layout = make_windows(size, **options, batch_size=batch)
+            layout = replace(windows, batch_size=batch).layout(size, **order)
             plans.append(_plan(layout, cost, batch, sum_dtype, question))
             if limit is None or plans[-1].peak_bytes <= limit:
                 return plans[-1]
     least = min(plans, key=lambda plan: plan.peak_bytes)
     raise ValueError(
         f"max_memory is {format_bytes(limit)}, and this takes {format_bytes(least.peak_bytes)} at least; "
-        f"{'reduce to labels, ' * whole}give a smaller roi_size, or fewer classes at a time\n{least}"
+        f"{'reduce to labels, ' * question.whole}give a smaller roi_size, or fewer classes at a time\n{least}"
     )
 
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS
 from densevit.files import check_writable, write_text
 
 logger = logging.getLogger("densevit")
 
 CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.png"
-RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, "checkpoints", "last_checkpoint", "best", "tensorboard")
+RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
 
 
 def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:

@@ -4,16 +4,16 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from densevit.checkpoint.snapshots import CheckpointError, save_snapshot
 from densevit.options import check_range
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
 from densevit.progress import Bars
-from densevit.train.checkpoint import CheckpointError, save_checkpoint
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
 from densevit.train.progress import Stopwatch
@@ -232,11 +232,11 @@ class Loop:
             state = dict(iteration=iteration, draws=self.draws, **self.step.state(), **self.task.state(), hooks=extra)
             state |= {key: [process[key] for process in states] for key in ("random", "counts")}
             try:
-                save_checkpoint(
+                save_snapshot(
                     self.recorder.work_dir,
                     iteration,
                     weights=self.task.weights(trained),
-                    header={**self.task.header, "training": {"iteration": iteration}},
+                    header=replace(self.task.header, training=dict(iteration=iteration)),
                     state=state,
                     max_keep=self.options.max_keep,
                 )

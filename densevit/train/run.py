@@ -10,9 +10,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from densevit.checkpoint.files import BEST, WEIGHTS
+from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.train.checkpoint import WEIGHTS, clean_up, list_checkpoints
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.config.schema import ConfigFile
 from densevit.train.folder import CONFIG, prepare_folder, truncate_scalars
@@ -75,10 +76,10 @@ def train(
 
 def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool, shown: Bars) -> RunResult:
     settings, rank = config.train_cfg, rank_and_size()[0]
-    resumed = find_resumption(folder, model=task.header["model"]) if resume else None
+    resumed = find_resumption(folder, model=task.header.model) if resume else None
     if rank == 0:
         dump_config(config, folder / CONFIG)
-        truncate_scalars(folder, resumed.checkpoint.iteration if resumed else 0)
+        truncate_scalars(folder, resumed.snapshot.iteration if resumed else 0)
     boards = config.visualization.open_boards(folder) if rank == 0 else []
     recorder = Recorder(folder, active=rank == 0, boards=boards, best=settings.best)
     step = OptimizerStep(
@@ -131,10 +132,10 @@ def _result(loop: Loop) -> RunResult:
     early = loop.iteration < total
     if stop is not None and early:
         logger.warning("stopped at iteration %d of %d; continue with --resume", loop.iteration, total)
-    best = folder / "best" / WEIGHTS
+    best = folder / BEST / WEIGHTS
     return RunResult(
         work_dir=folder,
-        checkpoint=list_checkpoints(folder)[0].weights,
+        checkpoint=list_snapshots(folder)[0].weights,
         best=best if best.is_file() else None,
         scores=loop.recorder.scores,
         stopped=int(stop) if stop is not None and early else None,

@@ -9,7 +9,7 @@ import torch
 
 from densevit.inference import sliding_window
 from densevit.inference.distributed import share
-from densevit.inference.sliding_window import make_windows
+from densevit.inference.windows import Windows
 from tests.conftest import REPOSITORY
 from tests.inference.common import make_image, make_network
 
@@ -49,8 +49,8 @@ def test_processes_share_the_windows_and_get_what_one_gets(tmp_path, size):
     network, image, windows = make_network(3), make_image((60, 20, 22)), 0
     for name, (reduce, options) in CASES.items():
         expected = sliding_window(network, image, roi_size=(12, 10, 11), reduce=reduce, **options)
-        geometry = {key: value for key, value in options.items() if key != "batch_size"}
-        windows += make_windows((60, 20, 22), roi_size=(12, 10, 11), **geometry).num_windows
+        geometry = {key: value for key, value in options.items() if key != "axis"}
+        windows += Windows(roi_size=(12, 10, 11), **geometry).layout((60, 20, 22)).num_windows
         for rank in range(size):
             result = torch.load(tmp_path / f"{name}_{rank}.pt")
             # Where more than two rows overlap, a seam is summed in another order.
@@ -60,7 +60,7 @@ def test_processes_share_the_windows_and_get_what_one_gets(tmp_path, size):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_shares_are_neighbours_and_of_about_one_size(size):
-    layout = make_windows((90, 20, 20), roi_size=10, axis=0)
+    layout = Windows(roi_size=10).layout((90, 20, 20), axis=0)
     rows = [share(layout, rank, size) for rank in range(size)]
     assert [row for part in rows for row in part] == list(range(17))
     assert np.ptp([len(part) for part in rows]) <= 1

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densevit.inference.blend import PROFILES, make_blend
-from densevit.inference.grid import GRIDS, covered, dense_starts, even_starts, inside, make_axes
-from densevit.inference.layout import make_layout
+from densevit.inference.layout import GRIDS, covered, dense_starts, even_starts, inside, make_axes, make_layout
 from tools.peers import import_peer
 
 

@@ -15,11 +15,11 @@ from torch.testing import assert_close
 from densevit.inference import NativeGrid, sliding_window
 from densevit.inference.batching import BatchSize
 from densevit.inference.blend import make_blend
-from densevit.inference.grid import GRIDS
+from densevit.inference.layout import GRIDS
 from densevit.inference.reduce import labels, multilabel, of_classes, probabilities
-from densevit.inference.sliding_window import make_windows
 from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
+from densevit.inference.windows import Windows
 from tests.inference.common import Recorder, make_image, make_network
 
 SIZE, ROI = (40, 33, 29), (16, 12, 12)
@@ -70,7 +70,7 @@ def test_streamed_probabilities_are_those_of_the_whole_logits(case, overlap, gri
 @settings(max_examples=200, deadline=None)
 def test_every_plane_is_final_once_and_in_order_and_no_later_window_adds_to_it(case, overlap, windows, grid):
     size, roi, axis = case
-    layout = make_windows(size, roi_size=roi, overlap=overlap, grid=grid, axis=axis, batch_size=windows)
+    layout = Windows(roi_size=roi, overlap=overlap, grid=grid, batch_size=windows).layout(size, axis=axis)
     finished = [layout.finished(step) for step in range(len(layout.steps))]
     assert finished[0][0] == 0
     assert finished[-1][1] == size[axis]
@@ -82,7 +82,7 @@ def test_every_plane_is_final_once_and_in_order_and_no_later_window_adds_to_it(c
 
 def test_windows_run_along_the_axis_that_needs_the_fewest_sums():
     for size in [(60, 20, 20), (20, 60, 20), (20, 20, 60)]:
-        layout = make_windows(size, roi_size=(10, 10, 10))
+        layout = Windows(roi_size=(10, 10, 10)).layout(size)
         assert size[layout.axis] == 60
         assert layout.num_planes * layout.cross_section == 10 * 20 * 20
 
@@ -90,7 +90,7 @@ def test_windows_run_along_the_axis_that_needs_the_fewest_sums():
 @pytest.mark.parametrize("length", [60, 120])
 def test_the_sums_that_are_held_do_not_grow_with_the_image(length):
     image, held = torch.zeros(1, 20, 20, length), []
-    layout = make_windows(image.shape[1:], roi_size=10)
+    layout = Windows(roi_size=10).layout(image.shape[1:])
     source = Source(image, spatial_dims=3, axis=layout.axis, device=CPU)
     work = Work(layout, make_blend(layout, profile="gaussian", floor=0, device=CPU), BatchSize(1), CPU)
     for _, planes in stream(lambda x: x.expand(-1, 4, -1, -1, -1), source, work):
@@ -266,8 +266,8 @@ def test_options_that_cannot_be_are_told_before_the_network_runs(volume, options
 
 
 def test_an_overlap_means_what_it_says():
-    assert make_windows((50,), roi_size=10, overlap=0.8).axes[0].starts == tuple(range(0, 41, 2))
-    assert make_windows((50,), roi_size=10, overlap=0.8, grid="monai").axes[0].starts == tuple(range(41))  # as there
+    assert Windows(roi_size=10, overlap=0.8).layout((50,)).axes[0].starts == tuple(range(0, 41, 2))
+    assert Windows(roi_size=10, overlap=0.8, grid="monai").layout((50,)).axes[0].starts == tuple(range(41))  # as there
 
 
 # Windows that need not be run.
@@ -303,7 +303,7 @@ def test_progress_counts_windows_that_are_left_out_too_and_the_image_is_safe_fro
 
     options = dict(roi_size=ROI, reduce="labels", batch_size=3, progress=lambda *counts: calls.append(counts))
     sliding_window(lambda x: torch.cat([5 - x, x - 5], 1), image, **options, foreground=spoils)
-    total = make_windows(SIZE, roi_size=ROI).num_windows
+    total = Windows(roi_size=ROI).layout(SIZE).num_windows
     assert calls[-1] == (total, total)
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert torch.equal(image, before)

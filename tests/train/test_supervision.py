@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from densevit import create_segmentor
+from densevit.checkpoint.snapshots import list_snapshots
 from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.train import check_config, train
 from densevit.train import test as score
-from densevit.train.checkpoint import list_checkpoints
 from densevit.train.optim import create_optimizer
 from densevit.train.tasks.segment import create_segment_model
 from densevit.train.tasks.supervision import FCNHead, Supervision
@@ -237,5 +237,5 @@ def test_two_processes_train_every_head(supervised, tmp_path):
     environment = {**os.environ, "PORT": str(free_port()), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     command = ["bash", REPOSITORY / "tools" / "dist_train.sh", path, "2", "--device", "cpu", "--work-dir", tmp_path]
     subprocess.run(list(map(str, command)), check=True, env=environment, capture_output=True, timeout=300)
-    state = list_checkpoints(tmp_path)[0].read_state()
+    state = list_snapshots(tmp_path)[0].read_state()
     assert any(name.startswith("levels.") for name in state["supervision"])

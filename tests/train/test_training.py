@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from densevit.checkpoint.snapshots import Snapshot, list_snapshots
 from densevit.cli.main import main
 from densevit.train import test as score
 from densevit.train import train
-from densevit.train.checkpoint import Checkpoint, list_checkpoints
 from densevit.weights import read_weights
 from tests.conftest import REPOSITORY
 from tests.train.conftest import CLASSES, small_config, write_scene
@@ -26,7 +26,7 @@ def scalars(folder):
 
 def final_state(result):
     weights, _ = read_weights(result.checkpoint)
-    return weights, Checkpoint(result.checkpoint.parent).read_state()
+    return weights, Snapshot(result.checkpoint.parent).read_state()
 
 
 def assert_same(one, other):
@@ -56,7 +56,7 @@ def finished(scenes, tmp_path_factory):
 def test_a_run_leaves_config_log_scalars_curves_and_checkpoints(finished):
     names = {path.name for path in finished.work_dir.iterdir()}
     assert names == {"config.py", "log.txt", "scalars.jsonl", "curves.png", "checkpoints", "last_checkpoint", "best"}
-    assert [c.folder.name for c in list_checkpoints(finished.work_dir)] == ["iter_6", "iter_3"]
+    assert [c.folder.name for c in list_snapshots(finished.work_dir)] == ["iter_6", "iter_3"]
     assert (finished.work_dir / "last_checkpoint").read_text().startswith("iter_6\n")
 
 
@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_a_number_stops_with_one_sentence_and_saves_nothing_o
     assert "\n" not in str(caught.value)
     rows = scalars(tmp_path)
     assert all(np.isfinite(row["loss"]) for row in rows)
-    assert len(list_checkpoints(tmp_path)) <= len(rows)
+    assert len(list_snapshots(tmp_path)) <= len(rows)
 
 
 def test_all_ignored_batches_are_counted_and_warned_about(tmp_path, config, scenes, caplog):
@@ -365,7 +365,7 @@ def test_two_processes_on_the_cpu_train_resume_and_end_well(config, tmp_path):
         environment = {**os.environ, "PORT": str(free_port()), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         command = ["bash", REPOSITORY / "tools" / "dist_train.sh", path, "2", "--device", "cpu", "--work-dir", folder]
         subprocess.run([*map(str, command), *options], check=True, env=environment, capture_output=True, timeout=120)
-        last = list_checkpoints(folder)[0]
+        last = list_snapshots(folder)[0]
         return read_weights(last.weights)[0], last.read_state()
 
     straight = launch(tmp_path / "straight")

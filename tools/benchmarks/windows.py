@@ -23,8 +23,8 @@ from densevit.blocks import nd
 from densevit.environment import keep_freed_memory
 from densevit.inference import sliding_window
 from densevit.inference.blend import gaussian
-from densevit.inference.sliding_window import make_windows
 from densevit.inference.stream import cut_window
+from densevit.inference.windows import Windows
 from densevit.tables import format_table
 from tools.peers import import_mmseg, import_peer
 
@@ -106,7 +106,7 @@ def _compare(name: str, batch_size: int, case: Case, arguments: argparse.Namespa
     seconds = take_turns(workers, rounds=arguments.rounds)
     for worker in workers.values():
         worker.close()
-    layout = make_windows(case.size, roi_size=case.roi, stride=case.stride, grid=_grid(case))
+    layout = Windows(roi_size=case.roi, stride=case.stride, grid=_grid(case)).layout(case.size)
     rows = []
     for system in systems:
         shares = [_median_ratio(seconds[system], seconds[plain]) for plain in PLAIN]
@@ -141,7 +141,7 @@ def _work(case: dict, name: str, batch_size: int, device: str, system: str) -> C
     if system not in PLAIN:
         work = partial(systems[system], model, image)
         return keep_freed_memory()(work) if system in OURS else work
-    layout = make_windows(case.size, roi_size=case.roi, stride=case.stride, grid=_grid(case), stream=False)
+    layout = Windows(roi_size=case.roi, stride=case.stride, grid=_grid(case)).layout(case.size, stream=False)
     windows = [cut_window(image, layout, index, 0, 0.0) for index in layout.windows(0)]
     batches = [torch.stack(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)]
 

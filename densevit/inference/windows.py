@@ -1,0 +1,139 @@
+"""The options of a sliding window in two groups: which windows a network sees, and where they run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any, TypedDict, TypeVar
+
+import torch
+
+from densevit.inference.blend import PROFILES, Blend, make_blend
+from densevit.inference.layout import GRIDS, Layout, make_axes, make_layout
+from densevit.registry import check_known
+
+Number = TypeVar("Number", int, float)
+MONAI_FLOOR = 1e-3
+AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
+PADDINGS = ("replicate", "reflect")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Which windows of an image a network sees, and how much each of them counts.
+
+    A window has `roi_size` pixels, and the next one begins `stride` pixels further on: at most the roi. Without a
+    stride, neighbours share `overlap`, a fraction of the roi. One number stands for every axis. `grid` spaces windows
+    evenly ("even"), or exactly as those packages do ("monai", "mmseg"). Where windows overlap, their logits are
+    averaged with the weights of `blend`: "gaussian" (sigma 1/8 of the roi; on MONAI's grid with MONAI's least weight)
+    or "constant". `padding` fills windows larger than the image: a number, "replicate" or "reflect". `batch_size`
+    windows are seen in one forward; "auto" measures how many, see `BatchSize`. `fixed_batch` fills the last batch up to
+    that number, for compiled networks.
+
+    Raises ValueError for values that no window could have.
+    """
+
+    roi_size: int | Sequence[int]
+    overlap: float | Sequence[float] = 0.5
+    stride: int | Sequence[int] | None = None
+    blend: str = "gaussian"
+    grid: str = "even"
+    padding: float | str = 0.0
+    batch_size: int | str = "auto"
+    fixed_batch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise ValueError(f"batch_size must be 'auto' or at least 1 window, got {self.batch_size!r}")
+        if isinstance(self.padding, str) and self.padding not in PADDINGS:
+            raise ValueError(f"padding must be a number, 'replicate' or 'reflect', got {self.padding!r}")
+        check_known(self.blend, PROFILES, what="no blend named")
+        check_known(self.grid, GRIDS, what="no grid named")
+
+    def layout(self, size: Sequence[int], *, axis: int | None = None, stream: bool = True) -> Layout:
+        """Where the windows lie on an image (*S) of `size`, and in which order they run; see `make_layout`."""
+        roi_size = _per_axis(self.roi_size, len(size))
+        axes = make_axes(size, roi_size, self._strides(roi_size), self.grid)
+        windows = AUTO_WINDOWS if self.batch_size == "auto" else self.batch_size
+        return make_layout(axes, axis=axis, stream=stream, windows=windows)
+
+    @property
+    def least_weight(self) -> float:
+        """No weight is smaller before weights are made to sum to 1. MONAI has such a bound; others have none."""
+        return MONAI_FLOOR if self.grid == "monai" and self.blend == "gaussian" else 0.0
+
+    def weights(self, layout: Layout, device: torch.device) -> Blend:
+        """How much each window counts at each of its pixels."""
+        return make_blend(layout, profile=self.blend, floor=self.least_weight, device=device)
+
+    def _strides(self, roi_size: Sequence[int]) -> tuple[int, ...]:
+        if self.stride is None:
+            overlap = _per_axis(self.overlap, len(roi_size))
+            if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
+                shown = overlap[0] if len(set(overlap)) == 1 else overlap
+                raise ValueError(f"overlap must be at least 0 and below 1, got {shown}; it is a fraction of the roi")
+            lost = 0.0 if self.grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
+            return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
+        stride = _per_axis(self.stride, len(roi_size))
+        if len(stride) != len(roi_size) or any(not 1 <= s <= r for s, r in zip(stride, roi_size, strict=False)):
+            raise ValueError(f"stride must be 1 to roi_size {tuple(roi_size)} on every axis, got {stride}")
+        return stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where windows run, and where their sums are kept.
+
+    The network sees windows on `window_device`: by default the tensor's own, and the CPU for other images. Sums are
+    kept on `device`, by default the same, in `sum_dtype`: float32 by default, while float16 and bfloat16 take half.
+    They are kept for the planes along `axis` that windows still add to, K x roi x cross-section numbers whatever the
+    length of the image; by default the axis is the one where that is least. `split` shares the windows among the
+    processes of torch.distributed, all of which get the result.
+    """
+
+    axis: int | None = None
+    device: torch.device | str | None = None
+    window_device: torch.device | str | None = None
+    sum_dtype: torch.dtype | None = None
+    split: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sum_dtype is not None and not getattr(self.sum_dtype, "is_floating_point", False):
+            raise ValueError(f"sum_dtype must be a floating type such as torch.float32, got {self.sum_dtype!r}")
+
+    def devices(self, image: Any) -> tuple[torch.device, torch.device]:
+        """Where windows run, and where their sums are kept."""
+        own = image.device if isinstance(image, torch.Tensor) else "cpu"
+        run = torch.device(own if self.window_device is None else self.window_device)
+        return run, run if self.device is None else torch.device(self.device)
+
+
+class Keywords(TypedDict, total=False):
+    """The values of both groups, each by its name."""
+
+    roi_size: int | Sequence[int]
+    overlap: float | Sequence[float]
+    stride: int | Sequence[int] | None
+    blend: str
+    grid: str
+    padding: float | str
+    batch_size: int | str
+    fixed_batch: bool
+    axis: int | None
+    device: torch.device | str | None
+    window_device: torch.device | str | None
+    sum_dtype: torch.dtype | None
+    split: bool
+
+
+def grouped(windows: Windows | None, placement: Placement | None, keywords: Keywords) -> tuple[Windows, Placement]:
+    """Both groups, with the keywords in the place of their own values; TypeError for a keyword of neither."""
+    for name in keywords:
+        check_known(name, Keywords.__annotations__, what="no keyword named", error=TypeError)
+    places = {field.name: keywords[field.name] for field in fields(Placement) if field.name in keywords}
+    others = {name: value for name, value in keywords.items() if name not in places}
+    windows = Windows(**others) if windows is None else replace(windows, **others)
+    return windows, replace(placement or Placement(), **places)
+
+
+def _per_axis(value: Number | Sequence[Number], spatial_dims: int) -> tuple[Number, ...]:
+    return (value,) * spatial_dims if isinstance(value, Real) else tuple(value)
