@@ -14,23 +14,12 @@ import torch
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.inference import (
-    InferenceOptions,
-    NativeGrid,
-    on_views,
-    on_whole_cells,
-    plan_windows,
-    predict_logits,
-    sliding_window,
-)
-from densevit.inference.network import AMP_DTYPES
-from densevit.inference.reduce import labels as to_labels
-from densevit.inference.views import SLIDES
+from densevit.inference import InferenceOptions, NativeGrid, Placement, plan_windows, sliding_window
+from densevit.inference.network import AMP_DTYPES, as_asked, logits_of
 from densevit.labels import label_type
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 
 logger = logging.getLogger("densevit")
-PLANNED = ("roi_size", "stride", "grid", "batch_size", "window_device")  # what a plan needs of the options
 Network = Callable[[Tensor], Tensor]
 
 
@@ -55,22 +44,21 @@ def label_image(
     them ("restore"). ValueError for options that do not fit the image.
     """
     options, device, start = options.on_axes(image.ndim - 1), torch.device(device), time.perf_counter()
-    network = TimedNetwork(_on_whole_cells(model, options), device=device)
-    whole = size is None
-    size = tuple(size or image.shape[1:])
+    network = TimedNetwork(as_asked(model, options), device=device)
+    size, image = tuple(size or image.shape[1:]), _fitted(image, options)
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
+    windows, placement = options.windows(image.shape[1:]), Placement(window_device=device)
+    planned: dict[str, Any] = {}
     with autocast(device, amp):
-        if whole and not options.seen_once:
-            out[...] = to_labels(_logits(network, image.to(device), options)).cpu().numpy()
-        else:
-            image = _fitted(image, options)
-            windows = _windows(options, tuple(image.shape[1:])) | dict(window_device=device)
-            seen = network if options.seen_once else on_views(network, flips=options.flips, scales=options.scales)
-            if max_memory is not None:
-                windows |= _plan(seen, image, windows, max_memory)
-            native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
-            sliding_window(seen, image, **windows, reduce="labels", native=native, out=out)
+        if max_memory is not None:
+            groups = dict(windows=windows, placement=placement)
+            plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
+            logger.info("%s", plan)
+            planned = plan.options
+        native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
+        result = dict(reduce="labels", native=native, out=out)
+        sliding_window(network, image, windows=windows, placement=placement, **planned, **result)
     if stopwatch is not None:
         stopwatch.add("network", network.seconds())
         stopwatch.add("restore", time.perf_counter() - start - network.seconds())
@@ -89,7 +77,8 @@ def image_logits(
     """(C, *S) -> the logits of which `label_image` makes labels, all of them, (K, *S) on `device`."""
     options, device = options.on_axes(image.ndim - 1), torch.device(device)
     with autocast(device, amp):
-        return _logits(_on_whole_cells(model, options), image.to(device), options)
+        logits = logits_of(model, _fitted(image.to(device), options), options)
+        return resize(logits[None], image.shape[1:])[0]
 
 
 def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
@@ -109,33 +98,7 @@ def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(1, int(s * scale + 0.5)) for s in size)
 
 
-def _on_whole_cells(model: Network, options: InferenceOptions) -> Network:
-    return on_whole_cells(model, model.divisor if options.divisor is None else options.divisor)
-
-
 def _fitted(image: Tensor, options: InferenceOptions) -> Tensor:
     if options.base_size is None:
         return image
     return resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
-
-
-def _logits(network: Network, image: Tensor, options: InferenceOptions) -> Tensor:
-    keys = ("mode", "roi_size", "stride", "batch_size", "flips", "scales")
-    logits = predict_logits(network, _fitted(image, options), **{key: getattr(options, key) for key in keys})
-    return resize(logits[None], image.shape[1:])[0]
-
-
-def _windows(options: InferenceOptions, size: tuple[int, ...]) -> dict[str, Any]:
-    """Keywords of `sliding_window`; an image seen whole is one window."""
-    batch = dict(batch_size=options.batch_size)
-    if options.mode == "whole":
-        return batch | dict(roi_size=size, stride=size, grid="even", blend="constant")
-    return batch | dict(roi_size=options.roi_size, stride=options.stride, **SLIDES[options.mode])
-
-
-def _plan(network: Network, image: Tensor, windows: dict[str, Any], max_memory: int | str) -> dict[str, Any]:
-    plan = plan_windows(
-        network, image, **{key: windows[key] for key in PLANNED}, max_memory=max_memory, new_tensor=False
-    )
-    logger.info("%s", plan)
-    return plan.options
