@@ -102,15 +102,6 @@ def as_asked(model: Predict, options: InferenceOptions) -> Predict:
     return on_views(whole_cells, flips=options.flips, scales=options.scales, batch_size=at_once)
 
 
-@torch.no_grad()
-def logits_of(model: Predict, image: Tensor, options: InferenceOptions) -> Tensor:
-    """(C, *S) -> logits (K, *S) in at least float32: the mean over all windows and views that `options` ask for."""
-    seen, options = as_asked(model, options), options.on_axes(image.ndim - 1)
-    if options.mode != "whole":
-        return sliding_window(seen, image, windows=options.windows(image.shape[1:]))
-    return _at_least_float32(seen(image[None]))[0]
-
-
 def predict_logits(
     model: Predict,
     image: Tensor,
@@ -128,7 +119,8 @@ def predict_logits(
     cells. ValueError for options that do not fit the image.
     """
     given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
-    return logits_of(model, image, InferenceOptions(divisor=1).override(**given))
+    options = InferenceOptions(divisor=1).override(**given).on_axes(image.ndim - 1)
+    return sliding_window(as_asked(model, options), image, windows=options.windows(image.shape[1:]))
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

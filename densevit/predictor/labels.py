@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.inference import InferenceOptions, NativeGrid, Placement, plan_windows, sliding_window
-from densevit.inference.network import AMP_DTYPES, as_asked, logits_of
+from densevit.inference import InferenceOptions, NativeGrid, Placement, Windows, plan_windows, sliding_window
+from densevit.inference.network import AMP_DTYPES, as_asked
+from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
 from densevit.labels import label_type
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 
@@ -30,6 +32,7 @@ def label_image(
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
+    slices: SliceOptions | None = None,
     device: str | torch.device = "cpu",
     amp: str | None = None,
     max_memory: int | str | None = None,
@@ -38,27 +41,28 @@ def label_image(
 ) -> np.ndarray:
     """(C, *S) -> the most probable class of each place (*size): logits are interpolated, and become labels in slabs.
 
-    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default. `amp`
-    is "bf16" or "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the labels: an integer
-    array or a memory map of `size`. `stopwatch` learns what the forwards took ("network") and all that makes labels of
-    them ("restore"). ValueError for options that do not fit the image.
+    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default. With
+    `slices` a model of pictures sees a volume slice by slice, and `options` speak of those. `amp` is "bf16" or
+    "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the labels: an integer array or a
+    memory map of `size`. `stopwatch` learns what the forwards took ("network") and all that makes labels of them
+    ("restore"). ValueError for options that do not fit the image.
     """
-    options, device, start = options.on_axes(image.ndim - 1), torch.device(device), time.perf_counter()
-    network = TimedNetwork(as_asked(model, options), device=device)
-    size, image = tuple(size or image.shape[1:]), _fitted(image, options)
+    device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
+    seen, image, windows = _by_windows(model, image, options, slices)
+    network, groups = (
+        TimedNetwork(seen, device=device),
+        dict(windows=windows, placement=Placement(window_device=device)),
+    )
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
-    windows, placement = options.windows(image.shape[1:]), Placement(window_device=device)
-    planned: dict[str, Any] = {}
     with autocast(device, amp):
+        planned: dict[str, Any] = {}
         if max_memory is not None:
-            groups = dict(windows=windows, placement=placement)
             plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
             logger.info("%s", plan)
             planned = plan.options
         native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
-        result = dict(reduce="labels", native=native, out=out)
-        sliding_window(network, image, windows=windows, placement=placement, **planned, **result)
+        sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
     if stopwatch is not None:
         stopwatch.add("network", network.seconds())
         stopwatch.add("restore", time.perf_counter() - start - network.seconds())
@@ -71,14 +75,16 @@ def image_logits(
     image: Tensor,
     *,
     options: InferenceOptions,
+    slices: SliceOptions | None = None,
     device: str | torch.device = "cpu",
     amp: str | None = None,
 ) -> Tensor:
     """(C, *S) -> the logits of which `label_image` makes labels, all of them, (K, *S) on `device`."""
-    options, device = options.on_axes(image.ndim - 1), torch.device(device)
-    with autocast(device, amp):
-        logits = logits_of(model, _fitted(image.to(device), options), options)
-        return resize(logits[None], image.shape[1:])[0]
+    size = image.shape[1:]
+    seen, image, windows = _by_windows(model, image, options, slices)
+    with autocast(torch.device(device), amp):
+        logits = sliding_window(seen, image, windows=windows, window_device=device)
+        return resize(logits[None], size)[0]
 
 
 def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
@@ -98,7 +104,24 @@ def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(1, int(s * scale + 0.5)) for s in size)
 
 
-def _fitted(image: Tensor, options: InferenceOptions) -> Tensor:
-    if options.base_size is None:
-        return image
-    return resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
+def _by_windows(
+    model: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
+) -> tuple[Network, Tensor, Windows]:
+    """What sees windows, the image that they are cut from, and the windows."""
+    options = options.on_axes(image.ndim - 1 - (slices is not None))
+    seen = as_asked(model, options)
+    if slices is None:
+        if options.base_size is not None:
+            image = resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
+        return seen, image, options.windows(image.shape[1:])
+    if options.base_size is not None:
+        raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")
+    image = torch.from_numpy(neighbouring_slices(image.cpu().numpy(), slices.dim, slices.neighbours))
+    windows = options.windows([n for axis, n in enumerate(image.shape[1:]) if axis != slices.dim])
+
+    def of_one_slice(size: Sequence[int] | None) -> tuple[int, ...] | None:
+        """256 x 256 of axial slices -> 1 x 256 x 256."""
+        return size and (*size[: slices.dim], 1, *size[slices.dim :])
+
+    windows = replace(windows, roi_size=of_one_slice(windows.roi_size), stride=of_one_slice(windows.stride))
+    return over_slices(seen, slices.dim), image, windows

@@ -9,8 +9,7 @@ from typing import Any
 
 from densevit.checkpoint.snapshots import best_score, save_best
 from densevit.registry import check_known
-from densevit.train.folder import CURVES, append_scalars, read_scalars
-from densevit.train.logs import only_in_file
+from densevit.train.folder import CURVES, append_scalars, only_in_file, read_scalars
 from densevit.train.task import Task, Validation
 
 logger = logging.getLogger("densevit")

@@ -16,8 +16,7 @@ from densevit.processes import StopSignal, any_process, process_group, rank_and_
 from densevit.progress import Bars
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.config.schema import ConfigFile
-from densevit.train.folder import CONFIG, prepare_folder, truncate_scalars
-from densevit.train.logs import run_logging
+from densevit.train.folder import CONFIG, prepare_folder, run_logging, truncate_scalars
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder
@@ -68,7 +67,7 @@ def train(
         if first:
             clean_up(folder)
         any_process(False)  # the others wait here until the folder is ready
-        with run_logging(folder), Bars(enabled=progress and first, stream=sys.stdout) as shown:
+        with Bars(enabled=progress and first, stream=sys.stdout) as shown, run_logging(folder):
             if earlier is not None:
                 logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
             return _train(config, task, folder=folder, resume=resume, shown=shown)
