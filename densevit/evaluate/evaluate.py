@@ -79,8 +79,8 @@ def _predict(
     model: nn.Module, sample: Sample, dataset: Dataset, *, options: InferenceOptions, device: torch.device
 ) -> Tensor:
     """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
-    grid = dict(size=tuple(sample.label.shape)) if dataset.has_cases else {}
-    label = label_image(model, sample.image, options=options, slices=dataset.slices, device=device, **grid)
+    size, slices = sample.label.shape, dataset.slices
+    label = label_image(model, sample.image, options=options, size=size, slices=slices, device=device)
     return torch.from_numpy(label)
 
 

@@ -3,15 +3,13 @@
 Sizes: image (C, D, H, W), windows (B, C, D, H, W); slices lie side by side along one of the axes D, H, W.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
 from densevit.inference.batching import Predict
-from densevit.inference.options import InferenceOptions
 from densevit.options import check_range
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (D, H, W), which point to superior, anterior and right
@@ -41,25 +39,6 @@ class SliceOptions:
     def count(self) -> int:
         """The slices that are seen together."""
         return 2 * self.neighbours + 1
-
-    def across(self, options: InferenceOptions, size: Sequence[int]) -> InferenceOptions:
-        """Options of pictures as those of a volume (D, H, W) that is seen by windows one slice thick.
-
-        ValueError for pictures that are seen at other sizes: the slices of a volume keep theirs.
-        """
-        if options.base_size is not None or any(scale != 1 for scale in options.scales):
-            raise ValueError("slices of volumes are seen at their own size; leave out scales and base_size")
-        options, inside = options.on_axes(2), [axis for axis in range(3) if axis != self.dim]
-
-        def thin(values: Sequence[int] | None) -> tuple[int, ...] | None:
-            return None if values is None else (*values[: self.dim], 1, *values[self.dim :])
-
-        roi, stride = options.roi_size, options.stride
-        if options.mode == "whole":
-            roi = stride = tuple(size[axis] for axis in inside)
-        flips = tuple(tuple(inside[axis] for axis in ([f] if isinstance(f, int) else f)) for f in options.flips)
-        mode = "slide" if options.mode == "whole" else options.mode
-        return replace(options, mode=mode, roi_size=thin(roi), stride=thin(stride), flips=flips, divisor=None)
 
 
 def neighbouring_slices(image: np.ndarray, axis: int, n: int) -> np.ndarray:
