@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from densevit.inference import sliding_window
+from densevit.inference import InferenceOptions, sliding_window
 from densevit.labels import label_type
-from densevit.predictor.volume_labels import label_volume
+from densevit.predictor.labels import label_image
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_the_256th_class_is_not_taken_for_the_ignored_one(tmp_path, num_classes)
         stored = np.load(path)
         assert (stored.dtype, stored.min()) == (label_type(num_classes), num_classes - 1)
     image = torch.rand(1, 5, 9, 7)
-    label = label_volume(Classes(num_classes), image, size=(5, 9, 7), inference=dict(roi_size=(4, 4, 4)), device="cpu")
+    label = label_image(Classes(num_classes), image, options=InferenceOptions(mode="slide_gaussian", roi_size=4))
     assert (label.dtype, label.min()) == (label_type(num_classes), num_classes - 1)

@@ -4,10 +4,10 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 
 import densevit
-from densevit.cli import export, fingerprint, models, predict, test, train
 from densevit.environment import keep_freed_memory, let_threads_sleep
 
 EXTRAS = dict(
@@ -17,26 +17,19 @@ EXTRAS = dict(
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
-COMMANDS = {
-    "train": train,
-    "test": test,
-    "predict": predict,
-    "fingerprint": fingerprint,
-    "export": export,
-    "models": models,
-}
+COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command; each verb's module adds its own flags."""
+def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of these commands; the module of each, imported here, adds its own flags."""
     parser = argparse.ArgumentParser("densevit", description="Dense prediction with transformers, in 2D and 3D.")
     parser.add_argument("--version", action="version", version=f"densevit {densevit.__version__}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        summary = command.__doc__.splitlines()[0]
+    for name in commands:
+        command = import_module(f"densevit.cli.{name}")
         verb = verbs.add_parser(
             name,
-            help=summary,
+            help=command.__doc__.splitlines()[0],
             description=command.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -50,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 done but something failed, 2 could not be done."""
     let_threads_sleep()
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    named = [word for word in words[:1] if word in COMMANDS]  # the others' modules are not needed
+    args = build_parser(named or COMMANDS).parse_args(words)
     try:
         with keep_freed_memory():
             return args.run(args)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
 
 if TYPE_CHECKING:
+    from densevit.checkpoint import Checkpoint
     from densevit.predictor.files import PredictionReport
     from densevit.predictor.volumes import VolumeReport
     from densevit.volumes.read_options import ReadOptions
@@ -93,21 +94,20 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many pictures failed."""
+    from densevit.checkpoint import open_checkpoint
     from densevit.devices import pick_device
     from densevit.predictor import Predictor, predict
     from densevit.predictor.inputs import find_pictures
-    from densevit.predictor.predictor import weights_file
-    from densevit.predictor.volume_header import is_of_volumes
     from densevit.processes import launched_as
-    from densevit.weights import read_weights
 
-    if is_of_volumes(read_weights(weights_file(args.checkpoint))[1]):
-        return _run_volumes(args)
+    opened = open_checkpoint(args.checkpoint)
+    if opened.header.image_dims == 3:
+        return _run_volumes(args, opened)
     _refuse_scan_options(args)
     rank, size, local_rank = launched_as(args.launcher)
     find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
     predictor = Predictor(
-        args.checkpoint,
+        opened,
         device=pick_device(args.device, local_rank),
         amp=args.amp,
         mode=args.mode,
@@ -139,7 +139,7 @@ def _refuse_scan_options(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")
 
 
-def _run_volumes(args: argparse.Namespace) -> int:
+def _run_volumes(args: argparse.Namespace, opened: "Checkpoint") -> int:
     """The same for scans."""
     from densevit.devices import pick_device
     from densevit.files import check_writable
@@ -150,10 +150,10 @@ def _run_volumes(args: argparse.Namespace) -> int:
     if args.format != ["train_ids"] or args.recursive or args.compile:
         raise ValueError("--format, --recursive and --compile are for pictures, and this is a checkpoint of volumes")
     rank, size, local_rank = launched_as(args.launcher)
-    find_scans(args.inputs)  # a mistyped path is told before the model is built
+    find_scans(args.inputs, channels=opened.header.image_channels)  # a mistyped path is told before the model is built
     check_writable(Path(args.out))
     predictor = VolumePredictor(
-        args.checkpoint,
+        opened,
         device=pick_device(args.device, local_rank),
         amp=args.amp,
         max_memory=args.max_memory,

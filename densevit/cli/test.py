@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.files import check_writable
-    from densevit.train import load_config, parse_overrides, test
+    from densevit.train.config.config import load_config, parse_overrides
+    from densevit.train.score import test
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
     config = replace(config, inference=config.inference.override(**_inference(args, config.model.spatial_dims)))

@@ -12,12 +12,11 @@ from torch.utils.data import DataLoader
 from densevit.blocks.nd import resize
 from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet
-from densevit.inference.reduce import labels as to_labels
+from densevit.inference import InferenceOptions
 from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.dataset import denormalize
-from densevit.predictor.sizes import predict_image
-from densevit.predictor.volume_labels import label_volume
+from densevit.predictor.labels import label_image
 from densevit.processes import gather, outlive_signals, rank_and_size
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -57,13 +56,13 @@ def evaluate(
         generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
         worker_init_fn=outlive_signals,
     )
-    counter = _Counter(samples)
+    counter, options = _Counter(samples), InferenceOptions.read(inference)
     pictures: list[Picture] = []
     was_training = model.training
     model.eval()
     try:
         for done, sample in enumerate(loader, start=1):
-            prediction = _predict(model, sample, inference=inference, device=device)
+            prediction = _predict(model, sample, options=options, device=device)
             counter.update(prediction, sample.label.to(prediction.device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)
@@ -76,13 +75,10 @@ def evaluate(
     return Evaluation(counter.compute(), pictures)
 
 
-def _predict(model: nn.Module, sample: Sample, *, inference: Mapping[str, Any], device: torch.device) -> Tensor:
+def _predict(model: nn.Module, sample: Sample, *, options: InferenceOptions, device: torch.device) -> Tensor:
     """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
-    if sample.label.ndim == 3:
-        options = {key: value for key, value in inference.items() if key != "base_size"}
-        size = sample.label.shape
-        return torch.from_numpy(label_volume(model, sample.image, size=size, inference=options, device=device))
-    return to_labels(predict_image(model, sample.image.to(device), inference=inference))
+    size = None if sample.label.ndim == 2 else sample.label.shape
+    return torch.from_numpy(label_image(model, sample.image, size=size, options=options, device=device))
 
 
 class _Counter:

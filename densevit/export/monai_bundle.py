@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
+from densevit.checkpoint import WEIGHTS, write_checkpoint
 from densevit.export.monai_configs import make_evaluate, make_inference, make_train
 from densevit.export.monai_metadata import About, make_metadata
 from densevit.export.monai_texts import LOGGING, make_license, make_readme
-from densevit.export.source import WEIGHTS, Source, open_run
+from densevit.export.source import Source, open_run
 from densevit.export.torchscript import TraceError, save, trace
 from densevit.files import replacing
-from densevit.weights import save_weights
 
 logger = logging.getLogger("densevit")
 
@@ -59,7 +59,7 @@ def _write_weights(source: Source, folder: Path) -> None:
     """The state dict alone, and the same with its header. One .pt only: MONAI Label takes any for a model."""
     state = {name: tensor.detach().clone() for name, tensor in source.model.state_dict().items()}
     torch.save(state, folder / "model.pt")
-    save_weights(source.model, folder / WEIGHTS, config=dict(source.content))
+    write_checkpoint(folder / WEIGHTS, source.model, source.header)
     shutil.copymode(folder / "model.pt", folder / WEIGHTS)  # safetensors lets the owner alone read
 
 

@@ -1,6 +1,5 @@
 """metadata.json of a MONAI bundle, as https://docs.monai.io/en/stable/mb_specification.html asks for it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 import densevit
+from densevit.checkpoint import Header
 from densevit.export.source import Source
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -55,7 +55,7 @@ def make_metadata(source: Source, about: About) -> dict[str, Any]:
         copyright=about.copyright or NOT_STATED,
         data_type="nifti, nrrd, metaimage or dicom",
         pred_classes=", ".join(f"{value}: {name}" for name, value in class_values(source)),
-        eval_metrics=scores_of(source.content),
+        eval_metrics=scores_of(source.header),
         network_data_format=dict(inputs=dict(image=_input(source)), outputs=dict(pred=_output(source))),
     )
 
@@ -76,9 +76,9 @@ def class_values(source: Source) -> list[tuple[str, int]]:
     return list(zip(source.header.classes, source.header.values.tolist(), strict=True))
 
 
-def scores_of(content: Mapping[str, Any]) -> dict[str, float]:
+def scores_of(header: Header) -> dict[str, float]:
     """Means of the validation at which the weights were saved, in per cent; empty where the header has none."""
-    scores = (content.get("training") or {}).get("scores") or {}
+    scores = (header.training or {}).get("scores") or {}
     return {key: value for key, value in scores.items() if isinstance(value, int | float)}
 
 

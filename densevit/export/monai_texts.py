@@ -91,7 +91,7 @@ def _mismatch(source: Source) -> str:
 
 
 def _scores(source: Source) -> str:
-    scores = scores_of(source.content)
+    scores = scores_of(source.header)
     if not scores:
         return ""
     listed = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())

@@ -1,39 +1,29 @@
 """What is exported: the weights of a run and what their header says."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from densevit.predictor.predictor import build_model
-from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
-from densevit.weights import read_weights
-
-WEIGHTS = "weights.safetensors"
-POINTER = "last_checkpoint"  # of a run folder: the name of the newest checkpoint in its first line
+from densevit.checkpoint import Header, build_model, open_checkpoint
 
 
 @dataclass(frozen=True)
 class Source:
-    """A trained 3D model, on the CPU and in eval mode, with its header, as read and as checked."""
+    """A trained 3D model, on the CPU and in eval mode, with its header."""
 
     path: Path
     model: nn.Module
-    header: VolumeHeader
-    content: Mapping[str, Any]
+    header: Header
 
     @property
     def inference(self) -> dict[str, Any]:
         """How it predicts, everything said: mode, roi_size, ..., and the divisor as one number an axis."""
-        options = self.header.inference_options({})
-        rank = self.model.spatial_dims
-        divisor = self.model.divisor if options["divisor"] is None else options["divisor"]
-        options["divisor"] = [divisor] * rank if isinstance(divisor, int) else list(divisor)
-        if isinstance(options["roi_size"], int):
-            options["roi_size"] = [options["roi_size"]] * rank
-        return options
+        options, rank = self.header.inference, self.model.spatial_dims
+        divisor = self.model.divisor if options.divisor is None else options.divisor
+        plain = asdict(replace(options, divisor=divisor).on_axes(rank))
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
 
 def open_run(run: str | Path) -> Source:
@@ -41,24 +31,7 @@ def open_run(run: str | Path) -> Source:
 
     FileNotFoundError where there are none, ValueError for a file that is no checkpoint of volumes.
     """
-    path = find_weights(run)
-    _, content = read_weights(path)
-    header = parse_volume_header(content, path)
-    return Source(path, build_model(header.model, path).eval(), header, content)
-
-
-def find_weights(run: str | Path) -> Path:
-    """The file that `open_run` reads."""
-    run = Path(run)
-    if run.is_file():
-        return run
-    candidates = [run / WEIGHTS, run / "best" / WEIGHTS]
-    pointer = run / POINTER
-    if pointer.is_file():
-        candidates.append(run / "checkpoints" / pointer.read_text(encoding="utf-8").split("\n", 1)[0].strip() / WEIGHTS)
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"no weights at {run}; give the folder of a run (with best/{WEIGHTS} or {POINTER}), or its {WEIGHTS}"
-    )
+    opened = open_checkpoint(run)
+    if opened.header.image_dims != 3:
+        raise ValueError(f"{opened.path} describes no 3D model; give the weights.safetensors of a run on volumes")
+    return Source(opened.path, build_model(opened), opened.header)

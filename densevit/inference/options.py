@@ -76,9 +76,9 @@ class InferenceOptions:
         return replace(self, **sizes)
 
     @property
-    def num_views(self) -> int:
-        """How often a place of the image is seen by the same window: flips and scales."""
-        return (1 + len(self.flips)) * len(self.scales)
+    def seen_once(self) -> bool:
+        """Whether the image is seen just as it is: neither flipped nor at another scale."""
+        return not self.flips and self.scales == (1.0,)
 
 
 def flip_axes(flip: Flip, spatial_dims: int) -> tuple[int, ...]:

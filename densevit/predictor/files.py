@@ -99,7 +99,7 @@ def _predict_one(
         report.failed[picture.path] = reason
         return
     for name, path in paths.items():
-        write_png(render(name, image, label, palette=predictor.palette), path)
+        write_png(render(name, image, label, palette=predictor.header.palette), path)
     report.written[picture.path] = list(paths.values())
 
 

@@ -3,8 +3,7 @@
 Legend: picture (H, W, 3) uint8 RGB, image (3, H, W) normalised, logits (K, H, W), label (H, W).
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from densevit.checkpoint import Checkpoint, build_model, open_checkpoint
 from densevit.devices import pick_device
-from densevit.inference.network import AMP_DTYPES
 from densevit.inference.reduce import labels as to_labels
 from densevit.labels import label_type
 from densevit.pictures.normalize import normalize_image
 from densevit.pictures.reading import read_image
-from densevit.predictor.header import parse_header
-from densevit.predictor.options import inference_options
-from densevit.predictor.sizes import predict_image, stream_labels, streams
-from densevit.segmentor import create_segmentor
+from densevit.predictor.labels import check_amp, image_logits, label_image
 from densevit.units import parse_bytes
-from densevit.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Predictor:
 
     def __init__(
         self,
-        checkpoint: str | Path,
+        checkpoint: str | Path | Checkpoint,
         *,
         device: str | torch.device = "cpu",
         amp: str | None = None,
@@ -60,38 +55,37 @@ class Predictor:
         max_memory: int | str | None = None,
         compile: bool = False,
     ):
-        autocast(torch.device("cpu"), amp)  # refuses a name that it does not know
-        path = weights_file(checkpoint)
-        _, header = read_weights(path)
-        described = parse_header(header, path)
-        self.config = dict(header)
+        check_amp(amp)
+        opened = open_checkpoint(checkpoint)
+        self.header = header = opened.header
+        if (header.image_dims, header.in_channels) != (2, 3):
+            raise ValueError(
+                f"{opened.path} is a {header.image_dims}D model of {header.in_channels} channels, pictures need "
+                "a 2D one of 3; predict scans with densevit.predictor.volumes.VolumePredictor"
+            )
         self.device = pick_device(device)
         self.amp = amp
-        self.num_classes = described.num_classes
-        self.classes = described.class_names
-        self.palette = described.colors
-        self.normalization = described.mean_and_std
         given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
-        self.inference = inference_options({"base_size": described.base_size, **(described.inference or {})}, given)
+        self.inference = header.inference.override(**given).on_axes(2)
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
-        if max_memory is not None and not streams(self.inference):
+        if max_memory is not None and (not self.inference.seen_once or self.inference.mode == "whole"):
             raise ValueError("max_memory bounds windows of a picture seen once; ask for mode 'slide', no flips, scales")
-        model = build_model(described.model, path).eval().to(self.device)
+        model = build_model(opened).to(self.device)
         self.model: nn.Module = torch.compile(model) if compile else model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.header.classes
 
     def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
         logits = self.logits(self._image(picture))
         label = to_labels(logits)
-        return Prediction(label.cpu().numpy().astype(label_type(self.num_classes)), logits)
+        return Prediction(label.cpu().numpy().astype(label_type(self.header.num_classes)), logits)
 
     def label(self, picture: str | Path | np.ndarray) -> np.ndarray:
         """The label map (H, W) alone: by windows, a picture of any size takes a strip of logits, not all of them."""
-        image = self._image(picture)
-        if not streams(self.inference):
-            return to_labels(self.logits(image)).cpu().numpy().astype(label_type(self.num_classes))
-        with self._autocast():
-            options = dict(inference=self.inference, device=self.device, max_memory=self.max_memory)
-            return stream_labels(self.model, image, **options).cpu().numpy().astype(label_type(self.num_classes))
+        image, options = self._image(picture), dict(options=self.inference, device=self.device, amp=self.amp)
+        return label_image(self.model, image, **options, max_memory=self.max_memory)
 
     def _image(self, picture: str | Path | np.ndarray) -> Tensor:
         if isinstance(picture, str | Path):
@@ -106,48 +100,12 @@ class Predictor:
                 f"expected a path or a uint8 RGB array of shape (H, W, 3), got {_described(picture)}; "
                 "densevit.pictures.reading.read_image makes one of any picture file"
             )
-        return normalize_image(picture, **self.normalization)
+        mean, std = (self.header.normalization[key] for key in ("mean", "std"))
+        return normalize_image(picture, mean=mean, std=std)
 
     def logits(self, image: Tensor) -> Tensor:
         """(3, H, W) normalised -> (K, H, W), on the predictor's device."""
-        with self._autocast():
-            return predict_image(self.model, image.to(self.device), inference=self.inference)
-
-    def _autocast(self) -> AbstractContextManager:
-        return autocast(self.device, self.amp)
-
-
-def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
-    """Mixed precision of that name ("bf16", "fp16"), or none."""
-    if amp is not None and amp not in AMP_DTYPES:
-        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
-    return torch.autocast(device.type, AMP_DTYPES[amp]) if amp else nullcontext()
-
-
-def weights_file(checkpoint: str | Path) -> Path:
-    """The weights file that a path means: itself, or the one in that folder. FileNotFoundError when there is none."""
-    path = Path(checkpoint)
-    if path.is_dir():
-        path = path / "weights.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}; give the weights.safetensors that training wrote")
-    return path
-
-
-def build_model(description: Mapping[str, Any], path: Path) -> nn.Module:
-    """The model that a checkpoint describes, with its weights."""
-    model = create_segmentor(**_without_weights(description))
-    load_weights(model, path, source="densevit")
-    return model
-
-
-def _without_weights(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's description without files of pretrained weights, which the checkpoint replaces."""
-    return {
-        key: _without_weights(value) if isinstance(value, Mapping) else value
-        for key, value in description.items()
-        if key != "weights"
-    }
+        return image_logits(self.model, image, options=self.inference, device=self.device, amp=self.amp)
 
 
 def _described(thing: Any) -> str:

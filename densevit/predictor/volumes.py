@@ -13,24 +13,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from densevit.checkpoint import Checkpoint, build_model, open_checkpoint
 from densevit.devices import pick_device
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.normalization import create_normalization
 from densevit.predictor.cleaning import Cleaning
+from densevit.predictor.labels import label_image
 from densevit.predictor.overlap import overlapped
-from densevit.predictor.predictor import build_model, weights_file
 from densevit.predictor.scans import Scan, find_scans
 from densevit.predictor.stopwatch import Stopwatch
-from densevit.predictor.volume_header import VolumeHeader, parse_volume_header
-from densevit.predictor.volume_labels import label_volume
 from densevit.predictor.volume_outputs import Predicted, Preview, ResultFolder
 from densevit.progress import Bars
 from densevit.units import parse_bytes
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
 from densevit.volumes.volume import Volume, open_volume
-from densevit.weights import read_weights
 
 logger = logging.getLogger("densevit")
 
@@ -48,7 +46,7 @@ class VolumePredictor:
 
     def __init__(
         self,
-        checkpoint: str | Path,
+        checkpoint: str | Path | Checkpoint,
         *,
         device: str | torch.device = "cpu",
         amp: str | None = None,
@@ -57,18 +55,17 @@ class VolumePredictor:
         clean: Cleaning | None = None,
         **inference: Any,
     ):
-        path = weights_file(checkpoint)
-        _, header = read_weights(path)
-        self.header: VolumeHeader = parse_volume_header(header, path)
+        opened = open_checkpoint(checkpoint)
+        self.header = opened.header
         self.normalize = create_normalization(self.header.normalization)
-        self.inference = self.header.inference_options(inference)
+        self.inference = self.header.inference.override(**inference).on_axes(3)
         self.clean = clean or Cleaning()
         self.clean.check(self.header.classes, self.header.values)
         self.device = pick_device(device)
         self.amp = amp
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.read = read
-        self.model: nn.Module = build_model(self.header.model, path).eval().to(self.device)
+        self.model: nn.Module = build_model(opened).to(self.device)
 
     def __call__(self, scan: str | Path | Sequence[str | Path] | Volume) -> np.ndarray:
         volume = scan if isinstance(scan, Volume) else open_volume(scan, options=self.read)
@@ -90,11 +87,11 @@ class VolumePredictor:
     def label(self, image: np.ndarray, size: Sequence[int], *, stopwatch: Stopwatch | None = None) -> np.ndarray:
         """A prepared scan (C, *S) -> the file's values (*size), made tidy where that is asked for."""
         stopwatch = stopwatch or Stopwatch()
-        label = label_volume(
+        label = label_image(
             self.model,
             torch.from_numpy(image),
             size=size,
-            inference=self.inference,
+            options=self.inference,
             device=self.device,
             amp=self.amp,
             max_memory=self.max_memory,

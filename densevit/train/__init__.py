@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "CheckpointError": "checkpoint",
+    "CheckpointError": "loop",
     "RunResult": "run",
     "TestResult": "score",
     "check_config": "config.config",

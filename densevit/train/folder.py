@@ -1,21 +1,26 @@
-"""The run folder: made ready before a run, an earlier run moved aside, scalars as one JSON object a line.
+"""The run folder: made ready before a run, an earlier run moved aside, what is written there as it goes.
 
 config.py  log.txt  scalars.jsonl  curves.png  checkpoints/  last_checkpoint  best/  tensorboard/
 """
 
 import json
 import logging
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS
 from densevit.files import check_writable, write_text
+from densevit.processes import rank_and_size
+from densevit.quiet import ignore_warnings
 
 logger = logging.getLogger("densevit")
 
 CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.png"
-RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, "checkpoints", "last_checkpoint", "best", "tensorboard")
+RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
 
 
 def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
@@ -66,3 +71,35 @@ def truncate_scalars(work_dir: Path, iteration: int) -> None:
     """Drop what was written after the checkpoint that a run resumes from."""
     rows = [row for row in read_scalars(work_dir) if row["iter"] <= iteration]
     write_text(work_dir / SCALARS, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@contextmanager
+def run_logging(work_dir: Path) -> Iterator[None]:
+    """Send the first process's messages to the terminal and to log.txt, for as long as the block lasts.
+
+    A progress bar is begun before: messages then appear above it.
+    """
+    handlers: list[logging.Handler] = []
+    if rank_and_size()[0] == 0:
+        handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(work_dir / LOG, encoding="utf-8")]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        with ignore_warnings("Grad strides do not match bucket view strides"):  # nothing a user could act on
+            yield
+    finally:
+        logger.setLevel(level)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def only_in_file(message: str) -> None:
+    """A line for log.txt that the progress bar already shows on the terminal."""
+    record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

@@ -1,28 +1,21 @@
-"""What a weights file says about itself, so that prediction needs no other file."""
+"""What a run's weights files say about themselves, so that prediction needs no other file."""
 
-from typing import Any
-
-import densevit
+from densevit.checkpoint import Header
 from densevit.data import Dataset
 from densevit.train.config.schema import ConfigFile
 
 
-def make_header(config: ConfigFile, dataset: Dataset) -> dict[str, Any]:
-    """JSON-ready: model, classes, palette, ignore_index, inference, base_size, normalization, version.
-
-    For volumes also `spacing`, millimetres between voxels (D, H, W), and the files' `label_values` of the classes.
-    """
+def make_header(config: ConfigFile, dataset: Dataset) -> Header:
+    """The header of the model, the classes and the inference of a config."""
     model = {key: value for key, value in vars(config.model).items() if key != "weights"}
     model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
-    inference = {key: value for key, value in vars(config.inference).items() if key != "base_size"}
-    return dict(
+    return Header(
         model=model,
-        classes=list(dataset.classes),
-        palette=[list(color) for color in dataset.palette],
+        classes=tuple(dataset.classes),
+        palette=tuple(dataset.palette),
         ignore_index=dataset.ignore_index,
-        inference=inference,
-        base_size=config.inference.base_size,
+        inference=config.inference,
         normalization=dataset.normalization,
-        version=densevit.__version__,
-        **{key: getattr(dataset, key) for key in ("spacing", "label_values") if getattr(dataset, key) is not None},
+        spacing=None if dataset.spacing is None else tuple(dataset.spacing),
+        label_values=None if dataset.label_values is None else tuple(dataset.label_values),
     )

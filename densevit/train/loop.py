@@ -4,57 +4,24 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from densevit.options import check_range
+from densevit.checkpoint.snapshots import CheckpointError, save_snapshot
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
-from densevit.progress import Bars
-from densevit.train.checkpoint import CheckpointError, save_checkpoint
+from densevit.progress import Bars, Stopwatch
+from densevit.train.config.schema import LoopOptions
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
-from densevit.train.progress import Stopwatch
 from densevit.train.record import Recorder
 from densevit.train.resume import Resumption
 from densevit.train.state import get_random_state, set_random_state
 from densevit.train.task import Task
 
 logger = logging.getLogger("densevit")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopOptions:
-    """The section `train_cfg` of a config: the run itself.
-
-    `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights; `best` the score by which
-    the best weights are chosen, a mean of `SegmentationScores`.
-    """
-
-    max_iters: int
-    val_interval: int = 1000
-    checkpoint_interval: int = 1000
-    log_interval: int = 50
-    accumulate: int = 1
-    clip_grad: float | None = None
-    amp: Literal["bf16", "fp16"] | None = None
-    ema: float | None = None
-    checkpointing: bool = False
-    sync_bn: bool = True
-    compile: bool = False
-    max_keep: int = 2
-    deterministic: bool = False
-    best: Literal["mIoU", "mDice", "mCaseDice"] = "mIoU"
-
-    def __post_init__(self) -> None:
-        counts = ("max_iters", "val_interval", "checkpoint_interval", "log_interval", "accumulate", "max_keep")
-        check_range(self, counts, least=1)
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"ema must lie between 0 and 1, got {self.ema}")
-        if self.clip_grad is not None and self.clip_grad <= 0:
-            raise ValueError(f"clip_grad must be above 0, got {self.clip_grad}")
 
 
 class DivergedError(ValueError):
@@ -232,11 +199,11 @@ class Loop:
             state = dict(iteration=iteration, draws=self.draws, **self.step.state(), **self.task.state(), hooks=extra)
             state |= {key: [process[key] for process in states] for key in ("random", "counts")}
             try:
-                save_checkpoint(
+                save_snapshot(
                     self.recorder.work_dir,
                     iteration,
                     weights=self.task.weights(trained),
-                    header={**self.task.header, "training": {"iteration": iteration}},
+                    header=replace(self.task.header, training=dict(iteration=iteration)),
                     state=state,
                     max_keep=self.options.max_keep,
                 )

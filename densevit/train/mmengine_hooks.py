@@ -63,7 +63,7 @@ class HookRunner:
         kind = _find(VISUALIZERS, section.pop("type"), where="visualization.visualizer")
         options = dict(section, vis_backends=list(boards), save_dir=self.work_dir)
         self.visualizer = kind.get_instance(self.experiment_name, **options)  # hooks ask for the current one
-        self.visualizer.dataset_meta = {key: loop.task.header[key] for key in ("classes", "palette")}
+        self.visualizer.dataset_meta = dict(classes=loop.task.header.classes, palette=loop.task.header.palette)
         self.hooks: list[Hook] = []
         for section in (dict(type=RuntimeInfoHook), dict(type=IterTimerHook), *config.custom_hooks):
             self.register_hook(section)

@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from densevit.checkpoint.snapshots import best_score, save_best
 from densevit.registry import check_known
-from densevit.train.checkpoint import best_score, save_best
-from densevit.train.folder import CURVES, append_scalars, read_scalars
-from densevit.train.logs import only_in_file
+from densevit.train.folder import CURVES, append_scalars, only_in_file, read_scalars
 from densevit.train.task import Task, Validation
 
 logger = logging.getLogger("densevit")
@@ -94,7 +93,7 @@ class Recorder:
         score = found.scores[self.best_by]
         if not self.active or score is None or (self.best is not None and score <= self.best):
             return
-        header = {**task.header, "training": {"iteration": iteration, "scores": found.means}}
+        header = replace(task.header, training=dict(iteration=iteration, scores=found.means))
         save_best(self.work_dir, weights=task.weights(), header=header)
         self.best = score
         logger.info("best %s so far: %.2f", self.best_by, score)

@@ -10,13 +10,13 @@ from typing import Any
 
 from mmengine.config import Config
 
+from densevit.checkpoint.files import BEST, WEIGHTS
+from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.train.checkpoint import WEIGHTS, clean_up, list_checkpoints
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.config.schema import ConfigFile
-from densevit.train.folder import CONFIG, prepare_folder, truncate_scalars
-from densevit.train.logs import run_logging
+from densevit.train.folder import CONFIG, prepare_folder, run_logging, truncate_scalars
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder
@@ -67,7 +67,7 @@ def train(
         if first:
             clean_up(folder)
         any_process(False)  # the others wait here until the folder is ready
-        with run_logging(folder), Bars(enabled=progress and first, stream=sys.stdout) as shown:
+        with Bars(enabled=progress and first, stream=sys.stdout) as shown, run_logging(folder):
             if earlier is not None:
                 logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
             return _train(config, task, folder=folder, resume=resume, shown=shown)
@@ -75,10 +75,10 @@ def train(
 
 def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool, shown: Bars) -> RunResult:
     settings, rank = config.train_cfg, rank_and_size()[0]
-    resumed = find_resumption(folder, model=task.header["model"]) if resume else None
+    resumed = find_resumption(folder, model=task.header.model) if resume else None
     if rank == 0:
         dump_config(config, folder / CONFIG)
-        truncate_scalars(folder, resumed.checkpoint.iteration if resumed else 0)
+        truncate_scalars(folder, resumed.snapshot.iteration if resumed else 0)
     boards = config.visualization.open_boards(folder) if rank == 0 else []
     recorder = Recorder(folder, active=rank == 0, boards=boards, best=settings.best)
     step = OptimizerStep(
@@ -131,10 +131,10 @@ def _result(loop: Loop) -> RunResult:
     early = loop.iteration < total
     if stop is not None and early:
         logger.warning("stopped at iteration %d of %d; continue with --resume", loop.iteration, total)
-    best = folder / "best" / WEIGHTS
+    best = folder / BEST / WEIGHTS
     return RunResult(
         work_dir=folder,
-        checkpoint=list_checkpoints(folder)[0].weights,
+        checkpoint=list_snapshots(folder)[0].weights,
         best=best if best.is_file() else None,
         scores=loop.recorder.scores,
         stopped=int(stop) if stop is not None and early else None,

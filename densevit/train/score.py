@@ -8,12 +8,12 @@ from typing import Any
 from mmengine.config import Config
 from torch import Tensor
 
+from densevit.checkpoint import find_weights
 from densevit.data import Sample
 from densevit.evaluate.evaluate import evaluate
 from densevit.metrics.scores import SegmentationScores
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.train.checkpoint import WEIGHTS
 from densevit.train.config.config import check_config
 from densevit.train.config.schema import ConfigFile
 from densevit.train.data import open_samples
@@ -40,18 +40,17 @@ def score_checkpoint(
     on_prediction: Callable[[Sample, Tensor], None] | None = None,
     progress: bool = True,
 ) -> TestResult:
-    """Score the weights in `checkpoint`, a file or a folder that holds one, on `test_data`, else on `val_data`.
+    """Score the weights in `checkpoint`, a file, its folder or a run's, on `test_data`, else on `val_data`.
 
     Predicts as the config's `inference` says; with a launcher each process takes its share and all get the result.
     `on_prediction(sample, labels (H, W))` is called for each image of this process.
     """
     config = check_config(config)
     section = "test_data" if config.test_data is not None else "val_data"
-    path = Path(checkpoint) / WEIGHTS if Path(checkpoint).is_dir() else Path(checkpoint)
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples = open_samples(config, section)
         model = create_model(config.model, trained=True)
-        load_weights(model, path)
+        load_weights(model, find_weights(checkpoint))
 
         def on_image(done: int, total: int) -> bool:
             shown.show("test", done, total)

@@ -8,6 +8,8 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from densevit.checkpoint import Header
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -37,7 +39,7 @@ class Task(Protocol):
     model: nn.Module
     network: nn.Module
     counts: dict[str, int]
-    header: Mapping[str, Any]
+    header: Header
     batch_size: int
     samples: Dataset | None
 

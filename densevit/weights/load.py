@@ -1,11 +1,12 @@
 """Load a checkpoint of any known source into a model, all or nothing, with a report."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.explain import explain
@@ -27,22 +28,24 @@ def load_weights(
     new_head: bool = False,
     adapt_channels: str | None = None,
     inflate: str | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> LoadReport:
     """Load a checkpoint into a `Segmentor` or a backbone; every check is made before the first value is copied.
 
-    `source` names the key map (see `SOURCES`), or a publisher for any of its maps, and is guessed from the tensors'
-    names when None. `new_head` keeps the model's own classifier, for another set of classes. `adapt_channels` fits
+    `source` names the key map (see `known_sources`), or a publisher for any of its maps; None guesses it from tensors'
+    names. `new_head` keeps the model's own classifier, for another set of classes. `adapt_channels` fits
     the first convolution to other input channels: "sum" gives each the mean response of the old ones, "tile" repeats
     the old ones in turn; both keep the scale of the output. `inflate` fits weights of pictures to a model of volumes:
     "center" puts each kernel in the middle of the new axis, "mean" spreads it over that axis. A backbone takes its
-    part of a whole model's checkpoint; position and relative-bias tables are resized to the model's.
+    part of a whole model's checkpoint; position and relative-bias tables are resized to the model's. `state` are the
+    tensors of `path`, where they were read before: the file is then not opened.
 
     Raises ValueError when tensors are missing, unexpected or of other shapes, unless `strict` is False: then what fits
     is loaded and the report says what did not.
     """
     path, target = Path(path), target_of(model)
     _check_options(adapt_channels, inflate)
-    state, _ = read_checkpoint(path)
+    state = read_checkpoint(path)[0] if state is None else state
     try:
         source = guess_source(state, among=source)
         translation = _take_part(to_ours(state, source), target)

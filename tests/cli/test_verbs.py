@@ -9,6 +9,7 @@ import torch
 from densevit.cli import main
 from densevit.cli.main import build_parser
 from densevit.data.layouts import cityscapes
+from densevit.inference import InferenceOptions
 from densevit.metrics import ConfusionMatrix
 from densevit.predictor import Predictor
 from densevit.predictor.inputs import find_pictures
@@ -51,7 +52,7 @@ def test_flags_of_predict_reach_the_predictor(checkpoint, photos, tmp_path, monk
     assert main(["predict", str(checkpoint), str(photos), "-o", str(tmp_path / "out"), *flags.split()]) == 0
     (predictor,) = made
     assert predictor.amp == "bf16"
-    assert predictor.inference == dict(
+    assert predictor.inference == InferenceOptions(
         mode="slide", roi_size=(32, 32), stride=(16, 24), batch_size=2, flips=(-1,), scales=(0.5, 1.0)
     )
 

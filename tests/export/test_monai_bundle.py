@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from densevit.checkpoint import find_weights
 from densevit.cli.main import main
 from densevit.export import monai_bundle
 from densevit.export.monai_bundle import export_monai_bundle
 from densevit.export.monai_metadata import About
-from densevit.export.source import find_weights
 from densevit.export.torchscript import TraceError
 from densevit.metrics import CaseDice
 from densevit.predictor.volumes import VolumePredictor
@@ -365,25 +365,13 @@ def test_a_folder_with_files_is_left_alone_and_a_failure_leaves_nothing(run, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
-def test_weights_are_found_in_the_places_of_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*best/weights\.safetensors"):
-        find_weights(tmp_path)
-    last = tmp_path / "checkpoints" / "iter_4" / "weights.safetensors"
-    for path in (last, tmp_path / "best" / "weights.safetensors", tmp_path / "weights.safetensors"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        (tmp_path / "last_checkpoint").write_text("iter_4\nsums\n")
-        assert find_weights(tmp_path) == path
-    assert find_weights(last) == last
-
-
 def test_a_model_of_pictures_is_no_bundle(tmp_path):
     from densevit import create_segmentor
     from densevit.weights import save_weights
 
     model = dict(backbone="mit_b0", decoder="all_mlp", num_classes=2)
     save_weights(create_segmentor(**model), tmp_path / "w.safetensors", config=dict(model=model))
-    with pytest.raises(ValueError, match="does not describe a 3D model"):
+    with pytest.raises(ValueError, match="describes no 3D model"):
         export_monai_bundle(tmp_path / "w.safetensors", tmp_path / "b")
 
 

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 
 import densevit
+from densevit.inference import InferenceOptions
 from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Prediction, Predictor
-from densevit.predictor.sizes import fit_size
+from densevit.predictor.labels import fit_size
 from densevit.weights import save_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import make_photo, save_photo
@@ -52,9 +53,10 @@ def cityscapes_std():
 def test_the_header_says_how_to_predict_and_arguments_override_it(tmp_path):
     inference = dict(mode="slide", roi_size=[32, 32], stride=[16, 16], batch_size=2)
     path = save_tiny_checkpoint(tmp_path / "weights.safetensors", inference=inference)
-    assert Predictor(path).inference == dict(mode="slide", roi_size=(32, 32), stride=(16, 16), batch_size=2)
+    expected = InferenceOptions(mode="slide", roi_size=(32, 32), stride=(16, 16), batch_size=2)
+    assert Predictor(path).inference == expected
     whole = Predictor(path, mode="whole")
-    assert whole.inference["mode"] == "whole"
+    assert whole.inference.mode == "whole"
     photo = make_photo((64, 64))
     assert not torch.equal(Predictor(path)(photo).logits, whole(photo).logits)
 
@@ -92,8 +94,8 @@ def test_bf16_predicts_nearly_what_fp32_does(checkpoint, predictor):
         (dict(flips=(5,)), "flips must name spatial axes"),
         (dict(scales=(0.0,)), "scales must be positive"),
         (dict(scales=(float("inf"),)), "scales must be positive"),
-        (dict(scales=1.0), "inference needs scales to be a list or None, got 1.0"),
-        (dict(roi_size=32), "roi_size belongs to mode 'slide'"),
+        (dict(scales=1.0), "scales must be a list of numbers, got 1.0"),
+        (dict(roi_size=32), "roi_size belongs to modes 'slide'"),
     ],
     ids=str,
 )
@@ -145,12 +147,12 @@ def test_weights_that_do_not_fit_their_own_description_are_told(tmp_path):
         (dict(classes=["road"]), "it has 1 classes, and its model has 19 outputs"),
         (dict(palette=[[1, 2, 3]]), "it has 1 colours, and its model has 19 outputs"),
         (dict(palette=[[1, 2, 300]] * 19), "not a colour"),
-        (dict(classes=5), "needs classes to be a list"),
+        (dict(classes=5), "classes must be a list of texts or None, got 5"),
         (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes="19")), "num_classes must be a whole"),
         (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=19, depth=3)), "takes no 'depth'"),
-        (dict(inference=dict(window=3)), "inference has no key 'window'"),
-        (dict(normalization=dict(std=[0, 1, 1])), "three above 0 as std"),
-        (dict(normalization=dict(avg=[0, 1, 1])), "got avg="),
+        (dict(inference=dict(window=3)), "unknown key 'inference.window'"),
+        (dict(normalization=dict(std=[0, 1, 1])), "as many deviations above 0"),
+        (dict(normalization=dict(avg=[0, 1, 1])), "has no .avg."),
     ],
     ids=str,
 )

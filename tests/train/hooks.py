@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -34,6 +35,28 @@ class Scheduler(Hook):
         if runner.iter == self.iteration:
             for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
                 os.kill(process.pid, self.number)
+
+
+@HOOKS.register_module()
+class FullDisk(Hook):
+    """From an iteration on, no file of the run may grow beyond `limit` bytes, which weights do and logs do not."""
+
+    def __init__(self, *, iteration, limit=1_000_000):
+        self.iteration, self.limit = iteration, limit
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@HOOKS.register_module()
+class Compiled(Hook):
+    """Notes which parts of the model were compiled."""
+
+    found: list = []
+
+    def before_run(self, runner):
+        self.found[:] = [name for name, part in runner.model.named_modules() if part._compiled_call_impl is not None]
 
 
 def cut_at(config, iteration):

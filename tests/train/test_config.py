@@ -110,6 +110,7 @@ def test_yaml_and_json_run_no_code(tmp_path, monkeypatch, name, text):
         ("val_data.dataset.rot=x", "has no key 'rot'; did you mean root"),
         ("inference.mode=slide", "inference.mode 'slide' needs the size of its windows; give roi_size"),
         ("loss.3.weight=2", "cannot apply the option loss.3.weight=2"),
+        ("model.decoder_options={}", r"model.decoder_options=\{\} changes nothing, .*\{'_delete_': True\}"),
     ],
 )
 def test_a_mistake_is_one_sentence_with_the_file_and_the_nearest_name(path, option, sentence):
@@ -170,3 +171,8 @@ def test_a_dumped_config_reads_back_the_same(tmp_path, path):
     config = load_config(path, {"inference.mode": "slide", "inference.roi_size": (32, 32)})
     dump_config(config, tmp_path / "dumped.py")
     assert load_config(tmp_path / "dumped.py").to_dict() == config.to_dict()
+
+
+def test_a_dict_is_emptied_by_delete(path):
+    config = load_config(path, parse_overrides(["model.decoder_options={'_delete_': True}"]))
+    assert config.model.decoder_options == {}

@@ -8,7 +8,9 @@ import mmengine.hooks
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, VISBACKENDS
+from mmengine.visualization import BaseVisBackend
+from mmengine.visualization.vis_backend import force_init_env
 
 from densevit.cli.main import main
 from densevit.train import train
@@ -162,3 +164,56 @@ def test_a_wrong_hook_is_one_sentence(config, tmp_path, capsys, hook, said):
     error = capsys.readouterr().err
     assert re.search(said, error)
     assert error.count("\n") == 1
+
+
+@VISBACKENDS.register_module()
+class Ledger(BaseVisBackend):
+    """What a user's visual back end is told; like mmengine's own it opens what it writes to on first use."""
+
+    written: list = []
+
+    def _init_env(self):
+        self.written.append("opened")
+
+    @property
+    @force_init_env
+    def experiment(self):
+        return self.written
+
+    def add_scalar(self, name, value, step=0, **kwargs):
+        self.written.append((name, step, float(value)))
+
+    def add_image(self, name, image, step=0, **kwargs):
+        self.written.append((name, step, image.shape))
+
+    def close(self):
+        self.written.append("closed")
+
+
+def test_a_visual_back_end_by_name_gets_scalars_and_pictures_and_is_closed(config, tmp_path):
+    Ledger.written.clear()
+    config["visualization"] = dict(tensorboard=False, num_images=1, backends=[dict(type="Ledger")])
+    train(hooked(config), work_dir=tmp_path, device="cpu")
+    losses = {row["iter"]: row["loss"] for row in scalars(tmp_path) if "loss" in row}
+    assert {(step, value) for name, step, value in Ledger.written[1:-1] if name == "train/loss"} == set(losses.items())
+    assert [(step, shape) for name, step, shape in Ledger.written[1:-1] if name == "val_0"] == [
+        (2, (48, 3 * 64, 3)),
+        (4, (48, 3 * 64, 3)),
+    ]
+    assert (Ledger.written[0], Ledger.written[-1]) == ("opened", "closed")
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        (dict(type="WandbVisBacked"), "mmengine has no back end named 'WandbVisBacked'; did you mean WandbVisBackend"),
+        (dict(type="AimVisBackend"), "AimVisBackend cannot be used .*; install its package"),
+        (dict(type="LocalVisBackend", imgs="x"), "LocalVisBackend cannot be used .*'imgs'"),
+        (dict(save_dir="x"), "visualization.backends.0 needs a type"),
+    ],
+)
+def test_a_wrong_visual_back_end_is_one_sentence(config, tmp_path, backend, said):
+    config["visualization"] = dict(tensorboard=False, backends=[backend])
+    with pytest.raises(ValueError, match=said) as caught:
+        train(hooked(config), work_dir=tmp_path, device="cpu")
+    assert "\n" not in str(caught.value)

@@ -8,17 +8,18 @@ import pytest
 import torch
 
 from densevit import create_segmentor
+from densevit.checkpoint.snapshots import list_snapshots
 from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.train import check_config, train
 from densevit.train import test as score
-from densevit.train.checkpoint import list_checkpoints
 from densevit.train.optim import create_optimizer
 from densevit.train.tasks.segment import create_segment_model
 from densevit.train.tasks.supervision import FCNHead, Supervision
 from densevit.weights import read_weights
+from tests.common import calls
 from tests.conftest import REPOSITORY
-from tests.train.hooks import cut_at
+from tests.train.hooks import Compiled, cut_at
 from tests.train.test_training import assert_same, final_state, free_port, scalars, write_config
 
 SUPERVISED = dict(auxiliary=[dict(level=2, dim=8), dict(level=0, dim=4, weight=0.1)], deep_supervision={})
@@ -74,20 +75,16 @@ def test_a_run_with_other_heads_cannot_be_resumed(supervised, tmp_path, other):
         train({**supervised, **other}, work_dir=tmp_path, resume=True, device="cpu")
 
 
-def test_validation_and_testing_never_run_the_heads(supervised, tmp_path, monkeypatch):
-    forward, calls = Supervision.forward, []
-
-    def counted(self, segmentor, image):
-        calls.append(segmentor.training)
-        return forward(self, segmentor, image)
-
-    monkeypatch.setattr(Supervision, "forward", counted)
+def test_validation_and_testing_never_run_the_heads(supervised, tmp_path):
     supervised["train_cfg"].update(max_iters=2)
-    result = train(supervised, work_dir=tmp_path, device="cpu")
-    assert calls == [True, True]
-    tested = score(supervised, result.checkpoint, device="cpu")
-    assert tested.scores.as_dict(tested.classes) == result.scores
-    assert len(calls) == 2
+    results = []
+    runs = calls(Supervision.forward, lambda: results.append(train(supervised, work_dir=tmp_path, device="cpu")))
+    runs_of_test = calls(
+        Supervision.forward, lambda: results.append(score(supervised, results[0].checkpoint, device="cpu"))
+    )
+    trained, tested = results
+    assert tested.scores.as_dict(tested.classes) == trained.scores
+    assert (runs, runs_of_test) == (2, 0)
 
 
 def test_the_encoder_runs_once(supervised):
@@ -166,12 +163,12 @@ def test_a_supervised_step_can_be_compiled_whole(supervised):
         torch.testing.assert_close(compiled[name].values, output.values)
 
 
-def test_a_compiled_run_saves_the_plain_names(supervised, tmp_path, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(Supervision, "compile", lambda self: compiled.append(self))
+def test_a_compiled_run_saves_the_plain_names(supervised, tmp_path):
     supervised["train_cfg"].update(compile=True, max_iters=1)
-    weights, _ = final_state(train(supervised, work_dir=tmp_path, device="cpu"))
-    assert len(compiled) == 1
+    supervised["custom_hooks"] = [dict(type="Compiled")]
+    with torch.compiler.set_stance("force_eager"):
+        weights, _ = final_state(train(supervised, work_dir=tmp_path, device="cpu"))
+    assert Compiled.found == ["supervision"]
     assert "backbone.stages.0.downsample.proj.weight" in weights
 
 
@@ -237,5 +234,5 @@ def test_two_processes_train_every_head(supervised, tmp_path):
     environment = {**os.environ, "PORT": str(free_port()), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     command = ["bash", REPOSITORY / "tools" / "dist_train.sh", path, "2", "--device", "cpu", "--work-dir", tmp_path]
     subprocess.run(list(map(str, command)), check=True, env=environment, capture_output=True, timeout=300)
-    state = list_checkpoints(tmp_path)[0].read_state()
+    state = list_snapshots(tmp_path)[0].read_state()
     assert any(name.startswith("levels.") for name in state["supervision"])

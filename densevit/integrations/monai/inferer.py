@@ -1,6 +1,7 @@
 """A prepared scan to labels on its own voxels, as `densevit predict` makes them, for MONAI's evaluators and bundles."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
+from densevit.inference import InferenceOptions
 from densevit.integrations.monai.axes import tensor_affine, to_standard
 from densevit.integrations.monai.transforms import AFFINE, SIZE
-from densevit.predictor.volume_header import inference_options
-from densevit.predictor.volume_labels import label_volume
+from densevit.predictor.labels import label_image
 from densevit.volumes.grid import Grid
 
 
@@ -30,22 +31,22 @@ class ScanInferer(Inferer):
         self, *, inference: Mapping[str, Any] | None = None, amp: str | None = None, max_memory: int | str | None = None
     ):
         super().__init__()
-        self.inference = inference_options(dict(inference or {}), {})
+        self.inference = InferenceOptions.read(inference or {}).on_axes(3)
         self.amp = amp
         self.max_memory = max_memory
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> MetaTensor:
         """`args` and `kwargs` go to the network."""
         grids = _own_grids(inputs)
-        divisor = self.inference["divisor"]
-        inference = self.inference | dict(divisor=getattr(network, "divisor", 1) if divisor is None else divisor)
-        options = dict(inference=inference, device=inputs.device, amp=self.amp, max_memory=self.max_memory)
+        divisor = getattr(network, "divisor", 1) if self.inference.divisor is None else self.inference.divisor
+        inference = replace(self.inference, divisor=divisor)
+        options = dict(options=inference, device=inputs.device, amp=self.amp, max_memory=self.max_memory)
 
         def predict(windows: Tensor) -> Tensor:
             return network(windows, *args, **kwargs)
 
         labels = [
-            label_volume(predict, image, size=grid.size, out=np.empty(grid.size, np.int16), **options)
+            label_image(predict, image, size=grid.size, out=np.empty(grid.size, np.int16), **options)
             for image, grid in zip(inputs.as_tensor(), grids, strict=True)
         ]
         result = MetaTensor(torch.from_numpy(np.stack(labels)[:, None])).to(inputs.device)

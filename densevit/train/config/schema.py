@@ -7,7 +7,7 @@ of a recipe is batch_size * accumulate * processes, and its schedule stays as pu
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 from densevit.data.augment.options import AnyAugmentOptions
 from densevit.data.create import check_dataset_config
@@ -17,7 +17,6 @@ from densevit.losses import check_loss
 from densevit.options import check_range
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import create_backbone
-from densevit.train.loop import LoopOptions
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
 from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
@@ -56,6 +55,38 @@ class ModelOptions:
         known = sorted(set(keywords).difference(OF_THE_MODEL))
         for key in getattr(self, where):
             check_known(key, known, what="unknown key", prefix=f"{where}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """The section `train_cfg` of a config: the run itself.
+
+    `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights; `best` the score by which
+    the best weights are chosen, a mean of `SegmentationScores`.
+    """
+
+    max_iters: int
+    val_interval: int = 1000
+    checkpoint_interval: int = 1000
+    log_interval: int = 50
+    accumulate: int = 1
+    clip_grad: float | None = None
+    amp: Literal["bf16", "fp16"] | None = None
+    ema: float | None = None
+    checkpointing: bool = False
+    sync_bn: bool = True
+    compile: bool = False
+    max_keep: int = 2
+    deterministic: bool = False
+    best: Literal["mIoU", "mDice", "mCaseDice"] = "mIoU"
+
+    def __post_init__(self) -> None:
+        counts = ("max_iters", "val_interval", "checkpoint_interval", "log_interval", "accumulate", "max_keep")
+        check_range(self, counts, least=1)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must lie between 0 and 1, got {self.ema}")
+        if self.clip_grad is not None and self.clip_grad <= 0:
+            raise ValueError(f"clip_grad must be above 0, got {self.clip_grad}")
 
 
 @dataclass(frozen=True, kw_only=True)

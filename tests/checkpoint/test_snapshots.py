@@ -6,29 +6,33 @@ import re
 import resource
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
 
-from densevit.files import write_text
-from densevit.train import checkpoint as module
-from densevit.train.checkpoint import (
+from densevit.checkpoint import Header
+from densevit.checkpoint import snapshots as module
+from densevit.checkpoint.snapshots import (
     CheckpointError,
     best_score,
     clean_up,
-    find_checkpoint,
-    list_checkpoints,
+    find_snapshot,
+    list_snapshots,
     save_best,
-    save_checkpoint,
+    save_snapshot,
 )
+from densevit.files import write_text
 from densevit.train.state import get_random_state, set_random_state, set_seed
 from densevit.weights import files as weight_files
+
+HEADER = Header(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=3))
 
 
 def save(folder, iteration, **options):
     weights = {"w": torch.full((100,), float(iteration))}
     state = dict(iteration=iteration, random=[get_random_state()], moments={0: torch.ones(50_000)})
-    return save_checkpoint(folder, iteration, weights=weights, header={"model": {}}, state=state, **options)
+    return save_snapshot(folder, iteration, weights=weights, header=HEADER, state=state, **options)
 
 
 def sentence_of(operation):
@@ -83,7 +87,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
     state = saved.read_state()
     assert (saved.iteration, saved.fault(), state["iteration"]) == (3, None, 3)
     assert torch.equal(state["moments"][0], torch.ones(50_000))
-    assert find_checkpoint(tmp_path) == saved
+    assert find_snapshot(tmp_path) == saved
 
 
 def test_checksums_are_those_of_sha256sum(tmp_path):
@@ -128,7 +132,7 @@ def test_a_disk_full_at_any_step_leaves_a_whole_checkpoint_and_one_sentence(tmp_
             assert re.fullmatch(
                 r"could not save checkpoint iter_2 .*no space left.*; iter_[12] is whole.*", message, re.I
             )
-        found = find_checkpoint(folder)
+        found = find_snapshot(folder)
         assert found.fault() is None
         assert found == first or found.iteration == 2
         clean_up(folder)
@@ -152,12 +156,12 @@ def test_a_write_that_really_fails_leaves_the_previous_checkpoint(tmp_path, limi
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert names(tmp_path) == ["iter_1"]
-    assert find_checkpoint(tmp_path) == first
+    assert find_snapshot(tmp_path) == first
 
 
 def test_the_best_weights_survive_a_full_disk(tmp_path, monkeypatch):
     weights = {"w": torch.ones(3)}
-    header = {"model": {}, "training": {"scores": {"mIoU": 50.0}}}
+    header = replace(HEADER, training={"scores": {"mIoU": 50.0}})
     save_best(tmp_path, weights=weights, header=header)
     for allowed in range(100):
         with monkeypatch.context() as patch:
@@ -174,7 +178,7 @@ def test_a_damaged_pointer_does_not_hide_the_checkpoints(tmp_path):
     save(tmp_path, 1)
     save(tmp_path, 2)
     write_text(tmp_path / "last_checkpoint", "iter_9\n")
-    assert find_checkpoint(tmp_path).iteration == 2
+    assert find_snapshot(tmp_path).iteration == 2
 
 
 def test_leftovers_of_a_crash_are_cleaned_and_a_folder_moved_aside_is_put_back(tmp_path):
@@ -182,7 +186,7 @@ def test_leftovers_of_a_crash_are_cleaned_and_a_folder_moved_aside_is_put_back(t
     folder = tmp_path / "checkpoints"
     (folder / ".0123456789ab.iter_2").mkdir()
     (folder / "iter_1").rename(folder / ".iter_1.former")
-    assert find_checkpoint(tmp_path).iteration == 1
+    assert find_snapshot(tmp_path).iteration == 1
     clean_up(tmp_path)
     assert names(tmp_path) == ["iter_1"]
 
@@ -223,4 +227,4 @@ def test_random_states_come_back_exactly(tmp_path):
 def test_folders_that_are_no_checkpoints_are_left_alone(tmp_path):
     save(tmp_path, 1)
     (tmp_path / "checkpoints" / "iter_best").mkdir()
-    assert [found.iteration for found in list_checkpoints(tmp_path)] == [1]
+    assert [found.iteration for found in list_snapshots(tmp_path)] == [1]

@@ -1,4 +1,4 @@
-"""Checkpoint folders that survive crashes: written aside, synced, renamed, pointed at, and only then the old removed.
+"""Snapshots of a run that survive crashes: written aside, synced, renamed, pointed at, then the old ones are removed.
 
 checkpoints/iter_N/weights.safetensors   what prediction needs, config in the header
 checkpoints/iter_N/state.pt              what resuming needs besides: plain tensors, numbers, strings, lists
@@ -18,12 +18,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS, WEIGHTS, last_folder, open_checkpoint, write_checkpoint
+from densevit.checkpoint.header import Header
 from densevit.files import recover_folders, remove_folder, replacing, sha256, write_text
-from densevit.weights import read_weights, save_weights
 
 logger = logging.getLogger("densevit")
 
-WEIGHTS, STATE, SUMS, POINTER = "weights.safetensors", "state.pt", "SHA256SUMS", "last_checkpoint"
+STATE, SUMS = "state.pt", "SHA256SUMS"
 # What a write that fails may raise: Python's own, safetensors', and torch's zip writer's.
 WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
 
@@ -33,8 +34,8 @@ class CheckpointError(OSError):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """One folder `checkpoints/iter_N`."""
+class Snapshot:
+    """One folder `checkpoints/iter_N`: weights and all that resuming needs."""
 
     folder: Path
 
@@ -47,7 +48,7 @@ class Checkpoint:
         return self.folder / WEIGHTS
 
     def read_state(self) -> dict[str, Any]:
-        """What `save_checkpoint` got as `state`, on the CPU; reading runs no code from the file."""
+        """What `save_snapshot` got as `state`, on the CPU; reading runs no code from the file."""
         return torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
 
     def fault(self) -> str | None:
@@ -63,20 +64,20 @@ class Checkpoint:
         return None
 
 
-def list_checkpoints(work_dir: Path) -> list[Checkpoint]:
+def list_snapshots(work_dir: Path) -> list[Snapshot]:
     """All complete names under `checkpoints/`, newest first."""
-    recover_folders(work_dir / "checkpoints")
-    found = [Checkpoint(folder) for folder in (work_dir / "checkpoints").glob("iter_*") if folder.name[5:].isdigit()]
+    recover_folders(work_dir / SNAPSHOTS)
+    found = [Snapshot(folder) for folder in (work_dir / SNAPSHOTS).glob("iter_*") if folder.name[5:].isdigit()]
     return sorted(found, key=lambda checkpoint: checkpoint.iteration, reverse=True)
 
 
-def find_checkpoint(work_dir: Path) -> Checkpoint | None:
+def find_snapshot(work_dir: Path) -> Snapshot | None:
     """The checkpoint to resume from: the last one, or with a warning the newest that is whole; None if there is none.
 
     Raises CheckpointError when checkpoints are there and every one is damaged.
     """
-    candidates = list_checkpoints(work_dir)
-    pointed = _pointed(work_dir)
+    candidates = list_snapshots(work_dir)
+    pointed = last_folder(work_dir)
     candidates.sort(key=lambda checkpoint: checkpoint.folder.name != pointed)
     faults = []
     for checkpoint in candidates:
@@ -88,33 +89,26 @@ def find_checkpoint(work_dir: Path) -> Checkpoint | None:
         faults.append(f"checkpoint {checkpoint.folder.name} is damaged ({fault})")
     if faults:
         raise CheckpointError(
-            f"no checkpoint in {work_dir / 'checkpoints'} can be used: {'; '.join(faults)}; "
+            f"no checkpoint in {work_dir / SNAPSHOTS} can be used: {'; '.join(faults)}; "
             "train without --resume to start anew"
         )
     return None
 
 
-def _pointed(work_dir: Path) -> str | None:
-    try:
-        return (work_dir / POINTER).read_text(encoding="utf-8").split("\n", 1)[0].strip()
-    except OSError:
-        return None
-
-
-def save_checkpoint(
+def save_snapshot(
     work_dir: Path,
     iteration: int,
     *,
     weights: Mapping[str, Tensor],
-    header: dict[str, Any],
+    header: Header,
     state: dict[str, Any],
     max_keep: int = 2,
-) -> Checkpoint:
+) -> Snapshot:
     """Write `checkpoints/iter_N`, point `last_checkpoint` at it, remove all but the newest `max_keep`.
 
     On any failure, a full disk included, raises CheckpointError and leaves every earlier checkpoint as it was.
     """
-    target = work_dir / "checkpoints" / f"iter_{iteration}"
+    target = work_dir / SNAPSHOTS / f"iter_{iteration}"
     try:
         with replacing(target) as folder:
             folder.mkdir()
@@ -126,20 +120,20 @@ def save_checkpoint(
         _remove_old(work_dir, iteration, max_keep=max_keep)
     except OSError as error:
         logger.warning("%s is saved, but an older checkpoint could not be removed: %s", target.name, error)
-    return Checkpoint(target)
+    return Snapshot(target)
 
 
 def _remove_old(work_dir: Path, iteration: int, *, max_keep: int) -> None:
     """Keep the newest `max_keep` up to this iteration; later ones are of a run that a damaged checkpoint cut off."""
-    found = list_checkpoints(work_dir)
+    found = list_snapshots(work_dir)
     kept = [checkpoint for checkpoint in found if checkpoint.iteration <= iteration][:max_keep]
     for checkpoint in found:
         if checkpoint not in kept:
             remove_folder(checkpoint.folder)
 
 
-def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: dict[str, Any], state: dict[str, Any]) -> str:
-    save_weights(dict(weights), folder / WEIGHTS, config=header)
+def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: Header, state: dict[str, Any]) -> str:
+    write_checkpoint(folder / WEIGHTS, dict(weights), header)
     with open(folder / STATE, "wb") as file:
         torch.save(state, file)
     sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in (WEIGHTS, STATE))
@@ -149,23 +143,23 @@ def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: dict[st
 
 def _advice(work_dir: Path, name: str, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
-    left = [checkpoint.folder.name for checkpoint in list_checkpoints(work_dir) if checkpoint.fault() is None]
+    left = [checkpoint.folder.name for checkpoint in list_snapshots(work_dir) if checkpoint.fault() is None]
     kept = f"{left[0]} is whole, continue from it with --resume" if left else "there is no earlier one"
     return f"could not save checkpoint {name} in {work_dir} ({reason}); {kept} once the cause is removed"
 
 
 def clean_up(work_dir: Path) -> None:
     """Remove what interrupted saves left under `checkpoints/`; put back a folder that was moved aside last."""
-    recover_folders(work_dir / "checkpoints")
-    for leftover in (work_dir / "checkpoints").glob(".*"):
+    recover_folders(work_dir / SNAPSHOTS)
+    for leftover in (work_dir / SNAPSHOTS).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: dict[str, Any]) -> Path:
+def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: Header) -> Path:
     """Replace `best/weights.safetensors` in one step; CheckpointError if that fails, the former best staying."""
-    path = work_dir / "best" / WEIGHTS
+    path = work_dir / BEST / WEIGHTS
     try:
-        save_weights(dict(weights), path, config=header)
+        write_checkpoint(path, dict(weights), header)
     except WRITE_ERRORS as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
         raise CheckpointError(
@@ -176,12 +170,12 @@ def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: dict[str
 
 def best_score(work_dir: Path, *, by: str = "mIoU") -> float | None:
     """The validation score `by` name of `best/weights.safetensors`, or None."""
-    path = work_dir / "best" / WEIGHTS
+    path = work_dir / BEST / WEIGHTS
     if not path.is_file():
         return None
     try:
-        _, header = read_weights(path)
-        return (header or {}).get("training", {}).get("scores", {}).get(by)
+        training = open_checkpoint(path).header.training or {}
+        return training.get("scores", {}).get(by)
     except (ValueError, OSError, SafetensorError) as error:
         logger.warning("the best weights %s cannot be read (%s) and will be replaced", path, error)
         return None

@@ -1,0 +1,83 @@
+"""Which weights file is meant, reading it once, and writing it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from densevit.checkpoint.header import Header
+from densevit.segmentor import Segmentor, create_segmentor
+from densevit.weights import load_weights, read_weights, save_weights
+
+WEIGHTS = "weights.safetensors"  # in each of the folders
+# Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
+BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file that was read: what its header says, its tensors by name, and where it lies."""
+
+    header: Header
+    tensors: dict[str, Tensor]
+    path: Path
+
+
+def open_checkpoint(checkpoint: "str | Path | Checkpoint") -> Checkpoint:
+    """Read a weights file: itself, the one of a folder, or the best (else the last) one of a run's folder.
+
+    What was opened before is returned as it is. Raises FileNotFoundError where there is none, and ValueError for a
+    file that is damaged or of another kind.
+    """
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    path = find_weights(checkpoint)
+    tensors, content = read_weights(path)
+    return Checkpoint(Header.read(content, path), tensors, path)
+
+
+def find_weights(checkpoint: str | Path) -> Path:
+    """The file that `open_checkpoint` reads."""
+    path = Path(checkpoint)
+    if path.is_file():
+        return path
+    candidates = [path / WEIGHTS, path / BEST / WEIGHTS]
+    name = last_folder(path)
+    candidates += [path / SNAPSHOTS / name / WEIGHTS] if name else []
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"no checkpoint at {path}; give a {WEIGHTS} that training wrote, the folder that holds it, or that of a run"
+    )
+
+
+def last_folder(run: Path) -> str | None:
+    """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where there is no pointer."""
+    try:
+        return (run / POINTER).read_text(encoding="utf-8").split("\n", 1)[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def build_model(checkpoint: Checkpoint) -> Segmentor:
+    """The model that a checkpoint describes, with its weights, on the CPU and in eval mode."""
+    model = create_segmentor(**without_weights(checkpoint.header.model))
+    load_weights(model, checkpoint.path, state=checkpoint.tensors, source="densevit")
+    return model.eval()
+
+
+def write_checkpoint(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], header: Header) -> None:
+    """Write weights with their header; an existing file survives any failure, see `save_weights`."""
+    save_weights(model_or_state, path, config=header.as_dict())
+
+
+def without_weights(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's description without files of pretrained weights, in whose place a checkpoint's come."""
+    return {
+        key: without_weights(value) if isinstance(value, Mapping) else value
+        for key, value in description.items()
+        if key != "weights"
+    }
