@@ -6,9 +6,9 @@ OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot
 the exit code is then 1. Existing outputs are made anew unless --resume is given.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
-file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of every
-structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer and
-ITK-SNAP.
+file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
+every structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer
+and ITK-SNAP.
 """
 
 import argparse

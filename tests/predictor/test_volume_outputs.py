@@ -22,6 +22,7 @@ from densevit.predictor.cleaning import Cleaning
 from densevit.report.preview import save_preview
 from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
 from densevit.volumes.volume import open_volume
+from densevit.weights import read_weights, save_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.conftest import REPOSITORY
 from tests.predictor.scans import save_checkpoint, save_scan
@@ -243,10 +244,12 @@ def test_what_another_process_is_writing_is_not_taken_for_a_result(predictor, tm
     assert cases == {"case", "scan"}
 
 
-def test_an_output_that_takes_no_files_is_told_before_the_model_is_built(checkpoint, tmp_path, monkeypatch, capsys):
+def test_an_output_that_takes_no_files_is_told_before_the_model_is_built(tmp_path, capsys):
     scan = save_scan(tmp_path / "scan.nii.gz")
     (tmp_path / "out").write_text("a file")
-    monkeypatch.setattr("densevit.predictor.volumes.VolumePredictor.__init__", None)
+    weights, header = read_weights(save_checkpoint(tmp_path / "whole.safetensors"))
+    checkpoint = tmp_path / "weights.safetensors"
+    save_weights({"head.bias": weights["head.bias"]}, checkpoint, config=header)  # of which no model can be built
     assert main(["predict", str(checkpoint), str(scan), "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"densevit: the output folder {tmp_path / 'out'} is a file; give a folder\n"
 
