@@ -114,7 +114,7 @@ class Predictor:
             self.model,
             torch.from_numpy(image),
             options=self.inference,
-            size=size if header.is_of_volumes or self.max_memory is not None else None,
+            size=size,
             slices=header.slices,
             device=self.device,
             amp=self.amp,
