@@ -7,7 +7,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from densevit.data import Dataset, create_dataset
-from densevit.data.augment import create_augment
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.processes import outlive_signals, rank_and_size
 from densevit.train.config.schema import ConfigFile
@@ -41,7 +40,7 @@ def open_stream(config: ConfigFile) -> TrainStream:
     section, dataset = config.train_data, open_dataset(config, "train_data")
     return TrainStream(
         dataset,
-        create_augment(section.augment, spatial_dims=dataset.spatial_dims, fill=dataset.fill),
+        section.augment.create(fill=dataset.fill),
         seed=config.seed,
         rare_class_sampling=section.rare_class_sampling,
     )
