@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import densevit
-from densevit.weights import Family, known_families, known_sources, register_family
+from densevit.weights import Family, describe, known_families, known_sources, register_family
 from tests.test_docs import python_blocks
 
 REPOSITORY = Path(__file__).parents[2]
