@@ -28,7 +28,11 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """Whole or slide, windows, flips and scales."""
-    parser.add_argument("--mode", choices=("whole", "slide"), help="the picture at once, or in windows")
+    parser.add_argument(
+        "--mode",
+        choices=("whole", "slide", "slide_gaussian"),
+        help="the image at once, or in windows that are averaged, or whose middle counts more",
+    )
     parser.add_argument(
         "--roi-size", type=int, nargs="+", metavar="N", help="window size, one number or one for each axis"
     )

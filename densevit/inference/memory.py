@@ -1,6 +1,5 @@
 """Memory of the device that a network runs on: what is free, and what a piece of work adds at its peak."""
 
-import mmap
 import os
 import re
 import sys
@@ -9,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from densevit.environment import give_back_freed_memory
@@ -47,16 +45,6 @@ def available_bytes(device: torch.device) -> int:
     if sys.platform != "linux":
         return 2**33
     return min(_meminfo("MemAvailable"), _container_bytes(), _limit_bytes())
-
-
-def forget_pages(array: object) -> None:
-    """Let go of the pages of a memory map that were read or written: they are in the file, not this process's to hold.
-
-    Changes to a private map (mode "c") exist in memory alone, so that one is left as it is.
-    """
-    pages = getattr(array, "_mmap", None)  # None for what numpy made of a map in memory
-    if isinstance(array, np.memmap) and pages is not None and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def is_out_of_memory(error: Exception) -> bool:

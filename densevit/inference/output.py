@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from densevit.files import replacing
-from densevit.inference.memory import forget_pages
+from densevit.inference.source import forget_pages
 from densevit.labels import label_type
 
 ENDINGS = (".npy", ".zarr")
