@@ -63,6 +63,8 @@ KNOW_THE_RANK = [
     "report",
     "weights/operations",
     "weights/tables",
+    "predictor/inputs",
+    "predictor/scans",
     "integrations/monai/transforms",
 ]
 STILL_ASK = ["cli/options", "evaluate/evaluate", "train/config/schema"]  # to be emptied
