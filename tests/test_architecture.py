@@ -67,7 +67,7 @@ KNOW_THE_RANK = [
     "predictor/scans",
     "integrations/monai/transforms",
 ]
-STILL_ASK = ["cli/options", "evaluate/evaluate", "train/config/schema"]  # to be emptied
+STILL_ASK = ["train/config/schema"]  # to be emptied
 FORM = re.compile(
     r"(Conv|ConvTranspose|BatchNorm|InstanceNorm|Dropout|(Adaptive)?(Avg|Max)Pool|conv|conv_transpose)[23]d"
 )
