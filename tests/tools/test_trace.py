@@ -4,7 +4,7 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (90, 440), "predict": (80, 330)}
+MOST = {"train": (90, 440), "predict": (58, 300)}
 
 
 @pytest.mark.slow
