@@ -59,12 +59,13 @@ def label_image(
     """
     options, device, start = _of_rank(options, image, slices), torch.device(device), time.perf_counter()
     network = TimedNetwork(_on_whole_cells(model, options), device=device)
-    whole = size is None and slices is None
-    size = tuple(size or image.shape[1:])
+    own, size = size is None, tuple(size or image.shape[1:])
+    one_window = options.mode == "whole" and options.base_size is None and size == tuple(image.shape[1:])
+    at_once = slices is None and (max_memory is None and one_window if options.seen_once else own)
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
-        if whole and not options.seen_once:
+        if at_once:
             out[...] = to_labels(_logits(network, image.to(device), options)).cpu().numpy()
         else:
             seen, image, windows = _by_windows(network, image, options, slices)

@@ -17,8 +17,7 @@ from densevit.train.config.schema import LoopOptions
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
 from densevit.train.record import Recorder
-from densevit.train.resume import Resumption
-from densevit.train.state import get_random_state, set_random_state
+from densevit.train.resume import Resumption, get_random_state, set_random_state
 from densevit.train.task import Task
 
 logger = logging.getLogger("densevit")
