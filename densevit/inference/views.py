@@ -72,7 +72,7 @@ def predict_logits(
     mode: str = "whole",
     roi_size: int | Sequence[int] | None = None,
     stride: int | Sequence[int] | None = None,
-    batch_size: int = 1,
+    batch_size: int | str = 1,
     flips: Sequence[int | Sequence[int]] = (),
     scales: Sequence[float] = (1.0,),
 ) -> Tensor:
@@ -82,12 +82,12 @@ def predict_logits(
     windows of `roi_size`, `stride` apart (half of the roi by default), on mmsegmentation's grid; "slide_gaussian" has
     an even grid and trusts the middle of a window more, as is usual for volumes. At each of `scales` the image is seen
     as it is and once per entry of `flips`: a spatial axis, or several flipped together; -1 is the last one, left to
-    right. `batch_size` counts views of the whole image, or windows.
+    right. `batch_size` counts views of the whole image, one for "auto", or windows.
     """
     _check(mode, roi_size, batch_size=batch_size, scales=scales)
     views = [(), *(flip_axes(flip, image.ndim - 1) for flip in flips)]
     num_views = len(views) * len(scales)
-    see = partial(_see_whole, model, batch_size=batch_size)
+    see = partial(_see_whole, model, batch_size=1 if batch_size == "auto" else batch_size)
     if mode != "whole":
         see = partial(_slide, model, mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
     total = None
@@ -115,7 +115,7 @@ def _slide(
     mode: str,
     roi_size: int | Sequence[int],
     stride: int | Sequence[int] | None,
-    batch_size: int,
+    batch_size: int | str,
 ) -> Iterator[Tensor]:
     """Logits (K, *S) of each view, by windows."""
     for view in views:
@@ -144,10 +144,10 @@ def _add_probability(total: Tensor | None, logits: Tensor) -> Tensor:
     return probability if total is None else total.add_(probability)
 
 
-def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int, scales: Sequence[float]) -> None:
+def _check(mode: str, roi_size: int | Sequence[int] | None, *, batch_size: int | str, scales: Sequence[float]) -> None:
     check_known(mode, MODES, what="no mode named")
     if mode != "whole" and roi_size is None:
         raise ValueError(f"mode={mode!r} needs the size of its windows; give roi_size, for example (1024, 1024)")
-    if batch_size < 1:
+    if batch_size != "auto" and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_scales(scales)

@@ -58,7 +58,9 @@ def label_image(
     ("restore"). ValueError for options that do not fit the image.
     """
     options, device, start = _of_rank(options, image, slices), torch.device(device), time.perf_counter()
-    network = TimedNetwork(_on_whole_cells(model, options), device=device)
+    network = _on_whole_cells(model, options)
+    if stopwatch is not None:
+        network = TimedNetwork(network, device=device)
     own, size = size is None, tuple(size or image.shape[1:])
     one_window = options.mode == "whole" and options.base_size is None and size == tuple(image.shape[1:])
     at_once = slices is None and (max_memory is None and one_window if options.seen_once else own)
@@ -66,6 +68,7 @@ def label_image(
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
         if at_once:
+            _check_finite(image)
             out[...] = to_labels(_logits(network, image.to(device), options)).cpu().numpy()
         else:
             seen, image, windows = _by_windows(network, image, options, slices)
@@ -119,6 +122,11 @@ def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:
 
 def _on_whole_cells(model: Network, options: InferenceOptions) -> Network:
     return on_whole_cells(model, model.divisor if options.divisor is None else options.divisor)
+
+
+def _check_finite(image: Tensor) -> None:
+    if not image.sum().isfinite() and not image.isfinite().all():  # a sum is finite only if all of its terms are
+        raise ValueError("the image holds NaN or infinity, of which nothing can be predicted; correct it")
 
 
 def _fitted(image: Tensor, options: InferenceOptions) -> Tensor:

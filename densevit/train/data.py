@@ -7,7 +7,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from densevit.data import Dataset, create_dataset
-from densevit.data.augment import create_augment
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.normalization import create_normalization
 from densevit.processes import outlive_signals, rank_and_size
@@ -43,7 +42,7 @@ def open_stream(config: ConfigFile) -> TrainStream:
     fill = create_normalization(dataset.normalization).zero
     return TrainStream(
         dataset,
-        create_augment(section.augment, spatial_dims=dataset.spatial_dims, fill=fill),
+        section.augment.create(fill=fill),
         seed=config.seed,
         rare_class_sampling=section.rare_class_sampling,
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from densevit.checkpoint.snapshots import CheckpointError, save_snapshot
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
-from densevit.progress import Bars, Stopwatch
+from densevit.progress import Bars, IterationClock
 from densevit.train.config.schema import LoopOptions
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
@@ -55,7 +55,7 @@ class Loop:
             self.iteration = self.saved = resumed.state["iteration"]
             self.draws = resumed.state["draws"]
         self.batches = task.open_batches(self.draws)
-        self.watch = Stopwatch()
+        self.watch = IterationClock()
         self._sums: dict[str, Tensor] = {}
         self._unchecked: list[tuple[int, Tensor]] = []
         self.hooks = None if hooks is None else hooks(self)

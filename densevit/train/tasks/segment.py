@@ -61,9 +61,11 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
         load_weights(segmentor, config.load_from)
     segmentor.backbone.set_checkpointing(settings.checkpointing)
     loss = create_loss(config.loss, ignore_index=IGNORE)
-    supervision = create_supervision(
-        segmentor, auxiliary=config.auxiliary, deep=config.deep_supervision, loss=config.loss, ignore_index=IGNORE
-    )
+    supervision, auxiliary, deep = None, config.auxiliary, config.deep_supervision
+    if auxiliary or deep is not None:
+        supervision = create_supervision(
+            segmentor, auxiliary=auxiliary, deep=deep, loss=config.loss, ignore_index=IGNORE
+        )
     if settings.compile:
         for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
             part.compile()
