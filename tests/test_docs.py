@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from densevit.cli.main import build_parser
-from densevit.weights import FAMILIES, SOURCES
+from densevit.weights import known_families, known_sources
 from tools.peers import import_mmseg
 
 REPOSITORY = Path(__file__).parents[1]
@@ -49,9 +49,9 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture
 def families():
     """What a page registers is known while the page runs."""
-    before = dict(FAMILIES), dict(SOURCES)
+    before = dict(known_families()), dict(known_sources())
     yield
-    for known, registered in zip((FAMILIES, SOURCES), before, strict=True):
+    for known, registered in zip((known_families(), known_sources()), before, strict=True):
         known.clear()
         known.update(registered)
 

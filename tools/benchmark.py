@@ -23,6 +23,7 @@ COMMANDS = {
     "case_cache": "cases from their files and from the cache on disk: seconds a case, the same arrays",
     "training_memory": "the peak of a training step on volumes, beside what `densevit fingerprint` estimates",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
+    "busy": "training idle and beside busy processes, with threads that sleep or spin while they wait",
     "prior": "Dice of a set's validation cases without looking at them: what a trained model has to beat",
     "trace": "files and functions of densevit that training and predicting enter",
     "train_volumes": "the same for volumes, with MONAI's Swin UNETR: seconds per iteration, curves, Dice",

@@ -14,9 +14,9 @@ from torch import nn
 
 import densevit
 from densevit.weights import (
-    SOURCES,
     describe,
     guess_source,
+    known_sources,
     load_weights,
     read_checkpoint,
     save_weights,
@@ -27,7 +27,7 @@ from densevit.weights import (
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, as attributes."""
-    sources = "; ".join(f"{name}: {source.title}" for name, source in SOURCES.items())
+    sources = "; ".join(f"{name}: {source.title}" for name, source in known_sources().items())
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=f"Sources: {sources}.")
     parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors")
     parser.add_argument("output", type=Path, help=".safetensors to write")

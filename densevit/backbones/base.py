@@ -1,18 +1,20 @@
 """What every backbone is: a list of stages, each a downsampling followed by blocks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from densevit.blocks import nd
+from densevit.blocks.tokens import CLASS, REGISTER, Tokens, as_grid, as_tokens
 
 
 class Stage(nn.Module):
     """Downsampling, blocks, norm: (B, *S, C_in) -> (B, *ceil(S / stride), C_out).
 
-    What flows between stages may also be tokens (B, N, C), with a class token or others before those of the grid.
+    What flows between blocks and stages is a grid, or Tokens where a class token or others stand before the grid.
     """
 
     def __init__(self, downsample: nn.Module, blocks: Sequence[nn.Module], norm: nn.Module | None = None):
@@ -22,12 +24,48 @@ class Stage(nn.Module):
         self.norm = nn.Identity() if norm is None else norm
         self.checkpointing = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:
         x = self.downsample(x)
-        recompute = self.checkpointing and self.training and torch.is_grad_enabled()
         for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = self.run(block, x)
         return self.norm(x)
+
+    def run(self, block: nn.Module, x: Tensor | Tokens) -> Tensor | Tokens:
+        """What the block makes of (B, *S, C), recomputed in the backward pass where that is asked for."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
+
+
+@dataclass(frozen=True)
+class Features:
+    """All that a backbone computes of an image: Tokens (B, T + N, C_i) of each level, fine to coarse.
+
+    The properties read the last level, whose tokens have seen the most.
+    """
+
+    levels: tuple[Tokens, ...]
+
+    @property
+    def maps(self) -> list[Tensor]:
+        """The levels as images, [(B, C_i, *S_i)]: what the backbone's forward returns."""
+        return [nd.to_image(level.grid) for level in self.levels]
+
+    @property
+    def class_token(self) -> Tensor | None:
+        """(B, C), or None where the backbone has none."""
+        found = self.levels[-1].named(CLASS)
+        return None if found is None else found[:, 0]
+
+    @property
+    def registers(self) -> Tensor | None:
+        """(B, R, C), or None where the backbone has none."""
+        return self.levels[-1].named(REGISTER)
+
+    @property
+    def pooled(self) -> Tensor:
+        """One vector an image, (B, C): the class token, or the mean of the grid where there is none."""
+        return self.levels[-1].grid.flatten(1, -2).mean(1) if self.class_token is None else self.class_token
 
 
 class Backbone(nn.Module):
@@ -57,17 +95,55 @@ class Backbone(nn.Module):
         self.num_frozen = 0
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        x, maps = self._enter(x), []
+        for stage, norm in zip(self.stages, self.out_norms, strict=True):
+            x = stage(x)
+            maps.append(nd.to_image(norm(as_grid(x))))
+        return maps
+
+    def features(self, x: Tensor, *, blocks: Sequence[int] | None = None, norm: bool = True) -> Features:
+        """Image (B, C, *S) -> class and register tokens, a pooled vector, and the maps of the chosen blocks.
+
+        `blocks` are counted from 0 through all stages; those at the end of each stage by default, whose maps are what
+        `forward` gives. With `norm`, each passes the norms that the output of its stage passes.
+        """
+        total = sum(len(stage.blocks) for stage in self.stages)
+        wanted = None if blocks is None else set(blocks)
+        if wanted is not None and (not wanted or not wanted <= set(range(total))):
+            raise ValueError(f"blocks must be some of 0 to {total - 1}, got {sorted(wanted)}")
+        x, levels, count = self._enter(x), [], 0
+        for i, stage in enumerate(self.stages):
+            x = stage.downsample(x)
+            for block in stage.blocks:
+                x = stage.run(block, x)
+                if wanted is not None and count in wanted:
+                    levels.append(self._level(i, x, norm=norm))
+                count += 1
+            if wanted is None:
+                levels.append(self._level(i, x, norm=norm))
+            x = stage.norm(x)
+        return Features(tuple(levels))
+
+    def _enter(self, x: Tensor) -> Tensor:
+        """The image as a grid, channels last from the first convolution on."""
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"expected (B, {self.in_channels}, *S) with {self.spatial_dims} spatial dimensions, "
                 f"got shape {tuple(x.shape)}; set in_channels and spatial_dims when the model is made"
             )
-        features, image_size = [], x.shape[2:]
-        x = nd.to_grid(x).contiguous()  # channels last from the first convolution on
-        for stage, norm, stride in zip(self.stages, self.out_norms, self.out_strides, strict=True):
-            x = stage(x)
-            features.append(nd.to_image(nd.as_grid(norm(x), nd.ceil_div(image_size, stride))))
-        return features
+        return nd.to_grid(x).contiguous()
+
+    def _level(self, i: int, x: Tensor | Tokens, *, norm: bool) -> Tokens:
+        tokens = as_tokens(x)
+        if not norm:
+            return tokens
+        width = tokens.values.shape[-1]
+        if width != self.out_channels[i]:
+            raise ValueError(
+                f"a block of stage {i} gives {width} channels and the norm of its end takes {self.out_channels[i]}; "
+                "choose the last block of the stage, or norm=False"
+            )
+        return tokens._replace(values=self.out_norms[i](self.stages[i].norm(tokens.values)))
 
     def set_checkpointing(self, enabled: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""

@@ -11,7 +11,7 @@ from densevit.blocks import nd
 from densevit.blocks.embed import PatchEmbed
 from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
 from densevit.blocks.residual import drop_path_rates
-from densevit.blocks.state import GridNorm, GridTokens
+from densevit.blocks.tokens import GridTokens
 from densevit.registry import BACKBONES, check_known
 
 VARIANTS_V1 = {"mvit_v1_base": dict(dim=96, depths=(1, 2, 11, 2))}
@@ -150,7 +150,7 @@ def _build(plan: Plan, *, in_channels: int, class_token: bool, drop_path: float)
         in_channels=in_channels,
         out_channels=out_channels,
         out_strides=[_out_stride(plan, i) for i in range(num_stages)],
-        out_norms=[GridNorm(width) for width in out_channels],
+        out_norms=[nn.LayerNorm(width, eps=1e-6) for width in out_channels],
     )
     return backbone.apply(_init)
 

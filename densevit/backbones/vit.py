@@ -44,6 +44,7 @@ def vit(
     image_size: int | Sequence[int] | None = None,
     position: str | None = "learned",
     num_tokens: int = 0,
+    num_registers: int = 0,
     qkv_bias: bool = True,
     eps: float = 1e-6,
     taps: Sequence[int] | None = None,
@@ -56,13 +57,14 @@ def vit(
     says which of them pass the final norm: "last", "all" or "none".
     `position` is "learned" (made for images of `image_size`: 224 in 2D, 96 in 3D; resized to others, by cubic
     interpolation in 2D and linear in 3D), "sincos" or None. `num_tokens` are put before those of the patches: 1 is
-    the class token of ViT, 2 are those of the distilled DeiT.
+    the class token of ViT, 2 are those of the distilled DeiT. `num_registers` follow them, as in DINOv2.
     """
     taps = _checked([(i + 1) * depth // 4 - 1 for i in range(4)] if taps is None else taps, depth)
     patch = nd.ntuple(patch_size, spatial_dims)
     image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
     grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
-    positions = make_positions(position, dim, grid=grid, num_tokens=num_tokens, mode=nd.CUBIC_MODE[spatial_dims])
+    before = dict(num_tokens=num_tokens, num_registers=num_registers)
+    positions = make_positions(position, dim, grid=grid, mode=nd.CUBIC_MODE[spatial_dims], **before)
     embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=patch, stride=patch, norm=False, position=positions)
 
     def make_block(rate: float) -> nn.Module:

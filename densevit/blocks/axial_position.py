@@ -14,17 +14,18 @@ from torch import Tensor
 
 
 def with_positions(
-    q: Tensor, k: Tensor, *, tables: Sequence[Tensor], q_size: Sequence[int], k_size: Sequence[int], num_extra: int
+    q: Tensor, k: Tensor, *, tables: Sequence[Tensor], q_size: Sequence[int], k_size: Sequence[int], num_prefix: int
 ) -> tuple[Tensor, Tensor]:
     """(B, T + N, H, K), (B, T + M, H, K) -> (B, T + N, H, K + R), (B, T + M, H, K + R): with positions as channels.
 
-    Their products, scaled by 1 / sqrt(K), are the logits with the unscaled term of each axis; extra tokens have none.
+    Their products, scaled by 1 / sqrt(K), are the logits with the unscaled term of each axis; tokens before the grid
+    have none.
     """
     batch, _, num_heads, width = q.shape
-    terms = query_terms(q[:, num_extra:].unflatten(1, tuple(q_size)), tables, k_size=k_size) * width**0.5
+    terms = query_terms(q[:, num_prefix:].unflatten(1, tuple(q_size)), tables, k_size=k_size) * width**0.5
     axes = key_axes(k_size, like=k)[:, None].expand(batch, -1, num_heads, -1)  # (B, M, H, R)
-    if num_extra:
-        terms, axes = (F.pad(t, [0, 0, 0, 0, num_extra, 0]) for t in (terms, axes))
+    if num_prefix:
+        terms, axes = (F.pad(t, [0, 0, 0, 0, num_prefix, 0]) for t in (terms, axes))
     return torch.cat([q, terms], dim=-1), torch.cat([k, axes], dim=-1)
 
 

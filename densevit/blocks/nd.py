@@ -45,12 +45,6 @@ def to_image(grid: Tensor) -> Tensor:
     return grid.movedim(-1, 1)
 
 
-def as_grid(tokens: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, T + N, C) -> (B, *size, C) with N = prod(size): tokens before the grid's own, such as a class token, are
-    left out. A grid stays as it is."""
-    return tokens if tokens.ndim == len(size) + 2 else tokens[:, -prod(size) :].unflatten(1, tuple(size))
-
-
 def ceil_div(size: Sequence[int], divisor: int | Sequence[int]) -> tuple[int, ...]:
     """Each entry of size over its divisor, rounded up."""
     return tuple(-(-s // d) for s, d in zip(size, ntuple(divisor, len(size)), strict=True))

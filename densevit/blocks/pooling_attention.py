@@ -1,6 +1,6 @@
 """Pooling attention: queries, keys and values are pooled first (MViT). https://arxiv.org/abs/2104.11227
 
-Every module maps a State to a State. Dimension key: B batch, T tokens beside the grid (0, or 1 class token), N and M
+Every module maps Tokens to Tokens. Dimension key: B batch, T tokens before the grid (0, or 1 class token), N and M
 query and key tokens of the grid, C channels, H heads, K channels per head, R rows, columns (and slices) of the keys.
 """
 
@@ -15,7 +15,7 @@ from densevit.blocks.attention import merge_heads
 from densevit.blocks.axial_position import with_positions
 from densevit.blocks.ffn import Mlp
 from densevit.blocks.residual import DropPath
-from densevit.blocks.state import State, grid_of, map_grid
+from densevit.blocks.tokens import Tokens
 
 RESIDUALS = ("none", "grid", "all")
 
@@ -23,7 +23,7 @@ RESIDUALS = ("none", "grid", "all")
 class HeadPool(nn.Module):
     """One depthwise convolution for all heads, then LayerNorm of each head: (B, T + N, H * K) -> (B, T + N', H * K).
 
-    Extra tokens are normed only.
+    Tokens before the grid are normed only.
     """
 
     def __init__(self, spatial_dims: int, head_dim: int, *, stride: int | Sequence[int] = 1):
@@ -32,10 +32,10 @@ class HeadPool(nn.Module):
         self.conv = nd.CONV[spatial_dims](head_dim, head_dim, 3, stride, padding=1, groups=head_dim, bias=False)
         self.norm = nn.LayerNorm(head_dim, eps=1e-6)
 
-    def forward(self, state: State) -> State:
-        pooled = map_grid(state, self._convolve)
-        heads = pooled.tokens.unflatten(-1, (-1, self.conv.out_channels))  # (B, T + N', H, K)
-        return pooled._replace(tokens=self.norm(heads).flatten(2))
+    def forward(self, tokens: Tokens) -> Tokens:
+        pooled = tokens.map_grid(self._convolve)
+        heads = pooled.values.unflatten(-1, (-1, self.conv.out_channels))  # (B, T + N', H, K)
+        return pooled._replace(values=self.norm(heads).flatten(2))
 
     def _convolve(self, grid: Tensor) -> Tensor:
         channels = grid.shape[-1]
@@ -53,8 +53,8 @@ class SkipPool(nn.Module):
         kernel = tuple(s + 1 if s > 1 else 1 for s in strides)
         self.pool = nd.MAX_POOL[spatial_dims](kernel, strides, padding=tuple(k // 2 for k in kernel))
 
-    def forward(self, state: State) -> State:
-        return map_grid(state, lambda grid: nd.to_grid(self.pool(nd.to_image(grid))))
+    def forward(self, tokens: Tokens) -> Tokens:
+        return tokens.map_grid(lambda grid: nd.to_grid(self.pool(nd.to_image(grid))))
 
 
 class PoolingAttention(nn.Module):
@@ -62,8 +62,8 @@ class PoolingAttention(nn.Module):
 
     `pools` are those of queries, keys and values. `table_lengths` has the rows of each axis's table of relative
     positions, which any grid resizes; none leaves positions out. `residual` adds the pooled queries to what they
-    attended to: those of the "grid", "all" with the extra tokens, or "none". `windows` are the sizes, in tokens of the
-    pooled queries and keys, of the windows that attend to themselves alone; grids are filled up with zeros.
+    attended to: those of the "grid", "all" with the tokens before it, or "none". `windows` are the sizes, in tokens of
+    the pooled queries and keys, of the windows that attend to themselves alone; grids are filled up with zeros.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class PoolingAttention(nn.Module):
         for table in self.rel_pos:
             nn.init.trunc_normal_(table, std=0.02)
 
-    def forward(self, state: State) -> State:
+    def forward(self, tokens: Tokens) -> Tokens:
         # Three products instead of one, so that each result is contiguous for its convolution.
         weights = zip(self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
-        q, k, v = (state._replace(tokens=F.linear(state.tokens, weight, bias)) for weight, bias in weights)
+        q, k, v = (tokens._replace(values=F.linear(tokens.values, weight, bias)) for weight, bias in weights)
         q, k, v = self.pool_q(q), self.pool_k(k), self.pool_v(v)
         if self.windows is None:
             out = self._attend(q, k, v)
@@ -101,28 +101,28 @@ class PoolingAttention(nn.Module):
             windows = (self.windows[0], self.windows[1], self.windows[1])
             parts = [_partition(x, window) for x, window in zip((q, k, v), windows, strict=True)]
             out = _merge(self._attend(*parts), windows[0], size=q.size)
-        if self.residual == "grid" and q.num_extra:
-            out = out + F.pad(q.tokens[:, q.num_extra :], [0, 0, q.num_extra, 0])
+        if self.residual == "grid" and q.prefix:
+            out = out + F.pad(q.values[:, len(q.prefix) :], [0, 0, len(q.prefix), 0])
         elif self.residual != "none":
-            out = out + q.tokens
-        return q._replace(tokens=self.proj(out))
+            out = out + q.values
+        return q._replace(values=self.proj(out))
 
-    def _attend(self, q: State, k: State, v: State) -> Tensor:
+    def _attend(self, q: Tokens, k: Tokens, v: Tokens) -> Tensor:
         """(B, T + N, C)"""
-        queries, keys, values = (x.tokens.unflatten(-1, (self.num_heads, -1)) for x in (q, k, v))
+        queries, keys, values = (x.values.unflatten(-1, (self.num_heads, -1)) for x in (q, k, v))
         width = queries.shape[-1]
         if len(self.rel_pos):
-            options = dict(q_size=q.size, k_size=k.size, num_extra=q.num_extra)
+            options = dict(q_size=q.size, k_size=k.size, num_prefix=len(q.prefix))
             queries, keys = with_positions(queries, keys, tables=list(self.rel_pos), **options)
         # (B, H, tokens, K + R) each: equal widths are what the fused kernels ask for.
         operands = [x.transpose(1, 2) for x in (queries, keys, F.pad(values, [0, keys.shape[-1] - width]))]
         return merge_heads(F.scaled_dot_product_attention(*operands, scale=width**-0.5)[..., :width])
 
 
-def _partition(state: State, window: Sequence[int]) -> State:
+def _partition(tokens: Tokens, window: Sequence[int]) -> Tokens:
     """(B, N, C) -> (B * n_windows, prod(window), C)"""
-    grid = nd.pad_to_multiple(grid_of(state), window)
-    return State(nd.partition_windows(grid, window), tuple(window))
+    grid = nd.pad_to_multiple(tokens.grid, window)
+    return Tokens(nd.partition_windows(grid, window), tuple(window))
 
 
 def _merge(windows: Tensor, window: Sequence[int], *, size: Sequence[int]) -> Tensor:
@@ -159,12 +159,12 @@ class PoolingBlock(nn.Module):
         self.pool_skip = nn.Identity() if pool_skip is None else pool_skip
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, state: State) -> State:
-        normed = self.norm1(state.tokens)
-        skip = state if self.proj is None or self.grow_in_mlp else state._replace(tokens=self.proj(normed))
-        attended = self.attn(state._replace(tokens=normed))
-        tokens = self.pool_skip(skip).tokens + self.drop_path(attended.tokens)
-        normed = self.norm2(tokens)
+    def forward(self, tokens: Tokens) -> Tokens:
+        normed = self.norm1(tokens.values)
+        skip = tokens if self.proj is None or self.grow_in_mlp else tokens._replace(values=self.proj(normed))
+        attended = self.attn(tokens._replace(values=normed))
+        x = self.pool_skip(skip).values + self.drop_path(attended.values)
+        normed = self.norm2(x)
         if self.proj is not None and self.grow_in_mlp:
-            tokens = self.proj(normed)
-        return attended._replace(tokens=tokens + self.drop_path(self.mlp(normed)))
+            x = self.proj(normed)
+        return attended._replace(values=x + self.drop_path(self.mlp(normed)))

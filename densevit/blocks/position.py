@@ -11,73 +11,86 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens
 
-TOKENS = ("cls_token", "dist_token")
+TOKENS = {"cls_token": CLASS, "dist_token": DISTILLATION}
 
 
 class PrefixTokens(nn.Module):
-    """Learned tokens before those of a grid: (B, *S, C) -> (B, T + N, C), or the grid itself where T is 0.
+    """Learned tokens before those of a grid: (B, *S, C) -> Tokens (B, T + N, C), or the grid itself where T is 0.
 
-    One is a class token, two are a class and a distillation token, in the order of DeiT. They take part in attention
-    and are left out of feature maps. https://arxiv.org/abs/2012.12877
+    One of `num_tokens` is a class token, two are a class and a distillation token, in the order of DeiT
+    (https://arxiv.org/abs/2012.12877). `num_registers` come after them and have no positions
+    (https://arxiv.org/abs/2309.16588). All take part in attention and are left out of feature maps.
     """
 
-    def __init__(self, dim: int, *, num_tokens: int = 0):
+    def __init__(self, dim: int, *, num_tokens: int = 0, num_registers: int = 0):
         super().__init__()
         if not 0 <= num_tokens <= len(TOKENS):
             raise ValueError(f"num_tokens must be 0, 1 (class) or 2 (class and distillation), got {num_tokens}")
-        self.names = TOKENS[:num_tokens]
+        if num_registers < 0:
+            raise ValueError(f"num_registers must be 0 or more, got {num_registers}")
+        self.names = list(TOKENS)[:num_tokens]
         for name in self.names:
             self.register_parameter(name, nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02)))
+        if num_registers:
+            self.reg_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, num_registers, dim), std=0.02))
+        self.prefix = (*(TOKENS[name] for name in self.names), *[REGISTER] * num_registers)
 
-    def forward(self, grid: Tensor, positions: Tensor | None = None) -> Tensor:
-        if not self.names:
+    def forward(self, grid: Tensor, positions: Tensor | None = None) -> Tensor | Tokens:
+        if not self.prefix:
             return grid
-        tokens = torch.cat([self.get_parameter(name) for name in self.names], dim=1)  # (1, T, C)
-        tokens = tokens if positions is None else tokens + positions
-        return torch.cat([tokens.expand(len(grid), -1, -1), grid.flatten(1, -2)], dim=1)
+        first = [self.get_parameter(name) for name in self.names]
+        if positions is not None and first:
+            first = [torch.cat(first, dim=1) + positions]
+        first = [*first, self.reg_token] if REGISTER in self.prefix else first
+        prefix = torch.cat(first, dim=1).expand(len(grid), -1, -1)
+        return Tokens(torch.cat([prefix, grid.flatten(1, -2)], dim=1), tuple(grid.shape[1:-1]), self.prefix)
 
 
 class LearnedPositions(nn.Module):
-    """Add a learned table, resized to the grid that comes: (B, *S, C) -> (B, *S, C), or (B, T + N, C) with tokens.
+    """Add a learned table, resized to the grid that comes: (B, *S, C) -> (B, *S, C), or Tokens with a prefix.
 
     The table is made for `grid`; `mode` is that of torch's interpolate. Tokens have positions of their own, which
     are the table's first rows.
     """
 
-    def __init__(self, dim: int, *, grid: Sequence[int], num_tokens: int = 0, mode: str):
+    def __init__(self, dim: int, *, grid: Sequence[int], num_tokens: int = 0, num_registers: int = 0, mode: str):
         super().__init__()
         self.grid, self.num_tokens, self.mode = tuple(grid), num_tokens, mode
         table = torch.empty(1, num_tokens + prod(self.grid), dim)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
-        self.tokens = PrefixTokens(dim, num_tokens=num_tokens)
+        self.tokens = PrefixTokens(dim, num_tokens=num_tokens, num_registers=num_registers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | Tokens:
         size = x.shape[1:-1]
         table = resize_positions(self.pos_embed, grid=self.grid, size=size, mode=self.mode)
-        return self.tokens(x + nd.as_grid(table, size), table[:, : self.num_tokens])
+        return self.tokens(x + table[:, self.num_tokens :].unflatten(1, size), table[:, : self.num_tokens])
 
 
 class SinCosPositions(nn.Module):
-    """Add fixed sines and cosines: (B, *S, C) -> (B, *S, C), or (B, T + N, C) with tokens, which have no position."""
+    """Add fixed sines and cosines: (B, *S, C) -> (B, *S, C), or Tokens whose prefix has no position."""
 
-    def __init__(self, dim: int, *, num_tokens: int = 0):
+    def __init__(self, dim: int, *, num_tokens: int = 0, num_registers: int = 0):
         super().__init__()
-        self.tokens = PrefixTokens(dim, num_tokens=num_tokens)
+        self.tokens = PrefixTokens(dim, num_tokens=num_tokens, num_registers=num_registers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | Tokens:
         table = sincos_positions(x.shape[1:-1], x.shape[-1], device=x.device)
         return self.tokens(x + table.to(x.dtype))
 
 
-def make_positions(kind: str | None, dim: int, *, grid: Sequence[int], num_tokens: int = 0, mode: str) -> nn.Module:
-    """Positions by name: (B, *S, C) -> (B, *S, C), or (B, T + N, C) with tokens. None adds tokens alone."""
+def make_positions(
+    kind: str | None, dim: int, *, grid: Sequence[int], num_tokens: int = 0, num_registers: int = 0, mode: str
+) -> nn.Module:
+    """Positions by name: (B, *S, C) -> (B, *S, C), or Tokens with a prefix. None adds the prefix alone."""
+    before = dict(num_tokens=num_tokens, num_registers=num_registers)
     if kind == "learned":
-        return LearnedPositions(dim, grid=grid, num_tokens=num_tokens, mode=mode)
+        return LearnedPositions(dim, grid=grid, mode=mode, **before)
     if kind == "sincos":
-        return SinCosPositions(dim, num_tokens=num_tokens)
+        return SinCosPositions(dim, **before)
     if kind is None:
-        return PrefixTokens(dim, num_tokens=num_tokens)
+        return PrefixTokens(dim, **before)
     raise ValueError(f"position must be 'learned', 'sincos' or None, got {kind!r}")
 
 
@@ -87,7 +100,7 @@ def resize_positions(table: Tensor, *, grid: Sequence[int], size: Sequence[int],
     if not torch.compiler.is_exporting() and grid == size:  # a program for every size must not ask for one
         return table
     num_tokens = table.shape[1] - prod(grid)
-    cells = nd.to_image(nd.as_grid(table, grid))
+    cells = nd.to_image(table[:, num_tokens:].unflatten(1, grid))
     resized = nd.to_grid(F.interpolate(cells, size=size, mode=mode, align_corners=False)).flatten(1, -2)
     return torch.cat([table[:, :num_tokens], resized], dim=1)
 

@@ -6,6 +6,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, nn
 
+from densevit.blocks.tokens import Tokens
+
 
 class DropPath(nn.Module):
     """Drop whole samples of a residual branch while training (stochastic depth): (B, *S, C) -> (B, *S, C).
@@ -27,7 +29,10 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + ffn(norm(x)): (B, *S, C) -> (B, *S, C)."""
+    """x + attention(norm(x)), then x + ffn(norm(x)): (B, *S, C) -> (B, *S, C).
+
+    Tokens go through as one sequence (B, T + N, C): then the attention and the network must not ask for a grid.
+    """
 
     def __init__(self, dim: int, attention: nn.Module, ffn: nn.Module, *, drop_path: float = 0.0, eps: float = 1e-6):
         super().__init__()
@@ -37,7 +42,9 @@ class Block(nn.Module):
         self.mlp = ffn
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:
+        if isinstance(x, Tokens):
+            return x._replace(values=self(x.values))
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 

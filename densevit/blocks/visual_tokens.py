@@ -25,7 +25,7 @@ from densevit.blocks.grouped_linear import GroupedLinear
 FORMS = ("iccv", "arxiv")
 
 
-class Tokens(NamedTuple):
+class VisualTokens(NamedTuple):
     """Tokens, and the weights of the pixels that each was made of."""
 
     values: Tensor  # (B, L, T)
@@ -76,7 +76,7 @@ class TokenEmbed(nn.Module):
 
 
 class FilterTokenizer(nn.Module):
-    """One learned filter a token, a softmax over pixels: grid (B, *S, C) -> Tokens (B, L, T), (B, L, *S)."""
+    """One learned filter a token, a softmax over pixels: grid (B, *S, C) -> VisualTokens (B, L, T), (B, L, *S)."""
 
     def __init__(
         self,
@@ -97,13 +97,13 @@ class FilterTokenizer(nn.Module):
             spatial_dims, dim, token_dim=token_dim, form=form, position=position, num_heads=num_heads
         )
 
-    def forward(self, x: Tensor) -> Tokens:
+    def forward(self, x: Tensor) -> VisualTokens:
         means, maps = _pool(x, self.scale * self.filters.weight[None, None])
-        return Tokens(self.embed(means, maps), maps)
+        return VisualTokens(self.embed(means, maps), maps)
 
 
 class RecurrentTokenizer(nn.Module):
-    """Filters made from earlier tokens: grid (B, *S, C), Tokens -> Tokens (B, L, T), (B, L, *S).
+    """Filters made from earlier tokens: grid (B, *S, C), VisualTokens -> VisualTokens (B, L, T), (B, L, *S).
 
     In the form "arxiv" the first half of the tokens asks for new ones, which follow the other half, kept as it was.
     """
@@ -129,7 +129,7 @@ class RecurrentTokenizer(nn.Module):
         if self.key is None:  # logits that are not scaled begin with variance 1
             nn.init.normal_(self.query.weight, std=(token_dim * dim) ** -0.5)
 
-    def forward(self, x: Tensor, tokens: Tokens) -> Tokens:
+    def forward(self, x: Tensor, tokens: VisualTokens) -> VisualTokens:
         num_asking = tokens.values.shape[1] if self.key is None else -(-tokens.values.shape[1] // 2)
         filters = self.query(tokens.values[:, :num_asking])  # (B, L, C)
         if self.key is not None:
@@ -137,9 +137,9 @@ class RecurrentTokenizer(nn.Module):
         means, maps = _pool(x, split_heads(filters, self.num_heads))
         values = self.embed(means, maps)
         if self.key is None:
-            return Tokens(values, maps)
-        kept = Tokens(*(part[:, num_asking:] for part in tokens))
-        return Tokens(torch.cat([kept.values, values], dim=1), torch.cat([kept.maps, maps], dim=1))
+            return VisualTokens(values, maps)
+        kept = VisualTokens(*(part[:, num_asking:] for part in tokens))
+        return VisualTokens(torch.cat([kept.values, values], dim=1), torch.cat([kept.maps, maps], dim=1))
 
 
 class TokenTransformer(nn.Module):
@@ -198,7 +198,7 @@ class Projector(nn.Module):
 
 
 class VisualTransformer(nn.Module):
-    """One round over a pyramid: [(B, *S_i, C)], their Tokens so far or None -> the same two, renewed.
+    """One round over a pyramid: [(B, *S_i, C)], their VisualTokens so far or None -> the same two, renewed.
 
     A tokenizer a level, one transformer over the tokens of all levels, a projector a level.
     """
@@ -209,13 +209,15 @@ class VisualTransformer(nn.Module):
         self.transformer = transformer
         self.projectors = nn.ModuleList(projectors)
 
-    def forward(self, grids: Sequence[Tensor], tokens: Sequence[Tokens] | None) -> tuple[list[Tensor], list[Tokens]]:
+    def forward(
+        self, grids: Sequence[Tensor], tokens: Sequence[VisualTokens] | None
+    ) -> tuple[list[Tensor], list[VisualTokens]]:
         inputs = zip(grids, strict=True) if tokens is None else zip(grids, tokens, strict=True)
         made = [tokenizer(*level) for tokenizer, level in zip(self.tokenizers, inputs, strict=True)]
         joined = self.transformer(torch.cat([level.values for level in made], dim=1))
         values = joined.split([level.values.shape[1] for level in made], dim=1)
         grids = [projector(x, v) for projector, x, v in zip(self.projectors, grids, values, strict=True)]
-        return grids, [Tokens(v, level.maps) for v, level in zip(values, made, strict=True)]
+        return grids, [VisualTokens(v, level.maps) for v, level in zip(values, made, strict=True)]
 
 
 def check_form(form: str) -> None:

@@ -127,19 +127,19 @@ def _reference_rows(names: list[str]) -> list[Row]:
 
 
 def _weight_rows(backbones: list[str]) -> list[Row]:
-    from densevit.weights import FAMILIES, SOURCES, sources_of
+    from densevit.weights import known_families, known_sources, sources_of
 
     listed = {source for name in backbones for source in sources_of(name)}
     return [
         dict(
             source=name,
-            family=", ".join(family.name for family in FAMILIES.values() if name in family.releases),
+            family=", ".join(family.name for family in known_families().values() if name in family.releases),
             licence=release.licence,
             trained_on=release.trained_on,
             release=release.title,
             such_as=", ".join(release.hub) or None,
         )
-        for name, release in SOURCES.items()
+        for name, release in known_sources().items()
         if name in listed
     ]
 

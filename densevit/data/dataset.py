@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from densevit.colors import Color
 from densevit.data.label_check import LabelReport, Progress
 from densevit.data.sample import Augment, Sample
+from densevit.data.shown import Shown
+from densevit.inference.slices import SliceOptions
 from densevit.registry import Registry
 
 DATASETS = Registry("dataset")
@@ -16,9 +19,10 @@ DATASETS = Registry("dataset")
 class Dataset(Protocol):
     """Samples to train on and to be scored on, with all that a model and its checkpoint need to know of them.
 
-    Samples come normalised, as the network sees them. `spacing`, in mm (D, H, W), and `label_values`, the files'
-    values of the classes, are those of volumes and None for pictures; `slices` says how a network of pictures is run
-    over volumes, as the keys of `densevit.inference.slices.SliceOptions`, and is None for all others.
+    `spatial_dims` and `in_channels` are those of what the network sees at once, `fill` the values by channel of what
+    lies beyond the border of a training sample. `spacing`, in mm (D, H, W), and `label_values`, the files' values of
+    the classes, are those of volumes and None for pictures; `slices` says how a network of pictures sees volumes slice
+    by slice, and is None for all others. With `has_cases` each sample is a case, which is also scored by itself.
     """
 
     ignore_index: int
@@ -27,7 +31,9 @@ class Dataset(Protocol):
     spatial_dims: int
     in_channels: int
     normalization: dict[str, Any]
-    slices: dict[str, Any] | None
+    fill: Sequence[float]
+    slices: SliceOptions | None
+    has_cases: bool
     label_values: list[int] | None
 
     @property
@@ -57,7 +63,10 @@ class Dataset(Protocol):
         """A sample as `augment` changes it; a picture is normalised afterwards, a volume before."""
 
     def evaluation_sample(self, index: int) -> Sample:
-        """A whole sample; the label of a volume lies on the scan's own grid, however the image was resampled."""
+        """A whole sample, normalised; the label of a volume lies on the scan's own grid, though the image may not."""
+
+    def shown(self, sample: Sample, prediction: Tensor) -> Shown:
+        """What is drawn of an evaluation sample as tensors, and of the classes (*S) predicted for it."""
 
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         """Look at every label once, which is remembered; the first wrong one raises ValueError naming file and fault.

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from densevit.colors import Color, default_palette
 from densevit.data.dataset import check_classes
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
+from densevit.data.shown import Shown, show_picture
 from densevit.labels import IGNORE
 from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.pictures.coding import LabelCoding
@@ -34,6 +36,7 @@ class PictureDataset:
     ignore_index = IGNORE
     spatial_dims = 2
     slices = None
+    has_cases = False
     label_values = None
     spacing = None
 
@@ -63,6 +66,7 @@ class PictureDataset:
         default = MEAN_STD if in_channels == 3 else ZSCORE
         self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in (normalization or default).items()}
         self.normalize = create_normalization(self.normalization)
+        self.fill = self.normalize.zero
 
     @property
     def num_classes(self) -> int:
@@ -106,6 +110,9 @@ class PictureDataset:
     def evaluation_sample(self, index: int) -> Sample:
         sample = self[index]
         return replace(sample, image=self.normalize(sample.image))
+
+    def shown(self, sample: Sample, prediction: Tensor) -> Shown:
+        return show_picture(sample, prediction, normalize=self.normalize)
 
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         if not self.has_labels:

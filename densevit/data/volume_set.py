@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
@@ -15,6 +16,9 @@ from densevit.data.dataset import check_classes
 from densevit.data.foreground import foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
+from densevit.data.shown import Shown, show_plane
+from densevit.data.slices import draw_slice
+from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
@@ -59,12 +63,13 @@ class VolumeDataset:
 
     Intensities become comparable as `normalization` says (`densevit.normalization`). With `spacing`, millimetres
     between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `cache` keeps what
-    was made of each case on disk.
+    was made of each case on disk. With `slices` a network of pictures learns from single slices, and is scored on
+    whole scans.
     """
 
     ignore_index = IGNORE
-    spatial_dims = 3
-    slices = None
+    has_cases = True
+    fill = (0.0,)
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class VolumeDataset:
         spacing: Sequence[float] | None = None,
         read: ReadOptions = REFUSING,
         cache: CaseCache | None = None,
+        slices: SliceOptions | None = None,
     ):
         check_spacing(spacing)
         if len(classes) > IGNORE:
@@ -87,7 +93,10 @@ class VolumeDataset:
         self.palette = structure_colors(len(self.classes))
         self.label_values = [int(value) for value in label_values]
         self.ignored_value = ignored_value
-        self.in_channels = in_channels
+        self.slices = slices
+        self.spatial_dims = 3 if slices is None else 2
+        self.image_channels = in_channels
+        self.in_channels = in_channels if slices is None else in_channels * slices.count
         self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in normalization.items()}
         self.normalize = create_normalization(normalization)
         self.wanted_spacing = None if spacing is None else tuple(map(float, spacing))
@@ -128,7 +137,8 @@ class VolumeDataset:
         return replace(self._sample(index, arrays), label=label, foreground=foreground)
 
     def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
-        return augment(self[index], rng)
+        sample = self[index]
+        return augment(sample if self.slices is None else draw_slice(sample, rng, slices=self.slices), rng)
 
     def evaluation_sample(self, index: int) -> Sample:
         case = self.cases[index]
@@ -140,6 +150,9 @@ class VolumeDataset:
             return replace(sample, label=arrays["label"])
         kept = self._kept(case, ["label"], lambda: dict(label=self._label(case)[0]))
         return replace(sample, label=kept["label"])
+
+    def shown(self, sample: Sample, prediction: Tensor) -> Shown:
+        return show_plane(sample, prediction)
 
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         files = [tuple(str(file) for path in case.files for file in source_files(path)) for case in self.cases]
@@ -184,7 +197,9 @@ class VolumeDataset:
     @property
     def _label_options(self) -> str:
         """All that decides what is found in a case's label, and what is made of it."""
-        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self.in_channels))
+        return repr(
+            (PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self.image_channels)
+        )
 
     def _prepare(self, case: Case) -> Arrays:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
@@ -206,11 +221,11 @@ class VolumeDataset:
     @property
     def _limits(self) -> dict[str, Any]:
         """For `check_memory`."""
-        return dict(spacing=self.wanted_spacing, channels=self.in_channels, max_bytes=self.read.max_bytes)
+        return dict(spacing=self.wanted_spacing, channels=self.image_channels, max_bytes=self.read.max_bytes)
 
     def _check_channels(self, case: Case, number: int) -> None:
-        if number != self.in_channels:
-            raise ValueError(f"{case.name} has {number} channels, and {self.in_channels} are expected of this set")
+        if number != self.image_channels:
+            raise ValueError(f"{case.name} has {number} channels, and {self.image_channels} are expected of this set")
 
     def _sample(self, index: int, arrays: Arrays) -> Sample:
         """Without a label."""

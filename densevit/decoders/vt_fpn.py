@@ -12,8 +12,8 @@ from densevit.blocks.visual_tokens import (
     FilterTokenizer,
     Projector,
     RecurrentTokenizer,
-    Tokens,
     TokenTransformer,
+    VisualTokens,
     VisualTransformer,
 )
 from densevit.decoders.base import Decoder, DenseMap, Stride
@@ -76,7 +76,7 @@ class VTFPNDecoder(Decoder):
         pyramid, _ = self.forward_tokens(features)
         return [DenseMap(self.dropout(self.branch(pyramid))), *map(DenseMap, pyramid[1:])]
 
-    def forward_tokens(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tokens]]:
+    def forward_tokens(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[VisualTokens]]:
         """The pyramid [(B, dim, *S_i)] after the last round, and each level's tokens, before the semantic branch."""
         grids, tokens = [nd.to_grid(x) for x in top_down(self.lateral_convs, features)], None
         for visual_transformer in self.rounds:

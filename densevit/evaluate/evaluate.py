@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from densevit.blocks.nd import resize
+from densevit.data.dataset import Dataset
 from densevit.data.sample import Sample
+from densevit.data.shown import Shown
 from densevit.data.stream import EvalSet
 from densevit.inference import InferenceOptions
 from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
-from densevit.predictor.dataset import denormalize
 from densevit.predictor.labels import label_image
 from densevit.processes import gather, outlive_signals, rank_and_size
 
@@ -62,12 +62,12 @@ def evaluate(
     model.eval()
     try:
         for done, sample in enumerate(loader, start=1):
-            prediction = _predict(model, sample, options=options, device=device)
+            prediction = _predict(model, sample, samples.dataset, options=options, device=device)
             counter.update(prediction, sample.label.to(prediction.device))
             if on_prediction is not None:
                 on_prediction(sample, prediction)
             if len(pictures) < num_pictures:
-                pictures.append(_picture(sample, prediction))
+                pictures.append(_thinned(samples.dataset.shown(sample, prediction)))
             if on_image is not None and on_image(done, len(order)):
                 return None
     finally:
@@ -75,19 +75,22 @@ def evaluate(
     return Evaluation(counter.compute(), pictures)
 
 
-def _predict(model: nn.Module, sample: Sample, *, options: InferenceOptions, device: torch.device) -> Tensor:
+def _predict(
+    model: nn.Module, sample: Sample, dataset: Dataset, *, options: InferenceOptions, device: torch.device
+) -> Tensor:
     """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
-    size = None if sample.label.ndim == 2 else sample.label.shape
-    return torch.from_numpy(label_image(model, sample.image, size=size, options=options, device=device))
+    size, slices = sample.label.shape, dataset.slices
+    label = label_image(model, sample.image, options=options, size=size, slices=slices, device=device)
+    return torch.from_numpy(label)
 
 
 class _Counter:
-    """Pixels over the whole set; for volumes also the Dice of each case."""
+    """Pixels over the whole set; where there are cases also the Dice of each."""
 
     def __init__(self, samples: EvalSet):
         options = dict(num_classes=samples.dataset.num_classes, ignore_index=samples.dataset.ignore_index)
         self.matrix = ConfusionMatrix(**options)
-        self.cases = CaseDice(**options) if samples.dataset.spatial_dims == 3 else None
+        self.cases = CaseDice(**options) if samples.dataset.has_cases else None
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         self.matrix.update(prediction, label)
@@ -103,16 +106,7 @@ class _Counter:
         return replace(scores, case_dice=self.cases.compute())
 
 
-def _picture(sample: Sample, prediction: Tensor) -> Picture:
-    """Thinned to at most 1024 pixels a side: enough for the eye. Of a volume the slice with most foreground."""
-    image, label = sample.image, sample.label
-    if label.ndim == 3:
-        middle = int(((label > 0) & (label < 255)).sum((1, 2)).argmax())
-        place = int((middle + 0.5) * image.shape[1] / len(label))  # the image may have been resampled
-        shown = resize(image[None, :1, place], tuple(label.shape[1:]))[0]
-        image, label, prediction = shown, label[middle], prediction[middle]
-        image = (image * 64 + 128).round().clamp(0, 255).to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
-    else:
-        image = denormalize(image)
-    step = -(-max(prediction.shape) // 1024)
-    return image[::step, ::step], label[::step, ::step].numpy(), prediction[::step, ::step].cpu().numpy()
+def _thinned(shown: Shown) -> Picture:
+    """At most 1024 pixels a side: enough for the eye."""
+    step = -(-max(shown.label.shape) // 1024)
+    return shown.image[::step, ::step], shown.label[::step, ::step], shown.prediction[::step, ::step]

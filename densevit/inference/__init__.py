@@ -4,11 +4,10 @@ from importlib import import_module
 from typing import Any
 
 from densevit.inference.native import NativeGrid
-from densevit.inference.network import accelerate
+from densevit.inference.network import accelerate, on_views, on_whole_cells, predict_logits
 from densevit.inference.options import InferenceOptions
 from densevit.inference.plan import WindowPlan, plan_windows
 from densevit.inference.sliding_window import sliding_window
-from densevit.inference.views import on_views, on_whole_cells, predict_logits
 from densevit.inference.windows import Placement, Windows
 
 __all__ = [

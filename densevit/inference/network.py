@@ -1,5 +1,9 @@
-"""A network made faster for windows of one shape: mixed precision, channels-last memory, compiled code."""
+"""A network made into another one: on whole cells, over several views, faster; and what it says of one image.
 
+Sizes: image (C, *S), logits (K, *S), windows (B, C, *S).
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -7,8 +11,61 @@ from torch import Tensor
 
 from densevit.blocks import nd
 from densevit.inference.batching import Predict
+from densevit.inference.options import InferenceOptions, check_scales, flip_axes
+from densevit.inference.sliding_window import sliding_window
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def on_whole_cells(model: Predict, divisor: int | Sequence[int]) -> Predict:
+    """A model that sees an image with zeros beside it, up to multiples of `divisor`; its logits are cropped back.
+
+    A network whose coarsest stride does not divide an image has cells that reach beyond it. Decoders resize each map
+    to the size of the finest, as the published ones do, and so stretch such a map over the image: what it says comes
+    to lie elsewhere (docs/decisions/whole_cells.md).
+    """
+
+    def predict(x: Tensor) -> Tensor:
+        padded = nd.to_image(nd.pad_to_multiple(nd.to_grid(x), divisor))
+        return nd.to_image(nd.crop(nd.to_grid(model(padded)), x.shape[2:]))
+
+    return predict
+
+
+def on_views(
+    predict: Predict,
+    *,
+    flips: Sequence[int | Sequence[int]] = (),
+    scales: Sequence[float] = (1.0,),
+    batch_size: int | None = None,
+) -> Predict:
+    """A network that sees each window several times: the mean of its logits over flips and scales, turned back.
+
+    (B, C, *S) -> (B, K, *S) in at least float32. At each of `scales` a window is seen as it is and once per entry of
+    `flips`: a spatial axis, or several flipped together; -1 is the last one, left to right. `batch_size` views of every
+    window share a forward, by default all of one size. Why logits and not probabilities are averaged:
+    docs/decisions/mean_of_logits.md.
+    """
+    check_scales(scales)
+
+    def see(x: Tensor) -> Tensor:
+        views = [(), *(flip_axes(flip, x.ndim - 2) for flip in flips)]
+        total = None
+        for scale in scales:
+            scaled = nd.resize(x, [max(1, int(s * scale + 0.5)) for s in x.shape[2:]])
+            back = nd.resize(sum(_seen(predict, scaled, views, batch_size or len(views))), x.shape[2:])
+            total = back if total is None else total.add_(back)
+        return total.div_(len(views) * len(scales))
+
+    return see
+
+
+def _seen(predict: Predict, x: Tensor, views: Sequence[Sequence[int]], batch_size: int) -> Iterator[Tensor]:
+    """What the network says of each view, turned back: the flipped axes of each -> logits (B, K, *S)."""
+    for first in range(0, len(views), batch_size):
+        flipped = views[first : first + batch_size]
+        logits = predict(torch.cat([_flip(x, axes) for axes in flipped])).unflatten(0, (len(flipped), len(x)))
+        yield from (_flip(part, axes) for part, axes in zip(_at_least_float32(logits), flipped, strict=True))
 
 
 def accelerate(
@@ -34,3 +91,41 @@ def accelerate(
             return run(windows)
 
     return accelerated
+
+
+def as_asked(model: Predict, options: InferenceOptions) -> Predict:
+    """The model on whole cells and over all views that `options` ask for. It names its `divisor` unless they do."""
+    whole_cells = on_whole_cells(model, model.divisor if options.divisor is None else options.divisor)
+    if options.seen_once:
+        return whole_cells
+    at_once = options.batch_size if options.mode == "whole" and options.batch_size != "auto" else None
+    return on_views(whole_cells, flips=options.flips, scales=options.scales, batch_size=at_once)
+
+
+def predict_logits(
+    model: Predict,
+    image: Tensor,
+    *,
+    mode: str = "whole",
+    roi_size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    batch_size: int = 1,
+    flips: Sequence[int | Sequence[int]] = (),
+    scales: Sequence[float] = (1.0,),
+) -> Tensor:
+    """(C, *S) -> logits (K, *S) in at least float32, the mean of all windows and views; see `InferenceOptions`.
+
+    `model` maps (B, C, *S) to (B, K, *S) and runs under the caller's autocast, on the image as it is: not on whole
+    cells. ValueError for options that do not fit the image.
+    """
+    given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
+    options = InferenceOptions(divisor=1).override(**given).on_axes(image.ndim - 1)
+    return sliding_window(as_asked(model, options), image, windows=options.windows(image.shape[1:]))
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:
+    return x.flip(axes) if axes else x

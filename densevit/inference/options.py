@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
+from densevit.inference.windows import Windows
 from densevit.options import check_range, read_options
 
 Flip = int | tuple[int, ...]
@@ -17,10 +18,11 @@ class InferenceOptions:
     `mode` is "whole", "slide" (windows on mmsegmentation's grid, averaged) or "slide_gaussian" (evenly spaced windows
     whose middle counts more, as is usual for volumes). `roi_size` is the size of a window and `stride` the step from
     one to the next, half a window if None; an int stands for every axis. `batch_size` counts windows, or views of the
-    whole image, and "auto" measures. The image is also seen once for every entry of `flips`, a spatial axis or several
-    (-1 is the last, left to right), at each of `scales`. `divisor`: zeros fill what the model sees up to multiples of
-    it; 1 for none, None for what the model needs (`Segmentor.divisor`). `base_size`: the image is first resized to the
-    largest size that fits into this box, long side to long side.
+    whole image, and "auto" measures. Each window, or the whole image, is also seen once for every entry of `flips`, a
+    spatial axis or several (-1 is the last, left to right), at each of `scales`, to which it is resized; the logits of
+    all are averaged. `divisor`: zeros fill what the model sees up to multiples of it; 1 for none, None for what the
+    model needs (`Segmentor.divisor`). `base_size`: the image is first resized to the largest size that fits into this
+    box, long side to long side.
 
     Raises ValueError, one sentence that begins with the name of a field, for what no image could be seen by.
     """
@@ -74,6 +76,13 @@ class InferenceOptions:
         for flip in self.flips:
             flip_axes(flip, spatial_dims)
         return replace(self, **sizes)
+
+    def windows(self, size: Sequence[int]) -> Windows:
+        """How `sliding_window` sees an image (*S) of `size`; an image that is seen whole is one window."""
+        if self.mode == "whole":
+            return Windows(roi_size=tuple(size), stride=tuple(size), blend="constant", batch_size=self.batch_size)
+        grid, blend = {"slide": ("mmseg", "constant"), "slide_gaussian": ("even", "gaussian")}[self.mode]
+        return Windows(roi_size=self.roi_size, stride=self.stride, grid=grid, blend=blend, batch_size=self.batch_size)
 
     @property
     def seen_once(self) -> bool:

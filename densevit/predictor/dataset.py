@@ -4,14 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from densevit.data import Dataset, Sample
 from densevit.files import check_writable
 from densevit.labels import label_type
-from densevit.pictures.normalize import MEAN, STD
 from densevit.predictor.files import check_no_overwrite
 from densevit.predictor.inputs import Picture, check_names
 from densevit.predictor.outputs import check_formats, render, write_png
@@ -28,6 +25,7 @@ class PredictionWriter:
             raise ValueError("predictions are written as pictures, and this set holds volumes; score it without --out")
         check_formats(tuple(folders), classes=dataset.classes)
         self.folders = {name: Path(folder) for name, folder in folders.items()}
+        self.dataset = dataset
         self.palette = dataset.palette
         self.num_classes = dataset.num_classes
         images = [Path(image) for image in dataset.names]
@@ -40,7 +38,7 @@ class PredictionWriter:
             check_writable(folder)
 
     def __call__(self, sample: Sample, prediction: Tensor) -> None:
-        image = denormalize(sample.image)
+        image = self.dataset.shown(sample, prediction).image
         label = prediction.cpu().numpy().astype(label_type(self.num_classes))
         name = self.names[str(sample.meta["image"])]
         for format_name, folder in self.folders.items():
@@ -50,9 +48,3 @@ class PredictionWriter:
     @staticmethod
     def _target(folder: Path, name: Path) -> Path:
         return folder / name.with_name(f"{name.name}.png")
-
-
-def denormalize(image: Tensor) -> np.ndarray:
-    """The picture that `normalize_image` made this of: float (3, H, W) -> uint8 (H, W, 3)."""
-    pixels = image.permute(1, 2, 0).cpu() * torch.tensor(STD) + torch.tensor(MEAN)
-    return pixels.round().clamp(0, 255).to(torch.uint8).numpy()

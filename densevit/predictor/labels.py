@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,13 @@ import torch
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.inference import (
-    InferenceOptions,
-    NativeGrid,
-    on_views,
-    on_whole_cells,
-    plan_windows,
-    predict_logits,
-    sliding_window,
-)
-from densevit.inference.network import AMP_DTYPES
-from densevit.inference.reduce import labels as to_labels
+from densevit.inference import InferenceOptions, NativeGrid, Placement, Windows, plan_windows, sliding_window
+from densevit.inference.network import AMP_DTYPES, as_asked
 from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
-from densevit.inference.views import SLIDES
 from densevit.labels import label_type
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 
 logger = logging.getLogger("densevit")
-PLANNED = ("roi_size", "stride", "grid", "batch_size", "window_device")  # what a plan needs of the options
 Network = Callable[[Tensor], Tensor]
 
 
@@ -57,26 +47,22 @@ def label_image(
     memory map of `size`. `stopwatch` learns what the forwards took ("network") and all that makes labels of them
     ("restore"). ValueError for options that do not fit the image.
     """
-    options, device, start = _of_rank(options, image, slices), torch.device(device), time.perf_counter()
-    network = _on_whole_cells(model, options)
-    if stopwatch is not None:
-        network = TimedNetwork(network, device=device)
-    own, size = size is None, tuple(size or image.shape[1:])
-    one_window = options.mode == "whole" and options.base_size is None and size == tuple(image.shape[1:])
-    at_once = slices is None and (max_memory is None and one_window if options.seen_once else own)
+    device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
+    seen, image, windows = _by_windows(model, image, options, slices)
+    network, groups = (
+        TimedNetwork(seen, device=device),
+        dict(windows=windows, placement=Placement(window_device=device)),
+    )
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
-        if at_once:
-            _check_finite(image)
-            out[...] = to_labels(_logits(network, image.to(device), options)).cpu().numpy()
-        else:
-            seen, image, windows = _by_windows(network, image, options, slices)
-            windows["window_device"] = device
-            if max_memory is not None:
-                windows |= _plan(seen, image, windows, max_memory)
-            native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
-            sliding_window(seen, image, **windows, reduce="labels", native=native, out=out)
+        planned: dict[str, Any] = {}
+        if max_memory is not None:
+            plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
+            logger.info("%s", plan)
+            planned = plan.options
+        native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
+        sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
     if stopwatch is not None:
         stopwatch.add("network", network.seconds())
         stopwatch.add("restore", time.perf_counter() - start - network.seconds())
@@ -94,13 +80,11 @@ def image_logits(
     amp: str | None = None,
 ) -> Tensor:
     """(C, *S) -> the logits of which `label_image` makes labels, all of them, (K, *S) on `device`."""
-    options, device = _of_rank(options, image, slices), torch.device(device)
-    network = _on_whole_cells(model, options)
-    with autocast(device, amp):
-        if slices is None:
-            return _logits(network, image.to(device), options)
-        seen, image, windows = _by_windows(network, image, options, slices)
-        return sliding_window(seen, image, **windows, window_device=device, device=device)
+    size = image.shape[1:]
+    seen, image, windows = _by_windows(model, image, options, slices)
+    with autocast(torch.device(device), amp):
+        logits = sliding_window(seen, image, windows=windows, window_device=device)
+        return resize(logits[None], size)[0]
 
 
 def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
@@ -120,57 +104,24 @@ def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(1, int(s * scale + 0.5)) for s in size)
 
 
-def _on_whole_cells(model: Network, options: InferenceOptions) -> Network:
-    return on_whole_cells(model, model.divisor if options.divisor is None else options.divisor)
-
-
-def _check_finite(image: Tensor) -> None:
-    if not image.sum().isfinite() and not image.isfinite().all():  # a sum is finite only if all of its terms are
-        raise ValueError("the image holds NaN or infinity, of which nothing can be predicted; correct it")
-
-
-def _fitted(image: Tensor, options: InferenceOptions) -> Tensor:
-    if options.base_size is None:
-        return image
-    return resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
-
-
-def _logits(network: Network, image: Tensor, options: InferenceOptions) -> Tensor:
-    keys = ("mode", "roi_size", "stride", "batch_size", "flips", "scales")
-    logits = predict_logits(network, _fitted(image, options), **{key: getattr(options, key) for key in keys})
-    return resize(logits[None], image.shape[1:])[0]
-
-
-def _of_rank(options: InferenceOptions, image: Tensor, slices: SliceOptions | None) -> InferenceOptions:
-    """One number for each axis of what the model sees."""
-    if slices is not None and options.base_size is not None:
-        raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")
-    return options.on_axes(image.ndim - 1 - (slices is not None))
-
-
 def _by_windows(
-    network: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
-) -> tuple[Network, Tensor, dict[str, Any]]:
-    """What sees windows, what they are cut from, and the keywords of `sliding_window`; a whole image is one window."""
-    seen = network if options.seen_once else on_views(network, flips=options.flips, scales=options.scales)
-    image, size = _fitted(image, options), None
-    if slices is not None:
-        size = [n for axis, n in enumerate(image.shape[1:]) if axis != slices.dim]
-        image = torch.from_numpy(neighbouring_slices(image.cpu().numpy(), slices.dim, slices.neighbours))
-        seen = over_slices(seen, slices.dim)
-    size = tuple(size or image.shape[1:])
-    windows = dict(roi_size=size, stride=size, grid="even", blend="constant")
-    if options.mode != "whole":
-        windows = dict(roi_size=options.roi_size, stride=options.stride, **SLIDES[options.mode])
-    if slices is not None:  # each slice by itself: 256 x 256 of axial slices -> 1 x 256 x 256
-        for key in ("roi_size", "stride"):
-            windows[key] = windows[key] and (*windows[key][: slices.dim], 1, *windows[key][slices.dim :])
-    return seen, image, windows | dict(batch_size=options.batch_size)
+    model: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
+) -> tuple[Network, Tensor, Windows]:
+    """What sees windows, the image that they are cut from, and the windows."""
+    options = options.on_axes(image.ndim - 1 - (slices is not None))
+    seen = as_asked(model, options)
+    if slices is None:
+        if options.base_size is not None:
+            image = resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
+        return seen, image, options.windows(image.shape[1:])
+    if options.base_size is not None:
+        raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")
+    image = torch.from_numpy(neighbouring_slices(image.cpu().numpy(), slices.dim, slices.neighbours))
+    windows = options.windows([n for axis, n in enumerate(image.shape[1:]) if axis != slices.dim])
 
+    def of_one_slice(size: Sequence[int] | None) -> tuple[int, ...] | None:
+        """256 x 256 of axial slices -> 1 x 256 x 256."""
+        return size and (*size[: slices.dim], 1, *size[slices.dim :])
 
-def _plan(network: Network, image: Tensor, windows: dict[str, Any], max_memory: int | str) -> dict[str, Any]:
-    plan = plan_windows(
-        network, image, **{key: windows[key] for key in PLANNED}, max_memory=max_memory, new_tensor=False
-    )
-    logger.info("%s", plan)
-    return plan.options
+    windows = replace(windows, roi_size=of_one_slice(windows.roi_size), stride=of_one_slice(windows.stride))
+    return over_slices(seen, slices.dim), image, windows

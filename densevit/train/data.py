@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader
 
 from densevit.data import Dataset, create_dataset
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
-from densevit.normalization import create_normalization
 from densevit.processes import outlive_signals, rank_and_size
 from densevit.train.config.schema import ConfigFile
 
@@ -39,10 +38,9 @@ def open_samples(config: ConfigFile, section: str) -> EvalSet:
 def open_stream(config: ConfigFile) -> TrainStream:
     """The endless, augmented samples of `train_data`."""
     section, dataset = config.train_data, open_dataset(config, "train_data")
-    fill = create_normalization(dataset.normalization).zero
     return TrainStream(
         dataset,
-        section.augment.create(fill=fill),
+        section.augment.create(fill=dataset.fill),
         seed=config.seed,
         rare_class_sampling=section.rare_class_sampling,
     )

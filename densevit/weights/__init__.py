@@ -2,9 +2,9 @@
 
 from densevit.weights.describe import Description, describe
 from densevit.weights.families import (
-    FAMILIES,
-    SOURCES,
     family_of,
+    known_families,
+    known_sources,
     list_pairs,
     published_options,
     register_family,

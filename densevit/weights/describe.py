@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
-from densevit.weights.families import FAMILIES, family_of
+from densevit.weights.families import family_of, known_families
 from densevit.weights.family import Shapes
 from densevit.weights.shapes import STEM
 from densevit.weights.stages import count_through
@@ -100,7 +100,7 @@ def _find_options(shapes: Shapes, backbone: str) -> dict[str, Any]:
 def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
     """Name and options of the decoder that has these tensors; None where there is none that we know."""
     own = {name.removeprefix("decoder."): shape for name, shape in shapes.items() if name.startswith("decoder.")}
-    known = [item for family in FAMILIES.values() for item in family.decoders.items()]
+    known = [item for family in known_families().values() for item in family.decoders.items()]
     return next(((name, traits.options(own)) for name, traits in known if traits.is_it(own)), (None, {}))
 
 

@@ -32,8 +32,8 @@ def load_weights(
 ) -> LoadReport:
     """Load a checkpoint into a `Segmentor` or a backbone; every check is made before the first value is copied.
 
-    `source` names the key map (see `SOURCES`), or a publisher for any of its maps, and is guessed from the tensors'
-    names when None. `new_head` keeps the model's own classifier, for another set of classes. `adapt_channels` fits
+    `source` names the key map (see `known_sources`), or a publisher for any of its maps; None guesses it from tensors'
+    names. `new_head` keeps the model's own classifier, for another set of classes. `adapt_channels` fits
     the first convolution to other input channels: "sum" gives each the mean response of the old ones, "tile" repeats
     the old ones in turn; both keep the scale of the output. `inflate` fits weights of pictures to a model of volumes:
     "center" puts each kernel in the middle of the new axis, "mean" spreads it over that axis. A backbone takes its

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from densevit.registry import check_known
-from densevit.weights.families import SOURCES
+from densevit.weights.families import known_sources
 from densevit.weights.family import Names, Release, Row
 from densevit.weights.operations import OPERATIONS, Operation
 from densevit.weights.stages import count_through
@@ -52,7 +52,7 @@ def guess_source(state: Mapping[str, Tensor], *, among: str | None = None) -> st
 
     `among` is a source, which is then the answer, or a publisher (`timm`): the first of its maps when none fits.
     """
-    sources = SOURCES if among is None else get_sources(among)
+    sources = known_sources() if among is None else get_sources(among)
     names = plain_names(state)
     shapes = {plain: tuple(state[name].shape) for plain, name in names.items()}
     for name, source in sources.items():
@@ -60,7 +60,7 @@ def guess_source(state: Mapping[str, Tensor], *, among: str | None = None) -> st
             return name
     if among is not None:
         return next(iter(sources))
-    known = "; ".join(f"{name} ({source.title})" for name, source in SOURCES.items())
+    known = "; ".join(f"{name} ({source.title})" for name, source in known_sources().items())
     some = ", ".join(list(state)[:3]) or "none"
     raise ValueError(f"the names of these tensors ({some}, ...) fit no key map; known sources: {known}")
 
@@ -73,7 +73,7 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, str]:
 def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
     """Translate a release's state dict to the names of a `Segmentor`: `backbone.*`, `decoder.*`, `head.*`."""
     names = plain_names(state)
-    spec = SOURCES[guess_source(state, among=source)]
+    spec = known_sources()[guess_source(state, among=source)]
     if not spec.backbone:  # our own names: only a backbone saved alone lacks its prefix
         prefix = "" if any(name.startswith(spec.prefix) for name in names) else spec.prefix
         return Translation({prefix + _replaced(plain, spec): state[name] for plain, name in names.items()})
@@ -106,11 +106,11 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
 
 def get_sources(name: str) -> dict[str, Release]:
     """The release called `name`, or all of a publisher (`timm`); ValueError with the nearest known names."""
-    if name in SOURCES:
-        return {name: SOURCES[name]}
-    found = {known: source for known, source in SOURCES.items() if known.startswith(f"{name}_")}
+    if name in known_sources():
+        return {name: known_sources()[name]}
+    found = {known: source for known, source in known_sources().items() if known.startswith(f"{name}_")}
     if not found:
-        check_known(name, SOURCES, what="no source named")
+        check_known(name, known_sources(), what="no source named")
     return found
 
 

@@ -26,8 +26,13 @@ def image_size(shapes: Shapes) -> int | list[int] | None:
 
 
 def num_tokens(shapes: Shapes) -> int:
-    """Tokens before those of the grid."""
-    return sum(name.startswith(f"{_POSITION}.tokens.") for name in shapes)
+    """Class and distillation tokens, which have rows in the table of positions."""
+    return sum(name in shapes for name in (f"{_POSITION}.tokens.cls_token", f"{_POSITION}.tokens.dist_token"))
+
+
+def num_registers(shapes: Shapes) -> int:
+    """Tokens without a position."""
+    return shapes.get(f"{_POSITION}.tokens.reg_token", (1, 0))[1]
 
 
 def window_size(shapes: Shapes) -> int | None:

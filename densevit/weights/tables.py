@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks.position import LearnedPositions, resize_positions
-from densevit.blocks.state import GridTokens
+from densevit.blocks.tokens import GridTokens
 from densevit.blocks.window import WindowAttention
 from densevit.weights.rename import Translation
 from densevit.weights.shapes import find_grid

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from densevit.blocks.axial_position import distance_rows, key_axes
 from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
-from densevit.blocks.state import GridTokens, State
+from densevit.blocks.tokens import CLASS, GridTokens, Tokens
 from tools.peers.common import randomize
 
 HEADS, WIDTH = 2, 3  # heads and channels per head
@@ -73,7 +73,7 @@ def neighbours(place, q_size, k_size, windows):
 
 def naive_attention(module, state, *, q_stride, kv_stride):
     """One sample: (T + N, C) -> (T + N', C), token by token."""
-    tokens, size, num_extra = state
+    tokens, size, num_extra = state.values, state.size, len(state.prefix)
     qkv = tokens @ module.qkv.weight.T + module.qkv.bias
     heads = []
     for head in range(HEADS):
@@ -129,13 +129,13 @@ def test_pooling_attention_is_its_equations(size, q_stride, kv_stride, tables, n
     module = attention(len(size), q_stride=q_stride, kv_stride=kv_stride, tables=tables, residual=residual)
     tokens = torch.randn(2, num_extra + prod(size), 4, dtype=torch.double, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        found = module(State(tokens, size, num_extra))
+        found = module(Tokens(tokens, size, (CLASS,) * num_extra))
         for sample in range(2):
             expected, expected_size = naive_attention(
-                module, State(tokens[sample], size, num_extra), q_stride=q_stride, kv_stride=kv_stride
+                module, Tokens(tokens[sample], size, (CLASS,) * num_extra), q_stride=q_stride, kv_stride=kv_stride
             )
-            torch.testing.assert_close(found.tokens[sample], expected, rtol=0, atol=1e-12)
-    assert (found.size, found.num_extra) == (expected_size, num_extra)
+            torch.testing.assert_close(found.values[sample], expected, rtol=0, atol=1e-12)
+    assert (found.size, found.prefix) == (expected_size, (CLASS,) * num_extra)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_windows_attend_to_themselves_and_to_the_zeros_that_fill_them_up(size, q
     module = attention(len(size), q_stride=q_stride, kv_stride=kv_stride, tables=tables, windows=windows)
     tokens = torch.randn(2, prod(size), 4, dtype=torch.double, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        found = module(State(tokens, size)).tokens
+        found = module(Tokens(tokens, size)).values
         for sample in range(2):
-            state = State(tokens[sample], size)
+            state = Tokens(tokens[sample], size)
             expected, _ = naive_attention(module, state, q_stride=q_stride, kv_stride=kv_stride)
             torch.testing.assert_close(found[sample], expected, rtol=0, atol=1e-12)
 
@@ -190,10 +190,10 @@ def test_keys_are_marked_with_their_place_along_every_axis():
 def test_the_stream_is_pooled_by_its_largest_values(size):
     tokens = torch.randn(2, 1 + prod(size), 3)
     pool = SkipPool(len(size), stride=2)
-    found = pool(State(tokens, size, 1))
+    found = pool(Tokens(tokens, size, (CLASS,)))
     out_size = tuple(-(-s // 2) for s in size)
-    assert (found.size, found.num_extra) == (out_size, 1)
-    assert torch.equal(found.tokens[:, :1], tokens[:, :1])
+    assert (found.size, found.prefix) == (out_size, (CLASS,))
+    assert torch.equal(found.values[:, :1], tokens[:, :1])
     index = {place: i for i, place in enumerate(places(size), start=1)}
     for i, place in enumerate(places(out_size), start=1):
         near = [
@@ -201,7 +201,7 @@ def test_the_stream_is_pooled_by_its_largest_values(size):
             for offset in product((-1, 0, 1), repeat=len(size))
         ]
         expected = tokens[:, [index[p] for p in near if p in index]].amax(1)
-        assert torch.equal(found.tokens[:, i], expected)
+        assert torch.equal(found.values[:, i], expected)
 
 
 def test_every_parameter_of_a_block_gets_a_gradient():
@@ -209,7 +209,7 @@ def test_every_parameter_of_a_block_gets_a_gradient():
         4, 6, attention=attention(2, q_stride=2, kv_stride=1, tables=(7, 7)), pool_skip=SkipPool(2, stride=2)
     )
     block = block.double()
-    block(State(torch.randn(1, 21, 4, dtype=torch.double), (4, 5), 1)).tokens.square().sum().backward()
+    block(Tokens(torch.randn(1, 21, 4, dtype=torch.double), (4, 5), (CLASS,))).values.square().sum().backward()
     assert [name for name, p in block.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
@@ -217,11 +217,11 @@ def test_absolute_positions_of_space_and_time_add_up_and_follow_the_size():
     module = GridTokens(4, grid=(2, 3, 4), class_token=True)
     zeros = torch.zeros(2, 2, 3, 4, 4)
     state = module(zeros)
-    assert (state.size, state.num_extra) == ((2, 3, 4), 1)
+    assert (state.size, state.prefix) == ((2, 3, 4), (CLASS,))
     expected = module.pos_embed_temporal[0][:, None] + module.pos_embed_spatial[0][None]
-    torch.testing.assert_close(state.tokens[1, 1:].unflatten(0, (2, 12)), expected)
-    torch.testing.assert_close(state.tokens[:, 0], (module.cls_token + module.pos_embed_class)[0].expand(2, -1))
-    wide = module(torch.zeros(1, 4, 3, 4, 4)).tokens[0, 1:].unflatten(0, (4, 3, 4))
+    torch.testing.assert_close(state.values[1, 1:].unflatten(0, (2, 12)), expected)
+    torch.testing.assert_close(state.values[:, 0], (module.cls_token + module.pos_embed_class)[0].expand(2, -1))
+    wide = module(torch.zeros(1, 4, 3, 4, 4)).values[0, 1:].unflatten(0, (4, 3, 4))
     line = torch.stack([resized_row(module.pos_embed_temporal[0], 4, i) for i in range(4)])
     torch.testing.assert_close(wide, line[:, None, None] + module.pos_embed_spatial[0].unflatten(0, (3, 4)))
 

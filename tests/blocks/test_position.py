@@ -14,6 +14,7 @@ from densevit.blocks.position import (
     resize_positions,
     sincos_positions,
 )
+from densevit.blocks.tokens import CLASS, DISTILLATION, as_tokens
 
 GRIDS = {2: (3, 4), 3: (2, 3, 4)}
 LINEAR = {2: "bilinear", 3: "trilinear"}
@@ -25,7 +26,7 @@ def test_on_its_own_grid_a_table_is_added_row_by_row(spatial_dims, num_tokens):
     grid = GRIDS[spatial_dims]
     positions = LearnedPositions(6, grid=grid, num_tokens=num_tokens, mode=LINEAR[spatial_dims])
     x = torch.randn(2, *grid, 6)
-    out = positions(x).reshape(2, -1, 6)
+    out = as_tokens(positions(x)).values
     torch.testing.assert_close(out[:, num_tokens:], x.reshape(2, -1, 6) + positions.pos_embed[:, num_tokens:])
     for row, name in enumerate(("cls_token", "dist_token")[:num_tokens]):
         expected = positions.tokens.get_parameter(name)[0, 0] + positions.pos_embed[0, row]
@@ -55,7 +56,7 @@ def test_a_table_of_as_many_cells_in_another_shape_is_resized_too():
 @pytest.mark.parametrize("size", [(3, 4), (5, 9)])
 def test_the_table_learns_at_every_size(size):
     positions = LearnedPositions(6, grid=(3, 4), num_tokens=1, mode="bicubic")
-    positions(torch.zeros(1, *size, 6)).square().sum().backward()
+    positions(torch.zeros(1, *size, 6)).values.square().sum().backward()
     assert (positions.pos_embed.grad.abs().sum(-1) > 0).all()
     assert (positions.tokens.cls_token.grad != 0).all()
 
@@ -91,10 +92,11 @@ def test_tokens_stand_before_the_grid_and_a_grid_without_tokens_stays_a_grid(kin
     alone = make_positions(kind, 8, grid=(3, 4), mode="bilinear")
     assert alone(x).shape == x.shape
     tokens = make_positions(kind, 8, grid=(3, 4), num_tokens=2, mode="bilinear")
-    assert tokens(x).shape == (2, 14, 8)
+    assert tokens(x).values.shape == (2, 14, 8)
+    assert (tokens(x).size, tokens(x).prefix) == ((3, 4), (CLASS, DISTILLATION))
     if kind != "learned":
-        torch.testing.assert_close(tokens(x)[:, 2:], alone(x).flatten(1, 2))
-        assert torch.equal(tokens(x)[0, :2], torch.cat([p[0] for p in tokens.parameters()]))
+        torch.testing.assert_close(tokens(x).grid, alone(x))
+        assert torch.equal(tokens(x).values[0, :2], torch.cat([p[0] for p in tokens.parameters()]))
 
 
 @pytest.mark.parametrize("size", [(3, 4), (5, 2)])
@@ -103,7 +105,7 @@ def test_positions_compile_as_one_graph(kind, size):
     positions = make_positions(kind, 8, grid=(3, 4), num_tokens=1, mode="bicubic")
     x = torch.randn(2, *size, 8)
     compiled = torch.compile(positions, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(x), positions(x))
+    torch.testing.assert_close(compiled(x).values, positions(x).values)
 
 
 def test_positions_made_under_inference_mode_serve_training_afterwards():
@@ -111,7 +113,7 @@ def test_positions_made_under_inference_mode_serve_training_afterwards():
     x = torch.randn(1, 3, 4, 8)
     with torch.inference_mode():
         positions(x)
-    positions(x.requires_grad_()).sum().backward()
+    positions(x.requires_grad_()).values.sum().backward()
     assert x.grad is not None
 
 

@@ -12,8 +12,8 @@ from densevit.blocks.visual_tokens import (
     Projector,
     RecurrentTokenizer,
     TokenEmbed,
-    Tokens,
     TokenTransformer,
+    VisualTokens,
     VisualTransformer,
 )
 
@@ -34,7 +34,7 @@ def values(*shape, seed=1):
 
 
 def earlier_tokens(size, batch=2):
-    return Tokens(values(batch, NUM_TOKENS, TOKEN_DIM, seed=2), values(batch, NUM_TOKENS, *size, seed=3))
+    return VisualTokens(values(batch, NUM_TOKENS, TOKEN_DIM, seed=2), values(batch, NUM_TOKENS, *size, seed=3))
 
 
 def make_tokenizer(kind, form, *, spatial_dims=2, token_dim=TOKEN_DIM, position=False):
@@ -183,7 +183,7 @@ def test_tokens_as_wide_as_the_map_are_the_published_equation_and_nothing_more()
 def test_every_map_sums_to_one_over_pixels(kind, form, position, size):
     module = make_tokenizer(kind, form, spatial_dims=len(size), position=position)
     earlier = earlier_tokens(size)
-    earlier = Tokens(earlier.values, earlier.maps.flatten(2).softmax(-1).view_as(earlier.maps))
+    earlier = VisualTokens(earlier.values, earlier.maps.flatten(2).softmax(-1).view_as(earlier.maps))
     x = values(2, *size, DIM)
     tokens = module(x) if kind is FilterTokenizer else module(x, earlier)
     assert tokens.values.shape == (2, NUM_TOKENS, TOKEN_DIM)
@@ -200,7 +200,7 @@ def test_the_filter_tokenizers_map_is_the_softmax_of_its_filter():
 @pytest.mark.parametrize("count", [1, 5, 6])
 def test_in_the_preprints_form_half_of_the_tokens_stay_with_their_maps(count):
     module, size = make_tokenizer(RecurrentTokenizer, "arxiv"), (2, 3)
-    earlier = Tokens(*(part[:, :count] for part in earlier_tokens(size)))
+    earlier = VisualTokens(*(part[:, :count] for part in earlier_tokens(size)))
     tokens = module(values(2, *size, DIM), earlier)
     kept = count // 2
     assert tokens.values.shape[1] == count
@@ -217,7 +217,7 @@ def test_tokens_do_not_depend_on_the_order_of_pixels_and_maps_follow_it(kind, fo
     module, x = make_tokenizer(kind, form), values(2, 1, 7, DIM)
     order = torch.tensor([3, 0, 6, 2, 5, 1, 4])
     earlier = earlier_tokens((1, 7))
-    shuffled = Tokens(earlier.values, earlier.maps[..., order])
+    shuffled = VisualTokens(earlier.values, earlier.maps[..., order])
     first, second = (module(x), module(x[:, :, order])) if kind is FilterTokenizer else (
         module(x, earlier), module(x[:, :, order], shuffled)
     )  # fmt: skip
@@ -232,7 +232,7 @@ def test_the_transformer_and_the_published_recurrent_tokenizer_follow_the_order_
     module = random(TokenTransformer(token_dim=TOKEN_DIM, form=form, num_heads=HEADS))
     torch.testing.assert_close(module(tokens.values[:, order]), module(tokens.values)[:, order])
     module, x = make_tokenizer(RecurrentTokenizer, "iccv"), values(2, 2, 3, DIM)
-    for part, shuffled in zip(module(x, tokens), module(x, Tokens(*(p[:, order] for p in tokens))), strict=True):
+    for part, shuffled in zip(module(x, tokens), module(x, VisualTokens(*(p[:, order] for p in tokens))), strict=True):
         torch.testing.assert_close(shuffled, part[:, order])
 
 
@@ -267,7 +267,7 @@ def test_a_volume_of_one_slice_gives_the_tokens_of_the_slice(kind, form):
     flat, deep = (make_tokenizer(kind, form, spatial_dims=n) for n in (2, 3))
     x, tokens = values(2, 3, 4, DIM), earlier_tokens((3, 4))
     inputs = [(x,), (x[:, None],)] if kind is FilterTokenizer else [
-        (x, tokens), (x[:, None], Tokens(tokens.values, tokens.maps[:, :, None]))
+        (x, tokens), (x[:, None], VisualTokens(tokens.values, tokens.maps[:, :, None]))
     ]  # fmt: skip
     first, second = flat(*inputs[0]), deep(*inputs[1])
     torch.testing.assert_close(second.values, first.values)

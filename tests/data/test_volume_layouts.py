@@ -144,7 +144,7 @@ BAD_LISTS = {
     "another read option": (
         {},
         dict(read=dict(geometri="qform")),
-        r"read has no key 'geometri'; did you mean geometry",
+        r"unknown key 'read.geometri'; did you mean geometry",
     ),
     "another cache option": ({}, dict(cache=dict(max=1)), r"unknown key 'cache.max'; known: folder, max_bytes"),
 }

@@ -1,6 +1,7 @@
 """Volumes in a Decathlon folder: read in one orientation, checked against their labels, cropped by seed."""
 
 import json
+import time
 
 import nibabel
 import numpy as np
@@ -233,7 +234,7 @@ def test_a_damaged_file_is_named(decathlon):
         (dict(vall_every=3), "no key 'vall_every'; did you mean val_every"),
         (dict(normalization=dict(type="zscore", percentiles=("1", "99"))), "two rising numbers"),
         (dict(spacing=("1", "1", "1")), "spacing must be three positive millimetres"),
-        (dict(read=dict(max_bytes="8GB")), "read needs max_bytes to be a whole number, got '8GB'"),
+        (dict(read=dict(max_bytes="8GB")), "read.max_bytes must be a whole number, got '8GB'"),
         (dict(spacing=(0.001, 0.001, 0.001)), r"case_00\.nii\.gz has .* take 8\.06 TB, where 8\.59 GB are allowed"),
         (dict(val_every=3, leave_out=["case_01"]), r"split 'train'; it has 1 case with labels: too few"),
     ],
@@ -395,3 +396,58 @@ def test_ct_of_one_spacing_opens_or_says_why_not(shared_data):
     root = shared_data / "sts_ct"
     sample = open_set(root, split="val", check="load")[0]
     assert set(np.unique(sample.label)) == {0, 1}
+
+
+def looked_at(dataset):
+    """How many cases a check reads."""
+    calls = []
+    dataset.check(progress=lambda *call: calls.append(call))
+    return len(calls)
+
+
+def test_opening_a_set_again_reads_no_label_until_one_changes(decathlon):
+    root = decathlon()
+    time.sleep(0.03)  # files stamped a moment ago are not remembered
+    first = open_set(root).check()
+    assert looked_at(open_set(root, check="load")) == 0
+    np.testing.assert_array_equal(open_set(root).check().counts, first.counts)
+    write(root / "labelsTr" / "case_02.nii.gz", np.ones(SIZE, np.uint8))
+    assert looked_at(open_set(root, check="load")) == 1
+    write(root / "labelsTr" / "case_02.nii.gz", np.full(SIZE, 9, np.uint8))
+    with pytest.raises(ValueError, match=r"case_02\.nii\.gz holds 9, and the labels are"):
+        open_set(root)
+
+
+@pytest.mark.parametrize("spacing", [None, (3.0, 1.0, 2.0)])
+def test_validation_does_not_decode_a_label_again(decathlon, tmp_path, spacing):
+    root = decathlon()
+    time.sleep(0.03)
+    options = dict(split="val", cache=dict(folder=str(tmp_path / "cases")), spacing=spacing)
+    first, again = open_set(root, **options), open_set(root, **options)
+    label = first.evaluation_sample(0).label
+    assert first.cache.num_made == (1 if spacing is None else 2)
+    np.testing.assert_array_equal(again.evaluation_sample(0).label, label)
+    assert again.cache.num_made == 0
+
+
+def test_a_network_of_pictures_sees_a_set_of_volumes_by_slices(decathlon):
+    dataset = open_set(decathlon(), slices=dict(axis="coronal", neighbours=1))
+    assert (dataset.spatial_dims, dataset.in_channels, len(dataset)) == (2, 3, 3)
+    augment = create_augment(dict(crop_size=(4, 5)), spatial_dims=2, fill=dataset.fill)
+    sample = TrainStream(dataset, augment, seed=0)[0]
+    assert (sample.image.shape, sample.label.shape) == ((3, 4, 5), (4, 5))
+    whole = dataset.evaluation_sample(0)
+    assert (whole.image.shape, whole.label.shape) == ((1, 6, 8, 7), (6, 8, 7))
+
+
+@pytest.mark.parametrize(
+    ("slices", "said"),
+    [
+        (dict(axes=1), "unknown key 'slices.axes'; did you mean axis"),
+        (dict(axis=3), r"slices\.axis must be"),
+        (dict(neighbours=-1), r"slices\.neighbours must be"),
+    ],
+)
+def test_wrong_slices_are_one_sentence(decathlon, slices, said):
+    with pytest.raises(ValueError, match=said):
+        open_set(decathlon(), slices=slices)

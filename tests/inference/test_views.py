@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,23 +6,20 @@ from torch.testing import assert_close
 from densevit.blocks import nd
 from densevit.inference import on_whole_cells, predict_logits, sliding_window
 from tests.inference.common import Recorder, make_image, make_network
-from tools.peers import import_mmseg
 
 SIZES = [(24, 31), (9, 12, 11)]
 
 
-def mean_of_views(see, image, flips, scales):
-    """The definition, written out: softmax of every view, brought back to the image's grid, averaged."""
-    mode = "bilinear" if image.ndim == 3 else "trilinear"
-    probabilities = []
+def mean_of_views(see, images, flips, scales):
+    """The definition, written out: the logits of every view, brought back to the images' grid, averaged."""
+    mode, size = "bilinear" if images.ndim == 4 else "trilinear", images.shape[2:]
+    logits = []
     for scale in scales:
-        size = [int(s * scale + 0.5) for s in image.shape[1:]]
-        scaled = F.interpolate(image[None], size=size, mode=mode)[0]
+        scaled = F.interpolate(images, size=[int(s * scale + 0.5) for s in size], mode=mode)
         for axes in [(), *flips]:
-            channels_first = [a + 1 if a >= 0 else a for a in axes]
-            logits = see(scaled.flip(channels_first)).flip(channels_first)
-            probabilities.append(F.interpolate(logits[None], size=image.shape[1:], mode=mode)[0].softmax(0))
-    return torch.stack(probabilities).mean(0)
+            dims = [a + 2 if a >= 0 else a for a in axes]
+            logits.append(F.interpolate(see(scaled.flip(dims)).flip(dims), size=size, mode=mode))
+    return torch.stack(logits).mean(0)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -37,26 +32,25 @@ def test_one_view_of_the_whole_image_gives_the_networks_own_logits(size):
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 1.3)], ids=str)
 @pytest.mark.parametrize("flips", [(-1,), ((0,), (-1,), (0, 1))], ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_several_views_give_the_log_of_their_mean_probability(size, flips, scales, batch_size):
+def test_several_views_give_the_mean_of_their_logits(size, flips, scales, batch_size):
     network, image = make_network(len(size)), make_image(size)
     logits = predict_logits(network, image, flips=flips, scales=scales, batch_size=batch_size)
     as_tuples = [(flip,) if isinstance(flip, int) else flip for flip in flips]
-    expected = mean_of_views(lambda x: network(x[None])[0], image, as_tuples, scales)
-    assert_close(logits.exp(), expected, rtol=0, atol=1e-5)
-    assert_close(logits.softmax(0), expected, rtol=0, atol=1e-5)
+    assert_close(logits, mean_of_views(network, image[None], as_tuples, scales)[0], rtol=0, atol=1e-5)
 
 
-def test_slide_mode_averages_windows_on_mmsegs_grid_for_every_view():
-    network, image = make_network(2), make_image((24, 31))
-    windows = dict(roi_size=(16, 12), stride=(10, 9))
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_slide_mode_averages_windows_on_mmsegs_grid_each_seen_in_all_views(size):
+    network, image = make_network(len(size)), make_image(size)
+    windows = dict(roi_size=(16, 12, 7)[-len(size) :], stride=(10, 9, 5)[-len(size) :], blend="constant", grid="mmseg")
+    named = dict(mode="slide", roi_size=windows["roi_size"], stride=windows["stride"])
+    assert_close(predict_logits(network, image, **named), sliding_window(network, image, **windows))
 
-    def see(view):
-        return sliding_window(network, view, **windows, blend="constant", grid="mmseg")
+    def see(x):
+        return mean_of_views(network, x, [(-1,)], (0.75, 1.0))
 
-    one = predict_logits(network, image, mode="slide", **windows)
-    assert_close(one, see(image))
-    several = predict_logits(network, image, mode="slide", **windows, flips=(-1,), scales=(0.75, 1.0), batch_size=3)
-    assert_close(several.exp(), mean_of_views(see, image, [(-1,)], (0.75, 1.0)), rtol=0, atol=1e-5)
+    several = predict_logits(network, image, **named, flips=(-1,), scales=(0.75, 1.0), batch_size=3)
+    assert_close(several, sliding_window(see, image, **windows), rtol=0, atol=1e-5)
 
 
 def test_slide_gaussian_blends_windows_on_an_even_grid():
@@ -66,33 +60,10 @@ def test_slide_gaussian_blends_windows_on_an_even_grid():
     assert_close(predict_logits(network, image, mode="slide_gaussian", **windows), expected)
 
 
-@pytest.mark.parity
-@pytest.mark.filterwarnings("ignore:The shape of value will convert")
-def test_views_are_merged_as_mmseg_merges_them():
-    import_mmseg()
-    from mmengine.structures import PixelData
-    from mmseg.models import SegTTAModel
-    from mmseg.structures import SegDataSample
-
-    network, image = make_network(2), make_image((24, 31))
-    views = [network(image[None])[0], network(image.flip(-1)[None])[0].flip(-1)]
-    samples = [SegDataSample(seg_logits=PixelData(data=x), metainfo=dict(img_path="")) for x in views]
-    tta = SimpleNamespace(module=SimpleNamespace(out_channels=5))
-    (merged,) = SegTTAModel.merge_preds(tta, [samples])
-    ours = predict_logits(network, image, flips=(-1,))
-    assert torch.equal(ours.argmax(0), merged.pred_sem_seg.data[0])
-
-
-def test_views_of_one_shape_run_in_one_batch():
+def test_views_of_one_shape_share_forwards_of_the_batch_size():
     network = Recorder(make_network(2))
-    predict_logits(network, make_image((24, 31)), flips=(0, 1, (0, 1)), scales=(1.0, 2.0), batch_size=4)
-    assert network.shapes == [(4, 2, 24, 31), (4, 2, 48, 62)]
-
-
-def test_a_class_that_no_view_expects_keeps_finite_logits():
-    logits = predict_logits(lambda x: torch.cat([x + 1e4, x - 1e4], 1), torch.zeros(1, 4, 5), flips=(-1,))
-    assert logits.isfinite().all()
-    assert (logits.argmax(0) == 0).all()
+    predict_logits(network, make_image((24, 31)), flips=(0, 1, (0, 1)), scales=(1.0, 2.0), batch_size=3)
+    assert network.shapes == [(3, 2, 24, 31), (1, 2, 24, 31), (3, 2, 48, 62), (1, 2, 48, 62)]
 
 
 def test_half_precision_logits_come_back_in_float32():
@@ -105,9 +76,11 @@ def test_half_precision_logits_come_back_in_float32():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(mode="slides"), "no mode named 'slides'; did you mean slide"),
-        (dict(mode="slide"), "mode='slide' needs the size of its windows; give roi_size"),
-        (dict(mode="slide_gaussian"), "mode='slide_gaussian' needs the size of its windows"),
+        (dict(mode="slides"), "mode must be 'whole' or 'slide' or 'slide_gaussian', got 'slides'"),
+        (dict(mode="slide"), "mode 'slide' needs the size of its windows; give roi_size"),
+        (dict(mode="slide_gaussian"), "mode 'slide_gaussian' needs the size of its windows"),
+        (dict(roi_size=8), "roi_size belongs to modes 'slide' and 'slide_gaussian', but images are seen whole"),
+        (dict(mode="slide", roi_size=(8, 8, 8)), "roi_size must be one number for each of 2 axes"),
         (dict(flips=(2,)), "flips must name spatial axes, -2 to 1, each once, got 2"),
         (dict(flips=((0, 5),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, 5\)"),
         (dict(flips=((0, -2),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, -2\)"),
@@ -122,9 +95,9 @@ def test_wrong_options_are_explained_before_the_network_runs(options, message):
         predict_logits(pytest.fail, make_image((24, 31)), **options)
 
 
-def test_several_views_of_one_class_are_refused():
-    with pytest.raises(ValueError, match="averaged by softmax, which needs at least 2 classes, got 1"):
-        predict_logits(lambda x: x, torch.zeros(1, 4, 5), flips=(-1,))
+def test_one_class_is_averaged_like_several():
+    image = make_image((4, 5), channels=1)
+    assert_close(predict_logits(lambda x: x, image, flips=(-1, 0)), image)
 
 
 @pytest.mark.parametrize("size", [(24, 31), (9, 33, 30)], ids=str)

@@ -107,7 +107,7 @@ def largest_relative_difference(theirs, ours, video):
     expected, found = [], []
     hooks = [b.register_forward_hook(lambda module, inputs, output: expected.append(output[0])) for b in theirs.blocks]
     blocks = [block for stage in ours.stages for block in stage.blocks]
-    hooks += [b.register_forward_hook(lambda module, inputs, output: found.append(output.tokens)) for b in blocks]
+    hooks += [b.register_forward_hook(lambda module, inputs, output: found.append(output.values)) for b in blocks]
     with torch.inference_mode():
         theirs(video), ours(video)
     for hook in hooks:

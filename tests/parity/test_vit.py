@@ -48,6 +48,34 @@ def test_all_levels_equal_those_of_timm(deit, norm):
         assert_equal_maps(ours.eval()(image), expected)
 
 
+@pytest.mark.parametrize("registers", [0, 4])
+def test_class_and_register_tokens_and_the_maps_of_any_block_equal_those_of_timm(registers):
+    timm = import_peer("timm")
+    options = dict(
+        embed_dim=192, num_heads=3, img_size=224, depth=6, reg_tokens=registers, no_embed_class=registers > 0
+    )
+    theirs = randomize(timm.models.vision_transformer.VisionTransformer(**options))
+    ours = densevit.create_backbone("vit_tiny", depth=6, num_tokens=1, num_registers=registers, norm="all").eval()
+    state = theirs.state_dict()
+    if registers:  # there a class token has no row in the table
+        state["pos_embed"] = torch.cat([torch.zeros(1, 1, 192), state["pos_embed"]], dim=1)
+    translated = to_stages(to_ours(state, "timm_vit").state, [f"backbone.{name}" for name in ours.state_dict()])
+    own = {name.removeprefix("backbone."): t for name, t in translated.items()}
+    if registers:
+        own["stages.0.downsample.position.tokens.reg_token"] = state["reg_token"]
+    ours.load_state_dict(own)
+    image = picture(224, 224)
+    with torch.inference_mode():
+        expected = theirs.forward_intermediates(
+            image, indices=[0, 3, 5], norm=True, intermediates_only=True, return_prefix_tokens=True
+        )
+        found = ours.features(image, blocks=[0, 3, 5])
+        assert_equal_maps(found.maps, [maps for maps, _ in expected])
+        prefixes = [level.values[:, : 1 + registers] for level in found.levels]
+        assert_equal_maps(prefixes, [prefix for _, prefix in expected])
+        assert_equal_maps([found.class_token], [theirs.forward_head(theirs.forward_features(image), pre_logits=True)])
+
+
 @pytest.mark.parametrize(
     ("name", "peer", "num_tokens", "parameters"),
     [

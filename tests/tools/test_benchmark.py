@@ -83,3 +83,15 @@ def test_a_scan_that_fits_into_one_window_gets_the_same_mask_by_monais_chain(tmp
     assert ours["windows"] == monai["windows"] == 1
     assert all(row[f"{part} s"] > 0 for row in report["rows"] for part in ("load", "network", "restore", "write"))
     assert "beside network / ours" in printed
+
+
+def test_training_is_measured_idle_and_beside_busy_processes(tmp_path):
+    rows, printed = run_benchmark(tmp_path, "busy", "--iters", "2", "--rounds", "1", "--busy", "1", "--threads", "1")
+    assert [(row["waiting threads"], row["busy processes"]) for row in rows] == [
+        ("sleep", 0),
+        ("sleep", 1),
+        ("spin", 0),
+        ("spin", 1),
+    ]
+    assert all(row["it/s"] > 0 for row in rows)
+    assert "busy processes" in printed

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from densevit.checkpoint import open_checkpoint
 from densevit.cli.main import main
+from densevit.inference.slices import SliceOptions
 from densevit.train import check_config, train
 from densevit.train import test as score
 from densevit.weights import read_weights
@@ -223,3 +225,22 @@ def test_the_command_scores_volumes_and_does_not_write_them_as_pictures(config, 
     assert (inference["roi_size"], inference["stride"]) == ([12, 14, 16], [12, 12, 12])
     assert main(["test", path, trained, "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
     assert "this set holds volumes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("axis", ["axial", "sagittal"])
+def test_a_network_of_pictures_is_trained_and_tested_on_volumes_by_commands(config, tmp_path, capsys, axis):
+    slices = dict(axis=axis, neighbours=1)
+    for section in ("train_data", "val_data"):
+        config[section]["dataset"]["slices"] = slices
+    config["model"].update(spatial_dims=2, in_channels=3)
+    config["train_data"]["augment"] = dict(crop_size=(16, 16))
+    config["inference"] = dict(mode="slide", roi_size=(16, 16), batch_size=4, flips=(-1,))
+    path = write_config(tmp_path / "slices.py", config)
+    assert main(["train", path, "--work-dir", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    trained = tmp_path / "run" / "checkpoints" / "iter_4"
+    header = open_checkpoint(trained).header
+    assert (header.slices, header.spatial_dims, header.image_channels) == (SliceOptions(**slices), 2, 1)
+    assert header.spacing == pytest.approx((1.0, 1.0, 1.0))
+    assert main(["test", path, str(trained), "--device", "cpu", "--json", str(tmp_path / "scores.json")]) == 0
+    tested = json.loads((tmp_path / "scores.json").read_text())
+    assert tested["mCaseDice"] == pytest.approx(scalars(tmp_path / "run")[-1]["mCaseDice"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import densevit
-from densevit.weights import SOURCES, guess_source, load_weights, to_ours, to_theirs
+from densevit.weights import guess_source, known_sources, load_weights, to_ours, to_theirs
 from tests.weights.common import equal
 from tools.peers import import_peer
 from tools.peers.common import randomize
@@ -141,7 +141,7 @@ def test_the_report_says_that_the_order_of_merging_is_the_users_to_know(merge_or
     )
     report = load_weights(model, tmp_path / "whole.pth")
     assert report.complete
-    assert report.remarks == SOURCES["monai_swin_unetr"].remarks
+    assert report.remarks == known_sources()["monai_swin_unetr"].remarks
     for words in ("before 1.5", "merge_order='legacy'", "'v2'"):
         assert words in str(report)
 

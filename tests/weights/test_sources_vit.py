@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import densevit
-from densevit.weights import SOURCES, guess_source, load_weights, read_checkpoint, to_ours, to_stages, to_theirs
+from densevit.weights import guess_source, known_sources, load_weights, read_checkpoint, to_ours, to_stages, to_theirs
 from tests.weights.common import backbone, equal
 from tools.peers import import_mmseg, import_peer
 
@@ -124,8 +124,8 @@ def test_what_old_versions_of_monai_hold_unused_is_ignored(tmp_path):
 )
 def test_families_with_more_in_a_block_are_not_taken_for_a_plain_vit(beside):
     shapes = {name: tuple(t.shape) for name, t in to_theirs(small(num_tokens=1).state_dict(), "timm_vit").items()}
-    assert SOURCES["timm_vit"].is_it(shapes)
-    assert not SOURCES["timm_vit"].is_it(shapes | {beside: (1,)})
+    assert known_sources()["timm_vit"].is_it(shapes)
+    assert not known_sources()["timm_vit"].is_it(shapes | {beside: (1,)})
 
 
 @pytest.mark.parity

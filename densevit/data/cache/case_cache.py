@@ -46,6 +46,7 @@ class CaseCache:
         self.folder = Path(folder)
         self.max_bytes = parse_bytes(max_bytes)
         self.hashes = FileHashes(self.folder)
+        self.num_made = 0  # entries that were not found, and so were made
         self._writes = True
         self._used: set[str] = set()  # keys that this process loaded whole, and whose checksum was right
         self._told_full = False
@@ -73,6 +74,7 @@ class CaseCache:
         kept = self._mapped(key, path)
         if kept is not None:
             return kept
+        self.num_made += 1
         made = {name: np.asarray(array, order="C") for name, array in make().items()}
         if not self._writes or not still() or not self._keep(path, made):
             return made

@@ -6,6 +6,7 @@ from pathlib import Path
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts.classes_file import ClassesFile, find_classes
 from densevit.data.layouts.pairing import (
+    IMAGE_ENDINGS,
     check_folder,
     check_once,
     check_root,
@@ -36,7 +37,8 @@ class Folder:
     label_map: {file value: class}, 255 to ignore; reduce_zero_label: 0 is no class and classes count from 1.
     ignore_index: the ignored value in the files (255), or "none"; it is 255 in what is read, whatever the files have.
     image_suffix, label_suffix: what follows the shared name, with ("_gt.png") or without ending ("_gt").
-    exif: see `PictureDataset`.
+    in_channels: of the images: 3 for photos, 1 for grey ones, more for TIFF and .npy files of several bands.
+    exif, normalization: see `PictureDataset`.
     """
 
     root: str
@@ -53,6 +55,8 @@ class Folder:
     image_suffix: str = ""
     label_suffix: str = ""
     exif: str | None = None
+    in_channels: int = 3
+    normalization: dict | None = None
 
     def open(self) -> PictureDataset:
         root = check_root(self.root)
@@ -66,7 +70,15 @@ class Folder:
             of_class = {index: color for color, index in reversed(coding.color_map.items())}
             listed = [of_class[index] for index in range(coding.num_classes) if index in of_class]
             palette = listed if len(listed) == coding.num_classes else None
-        return PictureDataset(files, classes=said.classes, palette=palette, coding=coding, exif=self.exif)
+        return PictureDataset(
+            files,
+            classes=said.classes,
+            palette=palette,
+            coding=coding,
+            exif=self.exif,
+            in_channels=self.in_channels,
+            normalization=self.normalization,
+        )
 
     def _coding(self, said: ClassesFile) -> LabelCoding:
         colors = said.color_map if self.color_map is None else self.color_map
@@ -116,7 +128,7 @@ class Folder:
         if self.labels in (None, "none") or not images:
             return [(path, None) for path in images.values()]
         labels = check_folder(root, self._named(self.labels), key="labels")
-        in_folder = list_pictures(labels, suffix=self.label_suffix)
+        in_folder = list_pictures(labels, suffix=self.label_suffix, endings=IMAGE_ENDINGS)
         return pair(images, in_folder, labels_folder=labels, left_out=found)
 
     def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> Pairs:

@@ -7,6 +7,7 @@ from os import walk
 from pathlib import Path, PurePath
 from unicodedata import normalize
 
+ARRAY_ENDINGS = (".npy",)
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 logger = logging.getLogger("densevit")
 
@@ -35,7 +36,9 @@ def check_folder(root: Path, folder: str, *, key: str) -> Path:
     raise ValueError(f"{path} does not exist ({parent} has {there}); {way_out}")
 
 
-def list_pictures(folder: Path, *, suffix: str = "") -> dict[str, str]:
+def list_pictures(
+    folder: Path, *, suffix: str = "", endings: Sequence[str] = (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
+) -> dict[str, str]:
     """Picture files in a folder and its subfolders, in order: name without suffix and ending -> path.
 
     `suffix` is what follows the name that image and label share, with the ending ("_gt.png") or without ("_gt");
@@ -45,7 +48,7 @@ def list_pictures(folder: Path, *, suffix: str = "") -> dict[str, str]:
     for directory, folders, names in walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
-            stem = _stem(name, suffix)
+            stem = _stem(name, suffix) if name.lower().endswith(tuple(endings)) else None
             if stem is None:
                 continue
             key = _plain((Path(directory).relative_to(folder) / stem).as_posix())
@@ -67,7 +70,7 @@ def is_hidden(name: str) -> bool:
 
 def _stem(name: str, suffix: str) -> str | None:
     path = PurePath(name)
-    if is_hidden(name) or path.suffix.lower() not in IMAGE_ENDINGS:
+    if is_hidden(name) or path.suffix.lower() not in (*IMAGE_ENDINGS, *ARRAY_ENDINGS):
         return None
     if "." in suffix:
         return name.removesuffix(suffix) if name.endswith(suffix) else None

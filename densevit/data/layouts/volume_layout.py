@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from densevit.data.cache.case_cache import create_case_cache
@@ -10,8 +10,9 @@ from densevit.data.layouts.label_names import LabelNames
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import Case, VolumeDataset
+from densevit.inference.slices import SliceOptions
 from densevit.normalization import ZSCORE
-from densevit.registry import check_known
+from densevit.options import read_options
 from densevit.volumes.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")
@@ -58,6 +59,7 @@ class VolumeLayout:
     group: whose scan a case is: see `densevit.data.layouts.subjects`; without it each case is a subject.
     normalization, spacing: see `VolumeDataset`. read: the keys of `ReadOptions`.
     cache: True, or the keys of `CacheOptions`, to keep what is made of each case on disk.
+    slices: the keys of `SliceOptions`, for a network of pictures that sees the scans slice by slice.
     """
 
     root: str
@@ -70,6 +72,7 @@ class VolumeLayout:
     spacing: list | tuple | None = None
     read: dict | None = None
     cache: bool | dict | None = None
+    slices: dict | None = None
 
     def listing(self) -> Listing:
         """What the files of the set say; touches no image."""
@@ -80,6 +83,7 @@ class VolumeLayout:
             raise ValueError(f"split must be 'train', 'val' or 'test', got {self.split!r}")
         read = parse_read_options(self.read)
         cache = create_case_cache(self.cache)
+        slices = None if self.slices is None else read_options(SliceOptions, self.slices, where="slices")
         root = check_root(self.root)
         listing = self.listing().without(self.leave_out)
         cases = choose_cases(listing, self, root=root)
@@ -93,6 +97,7 @@ class VolumeLayout:
             spacing=self.spacing,
             read=read,
             cache=cache,
+            slices=slices,
         )
 
 
@@ -165,7 +170,4 @@ def check_channels(number: int | None) -> None:
 
 def parse_read_options(config: Mapping | None) -> ReadOptions:
     """From the keys of `read`; ValueError for one that is unknown or of another type."""
-    known = [each.name for each in fields(ReadOptions)]
-    for key in config or {}:
-        check_known(key, known, what="read has no key")
-    return ReadOptions(**(config or {}))
+    return read_options(ReadOptions, config or {}, where="read")

@@ -7,12 +7,12 @@ from mmseg.registry.registry import MODELS, Registry
 from torch import nn
 
 from densevit.segmentor import create_backbone
-from densevit.weights import FAMILIES
+from densevit.weights import known_families
 
 # A child of its registry, so that every `densevit.X` is looked up here.
 DENSEVIT = Registry("model", parent=MODELS, scope="densevit")
 # Name there -> beginning of our names: dict(type="densevit.MiT", variant="b2") is `mit_b2`.
-NAMES = {name: prefix for family in FAMILIES.values() for name, prefix in family.mmseg.items()}
+NAMES = {name: prefix for family in known_families().values() for name, prefix in family.mmseg.items()}
 
 
 def _family(prefix: str) -> Callable[..., nn.Module]:

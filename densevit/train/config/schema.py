@@ -159,7 +159,7 @@ class ConfigFile:
                 f"train_data.augment.foreground_weights has {len(weights)} numbers and the model "
                 f"{self.model.num_classes} classes; give one for each class, background first"
             )
-        if self.train_cfg.best == "mCaseDice" and not three:
+        if self.train_cfg.best == "mCaseDice" and not (three or self.train_data.dataset.get("slices")):
             raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
         try:
             self.inference.on_axes(self.model.spatial_dims)

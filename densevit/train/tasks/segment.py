@@ -84,6 +84,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         inference=config.inference,
         normalization=dataset.normalization,
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
+        slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
     )
 

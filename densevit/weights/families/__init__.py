@@ -1,27 +1,45 @@
-"""One file a published family, each with its record in FAMILY; importing this package registers every file in it."""
+"""One file a published family, each with its record in FAMILY.
 
+`known_families()` and `known_sources()` read every file when they are first called; `family_of` reads the one it needs.
+"""
+
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
 from densevit.weights.family import Family, Pair, Release
 
-FAMILIES: dict[str, Family] = {}
-SOURCES: dict[str, Release] = {}  # the releases of all families, named publisher_family
+FILES = tuple(module.name for module in iter_modules(__path__))
+
+
+@cache
+def known_families() -> dict[str, Family]:
+    """Every record by the family's name."""
+    return {record.name: record for record in map(_record, FILES)}
+
+
+@cache
+def known_sources() -> dict[str, Release]:
+    """The releases of all families, named publisher_family."""
+    return {name: release for family in known_families().values() for name, release in family.releases.items()}
 
 
 def register_family(family: Family) -> Family:
     """Add a record, after which its releases load and its models are listed; ValueError for a name that is taken."""
-    taken = [name for name, release in family.releases.items() if SOURCES.get(name, release) is not release]
-    if family.name in FAMILIES or taken:
+    taken = [name for name, release in family.releases.items() if known_sources().get(name, release) is not release]
+    if family.name in known_families() or taken:
         raise ValueError(f"the family or source {(taken or [family.name])[0]!r} is registered twice")
-    FAMILIES[family.name] = family
-    SOURCES.update(family.releases)
+    known_families()[family.name] = family
+    known_sources().update(family.releases)
     return family
 
 
 def family_of(backbone: object) -> Family:
     """The record of a backbone by its name; an empty one where there is none."""
-    return next((family for family in FAMILIES.values() if backbone in family.variants), Family(name=""))
+    for file in sorted(FILES, key=len, reverse=True):  # swin_unetr before swin
+        if str(backbone).startswith(file) and backbone in _record(file).variants:
+            return _record(file)
+    return next((family for family in known_families().values() if backbone in family.variants), Family(name=""))
 
 
 def sources_of(backbone: str) -> list[str]:
@@ -32,7 +50,7 @@ def sources_of(backbone: str) -> list[str]:
 
 def list_pairs() -> list[Pair]:
     """The whole models that were published."""
-    return [pair for family in FAMILIES.values() for pair in family.pairs]
+    return [pair for family in known_families().values() for pair in family.pairs]
 
 
 def published_options(backbone: object, decoder: str) -> dict:
@@ -41,5 +59,5 @@ def published_options(backbone: object, decoder: str) -> dict:
     return dict(next((p.decoder_options for p in pairs if (p.backbone, p.decoder) == (backbone, decoder)), {}))
 
 
-for _module in iter_modules(__path__):
-    register_family(import_module(f"{__name__}.{_module.name}").FAMILY)
+def _record(file: str) -> Family:
+    return import_module(f"{__name__}.{file}").FAMILY

@@ -1,11 +1,11 @@
 """UNETR: its encoder is a ViT, its decoder serves Swin UNETR too."""
 
 from densevit.weights.family import DecoderTraits, Family, Pair, Release, Row, names_like, within
-from densevit.weights.shapes import image_size, num_tokens, patch_size
+from densevit.weights.shapes import image_size, num_registers, num_tokens, patch_size
 
 POSITION = "stages.0.downsample.position."
-OPTIONS = dict(patch_size=patch_size, image_size=image_size, num_tokens=num_tokens)
-VARYING = r"\.pos_embed$|(cls|dist)_token$|backbone\.(out_)?norms?\."
+OPTIONS = dict(patch_size=patch_size, image_size=image_size, num_tokens=num_tokens, num_registers=num_registers)
+VARYING = r"\.pos_embed$|(cls|dist|reg)_token$|backbone\.(out_)?norms?\."
 # A model without the tokens or the norm leaves them out; one that has a norm must find it.
 ABSENT = (r"backbone\.stages\.0\.downsample\.position\.tokens\.", r"backbone\.norm\.")
 

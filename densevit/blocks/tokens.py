@@ -1,0 +1,91 @@
+"""Tokens that know the size of their grid and what stands before it: the one type of tokens in every family.
+
+Dimension key: B batch, T tokens before the grid, N tokens of the grid, S its size, C channels.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densevit.blocks import nd
+
+CLASS, DISTILLATION, REGISTER = "class", "distillation", "register"  # what stands before a grid
+
+
+class Tokens(NamedTuple):
+    """Values (B, T + N, C), the size of the grid, and what each of the T tokens before it is, such as CLASS."""
+
+    values: Tensor
+    size: tuple[int, ...]
+    prefix: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Tensor:
+        """(B, *S, C), a view."""
+        return self.values[:, len(self.prefix) :].unflatten(1, self.size)
+
+    def named(self, name: str) -> Tensor | None:
+        """The tokens of this name before the grid, (B, how many, C), a view; None where there is none."""
+        first, count = (self.prefix.index(name), self.prefix.count(name)) if name in self.prefix else (0, 0)
+        return self.values[:, first : first + count] if count else None
+
+    def map_grid(self, function: Callable[[Tensor], Tensor]) -> "Tokens":
+        """Put the grid (B, *S, C) through a function that may change its size; tokens before it stay as they are."""
+        grid = function(self.grid)
+        values = grid.flatten(1, -2)
+        if self.prefix:
+            values = torch.cat([self.values[:, : len(self.prefix)], values], dim=1)
+        return Tokens(values, tuple(grid.shape[1:-1]), self.prefix)
+
+
+def as_tokens(x: Tensor | Tokens) -> Tokens:
+    """A grid (B, *S, C) as tokens with nothing before them, a view; tokens as they are."""
+    return x if isinstance(x, Tokens) else Tokens(x.flatten(1, -2), tuple(x.shape[1:-1]))
+
+
+def as_grid(x: Tensor | Tokens) -> Tensor:
+    """The grid of tokens (B, *S, C), a view; a grid as it is."""
+    return x.grid if isinstance(x, Tokens) else x
+
+
+class GridTokens(nn.Module):
+    """A grid as tokens, with positions and a class token where asked for: (B, *S, C) -> Tokens (B, T + N, C).
+
+    `grid` is the size of the learned tables of absolute positions, which any other size resizes: one for the last two
+    axes, one for the axis before them (the time of video), one row for the class token. None: no positions.
+    """
+
+    def __init__(self, dim: int, *, grid: Sequence[int] | None = None, class_token: bool = False):
+        super().__init__()
+        self.grid = None if grid is None else tuple(grid)
+        self.cls_token = _table(1, dim) if class_token else None
+        self.pos_embed_class = _table(1, dim) if class_token and grid else None
+        self.pos_embed_spatial = _table(prod(grid[-2:]), dim) if grid else None
+        self.pos_embed_temporal = _table(grid[0], dim) if grid and grid[:-2] else None
+
+    def forward(self, grid: Tensor) -> Tokens:
+        if self.grid is not None:
+            grid = grid + self._positions(grid.shape[1:-1])
+        tokens = as_tokens(grid)
+        if self.cls_token is None:
+            return tokens
+        extra = self.cls_token if self.pos_embed_class is None else self.cls_token + self.pos_embed_class
+        extra = extra.to(tokens.values.dtype).expand(len(tokens.values), -1, -1)
+        return Tokens(torch.cat([extra, tokens.values], dim=1), tokens.size, (CLASS,))
+
+    def _positions(self, size: Sequence[int]) -> Tensor:
+        """(1, *size, C), or what broadcasts to it."""
+        plane = nd.to_image(self.pos_embed_spatial.unflatten(1, self.grid[-2:]))  # (1, C, h, w)
+        plane = nd.to_grid(nd.resize(plane, size[-2:]))  # (1, H, W, C)
+        if self.pos_embed_temporal is None:
+            return plane
+        line = F.interpolate(self.pos_embed_temporal.mT, size=size[0], mode="linear").mT  # (1, D, C)
+        return plane[:, None] + line[:, :, None, None]
+
+
+def _table(length: int, dim: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, length, dim), std=0.02))
