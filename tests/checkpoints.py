@@ -21,12 +21,13 @@ def save_tiny_checkpoint(path, *, num_classes=19, classes=None, palette=None, in
         classes = cityscapes.CLASSES if num_classes == 19 else [f"class {i}" for i in range(num_classes)]
     if palette is None and num_classes == 19:
         palette = cityscapes.PALETTE
+    volumes = model_options.get("spatial_dims", 2) == 3
     header = dict(
         model=description,
         classes=list(classes),
         palette=None if palette is None else [list(map(int, colour)) for colour in palette],
         inference=inference or dict(mode="whole"),
-        normalization=dict(mean=MEAN, std=STD),
+        normalization=dict(type="zscore") if volumes else dict(mean=MEAN, std=STD),
     )
     save_weights(model, path, config=header)
     return path

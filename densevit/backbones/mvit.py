@@ -107,8 +107,9 @@ def _read_pyramid(pyramid: Pyramid, spatial_dims: int) -> dict[str, bool | tuple
     given = dict(base=pyramid) if isinstance(pyramid, str) else dict(pyramid)
     base = given.pop("base", "image")
     check_known(base, PYRAMIDS, what="no pyramid named")
-    if base == "video" and spatial_dims != 3:
-        raise ValueError(f"the pyramid 'video' needs spatial_dims=3, got {spatial_dims}; 'image' fits any")
+    axes = len(PYRAMIDS["video"]["q_stride"])
+    if base == "video" and spatial_dims != axes:
+        raise ValueError(f"the pyramid 'video' needs spatial_dims={axes}, got {spatial_dims}; 'image' fits any")
     for name in given:
         check_known(name, ["base", *PYRAMIDS["video"]], what="a pyramid has no field")
     values = {"image_size": nd.TABLE_SIZE[spatial_dims], **PYRAMIDS[base], **given}

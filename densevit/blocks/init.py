@@ -4,13 +4,15 @@ from math import prod, sqrt
 
 from torch import nn
 
+from densevit.blocks import nd
+
 
 def init_vit_weights(module: nn.Module) -> None:
     """Linear: truncated normal 0.02; convolution: normal with variance 2 / fan-out; biases 0. For `module.apply`."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
-    elif isinstance(module, nn.Conv2d | nn.Conv3d):
+    elif isinstance(module, nd.CONVOLUTIONS):
         fan_out = prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
-    if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d) and module.bias is not None:
+    if isinstance(module, (nn.Linear, *nd.CONVOLUTIONS)) and module.bias is not None:
         nn.init.zeros_(module.bias)

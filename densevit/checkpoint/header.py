@@ -90,6 +90,11 @@ class Header:
         return self.spatial_dims + (self.slices is not None)
 
     @property
+    def is_of_volumes(self) -> bool:
+        """Whether the images that are predicted are scans, and not pictures."""
+        return self.image_dims == 3
+
+    @property
     def in_channels(self) -> int:
         """Channels that the model takes."""
         return self.model.get("in_channels", 3)

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+AXES = ("depth", "height", "width")
+
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Overrides and launchers, named as OpenMMLab's users know them."""
@@ -28,7 +30,11 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """Whole or slide, windows, flips and scales."""
-    parser.add_argument("--mode", choices=("whole", "slide"), help="the picture at once, or in windows")
+    parser.add_argument(
+        "--mode",
+        choices=("whole", "slide", "slide_gaussian"),
+        help="the image at once, or in windows that are averaged, or whose middle counts more",
+    )
     parser.add_argument(
         "--roi-size", type=int, nargs="+", metavar="N", help="window size, one number or one for each axis"
     )
@@ -41,6 +47,7 @@ def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[in
     if values is None:
         return None
     if len(values) not in (1, spatial_dims):
-        each = "height and width" if spatial_dims == 2 else "depth, height and width"
+        *others, last = AXES[-spatial_dims:]
+        each = f"{', '.join(others)} and {last}"
         raise ValueError(f"expected one number or {each}, got {len(values)}: {' '.join(map(str, values))}")
     return tuple(values) if len(values) == spatial_dims else tuple(values) * spatial_dims

@@ -1,14 +1,14 @@
-"""Predict pictures, or scans, with one checkpoint.
+"""Predict pictures or scans with one checkpoint, whose model says which.
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
 the exit code is then 1. Existing outputs are made anew unless --resume is given.
 
-Scans, with a checkpoint of volumes: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one file a
-channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of every
-structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer and
-ITK-SNAP.
+Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
+file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
+every structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer
+and ITK-SNAP.
 """
 
 import argparse
@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
 
 if TYPE_CHECKING:
-    from densevit.checkpoint import Checkpoint
-    from densevit.predictor.files import PredictionReport
-    from densevit.predictor.volumes import VolumeReport
+    from densevit.checkpoint import Header
+    from densevit.predictor import PredictionReport
     from densevit.volumes.read_options import ReadOptions
 
 SCAN_DEFAULTS = dict(
@@ -44,24 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         nargs="+",
-        default=["train_ids"],
         metavar="FORMAT",
         help="train_ids (class numbers), label_ids (for the Cityscapes server), palette, overlay; default train_ids",
     )
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
-    parser.add_argument("--resume", action="store_true", help="skip the pictures whose outputs all exist")
+    parser.add_argument("--resume", action="store_true", help="skip the inputs whose outputs all exist")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_inference_options(parser)
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
     parser.add_argument(
-        "--max-memory", metavar="AMOUNT", help="of windows beside model and picture, such as 4GB; says what it plans"
+        "--max-memory", metavar="AMOUNT", help="of windows beside model and image, such as 4GB; says what it plans"
     )
     add_launcher(parser)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default a GPU where there is one")
     parser.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision")
     parser.add_argument(
-        "--compile", action="store_true", help="compile the model first: worth it for many pictures of one size"
+        "--compile", action="store_true", help="compile the model first: worth it for many images of one size"
     )
     _add_scan_options(parser.add_argument_group("scans"))
 
@@ -93,31 +91,36 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, then say how many pictures failed."""
+    """Predict, then say how many inputs failed."""
     from densevit.checkpoint import open_checkpoint
     from densevit.devices import pick_device
+    from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
-    from densevit.predictor.inputs import find_pictures
+    from densevit.predictor.cleaning import Cleaning
+    from densevit.predictor.predictor import open_reader
     from densevit.processes import launched_as
 
     opened = open_checkpoint(args.checkpoint)
-    if opened.header.image_dims == 3:
-        return _run_volumes(args, opened)
-    _refuse_scan_options(args)
+    header, read = opened.header, _read_options(args)
+    _refuse_options_of_others(args, header)
     rank, size, local_rank = launched_as(args.launcher)
-    find_pictures(args.inputs, recursive=args.recursive)  # a mistyped path is told before the model is built
+    # A mistyped path is told before the model is built.
+    open_reader(header, read).find(args.inputs, recursive=args.recursive)
+    check_writable(Path(args.out))
     predictor = Predictor(
         opened,
         device=pick_device(args.device, local_rank),
         amp=args.amp,
+        max_memory=args.max_memory,
+        compile=args.compile,
+        read=read,
+        clean=Cleaning(largest_component=args.largest_component, fill_holes=args.fill_holes),
         mode=args.mode,
-        roi_size=per_axis(args.roi_size),
-        stride=per_axis(args.stride),
+        roi_size=per_axis(args.roi_size, spatial_dims=header.spatial_dims),
+        stride=per_axis(args.stride, spatial_dims=header.spatial_dims),
         batch_size=args.batch_size,
         flips=(-1,) if args.flip else None,
         scales=args.scales,
-        max_memory=args.max_memory,
-        compile=args.compile,
     )
     with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
         report = predict(
@@ -127,49 +130,21 @@ def run(args: argparse.Namespace) -> int:
             formats=args.format,
             recursive=args.recursive,
             resume=args.resume,
-            progress=not args.quiet and rank == 0,
+            progress=not args.quiet,
             share=(rank, size),
+            dicom_seg=args.dicom_seg,
+            preview=_preview(args),
         )
-    return _tell(report, args.out, "pictures")
+    return _tell(report, args.out, "scans" if header.is_of_volumes else "pictures")
 
 
-def _refuse_scan_options(args: argparse.Namespace) -> None:
+def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:
+    """ValueError for options of pictures with a checkpoint of volumes, and the other way round."""
+    if header.is_of_volumes and (args.format is not None or args.recursive):
+        raise ValueError("--format and --recursive are for pictures, and this is a checkpoint of volumes")
     for name, default in SCAN_DEFAULTS.items():
-        if getattr(args, name) != default:
+        if not header.is_of_volumes and getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")
-
-
-def _run_volumes(args: argparse.Namespace, opened: "Checkpoint") -> int:
-    """The same for scans."""
-    from densevit.devices import pick_device
-    from densevit.files import check_writable
-    from densevit.predictor.cleaning import Cleaning
-    from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
-    from densevit.processes import launched_as
-
-    if args.format != ["train_ids"] or args.recursive or args.compile:
-        raise ValueError("--format, --recursive and --compile are for pictures, and this is a checkpoint of volumes")
-    rank, size, local_rank = launched_as(args.launcher)
-    find_scans(args.inputs, channels=opened.header.image_channels)  # a mistyped path is told before the model is built
-    check_writable(Path(args.out))
-    predictor = VolumePredictor(
-        opened,
-        device=pick_device(args.device, local_rank),
-        amp=args.amp,
-        max_memory=args.max_memory,
-        read=_read_options(args),
-        clean=Cleaning(largest_component=args.largest_component, fill_holes=args.fill_holes),
-        mode=args.mode,
-        roi_size=per_axis(args.roi_size, spatial_dims=3),
-        stride=per_axis(args.stride, spatial_dims=3),
-        batch_size=args.batch_size,
-        flips=(-1,) if args.flip else None,
-        scales=args.scales,
-    )
-    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
-        options = dict(resume=args.resume, progress=not args.quiet, share=(rank, size), dicom_seg=args.dicom_seg)
-        report = predict_volumes(predictor, args.inputs, args.out, **options, preview=_preview(args))
-    return _tell(report, args.out, "scans")
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
@@ -193,7 +168,7 @@ def _preview(args: argparse.Namespace) -> Callable[..., Any] | None:
     return save_preview
 
 
-def _tell(report: "PredictionReport | VolumeReport", out: str, things: str) -> int:
+def _tell(report: "PredictionReport", out: str, things: str) -> int:
     """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""

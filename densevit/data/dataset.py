@@ -73,14 +73,3 @@ class Dataset(Protocol):
 
         `progress(done, total)` is called after each file; without it a bar is drawn on stderr for many.
         """
-
-
-def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """The class names as a tuple; none, an empty or a repeated name raises ValueError."""
-    listed = isinstance(classes, list | tuple) and len(classes) > 0
-    if not listed or not all(isinstance(name, str) and name.strip() for name in classes):
-        raise ValueError(f"classes must be a list of names, got {classes!r}")
-    twice = sorted({name for name in classes if list(classes).count(name) > 1})
-    if twice:
-        raise ValueError(f"the classes name {', '.join(twice)} more than once; each name may appear once")
-    return tuple(classes)

@@ -8,11 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from densevit.colors import Color, default_palette
-from densevit.data.dataset import check_classes
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
 from densevit.data.shown import Shown, show_picture
-from densevit.labels import IGNORE
+from densevit.labels import IGNORE, check_classes
 from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.picture import View, read_view

@@ -12,14 +12,13 @@ from torch import Tensor
 from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
-from densevit.data.dataset import check_classes
 from densevit.data.foreground import foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
 from densevit.data.shown import Shown, show_plane
 from densevit.data.slices import draw_slice
 from densevit.inference.slices import SliceOptions
-from densevit.labels import IGNORE
+from densevit.labels import IGNORE, check_classes
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.paths import kind_of

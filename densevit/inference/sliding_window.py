@@ -20,7 +20,7 @@ from densevit.inference.output import Output
 from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction
 from densevit.inference.source import ArrayLike, Source, check_source
 from densevit.inference.stream import Foreground, Work, stream
-from densevit.inference.windows import Keywords, Placement, Windows, grouped
+from densevit.inference.windows import Keywords, Placement, Windows, grouped, make_blend
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,7 +69,17 @@ def sliding_window(
     whole = reduce is REDUCTIONS["logits"] and out is None and native is None and not placement.split
     layout = windows.layout(size, axis=placement.axis, stream=not whole)
     window_device, device = placement.devices(image)
-    work = _work(windows, layout, device, dtype=placement.sum_dtype, foreground=foreground, progress=progress)
+    work = Work(
+        layout,
+        make_blend(layout, profile=windows.blend, floor=windows.least_weight, device=device),
+        BatchSize(windows.batch_size),
+        device,
+        dtype=placement.sum_dtype,
+        padding=windows.padding,
+        foreground=foreground,
+        fixed=windows.fixed_batch,
+        progress=progress,
+    )
     read = partial(Source, image, spatial_dims=len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
     if whole:
         ((_, total),) = stream(predict, read(), work)
@@ -80,11 +90,6 @@ def sliding_window(
         for place, result in collect(results, output) if placement.split else results:
             output.write(place, result)
     return output.result
-
-
-def _work(windows: Windows, layout: Layout, device: torch.device, **others: Any) -> Work:
-    weigh, batch = windows.weights(layout, device), BatchSize(windows.batch_size)
-    return Work(layout, weigh, batch, device, padding=windows.padding, fixed=windows.fixed_batch, **others)
 
 
 def _reduced(

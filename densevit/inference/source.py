@@ -1,6 +1,7 @@
-"""An image that is read a few planes at a time: a tensor, an array, a memory map, a nibabel proxy, a Zarr array."""
+"""Images that are read a few planes at a time: tensors, arrays, memory maps, nibabel proxies, Zarr arrays."""
 
 import logging
+import mmap
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Protocol
@@ -8,8 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-
-from densevit.inference.memory import forget_pages
 
 logger = logging.getLogger("densevit")
 
@@ -50,7 +49,7 @@ class Source:
         self.held: Tensor | None = None  # the last planes before `end`
 
     def planes(self, begin: int, end: int) -> Tensor:
-        """Planes [begin, end); neither goes back from one call to the next."""
+        """Planes [begin, end), (C, *S); neither number may be smaller than in the call before."""
         new = self._read(max(begin, self.end), end) if end > self.end else None
         self.end = end
         if self.in_place:
@@ -114,3 +113,13 @@ def check_source(image: Any, roi_size: int | Sequence[int]) -> tuple[int, ...]:
             f"got shape {tuple(shape)} and roi_size {roi_size if isinstance(roi_size, Integral) else rois}"
         )
     return tuple(int(s) for s in shape[len(shape) - rank :])
+
+
+def forget_pages(array: object) -> None:
+    """Let go of the pages of a memory map that were read or written: they are in the file, not this process's to hold.
+
+    Changes to a private map (mode "c") exist in memory alone, so that one is left as it is.
+    """
+    pages = getattr(array, "_mmap", None)  # None for what numpy made of a map in memory
+    if isinstance(array, np.memmap) and pages is not None and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)

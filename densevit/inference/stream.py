@@ -12,9 +12,9 @@ from torch import Tensor
 
 from densevit.blocks import nd
 from densevit.inference.batching import BatchSize, Index, Predict, forwards
-from densevit.inference.blend import Blend
 from densevit.inference.layout import Layout, covered, inside
 from densevit.inference.source import Source
+from densevit.inference.windows import Blend
 
 Foreground = Callable[[Tensor], object]
 
@@ -41,29 +41,30 @@ class Work:
 class Ring:
     """Weighted sums (K, *S) with only `layout.num_planes` planes along its axis: plane p lies at p % num_planes.
 
-    `like` are logits of the network (B, K, *roi): their classes, device and memory layout (channels last or first)
-    become the ring's; adding windows, and argmax, are then several times faster. Sums are kept in `dtype`, or in
-    float32 at least.
+    `like` are a window's logits (K, *roi): their classes and memory layout (channels last or first) become the ring's;
+    adding windows, and argmax, are then several times faster.
     """
 
-    def __init__(self, layout: Layout, like: Tensor, *, device: torch.device, dtype: torch.dtype | None = None):
+    def __init__(self, work: Work, like: Tensor):
+        layout = work.layout
         self.layout = layout
-        self.dim = layout.axis - len(layout.axes)  # counted from the end, of (K, *S) and (*S)
+        self.dim = layout.axis - len(layout.axes)  # only_counts from the end, of (K, *S) and (*S)
         self.length = layout.num_planes
         size = list(layout.size)
         size[layout.axis] = self.length
-        dtype = dtype or torch.promote_types(like.dtype, torch.float32)
-        classes, options = like.shape[1], dict(dtype=dtype, device=device)
-        channels_last = not like.is_contiguous() and nd.to_grid(like).is_contiguous()
+        options = dict(dtype=work.dtype or torch.promote_types(like.dtype, torch.float32), device=work.device)
+        channels_last = not like.is_contiguous() and nd.to_grid(like[None]).is_contiguous()
         self.total = (
-            torch.zeros(*size, classes, **options).movedim(-1, 0)
+            torch.zeros(*size, len(like), **options).movedim(-1, 0)
             if channels_last
-            else torch.zeros(classes, *size, **options)
+            else torch.zeros(len(like), *size, **options)
         )
 
     def add(self, logits: Tensor, index: tuple[int, ...], weights: Tensor) -> None:
         """Add one window's logits (K, *roi), weighted by (*S_window), the part of it that lies inside the image."""
-        axes = self.layout.axes
+        axes, classes = self.layout.axes, len(self.total)
+        if len(logits) != classes:
+            raise ValueError(f"predict returned {len(logits)} classes after {classes}; every window needs the same")
         logits = logits[(slice(None), *inside(axes, index))]
         region = [axis.covered(i) for axis, i in zip(axes, index, strict=True)]
         planes = region[self.layout.axis]
@@ -112,29 +113,22 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     def cut(index: Index) -> Tensor:
         return cut_window(slab, layout, index, begin, work.padding)
 
-    def run(chosen: Sequence[Index]) -> Iterator[tuple[Index, Tensor]]:
-        return forwards(predict, chosen, cut=cut, size=work.batch, fixed=work.fixed)
-
-    def make_ring(logits: Tensor) -> Ring:
-        return Ring(layout, logits[None], device=work.device, dtype=work.dtype)
-
     chosen = windows if work.foreground is None else [i for i in windows if work.foreground(cut(i).clone())]
-    done = first = layout.steps[step][0] * layout.windows_per_row
-    for index, logits in run(chosen):
-        ring = ring or make_ring(logits)
-        _check_classes(logits, ring)
-        ring.add(logits.to(work.device), index, work.weigh(index))
+    only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
+    done = layout.steps[step][0] * layout.windows_per_row
+    last = done + len(windows)
+    run = forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch, fixed=work.fixed)
+    for index, logits in run:
+        ring = ring or Ring(work, logits)
+        if not only_counts:
+            ring.add(logits.to(work.device), index, work.weigh(index))
         del logits  # the next ones are made before this name is used again
         done += 1
-        _tell(work, done)
-    if len(chosen) < len(windows):
-        _tell(work, first + len(windows))
-    return ring or make_ring(next(run(windows[:1]))[1])  # none was chosen, and the number of classes has to be known
-
-
-def _tell(work: Work, done: int) -> None:
+        if work.progress is not None and done < last:
+            work.progress(done, layout.num_windows)
     if work.progress is not None:
-        work.progress(done, work.layout.num_windows)
+        work.progress(last, layout.num_windows)
+    return ring
 
 
 def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: float | str) -> Tensor:
@@ -160,8 +154,3 @@ def _pad(window: Tensor, amounts: Sequence[int], padding: float | str) -> Tensor
             f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
         )
     return F.pad(window[None], amounts, mode=padding)[0]
-
-
-def _check_classes(logits: Tensor, ring: Ring) -> None:
-    if len(logits) != len(ring.total):
-        raise ValueError(f"predict returned {len(logits)} classes after {len(ring.total)}; every window needs the same")

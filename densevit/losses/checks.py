@@ -11,7 +11,7 @@ def num_valid(label: Tensor, *, ignore_index: int = 255) -> Tensor:
 
 def prepare(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Check shapes; return the logits in at least float32 and the label in int64."""
-    if logits.ndim < 2 or logits.shape[:1] + logits.shape[2:] != label.shape:
+    if not logits.shape[1:] or logits.shape[:1] + logits.shape[2:] != label.shape:
         raise ValueError(
             f"expected logits (B, K, *S) and label (B, *S), got {tuple(logits.shape)} and {tuple(label.shape)}; "
             "resize the logits to the label's size"

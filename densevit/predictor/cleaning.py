@@ -35,6 +35,8 @@ class Cleaning:
 
     def __call__(self, label: np.ndarray, *, classes: Sequence[str], values: Sequence[int]) -> None:
         """Change `label` in place: pieces first, then holes, each in the order of names."""
+        if self.largest_component is self.fill_holes is None:
+            return
         from scipy import ndimage
 
         value = {name: int(v) for name, v in zip(classes, values, strict=True)}

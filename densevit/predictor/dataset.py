@@ -10,7 +10,7 @@ from densevit.data import Dataset, Sample
 from densevit.files import check_writable
 from densevit.labels import label_type
 from densevit.predictor.files import check_no_overwrite
-from densevit.predictor.inputs import Picture, check_names
+from densevit.predictor.inputs import Input, check_names
 from densevit.predictor.outputs import check_formats, render, write_png
 
 
@@ -31,7 +31,7 @@ class PredictionWriter:
         images = [Path(image) for image in dataset.names]
         root = os.path.commonpath([image.parent for image in images])
         self.names = {str(image): image.relative_to(root).with_suffix("") for image in images}
-        check_names([Picture(Path(image), name) for image, name in self.names.items()])
+        check_names([Input(str(name), (Path(image),)) for image, name in self.names.items()])
         written = (self._target(folder, name) for folder in self.folders.values() for name in self.names.values())
         check_no_overwrite(written, dataset.files)
         for folder in self.folders.values():

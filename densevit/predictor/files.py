@@ -1,32 +1,45 @@
-"""Predict files: pictures in, PNGs out, one bad file reported and skipped."""
+"""Predict many images: files in, label maps out; one bad file is reported and skipped."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from densevit.checkpoint import Header
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory
-from densevit.pictures.reading import read_image
-from densevit.predictor.inputs import Picture, check_names, find_pictures
-from densevit.predictor.outputs import check_formats, render, write_png
+from densevit.predictor.inputs import Input, Opened
+from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats
+from densevit.predictor.overlap import overlapped
 from densevit.predictor.predictor import Predictor
+from densevit.predictor.stopwatch import Stopwatch
+from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
+Ready = tuple[Opened, np.ndarray, Stopwatch]
 
 
 @dataclass
 class PredictionReport:
-    """What became of each picture: the files `written`, `resumed` (done before), or `failed` for a reason."""
+    """What became of each input, by its (first) file: the files `written`, `resumed` (done before), or `failed` for a
+    reason."""
 
     written: dict[Path, list[Path]] = field(default_factory=dict)
     resumed: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
+
+    def add(self, source: Input, outcome: list[Path] | Exception) -> None:
+        """Take down what was written of an input, or say why nothing was."""
+        if isinstance(outcome, Exception):
+            self.failed[source.path] = _reason(outcome, source.path)
+            logger.error("skipped: %s", self.failed[source.path])
+        else:
+            self.written[source.path] = outcome
 
 
 def predict(
@@ -34,91 +47,76 @@ def predict(
     inputs: str | Path | Iterable[str | Path],
     output: str | Path,
     *,
-    formats: Sequence[str] = ("train_ids",),
+    formats: Sequence[str] | None = None,
     recursive: bool = False,
     resume: bool = False,
     device: str | torch.device = "cpu",
     progress: bool = True,
     share: tuple[int, int] = (0, 1),
+    dicom_seg: bool = False,
+    preview: Callable[..., Any] | None = None,
 ) -> PredictionReport:
-    """Predict image files, folders and globs, and write PNGs below the folder `output`.
+    """Predict files, folders and globs of pictures or of scans, and write label maps below the folder `output`.
 
-    `formats` are any of "train_ids" (class numbers; 16-bit above 255 classes), "label_ids" (for the Cityscapes
-    server), "palette" (class numbers with colours) and "overlay" (colours over the picture). Outputs keep an input's
-    path below the folder it was found in: data/a/b.jpg, found in data, becomes output/a/b.png, or with several
-    formats output/<format>/a/b.png; a photo with an EXIF turn gives an upright one. `resume` leaves alone the pictures
-    whose outputs all exist; without it they are made anew. Several processes divide the pictures among them: `share` is
-    the number of this one and how many there are. For other inference settings than the checkpoint's own,
-    give a `Predictor` in its place.
+    Pictures become PNGs: `formats` are any of "train_ids" (class numbers, the default; 16-bit above 255 classes),
+    "label_ids" (for the Cityscapes server), "palette" (class numbers with colours) and "overlay" (colours over the
+    picture). Outputs keep an input's path below the folder it was found in: data/a/b.jpg, found in data, becomes
+    output/a/b.png, or with several formats output/<format>/a/b.png; a photo with an EXIF turn gives an upright one.
 
-    A picture that cannot be read or predicted is logged as an error, listed in the report and skipped. Raises
-    FileNotFoundError for inputs that do not exist and ValueError for outputs that would overwrite one another.
+    Scans become NAME.nii.gz on their own grid. Beside it lies NAME.json with what was measured of every structure, and
+    volumes.csv lists them all. `dicom_seg` adds NAME.dcm for DICOM series, `preview`
+    (`densevit.report.preview.save_preview`) NAME.png.
+
+    While one image is predicted, the next is read and the last one written. `resume` leaves alone the inputs whose
+    outputs all exist; without it they are made anew. Several processes divide the inputs among them: `share` is the
+    number of this one and how many there are. For other inference settings than the checkpoint's own, give a
+    `Predictor` in its place.
+
+    An input that cannot be read, predicted or written is logged as an error, listed in the report and skipped. Raises
+    FileNotFoundError for inputs that do not exist, ValueError for outputs that would overwrite an input or one another,
+    and PermissionError or NotADirectoryError for an output that takes no files.
     """
-    output, formats = Path(output), (formats,) if isinstance(formats, str) else tuple(formats)
-    pictures = find_pictures(inputs, recursive=recursive, exclude=output)
-    check_names(pictures)
-    written = (path for picture in pictures for path in targets(output, picture, formats).values())
-    check_no_overwrite(written, [picture.path for picture in pictures])
+    output = Path(output)
     check_writable(output)
-    rank, size = share
-    pictures = pictures[rank::size]
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
-    check_formats(formats, classes=predictor.classes)
-    done = {p.path for p in pictures if resume and all(t.is_file() for t in targets(output, p, formats).values())}
-    report = PredictionReport(resumed=[picture.path for picture in pictures if picture.path in done])
-    with Bars(enabled=progress) as bars:
-        bars.show("predict", len(done), len(pictures))
-        waiting = [picture for picture in pictures if picture.path not in done]
-        for count, (picture, reading) in enumerate(_read_ahead(waiting), start=len(done) + 1):
-            _predict_one(predictor, picture, reading, targets(output, picture, formats), report)
-            bars.show("predict", count, len(pictures))
+    writer = create_writer(predictor.header, output, formats=formats, dicom_seg=dicom_seg, preview=preview)
+    sources = predictor.reader.find(inputs, recursive=recursive, exclude=output)
+    check_no_overwrite((path for each in sources for path in writer.targets(each)), [each.path for each in sources])
+    rank, size = share
+    sources = sources[rank::size]
+    done = [each for each in sources if resume and all(path.is_file() for path in writer.targets(each))]
+    waiting = [each for each in sources if each not in done]
+    report = PredictionReport(resumed=[each.path for each in done])
+    with Bars(enabled=progress and rank == 0) as bars:
+        bars.show("predict", len(done), len(sources))
+        steps = _Steps(predictor)
+        outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=writer.write, expected=_is_of_one_input)
+        for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
+            report.add(source, outcome)
+            bars.show("predict", count, len(sources))
+    writer.finish()
     return report
 
 
-def targets(output: Path, picture: Picture, formats: Sequence[str]) -> dict[str, Path]:
-    """Where each format of a picture goes: one folder a format when there are several."""
-    file_name = picture.name.with_name(f"{picture.name.name}.png")
-    return {name: (output / name if len(formats) > 1 else output) / file_name for name in formats}
-
-
-def _predict_one(
-    predictor: Predictor,
-    picture: Picture,
-    reading: "Future[np.ndarray]",
-    paths: dict[str, Path],
-    report: PredictionReport,
-) -> None:
-    try:
-        image = reading.result()
-        label = predictor.label(image)
-    except (OSError, ValueError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
-            raise
-        reason = _reason(error, picture.path)
-        logger.error("skipped: %s", reason)
-        report.failed[picture.path] = reason
-        return
-    for name, path in paths.items():
-        write_png(render(name, image, label, palette=predictor.header.palette), path)
-    report.written[picture.path] = list(paths.values())
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """One line that names the file."""
-    if is_out_of_memory(error):
-        return f"{path}: not enough memory for a picture of this size; predict it by mode 'slide' or a smaller roi_size"
-    text, name = (" ".join(str(thing).split()) for thing in (error, path))
-    return text if name in text else f"{name}: {text}"
-
-
-def _read_ahead(pictures: Sequence[Picture]) -> "Iterator[tuple[Picture, Future[np.ndarray]]]":
-    """Each picture with its pixels in the making; while one is worked on, a thread reads the next."""
-    with ThreadPoolExecutor(1) as pool:
-        following = [pool.submit(read_image, picture.path) for picture in pictures[:1]]
-        for i, picture in enumerate(pictures):
-            reading = following.pop()
-            following = [pool.submit(read_image, after.path) for after in pictures[i + 1 : i + 2]]
-            yield picture, reading
+def create_writer(
+    header: Header,
+    output: Path,
+    *,
+    formats: Sequence[str] | None = None,
+    dicom_seg: bool = False,
+    preview: Callable[..., Any] | None = None,
+) -> Writer:
+    """The writer of the images that a header is about; ValueError for what is not written of those."""
+    if not header.is_of_volumes:
+        for name, asked in (("dicom_seg", dicom_seg), ("preview", preview is not None)):
+            if asked:
+                raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
+        formats = ("train_ids",) if formats is None else (formats,) if isinstance(formats, str) else tuple(formats)
+        check_formats(formats, classes=header.classes)
+        return PictureWriter(output, formats, header.palette)
+    if formats is not None:
+        raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
+    return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
 
 
 def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
@@ -127,3 +125,39 @@ def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> N
     for path in written:
         if path.resolve() in taken:
             raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What is done with one input before writing."""
+
+    predictor: Predictor
+
+    def read(self, source: Input) -> Ready:
+        """The image, and what the network sees of it."""
+        stopwatch = Stopwatch()
+        with stopwatch.measure("load"):
+            opened = self.predictor.reader.open(source.source)
+        with stopwatch.measure("prepare"):
+            return opened, self.predictor.reader.prepare(opened), stopwatch
+
+    def label(self, source: Input, ready: Ready) -> Predicted:
+        opened, image, stopwatch = ready
+        size = opened.image.shape[1:]
+        logger.info("%s: %s, seen as %s", source.path, size, image.shape[1:])
+        return Predicted(opened, self.predictor.label_prepared(image, size, stopwatch=stopwatch), stopwatch)
+
+
+def _is_of_one_input(error: Exception) -> bool:
+    """Whether an error says something about one input, so that the others go on."""
+    return isinstance(error, OSError | ValueError) or is_out_of_memory(error)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """One line that names the file."""
+    text, name = (" ".join(str(thing).split()) for thing in (error, path))
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
+    if is_out_of_memory(error):
+        return f"{name}: not enough memory ({text}); mode 'slide' with a smaller roi_size, or max_memory, takes less"
+    return text if name in text else f"{name}: {text}"

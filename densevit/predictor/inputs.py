@@ -1,25 +1,135 @@
-"""From what a user names (files, folders, globs) to pictures and the names of their outputs."""
+"""What is predicted: inputs with the names of their results, and pictures from files, folders, globs and arrays.
+
+Legend: image (C, *S) in the file's units, pixels (H, W) or (H, W, C).
+"""
 
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
+from torch import Tensor
+
+from densevit.checkpoint import Header
 from densevit.data.layouts.pairing import IMAGE_ENDINGS, is_hidden
+from densevit.normalization import create_normalization
+from densevit.pictures.reading import read_channels, read_input
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is predicted as one: `paths` is one file or folder, or one file a channel.
+
+    Results are called `name`: their path below the output folder, without an ending (`aachen/frame_000`).
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """The first file, by which messages and reports call the input."""
+        return self.paths[0]
+
+    @property
+    def source(self) -> Path | list[Path]:
+        """What a `Reader` reads."""
+        return self.path if len(self.paths) == 1 else list(self.paths)
+
+
+class Opened(Protocol):
+    """An image that was read, as a `Picture` and a `Volume` are: `image` (C, *S) in the file's units."""
+
+    image: np.ndarray
+
+
+class Reader(Protocol):
+    """Finds, reads and prepares the images of one kind: pictures, or scans."""
+
+    def find(
+        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
+    ) -> list[Input]:
+        """The inputs that files, folders and globs name; results are written to `exclude`, which must hold none."""
+
+    def open(self, source: Any) -> Opened:
+        """What is read of a path, of one path a channel, or of an array; ValueError for what does not fit."""
+
+    def prepare(self, opened: Opened) -> np.ndarray:
+        """What the network sees of it: float32 (C, *S), normalised."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One input: where it is, and its name below the output folder, without suffix (`aachen/frame_000`)."""
+    """`image` is (C, H, W), the file's own numbers."""
 
-    path: Path
-    name: Path
+    image: np.ndarray
+
+
+class PictureReader:
+    """Pictures for a checkpoint: of as many channels as its header says, normalised as the header says."""
+
+    def __init__(self, header: Header):
+        self.channels = header.image_channels
+        self.normalization = header.normalization
+        self.normalize = create_normalization(header.normalization)
+
+    def find(
+        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
+    ) -> list[Input]:
+        """See `find_pictures`; ValueError for two that would be written under one name."""
+        pictures = find_pictures(inputs, recursive=recursive, exclude=exclude)
+        check_names(pictures)
+        return pictures
+
+    def open(self, source: str | Path | Sequence[str | Path] | np.ndarray | Tensor) -> Picture:
+        """A file, a list of one file a channel, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W)."""
+        if isinstance(source, str | Path):
+            return Picture(read_input(source, channels=self.channels, normalization=self.normalization)[0])
+        if isinstance(source, list | tuple) and source:
+            image = np.concatenate([read_channels(path, channels=1) for path in source])
+        elif isinstance(source, Tensor):
+            image = source.detach().cpu().numpy()
+        else:
+            image = source.transpose(2, 0, 1) if np.ndim(source) == 3 else source
+        if not isinstance(image, np.ndarray) or image.dtype.kind not in "uif" or image.ndim not in (2, 3):
+            raise ValueError(f"{self._expected}, got {_described(source)}")
+        image = image.reshape(-1, *image.shape[-2:]) if image.size else image
+        if len(image) != self.channels or not image.size or (image.dtype != np.uint8 and self._is_rgb):
+            raise ValueError(f"{self._expected}, got {_described(source)}")
+        return Picture(image)
+
+    def prepare(self, opened: Picture) -> np.ndarray:
+        return self.normalize(opened.image)
+
+    @property
+    def _is_rgb(self) -> bool:
+        """Whether the network was trained on 8-bit colours."""
+        return (
+            self.normalization["type"] == "mean_std" and self.channels == 3 and max(self.normalization["mean"]) <= 255
+        )
+
+    @property
+    def _expected(self) -> str:
+        if self._is_rgb:
+            return (
+                "expected a path or a uint8 RGB array of shape (H, W, 3); "
+                "densevit.pictures.reading.read_image makes one of any picture file"
+            )
+        return f"expected a path, one path for each of {self.channels} channels, or an array (H, W, {self.channels})"
+
+
+def _described(thing: Any) -> str:
+    if isinstance(thing, np.ndarray | Tensor):
+        return f"{thing.dtype} of shape {tuple(thing.shape)}"
+    return f"{len(thing)} files" if isinstance(thing, list | tuple) else type(thing).__name__
 
 
 def find_pictures(
     inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
-) -> list[Picture]:
+) -> list[Input]:
     """All pictures that files, folders and globs name, each once, in the order given and by name within a folder.
 
     A picture found below a folder (or below the fixed part of a glob) keeps its path relative to it; one named by
@@ -29,19 +139,21 @@ def find_pictures(
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     if not named:
         raise FileNotFoundError("no input was given: name image files, folders or globs")
-    pictures: dict[str, Picture] = {}
+    pictures: dict[str, Input] = {}
     for each in named:
         for path, root in _expand(each, recursive=recursive):
             if exclude is None or not (_is_below(exclude, root) and _is_below(path, exclude)):
-                pictures.setdefault(os.path.abspath(path), Picture(path, path.relative_to(root).with_suffix("")))
+                pictures.setdefault(
+                    os.path.abspath(path), Input(path.relative_to(root).with_suffix("").as_posix(), (path,))
+                )
     if not pictures:
         raise FileNotFoundError(f"all images found lie in the output folder {exclude}; choose another one")
     return list(pictures.values())
 
 
-def check_names(pictures: Sequence[Picture]) -> None:
+def check_names(pictures: Sequence[Input]) -> None:
     """Raise ValueError when two pictures would be written under one name."""
-    first: dict[Path, Picture] = {}
+    first: dict[str, Input] = {}
     for picture in pictures:
         other = first.setdefault(picture.name, picture)
         if other is not picture:

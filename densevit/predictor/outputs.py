@@ -1,10 +1,12 @@
-"""Label maps as files: train ids, label ids, palette and overlay.
+"""Label maps of pictures as files: train ids, label ids, palette and overlay.
 
 Legend: label (H, W) integers, image (H, W, 3) uint8, palette one (r, g, b) a class.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -12,9 +14,65 @@ from PIL import Image
 from densevit.colors import Color, overlay
 from densevit.data.layouts import cityscapes
 from densevit.files import replacing
+from densevit.predictor.inputs import Input, Opened
+from densevit.predictor.stopwatch import Stopwatch
 from densevit.registry import check_known
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """An image with its label map (*S) of the values that label files hold."""
+
+    opened: Opened
+    label: np.ndarray
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+
+class Writer(Protocol):
+    """Writes what was predicted of images of one kind: pictures, or scans."""
+
+    def targets(self, source: Input) -> list[Path]:
+        """All files that an input will have when it is done."""
+
+    def write(self, source: Input, predicted: Predicted) -> list[Path]:
+        """Write them, each complete or not there; those by which reports name the result."""
+
+    def finish(self) -> None:
+        """Write what is said of all results together."""
+
+
+@dataclass(frozen=True)
+class PictureWriter:
+    """PNGs of each format: NAME.png in `path`, or with several formats in a folder of its own for each."""
+
+    path: Path
+    formats: Sequence[str]
+    palette: Sequence[Color]
+
+    def targets(self, source: Input) -> list[Path]:
+        folders = [self.path / name for name in self.formats] if len(self.formats) > 1 else [self.path]
+        return [folder / f"{source.name}.png" for folder in folders]
+
+    def write(self, source: Input, predicted: Predicted) -> list[Path]:
+        targets = self.targets(source)
+        for name, path in zip(self.formats, targets, strict=True):
+            pixels = to_rgb(predicted.opened.image) if name == "overlay" else None
+            write_png(render(name, pixels, predicted.label, palette=self.palette), path)
+        return targets
+
+    def finish(self) -> None:
+        pass
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """(C, H, W) -> uint8 (H, W, 3) to look at: 8-bit colours as they are, others stretched to what is in between."""
+    shown = image[:3] if len(image) >= 3 else image[[0] * 3]
+    if image.dtype != np.uint8 or len(image) != 3:
+        low, high = np.percentile(shown, (1, 99))
+        shown = (shown.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
+    return np.ascontiguousarray(shown.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
@@ -32,8 +90,8 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
         raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
 
 
-def render(format_name: str, image: np.ndarray, label: np.ndarray, *, palette: Sequence[Color]) -> Image.Image:
-    """One label map as the picture that is stored under that format's name."""
+def render(format_name: str, image: np.ndarray | None, label: np.ndarray, *, palette: Sequence[Color]) -> Image.Image:
+    """One label map as the picture that is stored under that format's name; an overlay lies over `image`."""
     if format_name == "overlay":
         return Image.fromarray(overlay(image, label, palette=palette))
     if format_name == "label_ids":

@@ -1,10 +1,11 @@
-"""One checkpoint as a function from picture to label map.
+"""A model as a function from image to label map: pictures, scans, or scans slice by slice.
 
-Legend: picture (H, W, 3) uint8 RGB, image (3, H, W) normalised, logits (K, H, W), label (H, W).
+Legend: image (C, *S) normalised, logits (K, *S), label (*size) on the picture's or scan's own grid.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,101 +13,125 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densevit.checkpoint import Checkpoint, build_model, open_checkpoint
+from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.devices import pick_device
-from densevit.inference.reduce import labels as to_labels
-from densevit.labels import label_type
-from densevit.pictures.normalize import normalize_image
-from densevit.pictures.reading import read_image
+from densevit.predictor.cleaning import Cleaning
+from densevit.predictor.inputs import Opened, PictureReader, Reader
 from densevit.predictor.labels import check_amp, image_logits, label_image
+from densevit.predictor.scans import ScanReader
+from densevit.predictor.stopwatch import Stopwatch
 from densevit.units import parse_bytes
+from densevit.volumes.read_options import REFUSING, ReadOptions
+from densevit.volumes.volume import Volume
+
+Image = str | Path | Sequence[str | Path] | np.ndarray | Tensor | Volume
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was seen: `label` (H, W), class numbers as uint8 (uint16 above 255 classes), and its `logits` (K, H, W)."""
+    """`label` (*size) holds class numbers, or where the header has `label_values` those."""
 
     label: np.ndarray
-    logits: Tensor
+    see: Callable[[], Tensor] = field(repr=False)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(K, *S) of the image as the network sees it, on the predictor's device; made when first asked for."""
+        return self.see()
 
 
 class Predictor:
-    """A picture (a path, or uint8 RGB of shape (H, W, 3)) -> its Prediction, at the picture's own size.
+    """A picture or a scan -> its `Prediction`, at its own size and on its own grid.
 
-    `checkpoint` is one weights.safetensors (or the folder that holds it) whose header says how the model is built,
-    what its classes are and how it was tested. `mode`, `roi_size`, `stride`, `batch_size`, `flips` and `scales`
-    override what the header says about inference, see `densevit.inference.predict_logits`; `amp` is "bf16" or "fp16";
-    `max_memory` ("8GB", or bytes) bounds what `label` takes by windows beside model and picture.
-    Raises FileNotFoundError, and ValueError for a file that is no such checkpoint.
+    `model` is a weights.safetensors, the folder that holds it, that of a run, an opened `Checkpoint`, or a module. A
+    `header` says what a module takes and how it was trained; that of a `Segmentor` may be left out. Pictures are files,
+    lists of one file a channel, arrays (H, W, C) or tensors (C, H, W); scans are files, lists of one file a channel,
+    folders of a DICOM series, `Volume`s, or arrays (C, D, H, W) at the spacing of training.
+
+    `device` is by default the CPU, or where a module is; `amp` "bf16" or "fp16"; `max_memory` ("8GB", or bytes) bounds
+    what windows take beside model and image; `read` says how scans are read, `clean` what of their label maps is made
+    tidy. What else is given overrides the header's `InferenceOptions`: mode, roi_size, stride, batch_size, flips, ...
+    Raises FileNotFoundError, and ValueError for a file that is no checkpoint and for options that do not fit.
     """
 
     def __init__(
         self,
-        checkpoint: str | Path | Checkpoint,
+        model: str | Path | Checkpoint | nn.Module,
+        header: Header | None = None,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
         amp: str | None = None,
-        mode: str | None = None,
-        roi_size: Sequence[int] | None = None,
-        stride: Sequence[int] | None = None,
-        batch_size: int | None = None,
-        flips: Sequence[Any] | None = None,
-        scales: Sequence[float] | None = None,
         max_memory: int | str | None = None,
         compile: bool = False,
+        read: ReadOptions = REFUSING,
+        clean: Cleaning | None = None,
+        **inference: Any,
     ):
         check_amp(amp)
-        opened = open_checkpoint(checkpoint)
-        self.header = header = opened.header
-        if (header.image_dims, header.in_channels) != (2, 3):
-            raise ValueError(
-                f"{opened.path} is a {header.image_dims}D model of {header.in_channels} channels, pictures need "
-                "a 2D one of 3; predict scans with densevit.predictor.volumes.VolumePredictor"
-            )
-        self.device = pick_device(device)
         self.amp = amp
-        given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
-        self.inference = header.inference.override(**given).on_axes(2)
+        opened = model if isinstance(model, nn.Module) else open_checkpoint(model)
+        if header is None:
+            header = Header.of_model(opened) if isinstance(opened, nn.Module) else opened.header
+        self.header = header
+        self.inference = header.inference.override(**inference).on_axes(header.spatial_dims)
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
-        if max_memory is not None and (not self.inference.seen_once or self.inference.mode == "whole"):
-            raise ValueError("max_memory bounds windows of a picture seen once; ask for mode 'slide', no flips, scales")
-        model = build_model(opened).to(self.device)
-        self.model: nn.Module = torch.compile(model) if compile else model
+        self.clean = clean or Cleaning()
+        self.clean.check(header.classes, header.values)
+        self.reader = open_reader(header, read)
+        if device is None:
+            first = next(opened.parameters(), None) if isinstance(opened, nn.Module) else None
+            device = "cpu" if first is None else first.device
+        self.device = pick_device(device)
+        built = opened.eval() if isinstance(opened, nn.Module) else build_model(opened)
+        built = built.to(self.device)
+        self.model: nn.Module = torch.compile(built) if compile else built
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.header.classes
 
-    def __call__(self, picture: str | Path | np.ndarray) -> Prediction:
-        logits = self.logits(self._image(picture))
-        label = to_labels(logits)
-        return Prediction(label.cpu().numpy().astype(label_type(self.header.num_classes)), logits)
+    def __call__(self, image: Image) -> Prediction:
+        opened = self.reader.open(image)
+        prepared = self.reader.prepare(opened)
+        label = self.label_prepared(prepared, opened.image.shape[1:])
+        return Prediction(label, lambda: self.logits(torch.from_numpy(prepared)))
 
-    def label(self, picture: str | Path | np.ndarray) -> np.ndarray:
-        """The label map (H, W) alone: by windows, a picture of any size takes a strip of logits, not all of them."""
-        image, options = self._image(picture), dict(options=self.inference, device=self.device, amp=self.amp)
-        return label_image(self.model, image, **options, max_memory=self.max_memory)
+    def label(self, image: Image) -> np.ndarray:
+        """The label map alone."""
+        return self(image).label
 
-    def _image(self, picture: str | Path | np.ndarray) -> Tensor:
-        if isinstance(picture, str | Path):
-            picture = read_image(picture)
-        if (
-            not isinstance(picture, np.ndarray)
-            or picture.dtype != np.uint8
-            or picture.shape[2:] != (3,)
-            or not picture.size
-        ):
-            raise ValueError(
-                f"expected a path or a uint8 RGB array of shape (H, W, 3), got {_described(picture)}; "
-                "densevit.pictures.reading.read_image makes one of any picture file"
-            )
-        mean, std = (self.header.normalization[key] for key in ("mean", "std"))
-        return normalize_image(picture, mean=mean, std=std)
+    def prepare(self, opened: Opened) -> np.ndarray:
+        """What the network sees of what the reader opened: float32 (C, *S)."""
+        return self.reader.prepare(opened)
+
+    def label_prepared(
+        self, image: np.ndarray, size: Sequence[int], *, stopwatch: Stopwatch | None = None
+    ) -> np.ndarray:
+        """A prepared image -> its label map (*size), made tidy where that is asked for; `stopwatch` learns what took
+        how long."""
+        stopwatch, header = stopwatch or Stopwatch(), self.header
+        label = label_image(
+            self.model,
+            torch.from_numpy(image),
+            options=self.inference,
+            size=size,
+            slices=header.slices,
+            device=self.device,
+            amp=self.amp,
+            max_memory=self.max_memory,
+            stopwatch=stopwatch,
+        )
+        with stopwatch.measure("clean"):
+            label = label if header.label_values is None else header.values[label]
+            self.clean(label, classes=header.classes, values=header.values)
+        return label
 
     def logits(self, image: Tensor) -> Tensor:
-        """(3, H, W) normalised -> (K, H, W), on the predictor's device."""
-        return image_logits(self.model, image, options=self.inference, device=self.device, amp=self.amp)
+        """(C, *S) as the network sees it -> (K, *S), on the predictor's device."""
+        options = dict(options=self.inference, slices=self.header.slices, device=self.device, amp=self.amp)
+        return image_logits(self.model, image, **options)
 
 
-def _described(thing: Any) -> str:
-    return f"{thing.dtype} of shape {thing.shape}" if isinstance(thing, np.ndarray) else type(thing).__name__
+def open_reader(header: Header, read: ReadOptions = REFUSING) -> Reader:
+    """The reader of the images that a header is about: of scans, or of pictures."""
+    return ScanReader(header, read) if header.is_of_volumes else PictureReader(header)

@@ -4,41 +4,76 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
+from densevit.checkpoint import Header
+from densevit.normalization import create_normalization
+from densevit.predictor.inputs import Input
 from densevit.volumes.formats.dicom_file import is_dicom_image
+from densevit.volumes.grid import Grid
 from densevit.volumes.paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
+from densevit.volumes.read_options import REFUSING, ReadOptions
+from densevit.volumes.resample import check_memory, prepare_image
+from densevit.volumes.volume import Volume, open_volume
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What is predicted as one: its results are called `name`; `paths` is one file or folder, or one file a channel."""
+class ScanReader:
+    """Scans for a checkpoint: of as many channels as its header says, normalised and resampled as in training."""
 
-    name: str
-    paths: tuple[Path, ...]
+    def __init__(self, header: Header, read: ReadOptions = REFUSING):
+        self.channels, self.spacing = header.image_channels, header.spacing
+        self.normalize = create_normalization(header.normalization)
+        self.read = read
 
-    @property
-    def path(self) -> Path:
-        """The first file, by which messages and reports call the scan."""
-        return self.paths[0]
+    def find(
+        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
+    ) -> list[Input]:
+        """See `find_scans`."""
+        if recursive:
+            raise ValueError("recursive is for pictures, and this is a checkpoint of volumes; name the folders")
+        return find_scans(inputs, channels=self.channels, exclude=exclude)
 
-    @property
-    def source(self) -> Path | list[Path]:
-        """What `open_volume` reads."""
-        return self.path if len(self.paths) == 1 else list(self.paths)
+    def open(self, source: str | Path | Sequence[str | Path] | Volume | np.ndarray | Tensor) -> Volume:
+        """What `open_volume` reads, or an array or tensor (D, H, W) or (C, D, H, W) at the spacing of training."""
+        if isinstance(source, Volume):
+            return source
+        if not isinstance(source, np.ndarray | Tensor):
+            return open_volume(source, options=self.read)
+        image = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+        if image.dtype.kind not in "uif" or image.ndim not in (3, 4) or not image.size:
+            raise ValueError(
+                f"expected a scan or an array (D, H, W) or (C, D, H, W), got {image.dtype} of shape {image.shape}"
+            )
+        image = image.reshape(-1, *image.shape[-3:]).astype(np.float32)
+        affine = np.diag([*(self.spacing or (1.0, 1.0, 1.0))[::-1], 1.0])
+        return Volume(image, Grid(image.shape[1:], affine), Path("array"), affine)
 
-    @property
-    def is_dicom(self) -> bool:
-        return self.path.is_dir() or (self.path.is_file() and _is_dicom_file(self.path))
+    def prepare(self, opened: Volume) -> np.ndarray:
+        """What the network sees of a scan: float32 (C, *S), normalised, at the spacing of training."""
+        if len(opened.image) != self.channels:
+            raise ValueError(
+                f"{opened.path} has {len(opened.image)} channels, and the model takes {self.channels}; give it the "
+                "scans that it was trained on, with channels on a fourth axis or as NAME_0000, NAME_0001, ..."
+            )
+        limits = dict(spacing=self.spacing, channels=self.channels, max_bytes=self.read.max_bytes)
+        check_memory(opened.path, opened.grid, **limits)
+        return prepare_image(opened.image, opened.grid, normalize=self.normalize, spacing=self.spacing)
+
+
+def is_dicom(scan: Input) -> bool:
+    """Whether a scan is a DICOM series or one of its files."""
+    return scan.path.is_dir() or (scan.path.is_file() and _is_dicom_file(scan.path))
 
 
 def find_scans(
     inputs: str | Path | Iterable[str | Path], *, channels: int = 1, exclude: Path | None = None
-) -> list[Scan]:
+) -> list[Input]:
     """The scans that files, folders and globs name, each once, sorted within a folder.
 
     A folder stands for the NIfTI, NRRD and MetaImage files in it, and for DICOM series: itself if it holds DICOM files,
@@ -132,7 +167,7 @@ def _series_together(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(several.get(path, path) for path in paths))
 
 
-def _grouped(paths: Iterable[Path], channels: int) -> list[Scan]:
+def _grouped(paths: Iterable[Path], channels: int) -> list[Input]:
     """Channels that lie in files of their own brought together, each scan where its first file was."""
     groups: dict[Path, dict[int | Path, Path]] = {}
     for path in paths:
@@ -141,12 +176,12 @@ def _grouped(paths: Iterable[Path], channels: int) -> list[Scan]:
     return [scan for key, group in groups.items() for scan in _scans_of(key.name, group, channels)]
 
 
-def _scans_of(stem: str, group: dict[int | Path, Path], channels: int) -> Iterator[Scan]:
+def _scans_of(stem: str, group: dict[int | Path, Path], channels: int) -> Iterator[Input]:
     if set(group) == set(range(channels)):
-        yield Scan(stem, tuple(group[i] for i in range(channels)))
+        yield Input(stem, tuple(group[i] for i in range(channels)))
         return
     for path in group.values():
-        yield Scan(case_name(path), (path,))
+        yield Input(case_name(path), (path,))
 
 
 def _channel(path: Path) -> tuple[str, int | None]:

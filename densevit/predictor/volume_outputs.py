@@ -8,7 +8,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from densevit.colors import structure_colors
 from densevit.files import write_text
-from densevit.predictor.scans import Scan
-from densevit.predictor.stopwatch import Stopwatch
+from densevit.predictor.inputs import Input
+from densevit.predictor.outputs import Predicted
+from densevit.predictor.scans import is_dicom
 from densevit.predictor.structures import measure_structures, table_rows
-from densevit.volumes.volume import Volume
 
 logger = logging.getLogger("densevit")
 # (path, volume, label, *, classes, values): makes a picture of a scan, such as report.preview.save_preview.
@@ -27,17 +27,8 @@ Preview = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """A scan with its label map."""
-
-    volume: Volume
-    label: np.ndarray
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
-
-
-@dataclass(frozen=True)
-class ResultFolder:
-    """Where results go, and which: always NAME.nii.gz and NAME.json, on request NAME.dcm and NAME.png."""
+class ScanWriter:
+    """What is written of scans to a folder: always NAME.nii.gz and NAME.json, on request NAME.dcm and NAME.png."""
 
     path: Path
     classes: Sequence[str]
@@ -45,22 +36,19 @@ class ResultFolder:
     dicom_seg: bool = False
     preview: Preview | None = None
 
-    def mask(self, scan: Scan) -> Path:
-        return self.path / f"{scan.name}.nii.gz"
-
-    def is_complete(self, scan: Scan) -> bool:
-        """Whether all that is asked for is there; the statistics are written last."""
+    def targets(self, scan: Input) -> list[Path]:
+        """All files of a scan that are asked for; the statistics are written last."""
         endings = [".nii.gz", ".json"]
-        endings += [".dcm"] if self.dicom_seg and scan.is_dicom else []
+        endings += [".dcm"] if self.dicom_seg and is_dicom(scan) else []
         endings += [".png"] if self.preview is not None else []
-        return all((self.path / f"{scan.name}{ending}").is_file() for ending in endings)
+        return [self.path / f"{scan.name}{ending}" for ending in endings]
 
-    def write(self, scan: Scan, predicted: Predicted) -> Path:
+    def write(self, scan: Input, predicted: Predicted) -> list[Path]:
         """Everything of one scan, each file complete or not there; the path of the mask.
 
         ValueError, once all else is written, for a DICOM series to which no DICOM-SEG can refer.
         """
-        volume, label, mask = predicted.volume, predicted.label, self.mask(scan)
+        volume, label, mask = predicted.opened, predicted.label, self.path / f"{scan.name}.nii.gz"
         statistics = self.path / f"{scan.name}.json"
         statistics.unlink(missing_ok=True)  # of an earlier run: without them the scan counts as not done
         with predicted.stopwatch.measure("write"):
@@ -83,25 +71,25 @@ class ResultFolder:
         write_text(statistics, json.dumps(content, indent=1))
         if refused is not None:
             raise refused
-        return mask
+        return [mask]
 
-    def _write_dicom_seg(self, scan: Scan, predicted: Predicted) -> ValueError | None:
+    def _write_dicom_seg(self, scan: Input, predicted: Predicted) -> ValueError | None:
         """Why there is none, for a DICOM series that cannot be referred to."""
         from densevit.volumes.formats.dicom_seg import write_dicom_seg
 
-        if predicted.volume.source is None:
+        if predicted.opened.source is None:
             logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)
             return None
         options = dict(classes=self.classes, values=self.values.tolist(), palette=structure_colors(len(self.classes)))
         path = self.path / f"{scan.name}.dcm"
         try:
-            write_dicom_seg(predicted.label, predicted.volume, path, **options)
+            write_dicom_seg(predicted.label, predicted.opened, path, **options)
         except ValueError as error:
             path.unlink(missing_ok=True)  # of an earlier run
             return error
         return None
 
-    def write_tables(self) -> None:
+    def finish(self) -> None:
         """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder."""
         colors = structure_colors(len(self.classes))
         rows = [*zip(self.values.tolist(), self.classes, colors, strict=True)]

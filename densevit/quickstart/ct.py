@@ -14,7 +14,7 @@ from densevit.data.volume_set import VolumeDataset
 from densevit.devices import pick_device
 from densevit.losses import check_loss
 from densevit.metrics.scores import SegmentationScores
-from densevit.predictor.volumes import VolumePredictor, predict_volumes
+from densevit.predictor import Predictor, predict
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
 from densevit.report.planes import volume_rows
@@ -95,8 +95,8 @@ class CtDemo:
 
     def predict(self, run: RunResult, val_set: VolumeDataset, *, out: Path, device: str | None) -> None:
         """The mask of a scan on its own grid, what was measured of its structures, and a picture."""
-        predictor = VolumePredictor(run.best or run.checkpoint, device=pick_device(device))
-        report = predict_volumes(predictor, val_set.cases[0].images, out, preview=save_preview)
+        predictor = Predictor(run.best or run.checkpoint, device=pick_device(device))
+        report = predict(predictor, val_set.cases[0].images, out, preview=save_preview)
         for reason in report.failed.values():
             raise ValueError(f"a scan that was tested cannot be predicted: {reason}")
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from densevit.blocks import nd
 from densevit.blocks.visual_tokens import PositionCode
 from densevit.blocks.window import PatchMerging
 from densevit.weights.rename import Translation
@@ -28,7 +29,7 @@ def adapt(translation: Translation, target: Target, *, channels: str | None, inf
     """Fit what can be fitted, and remark on each tensor that is changed; what does not fit stays as it is."""
     stems = translation.state.get(STEM), target.tensors.get(STEM)
     theirs, ours = (None if stem is None else stem.ndim for stem in stems)
-    flat = inflate is not None and (theirs, ours) == (4, 5)
+    flat = inflate is not None and None not in (theirs, ours) and theirs < ours
     if flat:
         translation = _inflate(translation, target, how=inflate)
     if flat or theirs == ours:
@@ -52,16 +53,20 @@ def _inflate(translation: Translation, target: Target, *, how: str) -> Translati
 
 def _inflate_tensor(name: str, tensor: Tensor, target: Target, *, how: str) -> Tensor:
     owner, parent = target.owner(name), target.owner(name, levels=2)
-    if isinstance(owner, nn.ConvTranspose3d) and tensor.ndim == 4:
+    if isinstance(owner, nd.UPSAMPLINGS) and _lacks_an_axis(tensor, owner):
         return _spread(tensor, owner)
-    if isinstance(owner, nn.Conv3d) and tensor.ndim == 4:
+    if isinstance(owner, nd.CONVOLUTIONS) and _lacks_an_axis(tensor, owner):
         return _inflate_kernel(tensor, owner.kernel_size[0], how=how)
     if isinstance(parent, PatchMerging):
         return _inflate_merging(tensor, parent, how=how)
-    if isinstance(parent, PositionCode) and tensor.ndim == 2:  # a linear map of flattened cells
+    if isinstance(parent, PositionCode) and name.endswith("project.weight"):  # a linear map of flattened cells
         cells = owner.in_features // tensor.shape[1]
         return tensor.repeat(1, cells) / cells
     return tensor
+
+
+def _lacks_an_axis(tensor: Tensor, owner: nn.Module) -> bool:
+    return tensor.ndim + 1 == owner.weight.ndim
 
 
 def _inflate_kernel(kernel: Tensor, depth: int, *, how: str) -> Tensor:
@@ -74,7 +79,7 @@ def _inflate_kernel(kernel: Tensor, depth: int, *, how: str) -> Tensor:
     return inflated
 
 
-def _spread(kernel: Tensor, owner: nn.ConvTranspose3d) -> Tensor:
+def _spread(kernel: Tensor, owner: nn.Module) -> Tensor:
     """(I, O, *S) -> (I, O, depth, *S) such that every output slice gets the kernel once, whatever the inflation."""
     depth, stride = owner.kernel_size[0], owner.stride[0]
     return kernel.unsqueeze(2).repeat_interleave(depth, 2) * (stride / depth)
@@ -91,7 +96,7 @@ def _inflate_merging(tensor: Tensor, owner: PatchMerging, *, how: str) -> Tensor
         )
     parts = tensor.chunk(len(flat), dim=-1)
     shares = [1.0] * len(places)
-    if tensor.ndim == 2:
+    if tensor.ndim > 1:
         shares = [0.5 if how == "mean" else float(corner[0]) for corner in owner.corners]
     return torch.cat([parts[place] * share for place, share in zip(places, shares, strict=True)], dim=-1)
 

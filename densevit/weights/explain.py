@@ -15,7 +15,7 @@ def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str
     if not state:
         return f"none of its tensors has a name of {report.source!r}; leave the source to be guessed"
     ranks = [stem.ndim - 2 for stem in (state.get(STEM), target.get(STEM)) if stem is not None]
-    if ranks in ([2, 3], [3, 2]):
+    if len(set(ranks)) > 1:
         return _ranks(*ranks)
     file, model = describe(state), describe(target)
     new_head = any(name.startswith("head.") for name in report.fresh)
@@ -56,7 +56,7 @@ def _decoder_options(file: Description, model: Description) -> str | None:
 
 
 def _ranks(theirs: int, ours: int) -> str:
-    inflation = ", or load with inflate='center' or 'mean'" if ours == 3 else ""
+    inflation = ", or load with inflate='center' or 'mean'" if theirs < ours else ""
     return f"its weights are {theirs}D, the model is {ours}D (create it with spatial_dims={theirs}{inflation})"
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from densevit.predictor import Predictor
-from densevit.predictor.volumes import VolumePredictor
 
 HERE = Path(__file__).parent
 
@@ -34,6 +33,6 @@ def test_a_checkpoint_of_pictures_predicts_what_it_did(options, kind):
 
 @pytest.mark.parametrize(("options", "kind"), [({}, "label"), (dict(mode="whole", flips=(-1,)), "whole")], ids=str)
 def test_a_checkpoint_of_volumes_predicts_what_it_did(options, kind):
-    label = VolumePredictor(HERE / "volumes.safetensors", **options)(HERE / "scan.nii.gz")
+    label = Predictor(HERE / "volumes.safetensors", **options).label(HERE / "scan.nii.gz")
     check_same(label, np.load(HERE / "volumes.npz")[kind])
     assert set(np.unique(label)) <= {0, 2, 7}

@@ -16,7 +16,7 @@ from densevit.export.monai_bundle import export_monai_bundle
 from densevit.export.monai_metadata import About
 from densevit.export.torchscript import TraceError
 from densevit.metrics import CaseDice
-from densevit.predictor.volumes import VolumePredictor
+from densevit.predictor import Predictor
 from tests.integrations.monai.common import VALUES, save_checkpoint, save_scan
 from tools.peers import import_peer
 
@@ -111,7 +111,7 @@ def check_mask(mask, scan, predictor):
     from densevit.volumes.volume import open_volume
 
     volume = open_volume(scan)
-    expected = volume.on_own_axes(predictor(volume))
+    expected = volume.on_own_axes(predictor.label(volume))
     assert len(np.unique(expected)) > 1
     assert np.array_equal(values(mask), expected)
 
@@ -119,7 +119,7 @@ def check_mask(mask, scan, predictor):
 def test_a_run_of_the_bundle_gives_the_masks_of_densevit_predict(monai, bundle, run, tmp_path):
     scans = [save_scan(tmp_path / "in" / f"{axes}.nii.gz", axes=axes) for axes in ("RAS", "LPS", "SAR", "IRP")]
     predict_in_monai(monai, bundle, str(tmp_path / "in"), tmp_path / "out")
-    predictor = VolumePredictor(find_weights(run))
+    predictor = Predictor(find_weights(run))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         f"{scan.name.removesuffix('.nii.gz')}_seg.nii.gz" for scan in scans
     )
@@ -157,7 +157,7 @@ def test_other_models_and_ways_to_predict_give_the_same_masks_too(monai, tmp_pat
     folder = export_monai_bundle(checkpoint, tmp_path / "bundle", torchscript=False)
     scan = save_scan(tmp_path / "scan.nii.gz", axes="LPI")
     predict_in_monai(monai, folder, [str(scan)], tmp_path)
-    volume = VolumePredictor(checkpoint)(scan)
+    volume = Predictor(checkpoint).label(scan)
     from densevit.volumes.volume import open_volume
 
     assert np.array_equal(values(tmp_path / "scan_seg.nii.gz"), open_volume(scan).on_own_axes(volume))
@@ -171,7 +171,7 @@ def test_channels_in_files_of_their_own_are_one_scan(monai, tmp_path):
     from densevit.volumes.volume import open_volume
 
     volume = open_volume(files)
-    expected = volume.on_own_axes(VolumePredictor(checkpoint)(volume))
+    expected = volume.on_own_axes(Predictor(checkpoint).label(volume))
     assert np.array_equal(values(tmp_path / "scan_0_seg.nii.gz"), expected)
 
 
@@ -216,7 +216,7 @@ def test_monai_exports_the_checkpoint_and_ours_is_the_same(monai, bundle, run, t
     )
     from monai.data import load_net_with_metadata
 
-    model = VolumePredictor(find_weights(run)).model
+    model = Predictor(find_weights(run)).model
     image = torch.randn(2, 1, 16, 16, 16)
     for path in (tmp_path / "theirs.ts", bundle / "models" / "model.ts"):
         network, metadata, extra = load_net_with_metadata(str(path), more_extra_files=["inference.json"])
@@ -252,10 +252,10 @@ def test_it_is_read_as_monai_label_and_deploy_read_bundles(monai, bundle, run, t
             pred = parser.get_parsed_content("inferer")(sample["image"][None], model)
         result = Compose(after)(dict(sample, pred=pred[0]))["pred"]
         assert result.shape[1:] == image.shape
-        predictor = VolumePredictor(find_weights(run))
+        predictor = Predictor(find_weights(run))
         from densevit.volumes.volume import open_volume
 
-        expected = open_volume(scan).on_own_axes(predictor(scan))
+        expected = open_volume(scan).on_own_axes(predictor.label(scan))
         assert np.mean(result.as_tensor().numpy()[0] != expected) < (1e-3 if model is not network else 1e-9)
 
 
@@ -263,9 +263,9 @@ def test_evaluation_gives_the_mean_dice_on_the_scans_own_grids(monai, bundle, ru
     config = str(bundle / "configs" / "evaluate.json")
     options = dict(bundle_root=str(bundle), dataset_dir=str(decathlon), output_dir=str(tmp_path))
     monai.run(config_file=config, **options)
-    predictor, dice = VolumePredictor(find_weights(run)), CaseDice(3)
+    predictor, dice = Predictor(find_weights(run)), CaseDice(3)
     for i in (2, 3):
-        prediction = predictor(decathlon / "imagesTr" / f"case_{i}.nii.gz")
+        prediction = predictor.label(decathlon / "imagesTr" / f"case_{i}.nii.gz")
         from densevit.volumes.volume import read_label_volume
 
         truth = read_label_volume(decathlon / "labelsTr" / f"case_{i}.nii.gz")[0]
@@ -293,8 +293,8 @@ def test_it_trains_in_monai_and_keeps_the_best_weights(monai, bundle, decathlon,
 def test_a_bundle_holds_one_pt_file_of_plain_weights_and_the_same_as_safetensors(bundle, run):
     assert [path.name for path in (bundle / "models").glob("*.pt")] == ["model.pt"]
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)
-    expected = VolumePredictor(find_weights(run)).model.state_dict()
-    ours = VolumePredictor(bundle / "models").model.state_dict()
+    expected = Predictor(find_weights(run)).model.state_dict()
+    ours = Predictor(bundle / "models").model.state_dict()
     for name, tensor in expected.items():
         assert torch.equal(state[name], tensor)
         assert torch.equal(ours[name], tensor)

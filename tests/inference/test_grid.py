@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from densevit.inference.blend import PROFILES, make_blend
 from densevit.inference.layout import GRIDS, covered, dense_starts, even_starts, inside, make_axes, make_layout
+from densevit.inference.windows import PROFILES, make_blend
 from tools.peers import import_peer
 
 

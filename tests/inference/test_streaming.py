@@ -14,12 +14,11 @@ from torch.testing import assert_close
 
 from densevit.inference import NativeGrid, sliding_window
 from densevit.inference.batching import BatchSize
-from densevit.inference.blend import make_blend
 from densevit.inference.layout import GRIDS
 from densevit.inference.reduce import labels, multilabel, of_classes, probabilities
 from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
-from densevit.inference.windows import Windows
+from densevit.inference.windows import Windows, make_blend
 from tests.inference.common import Recorder, make_image, make_network
 
 SIZE, ROI = (40, 33, 29), (16, 12, 12)

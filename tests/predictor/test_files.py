@@ -145,9 +145,10 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_nothing_behind(predictor, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OSError, match="No space left") as caught:
-        densevit.predict(predictor, photos, tmp_path / "out", progress=False)
-    assert (caught.value.filename, files_below(tmp_path / "out")) == (str(tmp_path / "out/a.png"), [])
+    report = densevit.predict(predictor, photos, tmp_path / "out", progress=False)
+    told = report.failed[photos / "a.png"]
+    assert told == f"{photos}/a.png: no space left on device: {tmp_path}/out/a.png"
+    assert (len(report.failed), files_below(tmp_path / "out")) == (2, [])
 
 
 def test_a_picture_too_large_for_the_memory_is_reported_and_the_others_are_written(predictor, photos, tmp_path):

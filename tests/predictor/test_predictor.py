@@ -173,10 +173,13 @@ def test_an_answer_that_is_no_number_is_told_and_not_taken_for_class_0(tmp_path)
         Predictor(path)(make_photo())
 
 
-def test_a_checkpoint_for_volumes_is_told(tmp_path):
+def test_a_checkpoint_of_volumes_simply_works(tmp_path):
     path = save_tiny_checkpoint(tmp_path / "weights.safetensors", num_classes=2, spatial_dims=3, in_channels=1)
-    with pytest.raises(ValueError, match="3D model of 1 channels"):
-        Predictor(path)
+    scan = torch.rand(1, 20, 24, 28, generator=torch.Generator().manual_seed(0))
+    prediction = Predictor(path)(scan)
+    assert prediction.label.shape == (20, 24, 28)
+    assert np.array_equal(prediction.label, prediction.logits.argmax(0).numpy())
+    assert np.array_equal(prediction.label, Predictor(path).label(scan[0].numpy()))
 
 
 def test_a_base_size_predicts_the_picture_at_that_scale_and_answers_at_its_own(tmp_path, predictor):
@@ -221,6 +224,6 @@ def test_a_long_picture_is_predicted_in_little_memory_and_the_plan_is_said(check
 
 
 @pytest.mark.parametrize("options", [{}, dict(mode="slide", roi_size=32, flips=(-1,))], ids=str)
-def test_memory_is_bounded_for_windows_seen_once_alone(checkpoint, options):
-    with pytest.raises(ValueError, match="max_memory bounds windows of a picture seen once; ask for mode 'slide'"):
-        Predictor(checkpoint, **options, max_memory="1GB")
+def test_memory_is_bounded_however_a_picture_is_seen(checkpoint, options):
+    with pytest.raises(ValueError, match="max_memory is 10 kB, and this takes"):
+        Predictor(checkpoint, **options, max_memory="10kB").label(make_photo((64, 96)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from densevit.predictor.scans import find_scans
+from densevit.predictor.scans import find_scans, is_dicom
 from tests.volumes.dicom_files import save, series
 
 DICOM = bytes(128) + b"DICM"
@@ -24,7 +24,7 @@ def test_a_folder_stands_for_its_scans_of_every_kind_and_for_the_dicom_series_in
     touch(tmp_path, "patient/ct/1", "patient/ct/2", content=DICOM)
     scans = find_scans(tmp_path)
     assert names(scans) == ["a", "b", "c", "patient"]
-    assert [scan.is_dicom for scan in scans] == [False, False, False, True]
+    assert [is_dicom(scan) for scan in scans] == [False, False, False, True]
     assert scans[3].source == tmp_path / "patient"
 
 

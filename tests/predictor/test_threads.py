@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from densevit.predictor.volumes import VolumePredictor
+from densevit.predictor import Predictor
 from tests.predictor.scans import save_checkpoint, save_scan
 
 
@@ -32,9 +32,9 @@ def test_two_predictors_in_two_threads_give_the_masks_of_one_after_the_other(tmp
     started = threading.Barrier(2)
 
     def predict(number, wait=lambda: None):
-        predictor = VolumePredictor(checkpoints[number], flips=(-1,), batch_size=2)
+        predictor = Predictor(checkpoints[number], flips=(-1,), batch_size=2)
         wait()
-        return [predictor(scan) for scan in scans]
+        return [predictor.label(scan) for scan in scans]
 
     apart = [predict(0), predict(1)]
     environment, filters = dict(os.environ), list(warnings.filters)

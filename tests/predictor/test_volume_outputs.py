@@ -17,11 +17,12 @@ from PIL import Image
 from densevit.cli import main
 from densevit.colors import structure_colors
 from densevit.files import replacing
+from densevit.predictor import Predictor, predict
 from densevit.predictor.cleaning import Cleaning
-from densevit.predictor.volumes import VolumePredictor, predict_volumes
 from densevit.report.preview import save_preview
 from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
 from densevit.volumes.volume import open_volume
+from densevit.weights import read_weights, save_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.conftest import REPOSITORY
 from tests.predictor.scans import save_checkpoint, save_scan
@@ -31,7 +32,7 @@ KILLED = """
     import sys, time
     from pathlib import Path
     import nibabel
-    from densevit.predictor.volumes import VolumePredictor, predict_volumes
+    from densevit.predictor import Predictor, predict
 
     whole = nibabel.save
     def half(image, path):
@@ -44,7 +45,7 @@ KILLED = """
         saved.append(path)
         (half if len(saved) == 2 else whole)(image, path)
     nibabel.save = save
-    predict_volumes(VolumePredictor(sys.argv[1]), sys.argv[2], sys.argv[3], progress=False)
+    predict(Predictor(sys.argv[1]), sys.argv[2], sys.argv[3], progress=False)
 """
 
 
@@ -55,7 +56,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor(checkpoint):
-    return VolumePredictor(checkpoint)
+    return Predictor(checkpoint)
 
 
 def names_in(folder):
@@ -68,7 +69,7 @@ def mask_of(path):
 
 def test_statistics_say_where_time_went_and_what_labels_mean(predictor, tmp_path):
     scan = save_scan(tmp_path / "in" / "scan.nii.gz")
-    predict_volumes(predictor, scan, tmp_path / "out", progress=False)
+    predict(predictor, scan, tmp_path / "out", progress=False)
     said = json.loads((tmp_path / "out" / "scan.json").read_text())
     assert said["labels"] == {"0": "background", "2": "liver", "7": "tumour"}
     assert list(said["seconds"]) == ["load", "prepare", "network", "restore", "clean", "write"]
@@ -79,7 +80,7 @@ def test_statistics_say_where_time_went_and_what_labels_mean(predictor, tmp_path
 
 
 def test_viewers_are_told_names_and_colours_of_labels(predictor, tmp_path):
-    predict_volumes(predictor, save_scan(tmp_path / "in" / "scan.nii.gz"), tmp_path / "out", progress=False)
+    predict(predictor, save_scan(tmp_path / "in" / "scan.nii.gz"), tmp_path / "out", progress=False)
     lines = (tmp_path / "out" / "labels.ctbl").read_text().splitlines()
     assert lines[0].startswith("# Color table file")
     r, g, b = structure_colors(3)[2]
@@ -92,31 +93,31 @@ def test_viewers_are_told_names_and_colours_of_labels(predictor, tmp_path):
 def test_many_scans_give_the_masks_of_each_alone(predictor, tmp_path):
     """Reading, predicting and writing of different scans go on at once, and nothing gets mixed up."""
     scans = [save_scan(tmp_path / "in" / f"{i}.nii.gz", seed=i, size=(20 + i, 22, 26 - i)) for i in range(5)]
-    report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     assert list(report.written) == scans
-    for scan, mask in report.written.items():
+    for scan, (mask,) in report.written.items():
         volume = open_volume(scan)
-        assert np.array_equal(mask_of(mask), volume.on_own_axes(predictor(volume)))
+        assert np.array_equal(mask_of(mask), volume.on_own_axes(predictor.label(volume)))
 
 
 def test_channels_in_two_files_are_predicted_as_in_one(tmp_path):
-    predictor = VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", in_channels=2))
+    predictor = Predictor(save_checkpoint(tmp_path / "weights.safetensors", in_channels=2))
     parts = [save_scan(tmp_path / "two" / f"case_000{i}.nii.gz", seed=i) for i in range(2)]
     both = np.stack([np.asarray(nibabel.load(part).dataobj) for part in parts], -1)
     (tmp_path / "one").mkdir()
     nibabel.save(nibabel.Nifti1Image(both, nibabel.load(parts[0]).affine), tmp_path / "one" / "case.nii.gz")
     for name in ("one", "two"):
-        predict_volumes(predictor, tmp_path / name, tmp_path / f"out_{name}", progress=False)
+        predict(predictor, tmp_path / name, tmp_path / f"out_{name}", progress=False)
     assert np.array_equal(mask_of(tmp_path / "out_one" / "case.nii.gz"), mask_of(tmp_path / "out_two" / "case.nii.gz"))
 
 
 def test_masks_are_made_tidy_on_request(checkpoint, predictor, tmp_path):
     scan = save_scan(tmp_path / "scan.nii.gz")
     clean = Cleaning(largest_component=["liver"], fill_holes=[])
-    expected = predictor(scan)
+    expected = predictor.label(scan)
     clean(expected, classes=predictor.header.classes, values=predictor.header.values)
-    assert not np.array_equal(expected, predictor(scan))
-    assert np.array_equal(VolumePredictor(checkpoint, clean=clean)(scan), expected)
+    assert not np.array_equal(expected, predictor.label(scan))
+    assert np.array_equal(Predictor(checkpoint, clean=clean).label(scan), expected)
     command = ["predict", str(checkpoint), str(scan), "-o", str(tmp_path / "out"), "--quiet"]
     assert main([*command, "--largest-component", "liver", "--fill-holes"]) == 0
     assert np.array_equal(mask_of(tmp_path / "out" / "scan.nii.gz"), open_volume(scan).on_own_axes(expected))
@@ -126,13 +127,13 @@ def test_a_dicom_series_gets_a_dicom_seg_that_says_what_its_mask_says(predictor,
     save(tmp_path / "in" / "ct", series(14))
     save_scan(tmp_path / "in" / "other.nii.gz")
     with caplog.at_level(logging.WARNING, "densevit"):
-        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True)
+        report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True)
     assert not report.failed
     assert "other.nii.gz is no DICOM series, so that no DICOM-SEG is written for it" in caplog.text
     volume = open_volume(tmp_path / "in" / "ct")
     segments = volume.on_own_axes(read_dicom_seg(tmp_path / "out" / "ct.dcm", like=volume))
     assert np.array_equal(np.array([0, 2, 7])[segments], mask_of(tmp_path / "out" / "ct.nii.gz"))
-    again = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True, resume=True)
+    again = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True, resume=True)
     assert len(again.resumed) == 2
 
 
@@ -145,7 +146,7 @@ def test_a_series_to_which_no_dicom_seg_can_refer_gets_all_else_and_is_reported(
     (tmp_path / "out" / "ct.dcm").write_text("of an earlier run")
     options = dict(progress=False, dicom_seg=True, preview=save_preview)
     for resume in (False, True):
-        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options, resume=resume)
+        report = predict(predictor, tmp_path / "in", tmp_path / "out", **options, resume=resume)
         assert "has no FrameOfReferenceUID, to which a DICOM-SEG must refer" in report.failed[tmp_path / "in" / "ct"]
         assert names_in(tmp_path / "out") == [
             "ct.json", "ct.nii.gz", "ct.png", "labels.ctbl", "labels.txt", "volumes.csv"
@@ -160,18 +161,18 @@ def test_several_series_at_once_leave_no_warning(predictor, tmp_path):
         save(tmp_path / "in" / name, slices)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True)
+        report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False, dicom_seg=True)
     assert (len(report.written), report.failed) == (3, {})
 
 
 def test_resuming_makes_what_was_not_asked_for_before(predictor, tmp_path):
     save_scan(tmp_path / "in" / "scan.nii.gz")
-    predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     options = dict(progress=False, resume=True, preview=save_preview)
-    assert len(predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options).written) == 1
+    assert len(predict(predictor, tmp_path / "in", tmp_path / "out", **options).written) == 1
     with Image.open(tmp_path / "out" / "scan.png") as picture:
         assert picture.format == "PNG"
-    assert len(predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options).resumed) == 1
+    assert len(predict(predictor, tmp_path / "in", tmp_path / "out", **options).resumed) == 1
 
 
 def test_a_scan_whose_files_cannot_be_written_is_reported_and_counts_as_not_done(predictor, tmp_path, monkeypatch):
@@ -185,7 +186,7 @@ def test_a_scan_whose_files_cannot_be_written_is_reported_and_counts_as_not_done
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nibabel, "save", full)
-    report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     assert [path.name for path in report.written] == ["0.nii.gz", "2.nii.gz"]
     reason = report.failed[tmp_path / "in" / "1.nii.gz"]
     assert reason == f"{tmp_path}/in/1.nii.gz: no space left on device: {tmp_path}/out/1.nii.gz"
@@ -196,12 +197,12 @@ def test_a_scan_whose_files_cannot_be_written_is_reported_and_counts_as_not_done
 
 def test_predicting_anew_leaves_no_old_statistics_beside_a_new_mask(predictor, tmp_path):
     save_scan(tmp_path / "in" / "scan.nii.gz")
-    predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
 
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False, preview=fail)
+    predict(predictor, tmp_path / "in", tmp_path / "out", progress=False, preview=fail)
     assert not (tmp_path / "out" / "scan.json").exists()
 
 
@@ -218,11 +219,13 @@ def test_a_killed_run_leaves_no_half_mask_and_is_resumed(checkpoint, predictor, 
         run.communicate()
     left = [name for name in names_in(tmp_path / "out") if not name.startswith(".")]
     assert left == ["0.json", "0.nii.gz"]
-    report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False, resume=True)
+    report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False, resume=True)
     assert [path.name for path in report.resumed] == ["0.nii.gz"]
     assert [path.name for path in report.written] == ["1.nii.gz", "2.nii.gz"]
     for scan in (tmp_path / "in").iterdir():
-        assert np.array_equal(mask_of(tmp_path / "out" / scan.name), open_volume(scan).on_own_axes(predictor(scan)))
+        assert np.array_equal(
+            mask_of(tmp_path / "out" / scan.name), open_volume(scan).on_own_axes(predictor.label(scan))
+        )
 
 
 def test_what_another_process_is_writing_is_not_taken_for_a_result(predictor, tmp_path):
@@ -234,17 +237,19 @@ def test_what_another_process_is_writing_is_not_taken_for_a_result(predictor, tm
         (tmp_path / "out" / f"{name}.nii.gz").touch()
     with replacing(tmp_path / "out" / "other.json") as aside:
         aside.write_text("{")
-        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+        report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
         aside.write_text("{}")
     assert len(report.written) == 1
     cases = {line.split(",")[0] for line in (tmp_path / "out" / "volumes.csv").read_text().splitlines()}
     assert cases == {"case", "scan"}
 
 
-def test_an_output_that_takes_no_files_is_told_before_the_model_is_built(checkpoint, tmp_path, monkeypatch, capsys):
+def test_an_output_that_takes_no_files_is_told_before_the_model_is_built(tmp_path, capsys):
     scan = save_scan(tmp_path / "scan.nii.gz")
     (tmp_path / "out").write_text("a file")
-    monkeypatch.setattr("densevit.predictor.volumes.VolumePredictor.__init__", None)
+    weights, header = read_weights(save_checkpoint(tmp_path / "whole.safetensors"))
+    checkpoint = tmp_path / "weights.safetensors"
+    save_weights({"head.bias": weights["head.bias"]}, checkpoint, config=header)  # of which no model can be built
     assert main(["predict", str(checkpoint), str(scan), "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"densevit: the output folder {tmp_path / 'out'} is a file; give a folder\n"
 
@@ -259,7 +264,7 @@ def test_options_of_scans_are_refused_for_pictures(tmp_path, capsys):
 def test_dicom_and_nifti_of_one_scan_give_the_same_mask(shared_data, tmp_path):
     spacing = [6.0, 5.0, 5.0]
     inference = dict(mode="slide_gaussian", roi_size=[32, 64, 64], stride=[16, 48, 48])
-    predictor = VolumePredictor(
+    predictor = Predictor(
         save_checkpoint(
             tmp_path / "weights.safetensors",
             normalization=dict(type="window", low=-175, high=250),
@@ -270,7 +275,7 @@ def test_dicom_and_nifti_of_one_scan_give_the_same_mask(shared_data, tmp_path):
     folder = shared_data / "sts_dicom_rt" / "STS_002" / "CT"
     (nifti,) = [path for path in sorted((folder / "nifti").rglob("*.nii.gz")) if "image" in path.name]
     for name, source in (("dicom", folder / "dicom" / "image"), ("nifti", nifti)):
-        report = predict_volumes(predictor, source, tmp_path / name, progress=False)
+        report = predict(predictor, source, tmp_path / name, progress=False)
         assert not report.failed
     one, other = (
         nibabel.as_closest_canonical(nibabel.load(*(tmp_path / name).glob("*.nii.gz"))) for name in ("dicom", "nifti")

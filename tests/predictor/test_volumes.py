@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.normalization import ZSCORE, create_normalization
-from densevit.predictor.volumes import VolumePredictor, find_scans, predict_volumes
+from densevit.predictor import Predictor, predict
+from densevit.predictor.scans import find_scans
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
@@ -25,13 +26,13 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor(checkpoint):
-    return VolumePredictor(checkpoint)
+    return Predictor(checkpoint)
 
 
 def test_a_mask_lies_on_the_scans_own_grid_and_holds_the_files_values(predictor, tmp_path):
     scan = save_scan(tmp_path / "in" / "scan.nii.gz")
-    report = predict_volumes(predictor, scan, tmp_path / "out", progress=False)
-    assert report.written == {scan: tmp_path / "out" / "scan.nii.gz"}
+    report = predict(predictor, scan, tmp_path / "out", progress=False)
+    assert report.written == {scan: [tmp_path / "out" / "scan.nii.gz"]}
     mask, source = nibabel.load(tmp_path / "out" / "scan.nii.gz"), nibabel.load(scan)
     assert mask.shape == source.shape
     np.testing.assert_allclose(mask.affine, source.affine, atol=1e-6)
@@ -44,11 +45,11 @@ def test_a_mask_lies_on_the_scans_own_grid_and_holds_the_files_values(predictor,
 def test_every_orientation_of_a_scan_gives_the_same_mask_each_on_its_own_grid(tmp_path, spacing):
     inference = dict(mode="slide_gaussian", roi_size=[24, 24, 24], stride=[16, 16, 16])
     checkpoint = save_checkpoint(tmp_path / "weights.safetensors", spacing=spacing, inference=inference)
-    predictor, expected = VolumePredictor(checkpoint), None
+    predictor, expected = Predictor(checkpoint), None
     for axes in ORIENTATIONS:
         scan = save_scan(tmp_path / f"{axes}.nii", axes=axes)
         volume = open_volume(scan)
-        volume.write_label(predictor(volume), tmp_path / "out" / f"{axes}.nii.gz")
+        volume.write_label(predictor.label(volume), tmp_path / "out" / f"{axes}.nii.gz")
         mask = nibabel.load(tmp_path / "out" / f"{axes}.nii.gz")
         np.testing.assert_allclose(mask.affine, nibabel.load(scan).affine, atol=1e-5)
         canonical = nibabel.as_closest_canonical(mask)
@@ -62,12 +63,12 @@ def test_every_orientation_of_a_scan_gives_the_same_mask_each_on_its_own_grid(tm
 def test_one_head_in_all_orientations_gives_the_same_mask(shared_data, tmp_path, spacing):
     inference = dict(mode="slide_gaussian", roi_size=[48, 48, 48], stride=[32, 32, 32])
     checkpoint = save_checkpoint(tmp_path / "weights.safetensors", spacing=spacing, inference=inference)
-    predictor, expected = VolumePredictor(checkpoint), None
+    predictor, expected = Predictor(checkpoint), None
     scans = sorted((shared_data / "awkward_nifti" / "orient48").glob("*.nii.gz"))
     assert len(scans) > 30
     for scan in scans:
         volume = open_volume(scan)
-        volume.write_label(predictor(volume), tmp_path / scan.name)
+        volume.write_label(predictor.label(volume), tmp_path / scan.name)
         mask = nibabel.load(tmp_path / scan.name)
         np.testing.assert_allclose(mask.affine, nibabel.load(scan).affine, atol=1e-4)
         canonical = np.asarray(nibabel.as_closest_canonical(mask).dataobj)
@@ -81,10 +82,10 @@ def test_one_head_in_all_orientations_gives_the_same_mask(shared_data, tmp_path,
 )
 def test_labels_are_the_argmax_of_logits_interpolated_from_the_spacing_of_training(tmp_path, inference):
     checkpoint = save_checkpoint(tmp_path / "weights.safetensors", spacing=[3.0, 3.0, 3.0], inference=inference)
-    predictor, scan = VolumePredictor(checkpoint), save_scan(tmp_path / "scan.nii")
+    predictor, scan = Predictor(checkpoint), save_scan(tmp_path / "scan.nii")
     volume = open_volume(scan)
     working = tuple(round(n * s / 3) for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
-    label = predictor(volume)
+    label = predictor.label(volume)
     image = F.interpolate(torch.tensor(create_normalization(ZSCORE)(volume.image))[None], working, mode="trilinear")
     with torch.inference_mode():
         if inference["mode"] == "whole":
@@ -103,7 +104,7 @@ def test_labels_are_the_argmax_of_logits_interpolated_from_the_spacing_of_traini
 def test_a_scan_at_the_spacing_of_training_is_not_resampled(tmp_path):
     spacing = open_volume(save_scan(tmp_path / "scan.nii")).grid.spacing
     plain, same = (
-        VolumePredictor(save_checkpoint(tmp_path / f"{i}.safetensors", **more))(tmp_path / "scan.nii")
+        Predictor(save_checkpoint(tmp_path / f"{i}.safetensors", **more)).label(tmp_path / "scan.nii")
         for i, more in enumerate([{}, dict(spacing=[s * 1.0001 for s in spacing])])
     )
     assert np.array_equal(plain, same)
@@ -111,7 +112,7 @@ def test_a_scan_at_the_spacing_of_training_is_not_resampled(tmp_path):
 
 def test_statistics_count_voxels_and_millilitres_of_every_structure(predictor, tmp_path):
     scans = [save_scan(tmp_path / "in" / f"scan_{i}.nii.gz", seed=i) for i in range(2)]
-    predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+    predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     for scan in scans:
         name = scan.name.removesuffix(".nii.gz")
         mask = np.asarray(nibabel.load(tmp_path / "out" / scan.name).dataobj)
@@ -133,10 +134,10 @@ def test_resume_makes_what_is_missing_and_processes_divide_the_scans(predictor, 
     for i in range(3):
         save_scan(tmp_path / "in" / f"{i}.nii.gz", seed=i)
     options = dict(progress=False, resume=True)
-    first = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options, share=(0, 2))
-    second = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options, share=(1, 2))
+    first = predict(predictor, tmp_path / "in", tmp_path / "out", **options, share=(0, 2))
+    second = predict(predictor, tmp_path / "in", tmp_path / "out", **options, share=(1, 2))
     assert (len(first.written), len(second.written)) == (2, 1)
-    assert len(predict_volumes(predictor, tmp_path / "in", tmp_path / "out", **options).resumed) == 3
+    assert len(predict(predictor, tmp_path / "in", tmp_path / "out", **options).resumed) == 3
 
 
 def test_a_bad_scan_is_reported_and_the_others_are_predicted(predictor, tmp_path, caplog):
@@ -144,7 +145,7 @@ def test_a_bad_scan_is_reported_and_the_others_are_predicted(predictor, tmp_path
     truncated = save_scan(tmp_path / "in" / "truncated.nii.gz")
     truncated.write_bytes(truncated.read_bytes()[:-200])
     with caplog.at_level(logging.ERROR, "densevit"):
-        report = predict_volumes(predictor, tmp_path / "in", tmp_path / "out", progress=False)
+        report = predict(predictor, tmp_path / "in", tmp_path / "out", progress=False)
     assert list(report.written) == [good]
     assert "truncated.nii.gz is damaged" in report.failed[truncated]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -220,7 +221,7 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
 )
 def test_a_header_that_cannot_be_right_is_explained(tmp_path, header, message):
     with pytest.raises(ValueError, match=message):
-        VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", **header))
+        Predictor(save_checkpoint(tmp_path / "weights.safetensors", **header))
 
 
 @pytest.mark.parametrize(
@@ -240,16 +241,16 @@ def test_a_header_that_cannot_be_right_is_explained(tmp_path, header, message):
 )
 def test_windows_that_fit_no_scan_are_told_before_one_is_read(checkpoint, options, message):
     with pytest.raises(ValueError, match=message):
-        VolumePredictor(checkpoint, **options)
+        Predictor(checkpoint, **options)
 
 
 def test_a_spacing_that_would_fill_the_memory_is_refused(tmp_path):
-    predictor = VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", spacing=[1.0, 1.0, 1.0]))
+    predictor = Predictor(save_checkpoint(tmp_path / "weights.safetensors", spacing=[1.0, 1.0, 1.0]))
     scan = save_scan(tmp_path / "far.nii", affine=np.diag([200.0, 200, 200, 1]))
     with pytest.raises(
         ValueError, match=r"far.nii has voxels of 200.0 x 200.0 x 200.0 mm, and at 1.0 x 1.0 x 1.0 mm .*raise max"
     ):
-        predictor(scan)
+        predictor.label(scan)
 
 
 def test_the_command_bounds_what_a_scan_may_take(checkpoint, tmp_path, capsys):
@@ -263,9 +264,9 @@ def test_the_command_bounds_what_a_scan_may_take(checkpoint, tmp_path, capsys):
 
 
 def test_other_channels_than_the_models_are_refused(tmp_path):
-    predictor = VolumePredictor(save_checkpoint(tmp_path / "weights.safetensors", in_channels=2))
+    predictor = Predictor(save_checkpoint(tmp_path / "weights.safetensors", in_channels=2))
     with pytest.raises(ValueError, match="has 1 channels, and the model takes 2; give it the scans"):
-        predictor(save_scan(tmp_path / "scan.nii"))
+        predictor.label(save_scan(tmp_path / "scan.nii"))
 
 
 def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
@@ -302,6 +303,6 @@ def test_the_command_predicts_scans_with_a_checkpoint_of_volumes(checkpoint, pre
     assert told.out == f"1 predicted, results in {out}\n"
     assert "windows of 16 x 16 x 16 on 26 x 22 x 24, 3 classes" in told.err
     stored = np.asarray(nibabel.load(out / "scan.nii.gz").dataobj)
-    assert np.array_equal(stored, open_volume(scan).on_own_axes(predictor(scan)))
+    assert np.array_equal(stored, open_volume(scan).on_own_axes(predictor.label(scan)))
     assert main([*command, "--format", "overlay"]) == 2
-    assert "are for pictures" in capsys.readouterr().err
+    assert "--format and --recursive are for pictures" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import densevit
-from densevit.weights import Family, known_families, known_sources, register_family
+from densevit.weights import Family, describe, known_families, known_sources, register_family
 from tests.test_docs import python_blocks
 
 REPOSITORY = Path(__file__).parents[2]
@@ -84,3 +84,14 @@ assert main(["models", "--filter", "conv_former", "--json", "models.json"]) == 0
     assert [row["name"] for row in tables["backbones"]] == ["conv_former_nano", "conv_former_tiny"]
     assert [row["name"] for row in tables["models"]] == ["conv_former_nano + all_mlp"]
     assert [(row["source"], row["licence"]) for row in tables["weights"]] == [("lab_conv_former", "MIT")]
+
+
+def test_registers_are_told_from_the_shapes_of_tensors():
+    backbone = densevit.create_backbone("vit_tiny", num_tokens=1, num_registers=3)
+    found = describe({f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()})
+    assert found.backbones == ("vit_tiny",)
+    assert {name: found.backbone_options[name] for name in ("num_tokens", "num_registers", "image_size")} == {
+        "num_tokens": 1,
+        "num_registers": 3,
+        "image_size": 224,
+    }

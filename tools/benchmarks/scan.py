@@ -20,8 +20,8 @@ from benchmarks.peaks import in_own_process
 from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_megabytes, write_json
 from densevit import create_segmentor
 from densevit.environment import keep_freed_memory
+from densevit.predictor import Predictor
 from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
-from densevit.predictor.volumes import VolumePredictor
 from densevit.tables import format_table
 from densevit.volumes.volume import open_volume
 from densevit.weights import save_weights
@@ -117,13 +117,13 @@ def _measure(turn: Turn, checkpoint: Path, scan: Path, mask: Path) -> dict[str, 
 def _ours(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     watch, counted = Stopwatch(), []
     with watch.measure("build"):
-        predictor = VolumePredictor(checkpoint)
+        predictor = Predictor(checkpoint)
         predictor.model.register_forward_hook(lambda *_: counted.append(1))
     with watch.measure("load"):
         volume = open_volume(scan)
     with watch.measure("resample"):
         image = predictor.prepare(volume)
-    label = predictor.label(image, volume.grid.size, stopwatch=watch)
+    label = predictor.label_prepared(image, volume.grid.size, stopwatch=watch)
     watch.seconds["restore"] += watch.seconds.pop("clean")
     with watch.measure("write"):
         volume.write_label(label, mask)
@@ -138,8 +138,8 @@ def _monai(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     T, inferers = import_peer("monai.transforms"), import_peer("monai.inferers")
     watch = Stopwatch()
     with watch.measure("build"):
-        predictor = VolumePredictor(checkpoint)
-        header, roi_size = predictor.header, predictor.inference["roi_size"]
+        predictor = Predictor(checkpoint)
+        header, roi_size = predictor.header, predictor.inference.roi_size
         network = TimedNetwork(predictor.model, device=torch.device("cpu"))
         load = [T.LoadImaged("image"), T.EnsureChannelFirstd("image"), T.Orientationd("image", axcodes="SAR")]
         normalize = T.ScaleIntensityRanged("image", **_range(header.normalization), clip=True)

@@ -22,9 +22,8 @@ from benchmarks.workers import Worker, serve, take_turns
 from densevit.blocks import nd
 from densevit.environment import keep_freed_memory
 from densevit.inference import sliding_window
-from densevit.inference.blend import gaussian
 from densevit.inference.stream import cut_window
-from densevit.inference.windows import Windows
+from densevit.inference.windows import Windows, gaussian
 from densevit.tables import format_table
 from tools.peers import import_mmseg, import_peer
 

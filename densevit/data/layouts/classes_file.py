@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from densevit.data.dataset import check_classes
 from densevit.data.layouts.pairing import read_text
+from densevit.labels import check_classes
 from densevit.options import check_fields
 from densevit.pictures.color_coding import parse_color
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densevit.data.dataset import check_classes
+from densevit.labels import check_classes
 
 FORMS = '{"background": 0, "liver": 1} or {"0": "background", "1": "liver"}'
 IGNORED = "ignore"  # the name that nnU-Net gives to voxels that nobody has labelled

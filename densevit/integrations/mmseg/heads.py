@@ -30,6 +30,7 @@ ONE_LEVEL = (
 )
 # Set here and not by the user: the classifier is ours, and so are the losses.
 _OURS = ("self", "in_channels", "num_classes", "out_channels", "threshold", "loss_decode", "ignore_index", "sampler")
+RANKS = (2,)  # heads of mmsegmentation read images alone
 _MANY_CLASSES = 3  # of a classifier that is thrown away; for two mmsegmentation warns
 
 
@@ -48,7 +49,7 @@ class MMSegHead(Decoder):
         in_strides: Sequence[int],
         options: dict[str, Any],
     ):
-        if spatial_dims != 2:
+        if spatial_dims not in RANKS:
             raise ValueError(f"mmseg.{name} reads images, got spatial_dims={spatial_dims}; take a decoder of ours")
         index = options.get("in_index", list(range(len(in_channels))) if name in ALL_LEVELS else -1)
         channels, strides = (_select(values, index) for values in (in_channels, in_strides))

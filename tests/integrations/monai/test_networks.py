@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from densevit import create_segmentor
-from densevit.predictor.volumes import VolumePredictor
+from densevit.predictor import Predictor
 from densevit.registry import BACKBONES, NETWORKS
 from densevit.train import check_config, train
 from densevit.train.tasks.segment import create_segment_model
@@ -172,8 +172,8 @@ def test_a_network_trains_is_saved_and_predicts(balls, tmp_path, name, options, 
     assert bool(losses) == (deep is not None)
     _, header = read_weights(result.checkpoint)
     assert (header["model"]["backbone"], header["model"]["decoder"]) == (f"monai.{name}", None)
-    predictor = VolumePredictor(result.checkpoint)
-    label = predictor(balls / "imagesTr" / "ball_3.nii.gz")
+    predictor = Predictor(result.checkpoint)
+    label = predictor.label(balls / "imagesTr" / "ball_3.nii.gz")
     assert label.shape == (16, 18, 20)
     model = create_segmentor(**header["model"])
     load_weights(model, result.checkpoint)

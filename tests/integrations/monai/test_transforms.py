@@ -12,7 +12,7 @@ from densevit.decoders import DenseMap
 from densevit.losses import create_loss
 from densevit.metrics import CaseDice
 from densevit.normalization import create_normalization
-from densevit.predictor.volumes import VolumePredictor
+from densevit.predictor import Predictor
 from densevit.volumes.resample import prepare_image
 from densevit.volumes.volume import open_volume
 from tests.integrations.monai.common import AFFINE, SIZE, VALUES, save_checkpoint, save_scan
@@ -80,7 +80,7 @@ def test_a_mask_by_transforms_and_inferer_is_that_of_densevit_predict_on_the_fil
     from densevit.integrations.monai.inferer import ScanInferer
 
     checkpoint = save_checkpoint(tmp_path / "w.safetensors", spacing=SPACING, normalization=CT)
-    predictor, path = VolumePredictor(checkpoint), save_scan(tmp_path / "scan.nii.gz", axes=axes)
+    predictor, path = Predictor(checkpoint), save_scan(tmp_path / "scan.nii.gz", axes=axes)
     prepare = transforms.PrepareScand("image", normalization=CT, spacing=SPACING)
     dataset = Dataset([load(path)], transform=prepare)
     (batch,) = DataLoader(dataset, batch_size=1)
@@ -88,7 +88,7 @@ def test_a_mask_by_transforms_and_inferer_is_that_of_densevit_predict_on_the_fil
     (sample,) = decollate_batch(batch)
     restored = transforms.RestoreLabeld("pred", label_values=VALUES)(sample)["pred"]
     volume = open_volume(path)
-    expected = volume.on_own_axes(predictor(volume))
+    expected = volume.on_own_axes(predictor.label(volume))
     assert len(np.unique(expected)) > 1
     assert restored.dtype == torch.uint8
     assert np.array_equal(restored.as_tensor().numpy(), expected[None])
@@ -205,7 +205,7 @@ def test_scans_of_one_size_are_one_batch_and_a_scan_with_uncollated_meta_is_too(
 
     from densevit.integrations.monai.inferer import ScanInferer
 
-    predictor = VolumePredictor(save_checkpoint(tmp_path / "w.safetensors"))
+    predictor = Predictor(save_checkpoint(tmp_path / "w.safetensors"))
     paths = [save_scan(tmp_path / f"{i}.nii.gz", axes=axes, seed=i) for i, axes in enumerate(("RAS", "LPS"))]
     samples = [transforms.PrepareScand("image")(load(path)) for path in paths]
     (batch,) = DataLoader(Dataset(samples), batch_size=2)
@@ -215,7 +215,7 @@ def test_scans_of_one_size_are_one_batch_and_a_scan_with_uncollated_meta_is_too(
     assert torch.equal(together.as_tensor(), torch.cat([x.as_tensor() for x in alone]))
     values = np.array(VALUES)
     for path, label in zip(paths, together.as_tensor().numpy(), strict=True):
-        assert np.array_equal(values[label[0]], predictor(path))
+        assert np.array_equal(values[label[0]], predictor.label(path))
 
 
 def test_transforms_go_to_the_workers_of_a_loader(transforms, tmp_path):
