@@ -26,8 +26,8 @@ def export_monai_bundle(
     """Write the model of a run (its folder, or its weights.safetensors) as a bundle; the folder appears when complete.
 
     models/model.ts is left out, with a warning, where the model cannot be traced or the trace gives other numbers.
-    Raises FileNotFoundError and ValueError for a run that is none, ValueError for an output folder that holds files,
-    OSError where it cannot be written.
+    Raises FileNotFoundError or ValueError for what is not a run on volumes, ValueError for an output folder that holds
+    files, OSError where it cannot be written.
     """
     about, output = about or About(), Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -56,7 +56,7 @@ def export_monai_bundle(
 
 
 def _write_weights(source: Source, folder: Path) -> None:
-    """The state dict alone, and the same with its header. One .pt only: MONAI Label takes any for a model."""
+    """Write the state dict alone, and again with its header. MONAI Label takes each .pt for a model."""
     state = {name: tensor.detach().clone() for name, tensor in source.model.state_dict().items()}
     torch.save(state, folder / "model.pt")
     write_checkpoint(folder / WEIGHTS, source.model, source.header)
@@ -64,7 +64,7 @@ def _write_weights(source: Source, folder: Path) -> None:
 
 
 def _write_script(source: Source, path: Path, *, extra: Mapping[str, Any]) -> str | None:
-    """Write model.ts; the reason where that was not possible."""
+    """Write model.ts. Returns the reason where that was not possible."""
     inference = source.inference
     sizes = [inference["roi_size"]]
     if inference["mode"] == "whole":  # any size may come

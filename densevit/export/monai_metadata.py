@@ -12,13 +12,13 @@ from densevit.checkpoint import Header
 from densevit.export.source import Source
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
-FLOORS = {"monai": "1.6.1", "nibabel": "5.2", "pytorch-ignite": "0.5.0"}  # said where a package is not installed here
+FLOORS = {"monai": "1.6.1", "nibabel": "5.2", "pytorch-ignite": "0.5.0"}  # stated where a package is not installed here
 NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What only the user knows: names and words that go into the bundle's metadata, README and LICENSE.
+    """What only the user knows: names and texts for the bundle's metadata, README and LICENSE.
 
     `license` is the text of the licence of the weights, `data_license` that of the data they were trained on.
     """

@@ -14,7 +14,7 @@ def call(target: str, **arguments: Any) -> Config:
 
 
 def network(source: Source) -> Config:
-    """The network that these weights fit."""
+    """The network that the exported weights fit."""
     model = {key: value for key, value in source.header.model.items() if key != "weights"}
     return dict(
         network_def=call("densevit.create_segmentor", **model),
@@ -28,7 +28,7 @@ def load(keys: list[str]) -> list[Config]:
 
 
 def prepare_scan(source: Source) -> Config:
-    """Scans as the network sees them."""
+    """The transform that prepares scans for the network."""
     return call(
         f"{OURS}.transforms.PrepareScand",
         keys="image",

@@ -45,12 +45,12 @@ RUN = "python -m monai.bundle run --bundle_root ."
 
 
 def make_license(about: About) -> str:
-    """The licence of the weights, or that it is yet to be stated."""
+    """The licence of the weights, or the note that none has been stated."""
     return NO_LICENSE if about.license is None else about.license
 
 
 def make_readme(source: Source, about: About, *, why_no_script: str | None) -> str:
-    """What the bundle is, how it is run, and what is not known."""
+    """What the bundle is, how to run it, and what is not known about it."""
     parts = [
         f"# {bundle_name(source, about)}",
         make_metadata(source, about)["description"],

@@ -1,4 +1,4 @@
-"""What is exported: the weights of a run and what their header says."""
+"""What is exported: the trained model of a run, and its header."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ class Source:
 
     @property
     def inference(self) -> dict[str, Any]:
-        """How it predicts, everything said: mode, roi_size, ..., and the divisor as one number an axis."""
+        """All options of inference, with one number per axis: mode, roi_size, ..., and the divisor that is used."""
         options, rank = self.header.inference, self.model.spatial_dims
         divisor = self.model.divisor if options.divisor is None else options.divisor
         plain = asdict(replace(options, divisor=divisor).on_axes(rank))
@@ -29,7 +29,7 @@ class Source:
 def open_run(run: str | Path) -> Source:
     """The model of a run folder (its best weights, else its last), or of a weights file or the folder that holds one.
 
-    FileNotFoundError where there are none, ValueError for a file that is no checkpoint of volumes.
+    Raises FileNotFoundError where there are no weights, ValueError for a file that is no checkpoint of volumes.
     """
     opened = open_checkpoint(run)
     if opened.header.image_dims != 3:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from densevit.quiet import ignore_warnings
 
-TOLERANCE = 1e-3  # of the largest logit: a trace adds in another order
+TOLERANCE = 1e-3  # of the largest logit, because a trace adds numbers in another order
 
 
 class TraceError(ValueError):
@@ -18,13 +18,13 @@ class TraceError(ValueError):
 def trace(model: nn.Module, *, in_channels: int, sizes: Sequence[Sequence[int]]) -> torch.jit.ScriptModule:
     """Trace a model in eval mode at the first of `sizes` and compare it with the model at all, for batches of 1 and 2.
 
-    TraceError where that fails: a trace keeps the numbers of the one image that it has seen, and what depended on the
-    size of that one is then wrong for others.
+    Raises TraceError where the two differ: a trace keeps numbers that were computed from the size of the image that it
+    was made with, and they may be wrong for other sizes.
     """
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(batch, in_channels, *size, generator=generator) for size in sizes for batch in (1, 2)]
     with torch.inference_mode(False), torch.no_grad(), ignore_warnings():
-        # torch says of every size that it becomes a constant; hence the comparison.
+        # torch warns of every size that it becomes a constant. The comparison below tells whether that matters.
         try:
             traced = torch.jit.trace(model, images[0], check_trace=False)
         except Exception as error:  # whatever the model's own code raises under tracing
@@ -37,13 +37,13 @@ def trace(model: nn.Module, *, in_channels: int, sizes: Sequence[Sequence[int]])
 
 
 def save(traced: torch.jit.ScriptModule, path: Path, *, extra: Mapping[str, str]) -> None:
-    """Write it with files inside (name -> text), as MONAI's ckpt_export does."""
+    """Write a trace together with text files (name -> text) inside it, as MONAI's ckpt_export does."""
     with ignore_warnings():
         torch.jit.save(traced, str(path), {name: text.encode() for name, text in extra.items()})
 
 
 def _follow_device(traced: torch.jit.ScriptModule) -> None:
-    """New tensors are made where the input lies: a trace writes down the device that it saw."""
+    """Let a trace make new tensors on the device of its input, in place of the device that it was made on."""
     for module in traced.modules():
         if not module._c._has_method("forward"):  # a list of modules, or one that was never called
             continue

@@ -1,4 +1,7 @@
-"""How many windows one forward sees: a number, or as many as measured to fit; half of it where memory runs out."""
+"""How many windows one forward sees: a given number, or as many as a measurement allows.
+
+Where memory runs out, the number is halved and the work goes on.
+"""
 
 import logging
 import time
@@ -16,12 +19,12 @@ Index = tuple[int, ...]
 
 MOST_WINDOWS = 16  # beyond, a GPU is full and only memory grows
 SHARE = 0.8  # of the memory that is free, which a batch may take
-WORTH = 0.95  # of one window's time: two together must take less than this each for a larger batch to pay
+WORTH = 0.95  # of one window's time: each of two together must take less than this, or larger batches do not pay
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A measured forward: how many windows, seconds for each, and what memory it added at its peak."""
+    """A measured forward: how many windows it saw, seconds per window, and bytes added to memory at its peak."""
 
     windows: int
     seconds: float
@@ -49,8 +52,8 @@ def solve_batch(one: Trial, two: Trial, room: int) -> int:
 class BatchSize:
     """The number of windows of the next forward.
 
-    "auto" runs one window (which also makes the libraries' one-time allocations), one more, then two, and solves for
-    the rest.
+    "auto" first runs one window, so that libraries do what they do once; then it measures one more and two together,
+    and computes from them how many fit.
     """
 
     def __init__(self, size: int | str):
@@ -70,7 +73,7 @@ class BatchSize:
         self.size //= 2
 
     def run(self, predict: Predict, batch: Tensor) -> Tensor:
-        """Logits of a batch, which is measured while there is something to learn from it."""
+        """Logits of a batch. The batch is measured as long as the size is not settled."""
         if not self.measuring or len(batch) < self.size:
             return predict(batch)
         logits, trial = try_windows(predict, batch)
@@ -83,7 +86,7 @@ class BatchSize:
 
 
 def _finish(device: torch.device) -> None:
-    """Wait for what a GPU still has to do."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -23,9 +23,9 @@ Block = tuple[tuple[int, ...], Tensor]  # where it begins, (*S) or (J, *S)
 
 
 def stream_share(predict: Predict, read: Callable[[], Source], work: Work) -> Iterator[Planes]:
-    """As `stream`, for the planes that this process finishes; together the processes give all of them, each once.
+    """Like `stream`, for the planes that this process finishes; together the processes give every plane once.
 
-    The first planes of a share wait for the process before; all others are given as soon as they are final.
+    The first planes of a share wait for the previous process; all others are given as soon as they are final.
     """
     layout, rank, size = work.layout, *_rank_and_size(len(work.layout.axes[work.layout.axis].starts))
     if rank >= size:
@@ -51,7 +51,7 @@ def stream_share(predict: Predict, read: Callable[[], Source], work: Work) -> It
 
 
 def share(layout: Layout, rank: int, size: int) -> range:
-    """The rows of windows that process `rank` of `size` runs: neighbours, as many for each as for the others."""
+    """The rows of windows that process `rank` of `size` runs: neighbouring rows, about as many for every process."""
     rows = len(layout.axes[layout.axis].starts)
     return range(rows * rank // size, rows * (rank + 1) // size)
 
@@ -72,7 +72,7 @@ def collect(results: Iterator[Block], output: Output) -> Iterator[Block]:
 
 
 def _restricted(work: Work, rows: range) -> dict[str, object]:
-    """The same work for these rows alone, numbered from 0; weights are those of all rows together."""
+    """The same work for these rows alone, numbered from 0. Weights stay those of all rows together."""
     layout, d = work.layout, work.layout.axis
     axes = list(layout.axes)
     axes[d] = replace(axes[d], starts=axes[d].starts[rows.start : rows.stop])
@@ -94,7 +94,7 @@ def _split(first: int, logits: Tensor, axis: int, at: Sequence[int]) -> Iterator
 
 
 def _receive(held: Sequence[Planes], begin: int, end: int, layout: Layout, *, source: int) -> None:
-    """Add what the process before has of planes [begin, end)."""
+    """Add what the previous process has of planes [begin, end)."""
     like, dim = held[0][1], layout.axis + 1
     shape = list(like.shape)
     shape[dim] = end - begin

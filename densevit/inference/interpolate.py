@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LARGEST = 1e38  # what infinity is taken for: differences of two such numbers are still finite in float32
+LARGEST = 1e38  # takes the place of infinity: differences of two such numbers are still finite in float32
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def interpolate(logits: Tensor, lines: Sequence[Line]) -> Tensor:
 def contract(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """The same as a matrix product along each axis: (K, *S) and (N_d, S_d) for each d -> (K, *N).
 
-    It multiplies with zeros too, and still is the fastest for bricks of some ten voxels a side.
+    It also multiplies with zeros, and is still the fastest way for bricks of some ten voxels a side.
     """
     first, *others = matrices
     classes = len(x)
@@ -73,7 +73,7 @@ def contract(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 def as_finite(x: Tensor) -> Tensor:
-    """At least float32, and a large number for infinity, which times a weight of 0 were NaN."""
+    """At least float32, with a large number in place of infinity, because infinity times a weight of 0 is NaN."""
     return x.to(torch.promote_types(x.dtype, torch.float32)).clamp(-LARGEST, LARGEST)
 
 

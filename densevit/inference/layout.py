@@ -75,8 +75,8 @@ def inside(axes: Sequence[Axis], index: Sequence[int]) -> tuple[slice, ...]:
 class Layout:
     """All windows of an image, step by step along `axis`.
 
-    A row is all windows with one start along `axis`. A step is one or more rows, `steps[i]` their numbers; after it no
-    window adds to the planes before the next step's first one, so these are final.
+    A row is all windows that begin at one place along `axis`. A step is one or more rows, and `steps[i]` are their
+    numbers. After a step no window adds to the planes before the first one of the next step: they are final.
     """
 
     axes: tuple[Axis, ...]

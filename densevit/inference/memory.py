@@ -15,7 +15,7 @@ from densevit.environment import give_back_freed_memory
 
 @dataclass
 class Peak:
-    """Filled in when the work is done; 0 where it cannot be measured."""
+    """`bytes` is known when the work is done, and stays 0 where it cannot be measured."""
 
     bytes: int = 0
 
@@ -38,7 +38,7 @@ def peak_above(device: torch.device) -> Iterator[Peak]:
 
 
 def available_bytes(device: torch.device) -> int:
-    """What can still be taken without pushing others out; on a CPU a limit of the container counts too."""
+    """Bytes that can be allocated without displacing other programs; on a CPU, limits of the container count too."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -48,7 +48,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """On the CPU torch raises a plain RuntimeError."""
+    """Whether an error says that memory ran out: on the CPU torch raises a plain RuntimeError."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
@@ -80,7 +80,7 @@ def _meminfo(key: str) -> int:
 
 
 def _container_bytes() -> int:
-    """What the control group leaves to this process; cached files give way."""
+    """Bytes that the control group leaves to this process, with those of cached files, which give way."""
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))

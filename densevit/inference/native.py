@@ -93,10 +93,10 @@ class Restorer:
     def push(self, begin: int, logits: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Take planes begin, begin + 1, ... and yield (first native plane, result) for all that are complete now.
 
-        `logits` are (K, *S), whole but for `axis`, of any memory layout and of any precision: interpolation is in at
-        least float32. They are read until the iterator is exhausted, which must be before the next push, and not
-        after. Planes come once, in order, from 0; after the last one every native plane has been yielded once, in
-        order. ValueError for planes out of order, and from `reduce.labels` for NaN.
+        `logits` are (K, *S), whole but for `axis`, of any memory layout and any precision: interpolation is in at least
+        float32. They are read only until the iterator is exhausted, which must be before the next push. Planes come
+        once, in order, from 0; after the last one every native plane has been yielded once, in order. ValueError for
+        planes out of order, and from `reduce.labels` for NaN.
         """
         self._check(begin, logits)
         return self._restore(begin, logits)
@@ -106,7 +106,7 @@ class Restorer:
             labels(logits.amax()[None])  # refuses NaN, which bricks do not look for
         line, end = self._lines[self._axis], begin + logits.shape[self._axis + 1]
         complete = int(torch.searchsorted(line.above, end))
-        restore, most = self._way(logits)
+        restore, most = self._choose_method(logits)
         while self._next < complete:
             first, left = self._next, complete - self._next
             stop = first + -(-left // -(-left // most))  # about as many each time, at most `most`
@@ -117,8 +117,8 @@ class Restorer:
         self._kept = logits.narrow(self._axis + 1, -1, 1).clone() if needed else None
         self._end = end
 
-    def _way(self, logits: Tensor) -> tuple[Callable[[Tensor, Line], Tensor], int]:
-        """How such logits become results, and for how many native planes at once."""
+    def _choose_method(self, logits: Tensor) -> tuple[Callable[[Tensor, Line], Tensor], int]:
+        """The method that makes results of such logits, and the number of native planes that it makes at once."""
         if self._by_bricks and logits.device.type == "cpu":  # many small steps: not for a GPU
             return self._brick_labels, min(max(MOST_VALUES // self._plane, 1), brick_side(len(self._lines)))
         return self._reduced, max(MOST_VALUES // (len(logits) * self._plane), 1)
@@ -139,7 +139,7 @@ class Restorer:
         return brick_labels(logits, self._with(cut(along, side, dtype), self._bricks))
 
     def _with(self, along: T, axes: Sequence[T]) -> list[T]:
-        """What there is for each axis, with `along` for the axis of the planes."""
+        """One item for each axis: those of `axes`, but `along` for the axis of the planes."""
         return [along if d == self._axis else other for d, other in enumerate(axes)]
 
     def _check(self, begin: int, logits: Tensor) -> None:

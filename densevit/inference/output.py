@@ -1,4 +1,4 @@
-"""Where results go, a block at a time: a tensor, an array, a memory map, a Zarr array, or a file of one's own."""
+"""Where results are written, block by block: a tensor, an array, a memory map, a Zarr array, or a new file."""
 
 import json
 import os
@@ -21,11 +21,11 @@ ENDINGS = (".npy", ".zarr")
 
 
 class Output:
-    """Takes results block by block and leaves them whole or not at all: `with Output(...) as out: out.write(...)`.
+    """Results written block by block, which appear whole or not at all: `with Output(...) as out: out.write(...)`.
 
     `target` is None for a new tensor on `device`; anything with a shape that takes `target[slices] = array`; or a path
     ending in .npy or .zarr, written beside and renamed into place when all is done. `size` is (*S) of the result.
-    What is handed over waits in a thread while the next windows run.
+    A thread stores what is handed over while the next windows run.
     """
 
     def __init__(self, target: Any, *, size: Sequence[int], device: torch.device):
@@ -57,7 +57,7 @@ class Output:
         self.waiting = self.pool.submit(self._store, place, *_to_host(part, self._dtype(part)))
 
     def wait(self) -> None:
-        """Until what was handed over is written; raises what went wrong there."""
+        """Wait until what was handed over is written; raises what went wrong there."""
         if self.waiting is not None:
             self.waiting.result()
             self.waiting = None
@@ -112,7 +112,7 @@ def _to_host(part: Tensor, dtype: torch.dtype) -> "tuple[Tensor, torch.cuda.Even
 
 
 def _check_target(target: Any, size: tuple[int, ...]) -> None:
-    """What can be said before the network runs."""
+    """Refuse, before the network runs, a target that cannot take the results."""
     if isinstance(target, str | Path):
         path = Path(target)
         if path.suffix not in ENDINGS:

@@ -1,4 +1,4 @@
-"""What a sliding window will take, said before it runs: windows, bytes, seconds; and what would fit into a limit.
+"""What a sliding window will take before it runs: windows, bytes and seconds; and how it fits into a limit of memory.
 
 Sizes: image (C, *S), windows (B, C, *roi), logits (B, K, *roi).
 """
@@ -75,15 +75,14 @@ class WindowPlan:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be planned: windows of this type and device, the sums elsewhere or not, a result in memory or not,
-    slabs of the image copied or seen in place, a map of weights or none."""
+    """What is to be planned."""
 
-    window: Tensor  # (1, C, *roi)
-    device: torch.device
-    whole: bool
-    new_tensor: bool
-    in_place: bool
-    mapped: bool
+    window: Tensor  # (1, C, *roi) zeros, of the image's type and on the device that windows run on
+    device: torch.device  # of the sums
+    whole: bool  # the logits of the whole image are held
+    new_tensor: bool  # the result is a new tensor in memory
+    in_place: bool  # windows are cut from the image itself, not from a copied slab
+    mapped: bool  # weights come from a map of the planes of a row
 
     def bytes(self, layout: Layout, cost: "Cost", batch: int, sum_dtype: torch.dtype) -> tuple[dict, dict]:
         """Parts of the peak: (where windows run, where sums are kept)."""
@@ -171,7 +170,7 @@ class Cost:
     further: int
 
     def network_bytes(self, batch: int) -> int:
-        """Of a forward of `batch` windows, its logits included."""
+        """What a forward of `batch` windows takes, its logits included."""
         return self.first + (batch - 1) * self.further
 
 
@@ -190,7 +189,7 @@ def measure(predict: Predict, window: Tensor, batch_size: int | str, max_bytes: 
 
 
 def _in_the_loop(predict: Predict, window: Tensor, classes: int) -> int:
-    """What the forwards of several windows add to the sums: more than one does where freed memory is in pieces."""
+    """What forwards of several windows take beside the sums: more than one does where freed memory is in pieces."""
     roi_size = window.shape[2:]
     image = window[0].repeat(1, *(1 for _ in roi_size[1:]), 3)  # three windows, beside one another
     with peak_above(window.device) as peak:

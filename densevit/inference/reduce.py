@@ -1,5 +1,7 @@
-"""What becomes of finished logits: (K, *S) -> one number a voxel, or J of them. A reduction sees each voxel by itself,
-so the sliding window can apply it to a few planes at a time."""
+"""Reductions of finished logits: (K, *S) -> one number per voxel, or J of them.
+
+A reduction sees each voxel by itself, so that the sliding window can apply it to a few planes at a time.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +14,7 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 def logits(x: Tensor) -> Tensor:
-    """As they are: (K, *S)."""
+    """The logits themselves: (K, *S)."""
     return x
 
 
@@ -65,12 +67,12 @@ REDUCTIONS: dict[str, Reduce] = {
 def named_reduction(reduce: str | Reduce) -> Reduce:
     """The reduction of that name, or the callable, which then must keep sizes; ValueError for an unknown name."""
     if callable(reduce):
-        return reduce if reduce in REDUCTIONS.values() else _checked(reduce)
+        return reduce if reduce in REDUCTIONS.values() else _check_size(reduce)
     check_known(reduce, REDUCTIONS, what="no reduce named")
     return REDUCTIONS[reduce]
 
 
-def _checked(reduce: Reduce) -> Reduce:
+def _check_size(reduce: Reduce) -> Reduce:
     def checked(x: Tensor) -> Tensor:
         result = reduce(x)
         if result.shape[-(x.ndim - 1) :] != x.shape[1:]:

@@ -1,4 +1,4 @@
-"""An image that is read a few planes at a time: a tensor, an array, a memory map, a nibabel proxy, a Zarr array."""
+"""Images that are read a few planes at a time: tensors, arrays, memory maps, nibabel proxies, Zarr arrays."""
 
 import logging
 import mmap
@@ -49,7 +49,7 @@ class Source:
         self.held: Tensor | None = None  # the last planes before `end`
 
     def planes(self, begin: int, end: int) -> Tensor:
-        """Planes [begin, end); neither goes back from one call to the next."""
+        """Planes [begin, end), (C, *S); neither number may be smaller than in the call before."""
         new = self._read(max(begin, self.end), end) if end > self.end else None
         self.end = end
         if self.in_place:

@@ -4,7 +4,7 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (90, 440), "predict": (80, 330)}
+MOST = {"train": (76, 420), "predict": (60, 248)}
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""MONAI, both ways (docs/monai.md): its networks by name in ours; our losses, metrics and scans in its scripts.
+"""MONAI's networks by name in densevit, and our losses, metrics, readers and inferers in MONAI's scripts.
 
-`create_segmentor("monai.SegResNet", None, ...)` imports `networks` by itself; the others are imported by their names.
+`create_segmentor("monai.SegResNet", None, ...)` imports `networks` by itself; import the other modules by their names.
+docs/monai.md shows both directions.
 """

@@ -1,4 +1,4 @@
-"""Axes of a file, whatever they are, to our standard ones and back.
+"""Arrays turned from the axes of a file to our standard axes, and back.
 
 Legend: values (C, X, Y, Z) in the order of a file; image (C, D, H, W) toward superior, anterior and right.
 """
@@ -9,7 +9,7 @@ from densevit.volumes.grid import Grid
 
 
 def to_standard(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
-    """(C, X, Y, Z) and its affine (4, 4) in mm -> (C, D, H, W) and where it lies: a view, no value changes."""
+    """(C, X, Y, Z) and its affine (4, 4) in mm -> a view (C, D, H, W) and its grid."""
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
     turn, size = io_orientation(affine), values.shape[1:]

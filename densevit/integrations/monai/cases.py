@@ -1,4 +1,4 @@
-"""Lists of cases for MONAI's data sets, from what densevit reads."""
+"""Lists of the cases that densevit finds, for MONAI's data sets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

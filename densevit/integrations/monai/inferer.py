@@ -57,7 +57,7 @@ class ScanInferer(Inferer):
 
 
 def _own_grids(inputs: Tensor) -> list[Grid]:
-    """Of each scan of a batch, whose meta were collated or are those of one scan."""
+    """The grid of each scan of a batch, from meta that were collated or are those of one scan."""
     meta = inputs.meta if isinstance(inputs, MetaTensor) else {}
     if AFFINE not in meta or SIZE not in meta:
         raise ValueError(

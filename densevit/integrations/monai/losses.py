@@ -1,4 +1,4 @@
-"""Our losses as MONAI calls a loss: one number from (logits, label with a channel)."""
+"""Our losses, called as MONAI calls a loss: logits and a label with a channel -> one number."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ DEFAULT = (dict(type="cross_entropy"), dict(type="dice"))
 class SegmentationLoss(nn.Module):
     """logits (B, K, *S), label (B, 1, *S) of class numbers -> the weighted sum of the losses that `config` lists.
 
-    `config` is what a config file has as `loss`, and by default cross entropy and Dice. Voxels of `ignore_index` do not
+    `config` is the `loss` of a config file; by default cross entropy and Dice. Voxels of `ignore_index` do not
     count. Labels that are one-hot, as `AsDiscreted(to_onehot=K)` makes them, are refused with a ValueError.
     """
 

@@ -1,4 +1,4 @@
-"""Our counts as a MONAI metric, for its loops and, through IgniteMetricHandler, for its evaluators."""
+"""Dice of each case as a MONAI metric, for its loops and, through IgniteMetricHandler, for its evaluators."""
 
 from collections.abc import Sequence
 

@@ -33,10 +33,10 @@ COARSEST = 32  # a multiple of the whole stride of the networks that are not lis
 
 
 class MonaiNetwork(nn.Module):
-    """A whole network in place of a backbone, its maps being logits: (B, C, *S) -> [(B, K, *S_i)], fine to coarse.
+    """A whole network in place of a backbone; its maps are logits: (B, C, *S) -> [(B, K, *S_i)], fine to coarse.
 
-    Images of any size: zeros fill them up to multiples of `divisor` (one number a spatial dimension), and logits are
-    cut back. In training a network with deep supervision gives `num_maps` maps, in prediction the first alone.
+    Images may have any size: zeros fill them up to multiples of `divisor` (one number per spatial dimension), and
+    logits are cropped back. A network with deep supervision gives `num_maps` maps in training, else only the first.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class MonaiNetwork(nn.Module):
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = (num_classes,) * num_maps
-        self.out_strides = (1,) * num_maps  # as far as is known: MONAI says of no map how coarse it is
+        self.out_strides = (1,) * num_maps  # MONAI does not say how coarse its maps are
         self.divisor = nd.ntuple(divisor, spatial_dims)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -86,7 +86,7 @@ class MonaiNetwork(nn.Module):
         return maps[:wanted]
 
     def _cut(self, logits: Tensor, size: Sequence[int], padded: Sequence[int]) -> Tensor:
-        """What lies on the image, of a map that covers the padded one."""
+        """The part of a map of the padded image that lies on the image itself."""
         sizes = [-(-s * m // p) for s, m, p in zip(size, logits.shape[2:], padded, strict=True)]
         return nd.to_image(nd.crop(nd.to_grid(logits), sizes))
 
@@ -99,7 +99,7 @@ class MonaiNetwork(nn.Module):
 
 
 def _strides(options: Mapping[str, Any], spatial_dims: int) -> tuple[int, ...]:
-    """The product of all strides, of which each is a number or one a spatial dimension."""
+    """The product of all strides; each is one number, or one per spatial dimension."""
     each = [nd.ntuple(stride, spatial_dims) for stride in options["strides"]]
     return tuple(prod(axis) for axis in zip(*each, strict=True))
 
@@ -108,7 +108,7 @@ def _halvings(options: Mapping[str, Any], _: int) -> int:
     return 2 ** (len(options["blocks_down"]) - 1)
 
 
-# What sizes must be multiples of, by (options, spatial_dims); UNETR takes one size alone.
+# The numbers that sizes must be multiples of, from (options, spatial_dims). UNETR takes only one size.
 _DIVISORS: dict[str, Callable[[Mapping[str, Any], int], int | Sequence[int]]] = {
     "AttentionUnet": _strides,
     "DynUNet": _strides,
@@ -120,7 +120,7 @@ _DIVISORS: dict[str, Callable[[Mapping[str, Any], int], int | Sequence[int]]] = 
 
 
 def _num_maps(network: nn.Module) -> int:
-    """How many maps it gives in training."""
+    """How many maps a network gives in training."""
     if isinstance(network, nets.DynUNet):
         return network.deep_supr_num + 1 if network.deep_supervision else 1
     return network.dsdepth if isinstance(network, nets.SegResNetDS) else 1
@@ -138,7 +138,7 @@ def _builder(name: str) -> Callable[..., MonaiNetwork]:
         divisor: int | Sequence[int] | None = None,
         **options: Any,
     ) -> MonaiNetwork:
-        # On the CPU whatever the default: some of these constructors read numbers off tensors.
+        # Always on the CPU, because some of these constructors read numbers from tensors.
         device = torch.get_default_device()
         with torch.device("cpu"):
             network = kind(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=num_classes, **options)

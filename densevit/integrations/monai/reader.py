@@ -1,4 +1,4 @@
-"""Scans read as `densevit predict` reads them, in MONAI's pipelines: every format, every check."""
+"""Readers for MONAI's pipelines that read scans as `densevit predict` does: the same formats and the same checks."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from densevit.volumes.volume import Volume, open_volume
 
 
 class ScanReader(ImageReader):
-    """Channels first, then the file's own axes; several files are channels.
+    """A reader of scans as arrays (C, X, Y, Z) on the file's own axes; several files are channels of one scan.
 
     Reads what `densevit.volumes.volume.open_volume` reads, and refuses what it refuses; the keywords are those of
     `ReadOptions`. Use it through `LoadImageScand`: LoadImaged hands what a reader refuses to its other readers.
@@ -53,10 +53,10 @@ class ScanReader(ImageReader):
 
 
 class LoadImageScand(LoadImaged):
-    """LoadImaged with `ScanReader` and no other: what that one refuses is an error, with its sentence.
+    """LoadImaged with `ScanReader` alone: what that reader refuses is an error, in its own words.
 
-    The keywords are those of `ReadOptions`. Its kind and its name tell MONAI Label and MONAI Deploy what it is, which
-    put images from memory in its place.
+    The keywords are those of `ReadOptions`. MONAI Label and MONAI Deploy recognise it by its
+    base class and its name, and put images from memory in its place.
     """
 
     def __init__(

@@ -24,9 +24,9 @@ Sample = dict[Hashable, Any]
 
 
 class PrepareScand(MapTransform):
-    """A loaded scan -> what the network sees: standard axes, normalised, at `spacing` mm (D, H, W) unless that is None.
+    """A loaded scan -> what the network sees: on standard axes, normalised, at `spacing` mm (D, H, W) if given.
 
-    `normalization` is a config of `densevit.normalization`. ValueError for values that are no finite number.
+    `normalization` is a config of `densevit.normalization`. Raises ValueError for values that are not finite.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class PrepareLabeld(MapTransform):
 class RestoreLabeld(MapTransform):
     """Class numbers (1, D, H, W) on a scan's own voxels -> the file's values on the file's own axes, with its affine.
 
-    What `ScanInferer` gives, made ready for SaveImaged. `image_key` names the prepared scan in the same sample;
+    It makes the result of `ScanInferer` ready for SaveImaged. `image_key` names the prepared scan in the same sample;
     `label_values` are the files' values of the classes, None keeps class numbers.
     """
 
@@ -146,7 +146,7 @@ class RestoreLabeld(MapTransform):
 
 
 def own_place(image: Any, key: Hashable) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Affine (4, 4) and size (X, Y, Z) of the scan that a prepared one was; ValueError for another tensor."""
+    """Affine (4, 4) and size (X, Y, Z) of the scan that a prepared one comes from; ValueError for another tensor."""
     meta = getattr(image, "meta", {})
     if AFFINE not in meta or SIZE not in meta:
         raise ValueError(
@@ -182,7 +182,7 @@ def _affine(tensor: MetaTensor) -> np.ndarray:
 
 
 def _name(tensor: Any, key: Hashable) -> str:
-    """The file, by which messages call it."""
+    """The name of the file, for messages."""
     named = getattr(tensor, "meta", {}).get("filename_or_obj", key)
     first: Iterable[Any] = named if isinstance(named, list | tuple) else [named]
     return str(next(iter(first)))
