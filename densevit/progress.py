@@ -53,7 +53,7 @@ class _Note(TimeRemainingColumn):
         return Text(task.fields["note"]) if task.fields["note"] else super().render(task)
 
 
-class Stopwatch:
+class IterationClock:
     """Seconds per iteration over the last window and over the whole run, validation and saving left out."""
 
     def __init__(self) -> None:

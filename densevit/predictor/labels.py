@@ -17,6 +17,7 @@ from torch import Tensor
 from densevit.blocks.nd import resize
 from densevit.inference import InferenceOptions, NativeGrid, Placement, Windows, plan_windows, sliding_window
 from densevit.inference.network import AMP_DTYPES, as_asked
+from densevit.inference.reduce import labels as to_labels
 from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
 from densevit.labels import label_type
 
@@ -94,20 +95,21 @@ def label_image(
     """
     device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
     seen, image, windows = _by_windows(model, image, options, slices)
-    network, groups = (
-        TimedNetwork(seen, device=device),
-        dict(windows=windows, placement=Placement(window_device=device)),
-    )
+    network = TimedNetwork(seen, device=device)
+    groups = dict(windows=windows, placement=Placement(window_device=device))
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
-        planned: dict[str, Any] = {}
-        if max_memory is not None:
-            plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
-            logger.info("%s", plan)
-            planned = plan.options
-        native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
-        sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
+        if slices is None and max_memory is None and windows.roi_size == tuple(image.shape[1:]) == size:
+            out[...] = to_labels(network(_finite(image)[None].to(device))[0]).cpu().numpy()
+        else:
+            planned: dict[str, Any] = {}
+            if max_memory is not None:
+                plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
+                logger.info("%s", plan)
+                planned = plan.options
+            native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
+            sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
     if stopwatch is not None:
         stopwatch.add("network", network.seconds())
         stopwatch.add("restore", time.perf_counter() - start - network.seconds())
@@ -147,6 +149,12 @@ def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:
     """The largest size of the same shape whose sides, from the longest to the shortest, are within the box's."""
     scale = min(b / s for s, b in zip(sorted(size), sorted(box), strict=True))
     return tuple(max(1, int(s * scale + 0.5)) for s in size)
+
+
+def _finite(image: Tensor) -> Tensor:
+    if not image.sum().isfinite() and not image.isfinite().all():  # a sum is finite only if all of its terms are
+        raise ValueError("the image holds NaN or infinity, of which nothing can be predicted; correct it")
+    return image
 
 
 def _by_windows(

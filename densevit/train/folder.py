@@ -8,13 +8,13 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS
 from densevit.files import check_writable, write_text
-from densevit.processes import rank_and_size
+from densevit.processes import in_group, rank_and_size
 from densevit.quiet import ignore_warnings
 
 logger = logging.getLogger("densevit")
@@ -88,7 +88,8 @@ def run_logging(work_dir: Path) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.INFO)
     try:
-        with ignore_warnings("Grad strides do not match bucket view strides"):  # nothing a user could act on
+        # Of DDP, and nothing a user could act on.
+        with ignore_warnings("Grad strides do not match bucket view strides") if in_group() else nullcontext():
             yield
     finally:
         logger.setLevel(level)

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from densevit.checkpoint.snapshots import CheckpointError, save_snapshot
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
-from densevit.progress import Bars, Stopwatch
+from densevit.progress import Bars, IterationClock
 from densevit.train.config.schema import LoopOptions
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
 from densevit.train.record import Recorder
-from densevit.train.resume import Resumption
-from densevit.train.state import get_random_state, set_random_state
+from densevit.train.resume import Resumption, get_random_state, set_random_state
 from densevit.train.task import Task
 
 logger = logging.getLogger("densevit")
@@ -56,7 +55,7 @@ class Loop:
             self.iteration = self.saved = resumed.state["iteration"]
             self.draws = resumed.state["draws"]
         self.batches = task.open_batches(self.draws)
-        self.watch = Stopwatch()
+        self.watch = IterationClock()
         self._sums: dict[str, Tensor] = {}
         self._unchecked: list[tuple[int, Tensor]] = []
         self.hooks = None if hooks is None else hooks(self)

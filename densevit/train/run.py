@@ -20,8 +20,7 @@ from densevit.train.folder import CONFIG, prepare_folder, run_logging, truncate_
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder
-from densevit.train.resume import find_resumption
-from densevit.train.state import set_seed
+from densevit.train.resume import find_resumption, set_seed
 from densevit.train.tasks.segment import SegmentTask
 
 logger = logging.getLogger("densevit")

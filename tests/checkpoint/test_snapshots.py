@@ -23,7 +23,7 @@ from densevit.checkpoint.snapshots import (
     save_snapshot,
 )
 from densevit.files import write_text
-from densevit.train.state import get_random_state, set_random_state, set_seed
+from densevit.train.resume import get_random_state, set_random_state, set_seed
 from densevit.weights import files as weight_files
 
 HEADER = Header(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=3))

@@ -145,3 +145,13 @@ def test_neighbouring_slices_are_channels_and_the_label_lies_on_the_volumes_own_
     assert finer[4:-4].all()
     with pytest.raises(ValueError, match="base_size is for pictures"):
         label_image(Rising(), volume, options=InferenceOptions(base_size=(4, 4)), slices=slices)
+
+
+@pytest.mark.parametrize("options", [dict(), dict(flips=(-1,)), dict(mode="slide", roi_size=8)], ids=str)
+@pytest.mark.parametrize("size", [(19, 23), (9, 11, 13)], ids=["2D", "3D"])
+def test_an_image_with_nan_is_refused_and_batches_may_be_automatic(size, options):
+    image, options = torch.rand(1, *size), InferenceOptions(batch_size="auto", **options)
+    assert label_image(Shrinking(), image, options=options).shape == size
+    image.view(-1)[7] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        label_image(Shrinking(), image, options=options)

@@ -1,8 +1,9 @@
 """Files and functions of densevit that a command enters, as a measure of how much one must read to follow it.
 
 A function counts once, however often it runs, in whichever thread; what runs only because a module is imported (module
-and class bodies), lambdas and comprehensions do not count. Work that loaders do in processes of their own is not
-seen, so the traced training run has none. With `--package DIR` another checkout of densevit is traced.
+and class bodies, and the functions that they call), lambdas and comprehensions do not count. Work that loaders do in
+processes of their own is not seen, so the traced training run has none. With `--package DIR` another checkout
+is traced.
 """
 
 import argparse
@@ -76,8 +77,17 @@ class Trace:
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(self.folder) and code.co_flags & CO_NEWLOCALS:
+        if event != "call" or code in self.codes or not code.co_flags & CO_NEWLOCALS:
+            return
+        if code.co_filename.startswith(self.folder) and not self._is_of_an_import(frame):
             self.codes.add(code)
+
+    def _is_of_an_import(self, frame: FrameType) -> bool:
+        """Whether the body of a module of the folder called it, directly or not."""
+        while frame := frame.f_back:
+            if frame.f_code.co_name == "<module>" and frame.f_code.co_filename.startswith(self.folder):
+                return True
+        return False
 
     def names(self) -> list[tuple[str, str]]:
         return [

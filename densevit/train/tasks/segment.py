@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from densevit.checkpoint import Header
 from densevit.colors import colorize
-from densevit.data import Sample
+from densevit.data import Dataset, Sample
 from densevit.evaluate.evaluate import evaluate
 from densevit.labels import IGNORE
 from densevit.losses import create_loss
@@ -20,7 +21,6 @@ from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.config.schema import ConfigFile, ModelOptions
 from densevit.train.data import open_samples, open_stream, train_loader, warn_of_shared_cases
-from densevit.train.header import make_header
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
 from densevit.weights import load_weights
@@ -61,13 +61,32 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
         load_weights(segmentor, config.load_from)
     segmentor.backbone.set_checkpointing(settings.checkpointing)
     loss = create_loss(config.loss, ignore_index=IGNORE)
-    supervision = create_supervision(
-        segmentor, auxiliary=config.auxiliary, deep=config.deep_supervision, loss=config.loss, ignore_index=IGNORE
-    )
+    supervision, auxiliary, deep = None, config.auxiliary, config.deep_supervision
+    if auxiliary or deep is not None:
+        supervision = create_supervision(
+            segmentor, auxiliary=auxiliary, deep=deep, loss=config.loss, ignore_index=IGNORE
+        )
     if settings.compile:
         for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
             part.compile()
     return SegmentModel(segmentor, loss, supervision)
+
+
+def make_header(config: ConfigFile, dataset: Dataset) -> Header:
+    """The header of the model, the classes and the inference of a config."""
+    model = {key: value for key, value in vars(config.model).items() if key != "weights"}
+    model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
+    return Header(
+        model=model,
+        classes=tuple(dataset.classes),
+        palette=tuple(dataset.palette),
+        ignore_index=dataset.ignore_index,
+        inference=config.inference,
+        normalization=dataset.normalization,
+        spacing=None if dataset.spacing is None else tuple(dataset.spacing),
+        slices=dataset.slices,
+        label_values=None if dataset.label_values is None else tuple(dataset.label_values),
+    )
 
 
 class WeightAverage:

@@ -122,13 +122,11 @@ def create_supervision(
     deep: DeepSupervisionOptions | None,
     loss: Any,
     ignore_index: int,
-) -> Supervision | None:
-    """What a config's keys `auxiliary` and `deep_supervision` ask for, each with `loss`; None if they ask for nothing.
+) -> Supervision:
+    """What a config's keys `auxiliary` and `deep_supervision` ask for, each with `loss`.
 
     ValueError for a level that is not there and a decoder without levels.
     """
-    if not auxiliary and deep is None:
-        return None
     count = len(segmentor.backbone.out_channels)
     levels = [head.level for head in auxiliary]
     for level in levels:
