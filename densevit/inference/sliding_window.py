@@ -69,17 +69,9 @@ def sliding_window(
     whole = reduce is REDUCTIONS["logits"] and out is None and native is None and not placement.split
     layout = windows.layout(size, axis=placement.axis, stream=not whole)
     window_device, device = placement.devices(image)
-    work = Work(
-        layout,
-        make_blend(layout, profile=windows.blend, floor=windows.least_weight, device=device),
-        BatchSize(windows.batch_size),
-        device,
-        dtype=placement.sum_dtype,
-        padding=windows.padding,
-        foreground=foreground,
-        fixed=windows.fixed_batch,
-        progress=progress,
-    )
+    weigh = make_blend(layout, profile=windows.blend, floor=windows.least_weight, device=device)
+    given = dict(padding=windows.padding, foreground=foreground, fixed=windows.fixed_batch, progress=progress)
+    work = Work(layout, weigh, BatchSize(windows.batch_size), device, placement.sum_dtype, **given)
     read = partial(Source, image, spatial_dims=len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
     if whole:
         ((_, total),) = stream(predict, read(), work)

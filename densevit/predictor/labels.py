@@ -50,10 +50,8 @@ def label_image(
     """
     device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
     seen, image, windows = _by_windows(model, image, options, slices)
-    network, groups = (
-        TimedNetwork(seen, device=device),
-        dict(windows=windows, placement=Placement(window_device=device)),
-    )
+    network = TimedNetwork(seen, device=device)
+    groups = dict(windows=windows, placement=Placement(window_device=device))
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
