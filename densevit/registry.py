@@ -66,20 +66,23 @@ class Registry:
 
     def create(self, name: str, **kwargs: Any) -> Any:
         """Call the builder called `name` with its defaults and the given keywords."""
-        self._bring(name)
-        check_known(name, self._builders, what=f"no {self.kind} named", error=KeyError)
-        return self._builders[name](**kwargs)
+        return self._find(name, self._builders)(**kwargs)
 
     def keywords(self, name: str) -> list[str]:
         """The names of the keywords that the builder called `name` takes."""
-        return list(signature(self._builders[name]).parameters)
+        return list(signature(self._find(name, self._builders)).parameters)
 
     def family(self, name: str) -> Builder:
         """The builder that `name` shares with the other variants of its family."""
-        return self._families[name]
+        return self._find(name, self._families)
 
     def names(self) -> list[str]:
         return sorted(self._builders)
+
+    def _find(self, name: str, builders: Mapping[str, Builder]) -> Builder:
+        self._bring(name)
+        check_known(name, builders, what=f"no {self.kind} named", error=KeyError)
+        return builders[name]
 
     def _bring(self, name: object) -> None:
         home = self._scopes.get(str(name).partition(".")[0])

@@ -91,9 +91,12 @@ def create_backbone(
     """
     _check_rank(spatial_dims)
     backbone = BACKBONES.create(name, spatial_dims=spatial_dims, in_channels=in_channels, **options)
-    _load(backbone, weights)
-    backbone.freeze(frozen)
-    backbone.set_checkpointing(checkpointing)
+    if weights is not None:
+        _load(backbone, weights)
+    if frozen:
+        backbone.freeze(frozen)
+    if checkpointing:
+        backbone.set_checkpointing()
     return backbone
 
 
@@ -152,7 +155,8 @@ def create_segmentor(
     else:
         made = _create_decoder_on(encoder, decoder, published_options(backbone, decoder) | dict(decoder_options or {}))
     model = Segmentor(encoder, made, num_classes=num_classes)
-    _load(model, weights)
+    if weights is not None:
+        _load(model, weights)
     return model
 
 
@@ -193,24 +197,19 @@ def _first_map(network: nn.Module, num_classes: int) -> Decoder:
 
 
 def _create_decoder_on(backbone: nn.Module, name: str, options: Mapping[str, Any]) -> Decoder:
-    image = dict(image_channels=backbone.in_channels) if _takes_image(name) else {}
+    builder = DECODERS.family(name)
+    takes_image = isinstance(builder, type) and issubclass(builder, Decoder) and builder.takes_image
     return create_decoder(
         name,
         in_channels=backbone.out_channels,
         in_strides=backbone.out_strides,
         spatial_dims=backbone.spatial_dims,
-        **image | dict(options),
+        **(dict(image_channels=backbone.in_channels) if takes_image else {}) | dict(options),
     )
 
 
-def _takes_image(decoder: str) -> bool:
-    builder = DECODERS.family(decoder) if decoder in DECODERS else None
-    return isinstance(builder, type) and issubclass(builder, Decoder) and builder.takes_image
-
-
-def _load(model: nn.Module, weights: str | Path | Mapping[str, Any] | None) -> None:
-    if weights is not None:
-        load_weights(model, **(weights if isinstance(weights, Mapping) else {"path": weights}))
+def _load(model: nn.Module, weights: str | Path | Mapping[str, Any]) -> None:
+    load_weights(model, **(weights if isinstance(weights, Mapping) else {"path": weights}))
 
 
 def _check_rank(spatial_dims: int) -> None:

@@ -64,7 +64,7 @@ class Features:
 
     @property
     def pooled(self) -> Tensor:
-        """One vector an image, (B, C): the class token, or the mean of the grid where there is none."""
+        """One vector an image, (B, C): the class token, or without one the mean of the grid."""
         return self.levels[-1].grid.flatten(1, -2).mean(1) if self.class_token is None else self.class_token
 
 

@@ -29,7 +29,7 @@ class Tokens(NamedTuple):
         return self.values[:, len(self.prefix) :].unflatten(1, self.size)
 
     def named(self, name: str) -> Tensor | None:
-        """The tokens of this name before the grid, (B, how many, C), a view; None where there is none."""
+        """The tokens before the grid that have this name, (B, count, C), a view; None if no token has it."""
         first, count = (self.prefix.index(name), self.prefix.count(name)) if name in self.prefix else (0, 0)
         return self.values[:, first : first + count] if count else None
 
@@ -43,12 +43,12 @@ class Tokens(NamedTuple):
 
 
 def as_tokens(x: Tensor | Tokens) -> Tokens:
-    """A grid (B, *S, C) as tokens with nothing before them, a view; tokens as they are."""
+    """A grid (B, *S, C) as tokens with nothing before them, a view; tokens are returned unchanged."""
     return x if isinstance(x, Tokens) else Tokens(x.flatten(1, -2), tuple(x.shape[1:-1]))
 
 
 def as_grid(x: Tensor | Tokens) -> Tensor:
-    """The grid of tokens (B, *S, C), a view; a grid as it is."""
+    """The grid of tokens (B, *S, C), a view; a grid is returned unchanged."""
     return x.grid if isinstance(x, Tokens) else x
 
 

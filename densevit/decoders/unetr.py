@@ -146,7 +146,7 @@ def _image_dim(channels: int, stride: Stride) -> int:
 
 
 def _blocks(spatial_dims: int, channels: Sequence[int]) -> list[nn.Module]:
-    """A residual block a level; the second coarsest joins as it is, as in Swin UNETR."""
+    """A residual block for each level but the second coarsest, which joins unchanged, as in Swin UNETR."""
     raw = len(channels) - 2
     return [nn.Identity() if i == raw else ResidualConv(spatial_dims, c, c) for i, c in enumerate(channels)]
 
@@ -154,7 +154,7 @@ def _blocks(spatial_dims: int, channels: Sequence[int]) -> list[nn.Module]:
 def _towers(spatial_dims: int, channels: Sequence[int], rungs: Sequence[Rung]) -> list[nn.Module]:
     """From each tap to its rung: a transposed convolution, then one more and a residual block for each further step.
 
-    The last tap, where the climb begins, stays as it is.
+    The last tap, where the climb begins, is left unchanged.
     """
     *joining, _ = channels
     places = [k for k, rung in enumerate(rungs) for level in rung.levels if rung.stride != (1,) * spatial_dims]

@@ -86,7 +86,7 @@ class VTFPNDecoder(Decoder):
     def token_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Where each level's tokens looked: [(B, num_tokens, *S_i)], each map a softmax over its pixels.
 
-        Heads are averaged; a token that the form "arxiv" kept from an earlier round has its map of then.
+        Heads are averaged; a token that the form "arxiv" kept from an earlier round keeps the map of that round.
         """
         return [tokens.maps for tokens in self.forward_tokens(features)[1]]
 

@@ -141,16 +141,13 @@ def make_layout(axes: Sequence[Axis], *, axis: int | None = None, stream: bool =
     Without a choice of `axis`, the one along which the fewest voxels have to be held; the first of equals.
     """
     axes = tuple(axes)
-    if axis is None:
-        choices = [_layout(axes, d, stream=stream, windows=windows) for d in range(len(axes))]
-        return min(choices, key=lambda layout: layout.num_planes * layout.cross_section)
-    if not -len(axes) <= axis < len(axes):
+    if axis is not None and not -len(axes) <= axis < len(axes):
         raise ValueError(f"axis must name a spatial axis, {-len(axes)} to {len(axes) - 1}, got {axis}")
-    return _layout(axes, axis % len(axes), stream=stream, windows=windows)
-
-
-def _layout(axes: tuple[Axis, ...], axis: int, *, stream: bool, windows: int) -> Layout:
-    rows = len(axes[axis].starts)
-    per_row = prod(len(a.starts) for a in axes) // rows
-    count = -(-windows // per_row) if stream else rows
-    return Layout(axes, axis, tuple(range(first, min(first + count, rows)) for first in range(0, rows, count)))
+    layouts = []
+    for d in range(len(axes)) if axis is None else [axis % len(axes)]:
+        rows = len(axes[d].starts)
+        per_row = prod(len(other.starts) for other in axes) // rows
+        count = -(-windows // per_row) if stream else rows
+        steps = tuple(range(first, min(first + count, rows)) for first in range(0, rows, count))
+        layouts.append(Layout(axes, d, steps))
+    return min(layouts, key=lambda layout: layout.num_planes * layout.cross_section)

@@ -5,6 +5,7 @@ Sums are kept only for the planes that windows still add to; the memory of a fin
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -109,10 +110,7 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     """Run a step's windows and add them to the ring, a new one if there is none yet."""
     layout = work.layout
     begin, windows = layout.planes(step)[0], layout.windows(step)
-
-    def cut(index: Index) -> Tensor:
-        return cut_window(slab, layout, index, begin, work.padding)
-
+    cut = partial(cut_window, slab, layout, begin=begin, padding=work.padding)
     chosen = windows if work.foreground is None else [i for i in windows if work.foreground(cut(i).clone())]
     only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
     done = layout.steps[step][0] * layout.windows_per_row

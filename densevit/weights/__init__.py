@@ -1,4 +1,4 @@
-"""Weights: ours as safetensors, every official release whose family has its record, one loader with a report."""
+"""Weights: our own safetensors files, published checkpoints of every family, one loader that reports what it did."""
 
 from densevit.weights.describe import Description, describe
 from densevit.weights.families import (

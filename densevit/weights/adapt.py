@@ -26,7 +26,7 @@ _OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$")
 
 
 def adapt(translation: Translation, target: Target, *, channels: str | None, inflate: str | None) -> Translation:
-    """Fit what can be fitted, and remark on each tensor that is changed; what does not fit stays as it is."""
+    """Change the tensors that can be made to fit, with a remark on each; the others are left unchanged."""
     stems = translation.state.get(STEM), target.tensors.get(STEM)
     theirs, ours = (None if stem is None else stem.ndim for stem in stems)
     flat = inflate is not None and None not in (theirs, ours) and theirs < ours

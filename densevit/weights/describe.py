@@ -98,7 +98,7 @@ def _find_options(shapes: Shapes, backbone: str) -> dict[str, Any]:
 
 
 def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
-    """Name and options of the decoder that has these tensors; None where there is none that we know."""
+    """Name and options of the decoder that has these tensors; None and no options for an unknown decoder."""
     own = {name.removeprefix("decoder."): shape for name, shape in shapes.items() if name.startswith("decoder.")}
     known = [item for family in known_families().values() for item in family.decoders.items()]
     return next(((name, traits.options(own)) for name, traits in known if traits.is_it(own)), (None, {}))

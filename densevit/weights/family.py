@@ -1,4 +1,4 @@
-"""What is known of a published family: one frozen record, of which `families/` holds one a file.
+"""The record of a published family: all that is known of its weights. `families/` has one file a record.
 
 A key map is made of rows (their names, our names[, operation]). Names are those of modules; `.{p}` (weight, bias,
 running_mean, ...) is added where it is not written; a name that ends in `!` is a tensor's whole name. {i} is a stage or

@@ -17,8 +17,8 @@ from densevit.files import replacing
 from densevit.quiet import ignore_warnings
 
 CONFIG_KEY = "densevit"  # in the header's metadata
-# Where frameworks keep the weights inside a checkpoint, the first that is there.
-_loading = Lock()
+_loading = Lock()  # torch's list of allowed names belongs to the whole process
+# Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module")
 
 

@@ -1,4 +1,4 @@
-"""Pictures of other channels than RGB: trained and tested from the command line."""
+"""Pictures of other channels than RGB: trained, tested and predicted from the command line."""
 
 import cv2
 import numpy as np
@@ -45,7 +45,9 @@ def array(path, bands):
         pytest.param(array, 6, None, id="array of six bands"),
     ],
 )
-def test_pictures_of_any_channels_are_trained_and_tested_by_commands(tmp_path, write, channels, normalization):
+def test_pictures_of_any_channels_are_trained_tested_and_predicted_by_commands(
+    tmp_path, write, channels, normalization
+):
     write_set(tmp_path / "set", write, channels=channels)
     config = small_config(tmp_path / "set")
     config["model"]["in_channels"] = channels
@@ -62,3 +64,7 @@ def test_pictures_of_any_channels_are_trained_and_tested_by_commands(tmp_path, w
     out = tmp_path / "out"
     assert main(["test", path, str(trained), "--device", "cpu", "--out", str(out)]) == 0
     assert len(list(out.rglob("*.png"))) > 0
+    image, masks = next((tmp_path / "set/images").iterdir()), tmp_path / "masks"
+    assert main(["predict", str(trained), str(image), "--out", str(masks), "--device", "cpu"]) == 0
+    (mask,) = masks.rglob("*.png")
+    assert cv2.imread(str(mask), cv2.IMREAD_UNCHANGED).shape[:2] == (48, 64)

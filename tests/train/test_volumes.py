@@ -228,7 +228,7 @@ def test_the_command_scores_volumes_and_does_not_write_them_as_pictures(config, 
 
 
 @pytest.mark.parametrize("axis", ["axial", "sagittal"])
-def test_a_network_of_pictures_is_trained_and_tested_on_volumes_by_commands(config, tmp_path, capsys, axis):
+def test_a_network_of_pictures_is_trained_tested_and_predicts_on_volumes_by_commands(config, tmp_path, capsys, axis):
     slices = dict(axis=axis, neighbours=1)
     for section in ("train_data", "val_data"):
         config[section]["dataset"]["slices"] = slices
@@ -243,4 +243,9 @@ def test_a_network_of_pictures_is_trained_and_tested_on_volumes_by_commands(conf
     assert header.spacing == pytest.approx((1.0, 1.0, 1.0))
     assert main(["test", path, str(trained), "--device", "cpu", "--json", str(tmp_path / "scores.json")]) == 0
     tested = json.loads((tmp_path / "scores.json").read_text())
+    scan = config["val_data"]["dataset"]["root"] + "/imagesTr/ball_5.nii.gz"
+    assert main(["predict", str(trained), scan, "--out", str(tmp_path / "masks"), "--device", "cpu"]) == 0
+    (mask,) = (tmp_path / "masks").rglob("*.nii.gz")
+    assert nibabel.load(mask).shape == nibabel.load(scan).shape
+    np.testing.assert_array_equal(nibabel.load(mask).affine, nibabel.load(scan).affine)
     assert tested["mCaseDice"] == pytest.approx(scalars(tmp_path / "run")[-1]["mCaseDice"])

@@ -29,7 +29,7 @@ class _NoExtension(ModuleType):
 def stand_in() -> Iterator[None]:
     """Within the block `import mmcv.ops` succeeds without a compiled mmcv; few of mmsegmentation's models call it.
 
-    A compiled mmcv is left as it is.
+    Where mmcv has its compiled operators, nothing is changed.
     """
     if find_spec(EXTENSION) is not None:
         yield

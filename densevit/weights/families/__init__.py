@@ -35,7 +35,7 @@ def register_family(family: Family) -> Family:
 
 
 def family_of(backbone: object) -> Family:
-    """The record of a backbone by its name; an empty one where there is none."""
+    """The record of a backbone by its name; an empty record for an unknown name."""
     for file in sorted(FILES, key=len, reverse=True):  # swin_unetr before swin
         if str(backbone).startswith(file) and backbone in _record(file).variants:
             return _record(file)
@@ -54,7 +54,7 @@ def list_pairs() -> list[Pair]:
 
 
 def published_options(backbone: object, decoder: str) -> dict:
-    """Options of the decoder in the model that was published with this backbone; none where there is no such model."""
+    """Options of the decoder in the model published with this backbone; an empty dictionary if none was published."""
     pairs = family_of(backbone).pairs
     return dict(next((p.decoder_options for p in pairs if (p.backbone, p.decoder) == (backbone, decoder)), {}))
 
