@@ -26,6 +26,26 @@ def default_palette(num_classes: int) -> list[Color]:
     return [(channel(index, 0), channel(index, 1), channel(index, 2)) for index in range(1, num_classes + 1)]
 
 
+def parse_color(color: Sequence[int] | str) -> Color:
+    """(r, g, b) from (r, g, b), "r,g,b" or "#rrggbb"."""
+    if not is_color(color):
+        raise ValueError(f"{color!r} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'")
+    if isinstance(color, str):
+        color = bytes.fromhex(color[1:]) if color.startswith("#") else color.split(",")
+    red, green, blue = (int(part) for part in color)
+    return red, green, blue
+
+
+def is_color(thing: object) -> bool:
+    """Whether `parse_color` reads it."""
+    if isinstance(thing, str) and thing.startswith("#"):
+        return len(thing) == 7 and all(digit in "0123456789abcdefABCDEF" for digit in thing[1:])
+    parts = thing.split(",") if isinstance(thing, str) else thing
+    if not isinstance(parts, Sequence) or len(parts) != 3:
+        return False
+    return all(str(part).strip().isdigit() and int(part) <= 255 for part in parts)
+
+
 def structure_colors(num_classes: int) -> list[Color]:
     """Black for the background, then bright colours: the same in tables of labels, in DICOM-SEG and in previews."""
     picked = [tuple(bytes.fromhex(color)) for color in STRUCTURES]

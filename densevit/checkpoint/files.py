@@ -64,8 +64,12 @@ def last_folder(run: Path) -> str | None:
 
 def build_model(checkpoint: Checkpoint) -> Segmentor:
     """The model that a checkpoint describes, with its weights, on the CPU and in eval mode."""
-    model = create_segmentor(**without_weights(checkpoint.header.model))
-    load_weights(model, checkpoint.path, state=checkpoint.tensors, source="densevit")
+    model, tensors = create_segmentor(**without_weights(checkpoint.header.model)), checkpoint.tensors
+    own = model.state_dict()
+    if own.keys() == tensors.keys() and all(own[name].shape == tensor.shape for name, tensor in tensors.items()):
+        model.load_state_dict(tensors)
+    else:
+        load_weights(model, checkpoint.path, state=tensors, source="densevit")  # which says what does not fit
     return model.eval()
 
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 import densevit
-from densevit.colors import default_palette
+from densevit.colors import default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.options import read_options
-from densevit.pictures.color_coding import parse_color
 from densevit.registry import check_known
 from densevit.segmentor import create_segmentor
 

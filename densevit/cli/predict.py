@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
     from densevit.devices import pick_device
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
-    from densevit.predictor.cleaning import Cleaning
     from densevit.predictor.predictor import open_reader
+    from densevit.predictor.structures import Cleaning
     from densevit.processes import launched_as
 
     opened = open_checkpoint(args.checkpoint)

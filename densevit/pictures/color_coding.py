@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from densevit.colors import Color
+from densevit.colors import Color, is_color, parse_color
 from densevit.labels import IGNORE
 
 ColorMap = Mapping[Color, int]
@@ -51,30 +51,11 @@ def parse_color_map(given: Mapping | Sequence, *, classes: Sequence[str]) -> dic
         given = dict(zip(classes, given, strict=True))
     color_map: dict[Color, int] = {}
     for key, value in given.items():
-        color, name = (key, value) if _is_color(key) else (value, key)
+        color, name = (key, value) if is_color(key) else (value, key)
         color, index = parse_color(color), class_index(name, classes=classes, key="color_map")
         if color_map.setdefault(color, index) != index:
             raise ValueError(f"color_map gives the colour {color} two classes; give each class a colour of its own")
     return color_map
-
-
-def parse_color(color: Sequence[int] | str) -> Color:
-    """(r, g, b) from (r, g, b), "r,g,b" or "#rrggbb"."""
-    if not _is_color(color):
-        raise ValueError(f"{color!r} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'")
-    if isinstance(color, str):
-        color = bytes.fromhex(color[1:]) if color.startswith("#") else color.split(",")
-    red, green, blue = (int(part) for part in color)
-    return red, green, blue
-
-
-def _is_color(thing: object) -> bool:
-    if isinstance(thing, str) and thing.startswith("#"):
-        return len(thing) == 7 and all(digit in "0123456789abcdefABCDEF" for digit in thing[1:])
-    parts = thing.split(",") if isinstance(thing, str) else thing
-    if not isinstance(parts, Sequence) or len(parts) != 3:
-        return False
-    return all(str(part).strip().isdigit() and int(part) <= 255 for part in parts)
 
 
 def class_index(name: object, *, classes: Sequence[str], key: str) -> int:

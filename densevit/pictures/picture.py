@@ -13,7 +13,8 @@ from PIL import Image, ImageFile
 from densevit.pictures.bands import HEIGHT, MAX_PIXELS, SUBFILE, WIDTH, orientation_of, read_tags
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
-ARRAY_ENDING = ".npy"
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
+ARRAY_ENDINGS = (".npy",)
 _asked_otherwise = Lock()
 _PNG_END = b"IEND\xaeB`\x82"
 
@@ -102,7 +103,7 @@ def read_view(path: str | PathLike) -> View:
 
 def is_array(path: str | PathLike) -> bool:
     """Whether a picture is kept as an array of NumPy's, by its name."""
-    return str(path).lower().endswith(ARRAY_ENDING)
+    return str(path).lower().endswith(ARRAY_ENDINGS)
 
 
 def _orientation(image: Image.Image) -> int:

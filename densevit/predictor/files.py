@@ -1,10 +1,12 @@
 """Predict many images: files in, label maps out; one bad file is reported and skipped."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,15 +15,18 @@ from densevit.checkpoint import Header
 from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Input, Opened
+from densevit.predictor.labels import Stopwatch
 from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats
-from densevit.predictor.overlap import overlapped
 from densevit.predictor.predictor import Predictor
-from densevit.predictor.stopwatch import Stopwatch
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
 Ready = tuple[Opened, np.ndarray, Stopwatch]
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -161,3 +166,57 @@ def _reason(error: Exception, path: Path) -> str:
     if is_out_of_memory(error):
         return f"{name}: not enough memory ({text}); mode 'slide' with a smaller roi_size, or max_memory, takes less"
     return text if name in text else f"{name}: {text}"
+
+
+def overlapped(
+    items: Sequence[Item],
+    *,
+    read: Callable[[Item], Read],
+    work: Callable[[Item, Read], Made],
+    write: Callable[[Item, Made], Result],
+    expected: Callable[[Exception], bool],
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """Each item with what `write` returned, or with the exception that one of its steps raised; in order.
+
+    `read` and `write` run in a thread each, `work` in the caller's; no more than one item is in each step, so that
+    memory is bounded. An exception that is not `expected` is raised. However the iteration ends, what is being written
+    is finished first.
+    """
+    with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
+        reading = [readers.submit(read, item) for item in items[:1]]
+        writing: list[tuple[Item, Future]] = []
+        for i, item in enumerate(items):
+            # What was read is taken out of its list, and nothing else holds it, so that it is freed when it was used.
+            outcome = _outcome(reading.pop().result, expected)
+            reading = [readers.submit(read, following) for following in items[i + 1 : i + 2]]
+            if not isinstance(outcome, Exception):
+                outcome = _outcome(partial(work, item, outcome), expected)
+            if writing:
+                yield _written(writing.pop(), expected)
+            writing.append(
+                (item, _failed(outcome) if isinstance(outcome, Exception) else writers.submit(write, item, outcome))
+            )
+            del outcome
+        if writing:
+            yield _written(writing.pop(), expected)
+
+
+def _written(pending: tuple[Item, Future], expected: Callable[[Exception], bool]) -> tuple[Item, object]:
+    item, future = pending
+    return item, _outcome(future.result, expected)
+
+
+def _failed(error: Exception) -> Future:
+    future: Future = Future()
+    future.set_exception(error)
+    return future
+
+
+def _outcome(step: Callable[[], object], expected: Callable[[Exception], bool]) -> object:
+    """What a step returns, or the exception that it raises."""
+    try:
+        return step()
+    except Exception as error:
+        if not expected(error):
+            raise
+        return error.with_traceback(None)  # whose frames hold what was read

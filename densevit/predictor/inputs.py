@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from densevit.checkpoint import Header
-from densevit.data.layouts.pairing import IMAGE_ENDINGS, is_hidden
 from densevit.normalization import create_normalization
+from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
 from densevit.pictures.reading import read_channels, read_input
 
 
@@ -80,7 +80,8 @@ class PictureReader:
         self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
     ) -> list[Input]:
         """See `find_pictures`; ValueError for two that would be written under one name."""
-        pictures = find_pictures(inputs, recursive=recursive, exclude=exclude)
+        endings = IMAGE_ENDINGS if self._is_rgb else (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
+        pictures = find_pictures(inputs, recursive=recursive, exclude=exclude, endings=endings)
         check_names(pictures)
         return pictures
 
@@ -128,12 +129,17 @@ def _described(thing: Any) -> str:
 
 
 def find_pictures(
-    inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    exclude: Path | None = None,
+    endings: tuple[str, ...] = IMAGE_ENDINGS,
 ) -> list[Input]:
     """All pictures that files, folders and globs name, each once, in the order given and by name within a folder.
 
     A picture found below a folder (or below the fixed part of a glob) keeps its path relative to it; one named by
-    itself keeps its file name. `recursive` goes into subfolders; `exclude` is a folder to stay out of.
+    itself keeps its file name. `recursive` goes into subfolders; `exclude` is a folder to stay out of, and
+    `endings` are those of pictures.
     Raises FileNotFoundError for a missing file, an empty folder or a glob without match.
     """
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
@@ -141,7 +147,7 @@ def find_pictures(
         raise FileNotFoundError("no input was given: name image files, folders or globs")
     pictures: dict[str, Input] = {}
     for each in named:
-        for path, root in _expand(each, recursive=recursive):
+        for path, root in _expand(each, recursive=recursive, endings=endings):
             if exclude is None or not (_is_below(exclude, root) and _is_below(path, exclude)):
                 pictures.setdefault(
                     os.path.abspath(path), Input(path.relative_to(root).with_suffix("").as_posix(), (path,))
@@ -164,21 +170,21 @@ def check_names(pictures: Sequence[Input]) -> None:
             )
 
 
-def _expand(named: str | Path, *, recursive: bool) -> Iterator[tuple[Path, Path]]:
+def _expand(named: str | Path, *, recursive: bool, endings: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
     """(picture, the folder that its name is relative to) for one thing that a user named."""
     path = Path(named)
     if not str(named):
         raise FileNotFoundError("one of the inputs is an empty text; name an image file, a folder or a glob")
     if path.is_dir():
-        found = _images_in(path, recursive=recursive)
+        found = _images_in(path, recursive=recursive, endings=endings)
         if not found:
-            raise FileNotFoundError(_nothing_in(path, recursive=recursive))
+            raise FileNotFoundError(_nothing_in(path, recursive=recursive, endings=endings))
         yield from ((image, path) for image in found)
     elif path.exists():
         yield path, path.parent
     elif glob.has_magic(str(named)):
         matches = sorted(Path(match) for match in glob.glob(str(named), recursive=True))
-        found = [match for match in matches if _is_image(match)]
+        found = [match for match in matches if _is_image(match, endings)]
         if not found:
             raise FileNotFoundError(f"no image matches {str(named)!r}: check the pattern and the working folder")
         yield from ((image, _fixed_part(path)) for image in found)
@@ -186,22 +192,22 @@ def _expand(named: str | Path, *, recursive: bool) -> Iterator[tuple[Path, Path]
         raise FileNotFoundError(f"no such file or folder: {path}; check the path")
 
 
-def _images_in(folder: Path, *, recursive: bool) -> list[Path]:
-    return sorted(path for path in folder.glob("**/*" if recursive else "*") if _is_image(path))
+def _images_in(folder: Path, *, recursive: bool, endings: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.glob("**/*" if recursive else "*") if _is_image(path, endings))
 
 
-def _is_image(path: Path) -> bool:
+def _is_image(path: Path, endings: tuple[str, ...]) -> bool:
     """A file with a picture's ending; also a link that leads nowhere, so that its picture is missed aloud."""
-    if path.suffix.lower() not in IMAGE_ENDINGS or is_hidden(path.name):
+    if path.suffix.lower() not in endings or path.name.startswith("."):
         return False
     return path.is_file() or (path.is_symlink() and not path.exists())
 
 
-def _nothing_in(folder: Path, *, recursive: bool) -> str:
-    below = [] if recursive else _images_in(folder, recursive=True)
+def _nothing_in(folder: Path, *, recursive: bool, endings: tuple[str, ...]) -> str:
+    below = [] if recursive else _images_in(folder, recursive=True, endings=endings)
     if below:
         return f"{folder} itself holds no image, its subfolders hold {len(below)}: add --recursive to go into them"
-    return f"{folder} holds no image; files with one of the endings {' '.join(IMAGE_ENDINGS)} are looked for"
+    return f"{folder} holds no image; files with one of the endings {' '.join(endings)} are looked for"
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -5,9 +5,9 @@ Legend: image (C, *S), normalised; label (*size), class numbers; logits (K, *siz
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,55 @@ from densevit.inference.network import AMP_DTYPES, as_asked
 from densevit.inference.reduce import labels as to_labels
 from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
 from densevit.labels import label_type
-from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
 
 logger = logging.getLogger("densevit")
 Network = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Stopwatch:
+    """`seconds` of each part; a part that comes several times is added up."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time that the block takes."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(part, time.perf_counter() - start)
+
+    def add(self, part: str, seconds: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
+
+class TimedNetwork:
+    """A network (B, C, *S) -> (B, K, *S) that knows how long its forwards took; a GPU is not waited for."""
+
+    def __init__(self, network: Callable[[Tensor], Tensor], *, device: torch.device):
+        self.network = network
+        self.on_gpu = device.type == "cuda"
+        self.times: list[float] = []
+        self.events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self.on_gpu:
+            start = time.perf_counter()
+            logits = self.network(x)
+            self.times.append(time.perf_counter() - start)
+            return logits
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        logits = self.network(x)
+        end.record()
+        self.events.append((begin, end))
+        return logits
+
+    def seconds(self) -> float:
+        """Of all forwards so far; on a GPU, once their results are there."""
+        return sum(self.times) + sum(begin.elapsed_time(end) for begin, end in self.events) / 1000
 
 
 @torch.inference_mode()

@@ -6,16 +6,16 @@ Legend: label (H, W) integers, image (H, W, 3) uint8, palette one (r, g, b) a cl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from densevit.colors import Color, overlay
-from densevit.data.layouts import cityscapes
 from densevit.files import replacing
 from densevit.predictor.inputs import Input, Opened
-from densevit.predictor.stopwatch import Stopwatch
+from densevit.predictor.labels import Stopwatch
 from densevit.registry import check_known
 
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
@@ -81,7 +81,7 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
         raise ValueError(f"no output format was given; choose from {', '.join(FORMATS)}")
     for name in formats:
         check_known(name, FORMATS, what="no output format named")
-    if "label_ids" in formats and tuple(classes) != tuple(cityscapes.CLASSES):
+    if "label_ids" in formats and tuple(classes) != _cityscapes().CLASSES:
         raise ValueError(
             f"label_ids are Cityscapes' own numbers, but this checkpoint has {len(classes)} other classes; "
             "choose train_ids"
@@ -111,9 +111,15 @@ def write_png(picture: Image.Image, path: Path) -> None:
         picture.save(aside, format="PNG")
 
 
+def _cityscapes() -> ModuleType:
+    from densevit.data.layouts import cityscapes  # for label_ids alone
+
+    return cityscapes
+
+
 def _label_id_table() -> np.ndarray:
     table = np.zeros(256, np.uint8)
-    for train_id, label_id in dict(cityscapes.TRAIN_ID_TO_LABEL_ID).items():
-        if 0 <= train_id < len(cityscapes.CLASSES):
+    for train_id, label_id in _cityscapes().TRAIN_ID_TO_LABEL_ID.items():
+        if 0 <= train_id < len(_cityscapes().CLASSES):
             table[train_id] = label_id
     return table

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.devices import pick_device
-from densevit.predictor.cleaning import Cleaning
 from densevit.predictor.inputs import Opened, PictureReader, Reader
-from densevit.predictor.labels import check_amp, image_logits, label_image
+from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
 from densevit.predictor.scans import ScanReader
-from densevit.predictor.stopwatch import Stopwatch
+from densevit.predictor.structures import Cleaning
 from densevit.units import parse_bytes
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.volume import Volume

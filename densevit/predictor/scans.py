@@ -13,7 +13,6 @@ from torch import Tensor
 from densevit.checkpoint import Header
 from densevit.normalization import create_normalization
 from densevit.predictor.inputs import Input
-from densevit.volumes.formats.dicom_file import is_dicom_image
 from densevit.volumes.grid import Grid
 from densevit.volumes.paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
 from densevit.volumes.read_options import REFUSING, ReadOptions
@@ -127,6 +126,8 @@ def _scans_in(folder: Path) -> list[Path]:
 
 def _holds_images(folder: Path) -> bool:
     """Whether there are DICOM images in a folder, or files that say not what they are, for their reader to refuse."""
+    from densevit.volumes.formats.dicom_file import is_dicom_image  # which brings pydicom
+
     for path in filter(looks_like_dicom, walk_files(folder)):
         try:
             if is_dicom_image(path):

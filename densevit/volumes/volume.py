@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,12 @@ from typing import Any
 import numpy as np
 
 from densevit.files import replacing
-from densevit.volumes.formats.dicom import open_dicom
-from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
-from densevit.volumes.formats.metaimage import open_metaimage
-from densevit.volumes.formats.nifti import open_nifti
-from densevit.volumes.formats.nrrd import open_nrrd
 from densevit.volumes.formats.stored_volume import StoredVolume
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.paths import NIFTI_ENDINGS, case_name, kind_of
 from densevit.volumes.read_options import REFUSING, ReadOptions
 
 __all__ = ["NIFTI_ENDINGS", "ReadOptions", "Volume", "case_name", "open_volume", "read_grid", "read_label_volume"]
-READERS = {"nifti": open_nifti, "dicom": open_dicom, "nrrd": open_nrrd, "metaimage": open_metaimage}
 LONGEST_IN_NIFTI_1 = 2**15 - 1
 
 
@@ -103,13 +98,17 @@ def read_label_volume(
     A DICOM-SEG counts its segments from 1; it is read onto the grid of `like`, the scan that it belongs to.
     """
     if like is not None and kind_of(Path(path)) == "dicom":
+        from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
+
         return read_dicom_seg(Path(path), like=like).astype(np.int64), like.grid
     stored = _open(path, options)
     return stored.label(), stored.grid
 
 
 def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
-    return READERS[kind_of(Path(path))](Path(path), options=options)
+    kind = kind_of(Path(path))
+    reader = import_module(f"densevit.volumes.formats.{kind}")  # each brings libraries of its own
+    return getattr(reader, f"open_{kind}")(Path(path), options=options)
 
 
 def _check_channels(channels: Sequence[Volume | StoredVolume]) -> None:

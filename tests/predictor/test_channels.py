@@ -37,7 +37,14 @@ def test_pictures_of_any_channels_are_predicted_from_the_command_line_as_in_pyth
     path = tmp_path / "in" / ("band.png" if channels == 1 else "bands.npy")
     path.parent.mkdir()
     Image.fromarray(pixels[..., 0]).save(path) if channels == 1 else np.save(path, pixels)
-    command = ["predict", str(tmp_path / "weights.safetensors"), str(path), "-o", str(tmp_path / "out"), "--quiet"]
+    command = [
+        "predict",
+        str(tmp_path / "weights.safetensors"),
+        str(path.parent),
+        "-o",
+        str(tmp_path / "out"),
+        "--quiet",
+    ]
     assert main([*command, "--format", "train_ids", "overlay"]) == 0
     predictor = Predictor(model)
     label = predictor(pixels).label

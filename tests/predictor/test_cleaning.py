@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from densevit.predictor.cleaning import Cleaning
+from densevit.predictor.structures import Cleaning
 from tools.peers import import_peer
 
 CLASSES, VALUES = ("background", "liver", "tumour"), np.array([0, 2, 7])

@@ -7,8 +7,7 @@ from torch import nn
 
 from densevit.inference import InferenceOptions
 from densevit.inference.slices import SliceOptions
-from densevit.predictor.labels import image_logits, label_image
-from densevit.predictor.stopwatch import Stopwatch
+from densevit.predictor.labels import Stopwatch, image_logits, label_image
 from densevit.volumes.grid import Grid
 from densevit.volumes.resample import prepare_image, working_size
 

@@ -18,7 +18,7 @@ from densevit.cli import main
 from densevit.colors import structure_colors
 from densevit.files import replacing
 from densevit.predictor import Predictor, predict
-from densevit.predictor.cleaning import Cleaning
+from densevit.predictor.structures import Cleaning
 from densevit.report.preview import save_preview
 from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
 from densevit.volumes.volume import open_volume

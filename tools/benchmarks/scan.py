@@ -21,7 +21,7 @@ from benchmarks.timing import machine, peak_megabytes, reset_peak, resident_mega
 from densevit import create_segmentor
 from densevit.environment import keep_freed_memory
 from densevit.predictor import Predictor
-from densevit.predictor.stopwatch import Stopwatch, TimedNetwork
+from densevit.predictor.labels import Stopwatch, TimedNetwork
 from densevit.tables import format_table
 from densevit.volumes.volume import open_volume
 from densevit.weights import save_weights

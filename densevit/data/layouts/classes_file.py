@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from densevit.colors import parse_color
 from densevit.data.layouts.pairing import read_text
 from densevit.labels import check_classes
 from densevit.options import check_fields
-from densevit.pictures.color_coding import parse_color
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from os import walk
 from pathlib import Path, PurePath
 from unicodedata import normalize
 
-ARRAY_ENDINGS = (".npy",)
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
+from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
+
 logger = logging.getLogger("densevit")
 
 
