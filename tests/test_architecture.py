@@ -67,7 +67,6 @@ KNOW_THE_RANK = [
     "predictor/scans",
     "integrations/monai/transforms",
 ]
-STILL_ASK = ["train/config/schema"]  # to be emptied
 FORM = re.compile(
     r"(Conv|ConvTranspose|BatchNorm|InstanceNorm|Dropout|(Adaptive)?(Avg|Max)Pool|conv|conv_transpose)[23]d"
 )
@@ -163,9 +162,7 @@ def test_only_nd_readers_and_writers_ask_for_the_rank():
         place = path.relative_to(PACKAGE).with_suffix("").as_posix()
         if not any(place == home or place.startswith(f"{home}/") for home in KNOW_THE_RANK):
             found[place] = asks_for_the_rank(ast.parse(path.read_text()))
-    found = {place: asked for place, asked in found.items() if asked}
-    assert {place: asked for place, asked in found.items() if place not in STILL_ASK} == {}
-    assert set(STILL_ASK) <= set(found), "take what no longer asks out of STILL_ASK"
+    assert {place: asked for place, asked in found.items() if asked} == {}
 
 
 @pytest.mark.parametrize("command", SETUP_COMMANDS)

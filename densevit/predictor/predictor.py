@@ -4,7 +4,7 @@ Legend: image (C, *S) normalised, logits (K, *S), label (*size) on the picture's
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.devices import pick_device
+from densevit.labels import label_type
 from densevit.predictor.inputs import Opened, PictureReader, Reader
 from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
 from densevit.predictor.scans import ScanReader
@@ -84,6 +85,8 @@ class Predictor:
         built = opened.eval() if isinstance(opened, nn.Module) else build_model(opened)
         built = built.to(self.device)
         self.model: nn.Module = torch.compile(built) if compile else built
+        needed = getattr(built, "divisor", 1) if self.inference.divisor is None else self.inference.divisor
+        self._options = replace(self.inference, divisor=needed)  # which a module of one's own may leave out
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,8 +115,9 @@ class Predictor:
         label = label_image(
             self.model,
             torch.from_numpy(image),
-            options=self.inference,
+            options=self._options,
             size=size,
+            out=np.empty(tuple(size), label_type(header.num_classes)),
             slices=header.slices,
             device=self.device,
             amp=self.amp,
@@ -127,7 +131,7 @@ class Predictor:
 
     def logits(self, image: Tensor) -> Tensor:
         """(C, *S) as the network sees it -> (K, *S), on the predictor's device."""
-        options = dict(options=self.inference, slices=self.header.slices, device=self.device, amp=self.amp)
+        options = dict(options=self._options, slices=self.header.slices, device=self.device, amp=self.amp)
         return image_logits(self.model, image, **options)
 
 

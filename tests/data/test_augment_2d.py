@@ -8,7 +8,7 @@ import pytest
 
 from densevit.data.augment import create_augment
 from densevit.data.sample import Sample
-from densevit.pictures.normalize import MEAN
+from densevit.normalization import MEAN
 from densevit.volumes.grid import Grid
 
 

@@ -10,7 +10,7 @@ from densevit.data.augment import create_augment
 from densevit.data.rare_classes import RareClassOptions, RareClassSampler
 from densevit.data.sample import Sample
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
-from densevit.pictures.normalize import MEAN, STD, normalize_image
+from densevit.normalization import MEAN, MEAN_STD, STD, create_normalization
 from densevit.volumes.grid import Grid
 
 LABEL = np.arange(80).reshape(8, 10) % 3
@@ -42,7 +42,8 @@ def test_samples_are_normalized_crops(stream):
 def test_normalization_has_the_published_constants():
     image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     expected = (image - np.float32(MEAN)) / np.float32(STD)
-    np.testing.assert_allclose(normalize_image(image).permute(1, 2, 0), expected, rtol=1e-6, atol=1e-6)
+    normalized = create_normalization(MEAN_STD)(image.transpose(2, 0, 1))
+    np.testing.assert_allclose(normalized.transpose(1, 2, 0), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_draw_is_the_same_whatever_was_drawn_before(dataset, stream):
@@ -102,7 +103,7 @@ def test_evaluation_samples_keep_their_size_and_order(dataset):
     samples = EvalSet(dataset)
     assert len(samples) == 5
     np.testing.assert_array_equal(samples[1].label, (LABEL + 1) % 3)
-    assert torch.equal(samples[1].image, normalize_image(dataset[1].image.transpose(1, 2, 0)))
+    np.testing.assert_array_equal(samples[1].image, create_normalization(MEAN_STD)(dataset[1].image))
 
 
 def test_images_without_labels_make_batches_without_labels(folder_set):

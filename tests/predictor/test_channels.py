@@ -133,3 +133,14 @@ def test_what_is_written_of_other_images_only_is_refused(tmp_path):
     volumes = Predictor(make_model(1, spatial_dims=3)[0])
     with pytest.raises(ValueError, match="formats are for pictures, and this is a checkpoint of volumes"):
         densevit.predict(volumes, photo, tmp_path / "out", formats=["overlay"])
+
+
+def test_any_module_with_a_header_is_a_predictor():
+    """Class 1 where the second channel is the larger."""
+    header = Header(
+        model=dict(backbone="mine", decoder="mine", num_classes=2, in_channels=2), classes=("first", "second"),
+        normalization=dict(type="mean_std", mean=[0.0, 0.0], std=[1.0, 1.0]),
+    )  # fmt: skip
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 17, 2), np.uint8)
+    label = Predictor(torch.nn.Identity(), header).label(pixels)
+    assert np.array_equal(label, pixels.argmax(2))

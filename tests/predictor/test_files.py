@@ -13,8 +13,8 @@ import densevit
 from densevit.colors import overlay
 from densevit.data import PictureDataset, Sample
 from densevit.data.layouts import cityscapes
+from densevit.normalization import MEAN_STD, create_normalization
 from densevit.pictures.coding import LabelCoding
-from densevit.pictures.normalize import normalize_image
 from densevit.predictor import Predictor
 from densevit.predictor.dataset import PredictionWriter
 from densevit.predictor.outputs import write_png
@@ -216,7 +216,8 @@ def test_a_dataset_writer_names_predictions_as_the_images_are_named(tmp_path):
     dataset = PictureDataset(files, classes=["a", "b", "c"], coding=LabelCoding(num_classes=3))
     writer = PredictionWriter(dataset, {"train_ids": tmp_path / "ids", "overlay": tmp_path / "shown"})
     label = torch.arange(33 * 48).reshape(33, 48) % 3
-    sample = Sample(image=normalize_image(make_photo()), label=None, grid=Grid((33, 48)), meta=dict(image=files[1][0]))
+    image = torch.from_numpy(create_normalization(MEAN_STD)(make_photo().transpose(2, 0, 1)))
+    sample = Sample(image=image, label=None, grid=Grid((33, 48)), meta=dict(image=files[1][0]))
     writer(sample, label)
     assert files_below(tmp_path / "ids") == files_below(tmp_path / "shown") == ["ulm/a.png"]
     assert np.array_equal(read(tmp_path / "ids" / "ulm" / "a.png"), label.numpy())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import densevit
 from densevit.inference import InferenceOptions
-from densevit.pictures.normalize import normalize_image
+from densevit.normalization import MEAN_STD, create_normalization
 from densevit.predictor import Prediction, Predictor
 from densevit.predictor.labels import fit_size
 from densevit.weights import save_weights
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_volumes_simply_works(tmp_path):
 def test_a_base_size_predicts_the_picture_at_that_scale_and_answers_at_its_own(tmp_path, predictor):
     path = save_tiny_checkpoint(tmp_path / "weights.safetensors", inference=dict(mode="whole", base_size=[64, 96]))
     prediction = Predictor(path)(make_photo((40, 30)))  # 85 x 64 touches the box
-    image = normalize_image(make_photo((40, 30)))[None]
+    image = torch.from_numpy(create_normalization(MEAN_STD)(make_photo((40, 30)).transpose(2, 0, 1)))[None]
     enlarged = torch.nn.functional.interpolate(image, size=(85, 64), mode="bilinear")
     logits = torch.nn.functional.interpolate(predictor.logits(enlarged[0])[None], size=(40, 30), mode="bilinear")
     torch.testing.assert_close(prediction.logits, logits[0])

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from inspect import signature
 from typing import Any, Literal
 
-from densevit.data.augment.options import AnyAugmentOptions
+from densevit.data.augment.options import AnyAugmentOptions, VolumeAugmentOptions
 from densevit.data.create import check_dataset_config
 from densevit.data.rare_classes import RareClassOptions
 from densevit.inference import InferenceOptions
@@ -144,22 +144,23 @@ class ConfigFile:
 
     def __post_init__(self) -> None:
         check_loss(self.loss)
-        three, augment = self.model.spatial_dims == 3, self.train_data.augment
-        if three and self.inference.base_size is not None:
+        augment = self.train_data.augment
+        of_volumes = isinstance(augment, VolumeAugmentOptions)
+        if of_volumes and self.inference.base_size is not None:
             raise ValueError(
                 "inference.base_size is for pictures; volumes are seen at another size by inference.scales"
             )
-        if three and self.train_data.rare_class_sampling:
+        if of_volumes and self.train_data.rare_class_sampling:
             raise ValueError(
                 "rare_class_sampling is for pictures; volumes are cropped by train_data.augment.foreground"
             )
-        weights = getattr(augment, "foreground_weights", None)
+        weights = augment.foreground_weights if of_volumes else None
         if weights is not None and len(weights) != self.model.num_classes:
             raise ValueError(
                 f"train_data.augment.foreground_weights has {len(weights)} numbers and the model "
                 f"{self.model.num_classes} classes; give one for each class, background first"
             )
-        if self.train_cfg.best == "mCaseDice" and not (three or self.train_data.dataset.get("slices")):
+        if self.train_cfg.best == "mCaseDice" and not (of_volumes or self.train_data.dataset.get("slices")):
             raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
         try:
             self.inference.on_axes(self.model.spatial_dims)
