@@ -1,9 +1,8 @@
 """Scans with label maps as a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
+from densevit.data.case import Case, decode_label, read_case_label
 from densevit.data.foreground import foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
@@ -21,7 +21,6 @@ from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, check_classes
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
-from densevit.volumes.paths import kind_of
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import (
     check_memory,
@@ -32,29 +31,11 @@ from densevit.volumes.resample import (
     warn_of_turned_spacing,
     working_size,
 )
-from densevit.volumes.volume import Volume, open_volume, read_grid, read_header, read_label_volume
+from densevit.volumes.volume import Volume, open_volume, read_grid, read_header
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
 PREPARED = 3  # counts up when the same files and options give other arrays
 Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True, order=True)
-class Case:
-    """The files of one scan: `images` is one file with all channels, or one file a channel; `label` its label map."""
-
-    images: tuple[str, ...]
-    label: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.images[0]
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Those of the images, and the label's where there is one."""
-        return (*self.images, *([] if self.label is None else [self.label]))
 
 
 class VolumeDataset:
@@ -238,39 +219,3 @@ class VolumeDataset:
         values, grid = read_case_label(case, options=self.read, volume=volume)
         options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
         return decode_label(values, np.array(self.label_values), **options), grid
-
-
-def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
-    """The label file's integers int64 (D, H, W), and its grid.
-
-    A DICOM-SEG is read onto the grid of its scan, which `volume` saves reading.
-    """
-    path, like = Path(case.label), None
-    if path.is_file() and kind_of(path) == "dicom":
-        like = open_volume(case.images, options=options) if volume is None else volume
-    return read_label_volume(path, options=options, like=like)
-
-
-def decode_label(
-    values: np.ndarray,
-    label_values: np.ndarray,
-    *,
-    classes: Sequence[str],
-    path: str,
-    ignored_value: int | None = None,
-) -> np.ndarray:
-    """A file's values -> class numbers, uint8, IGNORE for the ignored one; ValueError for a value that no class has."""
-    order = np.argsort(label_values)
-    place = np.searchsorted(label_values, values, sorter=order).clip(max=len(order) - 1)
-    label = order[place]
-    strange = label_values[label] != values
-    if ignored_value is not None:
-        label = np.where(values == ignored_value, IGNORE, label)
-        strange &= values != ignored_value
-    wrong = np.unique(values[strange])
-    if len(wrong):
-        known = ", ".join(f"{v} ({name})" for v, name in zip(label_values, classes, strict=True))
-        raise ValueError(
-            f"{path} holds {', '.join(map(str, wrong[:5]))}, and the labels are {known}; correct one of them"
-        )
-    return label.astype(np.uint8)

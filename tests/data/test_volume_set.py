@@ -11,9 +11,10 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from densevit.data import create_dataset
 from densevit.data.augment import create_augment
+from densevit.data.case import Case
 from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet, TrainStream
-from densevit.data.volume_set import Case, VolumeDataset
+from densevit.data.volume_set import VolumeDataset
 from densevit.normalization import create_normalization
 from densevit.volumes.grid import Grid
 from densevit.volumes.volume import open_volume

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from densevit.data.volume_set import Case, VolumeDataset
+from densevit.data.case import Case
+from densevit.data.volume_set import VolumeDataset
 from densevit.quickstart.atlas import apply_atlas, atlas_scores, body_box, make_atlas
 
 

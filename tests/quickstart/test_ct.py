@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from densevit.cli.main import build_parser
-from densevit.data.volume_set import Case
+from densevit.data.case import Case
 from densevit.quickstart.ct import CtDemo
 from densevit.quickstart.run import quickstart
 from densevit.synthetic.ct import CLASSES

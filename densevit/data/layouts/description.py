@@ -6,8 +6,8 @@ from os.path import normpath
 from pathlib import Path, PurePath
 from typing import Any
 
+from densevit.data.case import Case
 from densevit.data.layouts.pairing import read_text
-from densevit.data.volume_set import Case
 from densevit.volumes.volume import case_name
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from densevit.data.case import Case
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts.description import listed_case, read_description
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.msd import channel_names, list_cases
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Fold, Listing, VolumeLayout, check_channels
-from densevit.data.volume_set import Case
 
 
 @DATASETS.register({"monai_datalist": {}})

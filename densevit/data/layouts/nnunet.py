@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from densevit.data.case import Case
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts.description import listed_case, read_description
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.msd import channel_names
 from densevit.data.layouts.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden, read_text
 from densevit.data.layouts.volume_layout import Fold, Listing, VolumeLayout
-from densevit.data.volume_set import Case
 
 logger = logging.getLogger("densevit")
 

@@ -8,11 +8,11 @@ from os import walk
 from os.path import normpath
 from pathlib import Path, PurePath
 
+from densevit.data.case import Case
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, check_channels
-from densevit.data.volume_set import Case
 
 WILDCARDS = re.compile(r"\*\*/|\*|\?")
 REGEX = {"**/": r"((?:[^/]+/)*)", "*": r"([^/]*)", "?": r"([^/])"}

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from densevit.data.cache.case_cache import create_case_cache
+from densevit.data.case import Case
 from densevit.data.layouts.label_names import LabelNames
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.subjects import subjects_of
-from densevit.data.volume_set import Case, VolumeDataset
+from densevit.data.volume_set import VolumeDataset
 from densevit.inference.slices import SliceOptions
 from densevit.normalization import ZSCORE
 from densevit.options import read_options

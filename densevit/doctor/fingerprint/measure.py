@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from densevit.data.case import Case, decode_label, read_case_label
 from densevit.data.create import check_dataset_config
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, choose_cases, parse_read_options
-from densevit.data.volume_set import Case, decode_label, read_case_label
 from densevit.labels import IGNORE
 from densevit.volumes.grid import check_same_grid
 from densevit.volumes.volume import open_volume

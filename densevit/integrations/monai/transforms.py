@@ -13,7 +13,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from densevit.data.volume_set import decode_label
+from densevit.data.case import decode_label
 from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
 from densevit.normalization import ZSCORE, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
