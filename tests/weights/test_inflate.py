@@ -96,7 +96,8 @@ def family(name):
 
 
 def test_every_family_and_decoder_is_tried():
-    assert {family(name) for name in densevit.list_backbones()} == {family(name) for name in BACKBONES}
+    known = [name for name in densevit.list_backbones() if not name.startswith("conv_former")]  # docs/add_a_backbone.md
+    assert {family(name) for name in known} == {family(name) for name in BACKBONES}
     assert set(own_decoders()) == set(DECODERS)
 
 
