@@ -12,20 +12,21 @@ from functools import cache
 from threading import Lock
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # variables by which a user decides how threads wait
+SPINS = 10_000  # turns that a waiting thread spins before it sleeps; docs/results.md, "Beside other work"
 LARGEST_KEPT = 2**28  # bytes
 _keeping = [0]  # how many blocks ask for it now
 _keeping_lock = Lock()
 
 
 def let_threads_sleep() -> None:
-    """Let threads that wait for others leave the processor, unless the environment says how threads wait.
+    """Let threads that wait for others soon leave the processor, unless the environment says how threads wait.
 
     By default OpenMP's threads spin while they wait, and on a machine with other work they take from each other the
     processors that they wait for. The setting counts for torch if it is imported later; if it has been imported
     before, nothing is changed.
     """
     if "torch" not in sys.modules and not os.environ.keys() & set(WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Training beside other work: iterations a second of the quickstart, when waiting threads sleep and when they spin.
 
 The same short training runs idle and beside busy processes, each run in a process of its own, all in turns. "sleep" is
-what the command does (`OMP_WAIT_POLICY=PASSIVE`); "spin" is OpenMP's default, as a program has it that imports torch
+what the command does (`GOMP_SPINCOUNT`); "spin" is OpenMP's default, as a program has it that imports torch
 before the command's code runs.
 """
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each way of waiting, idle and busy."""
-    kinds = list(product(WAITS, (0, arguments.busy)))
+    kinds = list(product(WAITS, sorted({0, arguments.busy})))
     speeds: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
     with TemporaryDirectory() as folder:
         make_street_scenes(Path(folder) / "scenes", num_train=16, num_val=2, size=(128, 256), seed=0)
