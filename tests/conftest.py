@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -83,3 +84,12 @@ def cityscapes_set(tmp_path, save):
         return root
 
     return write
+
+
+@pytest.fixture
+def two_threads():
+    """Of torch, also where the tests themselves run on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

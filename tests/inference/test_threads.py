@@ -83,15 +83,6 @@ def test_one_thread_ends_with_an_error():
     assert torch.get_num_threads() == before
 
 
-@pytest.fixture
-def two_threads():
-    """Of torch, also where the tests themselves run on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("two_threads")
 def test_windows_in_two_threads_give_the_labels_of_one_after_the_other_and_leave_the_thread_count():
     size, native = (24, 20, 22), NativeGrid.same_extent((60, 50, 51), (24, 20, 22))

@@ -13,15 +13,6 @@ from densevit.predictor import Predictor
 from tests.predictor.scans import save_checkpoint, save_scan
 
 
-@pytest.fixture
-def two_threads():
-    """Of torch, also where the tests themselves run on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("two_threads")
 def test_two_predictors_in_two_threads_give_the_masks_of_one_after_the_other(tmp_path):
     scans = [save_scan(tmp_path / f"{seed}.nii.gz", seed=seed) for seed in (0, 1)]
