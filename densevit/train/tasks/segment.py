@@ -19,8 +19,9 @@ from densevit.labels import IGNORE
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
+from densevit.sides import read_sides
 from densevit.train.config.schema import ConfigFile, ModelOptions
-from densevit.train.data import open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.data import open_samples, open_stream, tell_of_sides, train_loader, warn_of_shared_cases
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
 from densevit.weights import load_weights
@@ -81,12 +82,20 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         classes=tuple(dataset.classes),
         palette=tuple(dataset.palette),
         ignore_index=dataset.ignore_index,
-        inference=config.inference,
+        inference=replace(config.inference, sides=_named_sides(config, dataset)),
         normalization=dataset.normalization,
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
     )
+
+
+def _named_sides(config: ConfigFile, dataset: Dataset) -> tuple[tuple[str, str], ...] | None:
+    """What prediction needs to know of left and right: pairs of class names; None where names say nothing for sure."""
+    sides, names = read_sides(dataset.classes, config.inference.sides), dataset.classes
+    if sides.alone or sides.unclear or not (sides.pairs or sides.declared):
+        return None
+    return tuple((names[left], names[right]) for left, right in sides.pairs)
 
 
 class WeightAverage:
@@ -120,6 +129,7 @@ class SegmentTask:
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
             warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
+        tell_of_sides(config, self.stream.dataset)
         self.network = distribute(self.model, device, sync_bn=config.train_cfg.sync_bn)
         decay = config.train_cfg.ema
         self.average = None if decay is None else WeightAverage(self.model.segmentor, decay)
