@@ -5,7 +5,6 @@ Legend: label (D, H, W) of the file's values, image (C, D, H, W) in the file's u
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ def measure_structures(
 
     boxes = ndimage.find_objects(label)
     background = tuple(slice(0, n) for n in label.shape)
-    milliliters = prod(grid.spacing) / 1000
+    milliliters = grid.voxel_volume / 1000
     found = {}
     for name, value in zip(classes, map(int, values), strict=True):
         box = background if value == 0 else boxes[value - 1] if value <= len(boxes) else None

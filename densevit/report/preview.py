@@ -5,7 +5,6 @@ Legend: image (C, D, H, W) in the file's units, label (D, H, W) of the file's va
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +51,7 @@ def draw_preview(volume: Volume, label: np.ndarray, *, classes: Sequence[str], v
     """
     if label.shape != volume.grid.size:
         raise ValueError(f"the label has {label.shape} voxels, and {volume.path} has {volume.grid.size}")
-    structures = _structures(label, prod(volume.grid.spacing), classes=classes, values=values)
+    structures = _structures(label, volume.grid.voxel_volume, classes=classes, values=values)
     listed = sorted(structures[:MOST_LISTED], key=lambda structure: structure.value)
     below = 0.2 + LINE * max(1, -(-len(listed) // COLUMNS))
     places, height = place_planes(label.shape, volume.grid.spacing, below=below)

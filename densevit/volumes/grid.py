@@ -31,6 +31,11 @@ class Grid:
             return (1.0,) * len(self.size)
         return tuple(np.linalg.norm(self.affine[:3, :3], axis=0)[::-1].tolist())
 
+    @property
+    def voxel_volume(self) -> float:
+        """Cubic millimetres of a voxel; of a sheared grid less than the product of its spacing. Of a pixel always 1."""
+        return 1.0 if self.affine is None else float(abs(np.linalg.det(self.affine[:3, :3])))
+
     def distance(self, other: "Grid") -> float:
         """The farthest that a corner of this grid lies from the other's, in millimetres."""
         corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in self.size[::-1]))])

@@ -268,7 +268,14 @@ def facts(
     counts = voxels or (int(np.prod(size)) - 1000, 1000)
     sample = np.random.default_rng(0).normal(50, 10, (1, 1000))
     return CaseFacts(
-        name=name, trained=True, size=size, spacing=spacing, voxels=counts, channels=(channel,), sample=sample
+        name=name,
+        trained=True,
+        size=size,
+        spacing=spacing,
+        voxel_volume=float(np.prod(spacing)),
+        voxels=counts,
+        channels=(channel,),
+        sample=sample,
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -40,12 +39,16 @@ class ChannelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseFacts:
-    """Of one case: size (D, H, W), spacing in mm, voxels of each class, and a sample (C, n) of its foreground."""
+    """Of one case: size (D, H, W), spacing in mm, voxels of each class, and a sample (C, n) of its foreground.
+
+    `voxel_volume` is mm3, of sheared voxels too.
+    """
 
     name: str
     trained: bool
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    voxel_volume: float
     voxels: tuple[int, ...]
     channels: tuple[ChannelFacts, ...]
     sample: np.ndarray
@@ -53,7 +56,7 @@ class CaseFacts:
     @property
     def milliliters(self) -> tuple[float, ...]:
         """Of each class."""
-        return tuple(count * prod(self.spacing) / 1000 for count in self.voxels)
+        return tuple(count * self.voxel_volume / 1000 for count in self.voxels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +156,7 @@ def _measure(
         trained=False,  # decided when all are read
         size=volume.grid.size,
         spacing=volume.grid.spacing,
+        voxel_volume=volume.grid.voxel_volume,
         voxels=tuple(np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(known.classes)].tolist()),
         channels=tuple(_measure_channel(channel) for channel in volume.image),
         sample=_sample(volume.image, label, *pick),
