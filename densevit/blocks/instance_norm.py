@@ -3,8 +3,8 @@
 Plain `F.instance_norm` is not used: in torch 2.13 its gradient on the CPU is wrong when the gradient that arrives has
 channels-last layout, it copies such images twice, and it refuses an image of a single pixel.
 
-Of a channel that is nearly constant, as air is, a norm keeps what the rounding of its mean leaves, 300 times enlarged. So
-a mean is found in two steps: a first one, then the mean of what is left when that is taken away.
+In a channel that is nearly constant, as air is, the norm makes the rounding error of the mean 300 times larger. So a
+mean is found in two steps: a first one, then the mean of what is left when that is taken away.
 """
 
 from typing import Any
