@@ -20,6 +20,7 @@ from densevit.predictor.inputs import Input
 from densevit.predictor.outputs import Predicted
 from densevit.predictor.scans import is_dicom
 from densevit.predictor.structures import measure_structures, table_rows
+from densevit.quoting import csv_cell, label_name
 
 logger = logging.getLogger("densevit")
 # (path, volume, label, *, classes, values): makes a picture of a scan, such as report.preview.save_preview.
@@ -98,24 +99,23 @@ class ScanWriter:
         lines: list[dict[str, Any]] = []
         for path in sorted(self.path.glob("[!.]*.json")):
             if (self.path / f"{path.stem}.nii.gz").is_file():
-                lines += table_rows(path.stem, _structures(path))
+                lines += _rows(path)
         if lines:
             text = io.StringIO()
             columns = dict.fromkeys(column for line in lines for column in line)
             writer = csv.DictWriter(text, list(columns), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(lines)
+            writer.writerows({key: csv_cell(value) for key, value in line.items()} for line in lines)
             write_text(self.path / "volumes.csv", text.getvalue())
 
 
-def _structures(path: Path) -> dict[str, Any]:
-    """Those in a file of statistics; none in a JSON file that something else has put beside a mask."""
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Those of a file of statistics; none of a JSON file that something else has put beside a mask."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    found = content.get("structures") if isinstance(content, dict) and "seconds" in content else None
-    return found if isinstance(found, dict) else {}
+        return list(table_rows(path.stem, content["structures"])) if "seconds" in content else []
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 Row = tuple[int, str, tuple[int, int, int]]
@@ -123,13 +123,16 @@ Row = tuple[int, str, tuple[int, int, int]]
 
 def slicer_table(rows: Sequence[Row]) -> str:
     """A colour table of 3D Slicer: value, name without spaces, red, green, blue, opacity."""
-    lines = [f"{value} {'_'.join(name.split())} {r} {g} {b} {255 if value else 0}\n" for value, name, (r, g, b) in rows]
+    lines = [
+        f"{value} {'_'.join(label_name(name).split()) or '_'} {r} {g} {b} {255 if value else 0}\n"
+        for value, name, (r, g, b) in rows
+    ]
     return "".join(["# Color table file\n", f"# {len(rows)} values\n", *lines])
 
 
 def itk_snap_table(rows: Sequence[Row]) -> str:
     """A label description of ITK-SNAP: value, red, green, blue, opacity, visible, in 3D, name."""
-    quoted = [(value, name.replace('"', "'"), color) for value, name, color in rows]
+    quoted = [(value, label_name(name), color) for value, name, color in rows]
     return "".join(
         f'{value} {r} {g} {b} {int(value > 0)} {int(value > 0)} {int(value > 0)} "{name}"\n'
         for value, name, (r, g, b) in quoted
