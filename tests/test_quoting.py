@@ -3,6 +3,7 @@
 import ast
 import csv
 import io
+import json
 import logging
 import subprocess
 
@@ -138,12 +139,12 @@ def test_a_class_in_a_picture_is_no_mathematics(tmp_path):
 def test_volumes_csv_holds_text_and_numbers(tmp_path):
     from densevit.predictor.volume_outputs import ScanWriter
 
-    (tmp_path / "=1+1.nii.gz").touch()
-    statistics = '{"seconds": {}, "structures": {"@SUM(A1)": {"label": 1, "voxels": 2, "ml": -1.5, "mean": [3.5]}}}'
-    (tmp_path / "=1+1.json").write_text(statistics)
-    (tmp_path / "of_others.nii.gz").touch()
-    (tmp_path / "of_others.json").write_text('{"seconds": 1, "structures": {"a": 1}}')
-    ScanWriter(tmp_path, ["background", "@SUM(A1)"], np.arange(2)).finish()
+    found = {"@SUM(A1)": dict(label=1, voxels=2, ml=-1.5, mean=[3.5])}
+    for name, structures in (("=1+1", found), ("of_others", {"a": 1})):
+        (tmp_path / f"{name}.nii.gz").touch()
+        said = dict(seconds={}, origin=dict(model="x"), structures=structures)
+        (tmp_path / f"{name}.json").write_text(json.dumps(said))
+    ScanWriter(tmp_path, ["background", "@SUM(A1)"], np.arange(2)).finish(dict(model="x"))
     (row,) = csv.DictReader(io.StringIO((tmp_path / "volumes.csv").read_text()))
     assert "'=1+1" in row.values()
     assert "'@SUM(A1)" in row.values()

@@ -3,7 +3,8 @@
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
-the exit code is then 1. Existing outputs are made anew unless --resume is given.
+the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
+with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
@@ -48,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train_ids (class numbers), label_ids (for the Cityscapes server), palette, overlay; default train_ids",
     )
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
-    parser.add_argument("--resume", action="store_true", help="skip the inputs whose outputs all exist")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
