@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
+from densevit.quoting import message
 
 if TYPE_CHECKING:
     from densevit.checkpoint import Header
@@ -177,7 +178,7 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
     """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
-    sys.stdout.write(f"{done} predicted{already}, results in {out}\n")
+    sys.stdout.write(f"{done} predicted{already}, results in {message(out)}\n")
     if failed:
         sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} {things} failed, see above\n")
     return 1 if failed else 0
@@ -187,7 +188,7 @@ class StderrHandler(logging.Handler):
     """One line a message on whatever stderr is at that moment; a live progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"densevit: {record.getMessage()}\n")
+        sys.stderr.write(f"densevit: {message(record.getMessage())}\n")
 
 
 @contextmanager
