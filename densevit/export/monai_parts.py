@@ -34,6 +34,7 @@ def prepare_scan(source: Source) -> Config:
         keys="image",
         normalization=source.header.normalization,
         spacing=source.header.spacing,
+        modality=list(source.header.modalities),
     )
 
 

@@ -86,6 +86,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
+        modality=getattr(dataset, "modality", None),  # a data set of one's own may say nothing of it
     )
 
 
