@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 import densevit
+from densevit.quoting import message, printable
 from densevit.weights import (
     describe,
     guess_source,
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return convert(args)
     except (ValueError, KeyError, TypeError, OSError) as error:
         sentence = error.args[0] if isinstance(error, KeyError) else error
-        print(f"convert_weights: {sentence}", file=sys.stderr)
+        print(f"convert_weights: {message(sentence)}", file=sys.stderr)
         return 2
 
 
@@ -76,9 +77,9 @@ def convert(args: argparse.Namespace) -> int:
     )
     kept = {} if args.new_head else classes_of(meta, options.get("num_classes"))
     save_weights(model, args.output, config={"model": options, **kept, "converted": {"source": source}})
-    print(report)
+    print(printable(report, keep="\n"))
     count = sum(p.numel() for p in model.parameters())
-    print(f"wrote {args.output}: {options['backbone']}, {count:,} parameters")
+    print(f"wrote {message(args.output)}: {options['backbone']}, {count:,} parameters")
     return 0
 
 

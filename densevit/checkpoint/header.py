@@ -6,7 +6,7 @@ from functools import cached_property
 from inspect import signature
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,9 +29,11 @@ class Header:
     """`model` holds keywords of `create_segmentor`; `classes` and `palette` are names and colours of its outputs.
 
     `inference` says how images were seen when it was tested, `normalization` (see `create_normalization`) how the
-    files' values became its input. Of volumes: `spacing`, millimetres between voxels (D, H, W), None where scans are
-    seen as they are; `label_values`, what stands for each class in label files; `slices`, for a 2D model that sees
-    volumes slice by slice. `training` holds the iteration and the scores of the weights, `more` what else was said.
+    files' values became its input. `exif` says whether photos were turned upright, as their EXIF orientation asks
+    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned. Of
+    volumes: `spacing`, millimetres between voxels (D, H, W), None where scans are seen as they are; `label_values`,
+    what stands for each class in label files; `slices`, for a 2D model that sees volumes slice by slice. `training`
+    holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
     """
@@ -42,6 +44,7 @@ class Header:
     ignore_index: int = IGNORE
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     normalization: dict[str, Any] | None = None
+    exif: Literal["apply", "ignore"] | None = None
     spacing: tuple[float, ...] | None = None
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None

@@ -3,7 +3,8 @@
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
-the exit code is then 1. Existing outputs are made anew unless --resume is given.
+the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
+with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
+from densevit.quoting import message
 
 if TYPE_CHECKING:
     from densevit.checkpoint import Header
@@ -47,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train_ids (class numbers), label_ids (for the Cityscapes server), palette, overlay; default train_ids",
     )
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
-    parser.add_argument("--resume", action="store_true", help="skip the inputs whose outputs all exist")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
@@ -172,7 +176,7 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
     """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
-    sys.stdout.write(f"{done} predicted{already}, results in {out}\n")
+    sys.stdout.write(f"{done} predicted{already}, results in {message(out)}\n")
     if failed:
         sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} {things} failed, see above\n")
     return 1 if failed else 0
@@ -182,7 +186,7 @@ class StderrHandler(logging.Handler):
     """One line a message on whatever stderr is at that moment; a live progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"densevit: {record.getMessage()}\n")
+        sys.stderr.write(f"densevit: {message(record.getMessage())}\n")
 
 
 @contextmanager

@@ -89,14 +89,13 @@ class PictureDataset:
     def __getitem__(self, index: int) -> Sample:
         """The picture as its file has it, (C, H, W), with its class numbers uint8 (H, W)."""
         image_path, label_path = self.pairs[index]
-        image, turned = read_input(image_path, channels=self.in_channels, normalization=self.normalization)
+        options = dict(channels=self.in_channels, normalization=self.normalization, exif=self.exif)
+        image, turned = read_input(image_path, **options)
         label = None
         if label_path is not None:
             label, label_turned = self.read_label(label_path)
             self.check_fit(self.pairs[index], image=(image.shape[1:], turned), label=(label.shape, label_turned))
             label = turn_back(label, label_turned) if self.exif == "ignore" else label
-        if self.exif == "ignore":
-            image = turn_back(image.transpose(1, 2, 0), turned).transpose(2, 0, 1)
         return Sample(
             image=image, label=label, grid=Grid(image.shape[1:]), meta=dict(image=image_path, label=label_path)
         )

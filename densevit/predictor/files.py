@@ -16,13 +16,14 @@ from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
+from densevit.predictor.origin import Origin, input_digest
 from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats
 from densevit.predictor.predictor import Predictor
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
-Ready = tuple[Opened, np.ndarray, Stopwatch]
+Ready = tuple[Opened, np.ndarray, Origin, Stopwatch]
 Item = TypeVar("Item")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
@@ -73,7 +74,8 @@ def predict(
     (`densevit.report.preview.save_preview`) NAME.png.
 
     While one image is predicted, the next is read and the last one written. `resume` leaves alone the inputs whose
-    outputs all exist; without it they are made anew. Several processes divide the inputs among them: `share` is the
+    outputs all exist and say that they were made from the same model, options and files; all others, and without it
+    all, are made anew. Several processes divide the inputs among them: `share` is the
     number of this one and how many there are. For other inference settings than the checkpoint's own, give a
     `Predictor` in its place.
 
@@ -89,17 +91,19 @@ def predict(
     check_no_overwrite((path for each in sources for path in writer.targets(each)), [each.path for each in sources])
     rank, size = share
     sources = sources[rank::size]
-    done = [each for each in sources if resume and all(path.is_file() for path in writer.targets(each))]
-    waiting = [each for each in sources if each not in done]
+    origin = predictor.origin
+    done = find_done(writer, sources, origin) if resume else []
+    names = {each.name for each in done}
+    waiting = [each for each in sources if each.name not in names]
     report = PredictionReport(resumed=[each.path for each in done])
     with Bars(enabled=progress and rank == 0) as bars:
         bars.show("predict", len(done), len(sources))
-        steps = _Steps(predictor)
+        steps = _Steps(predictor, origin)
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=writer.write, expected=_is_of_one_input)
         for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(source, outcome)
             bars.show("predict", count, len(sources))
-    writer.finish()
+    writer.finish(origin)
     return report
 
 
@@ -124,6 +128,20 @@ def create_writer(
     return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
 
 
+def find_done(writer: Writer, sources: Sequence[Input], origin: Origin) -> list[Input]:
+    """The inputs whose results are of this very model, these options and these files; others are warned of."""
+    there = [each for each in sources if all(path.is_file() for path in writer.targets(each))]
+    done = [each for each in there if writer.is_done(each, {**origin, "input": input_digest(each.paths)})]
+    if len(done) < len(there):
+        logger.warning(
+            "%d of %d results that are there were made from another model, other options or another file, or do not "
+            "say from what; they are made anew",
+            len(there) - len(done),
+            len(there),
+        )
+    return done
+
+
 def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
     """Raise ValueError where a file that is `written` would take the place of one that is `read`."""
     taken = {Path(path).resolve() for path in read}
@@ -137,20 +155,22 @@ class _Steps:
     """What is done with one input before writing."""
 
     predictor: Predictor
+    origin: Origin
 
     def read(self, source: Input) -> Ready:
         """The image, and what the network sees of it."""
         stopwatch = Stopwatch()
         with stopwatch.measure("load"):
+            origin = {**self.origin, "input": input_digest(source.paths)}  # before: what changes meanwhile is not done
             opened = self.predictor.reader.open(source.source)
         with stopwatch.measure("prepare"):
-            return opened, self.predictor.reader.prepare(opened), stopwatch
+            return opened, self.predictor.reader.prepare(opened), origin, stopwatch
 
     def label(self, source: Input, ready: Ready) -> Predicted:
-        opened, image, stopwatch = ready
+        opened, image, origin, stopwatch = ready
         size = opened.image.shape[1:]
         logger.info("%s: %s, seen as %s", source.path, size, image.shape[1:])
-        return Predicted(opened, self.predictor.label_prepared(image, size, stopwatch=stopwatch), stopwatch)
+        return Predicted(opened, self.predictor.label_prepared(image, size, stopwatch=stopwatch), origin, stopwatch)
 
 
 def _is_of_one_input(error: Exception) -> bool:

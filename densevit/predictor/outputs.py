@@ -11,13 +11,16 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from densevit.colors import Color, overlay
 from densevit.files import replacing
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
+from densevit.predictor.origin import Origin, origin_digest
 from densevit.registry import check_known
 
+MARK = "densevit"  # the PNG text that says what a file was made from
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
 
 
@@ -27,6 +30,7 @@ class Predicted:
 
     opened: Opened
     label: np.ndarray
+    origin: Origin = field(default_factory=dict)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
@@ -36,11 +40,14 @@ class Writer(Protocol):
     def targets(self, source: Input) -> list[Path]:
         """All files that an input will have when it is done."""
 
+    def is_done(self, source: Input, origin: Origin) -> bool:
+        """Whether all of them are there, and were made from this very model, options and input."""
+
     def write(self, source: Input, predicted: Predicted) -> list[Path]:
         """Write them, each complete or not there; those by which reports name the result."""
 
-    def finish(self) -> None:
-        """Write what is said of all results together."""
+    def finish(self, origin: Origin) -> None:
+        """Write what is said together of all results that have this model and these options."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,19 @@ class PictureWriter:
         folders = [self.path / name for name in self.formats] if len(self.formats) > 1 else [self.path]
         return [folder / f"{source.name}.png" for folder in folders]
 
+    def is_done(self, source: Input, origin: Origin) -> bool:
+        targets = zip(self.formats, self.targets(source), strict=True)
+        return all(read_mark(path) == origin_digest(origin, format=name) for name, path in targets)
+
     def write(self, source: Input, predicted: Predicted) -> list[Path]:
         targets = self.targets(source)
         for name, path in zip(self.formats, targets, strict=True):
             pixels = to_rgb(predicted.opened.image) if name == "overlay" else None
-            write_png(render(name, pixels, predicted.label, palette=self.palette), path)
+            picture = render(name, pixels, predicted.label, palette=self.palette)
+            write_png(picture, path, mark=origin_digest(predicted.origin, format=name))
         return targets
 
-    def finish(self) -> None:
+    def finish(self, origin: Origin) -> None:
         pass
 
 
@@ -105,10 +117,22 @@ def render(format_name: str, image: np.ndarray | None, label: np.ndarray, *, pal
     return picture
 
 
-def write_png(picture: Image.Image, path: Path) -> None:
-    """Write beside the target, sync, rename: the file is either whole or not there."""
+def write_png(picture: Image.Image, path: Path, *, mark: str | None = None) -> None:
+    """Write beside the target, sync, rename: the file is either whole or not there. `mark` is a text kept within."""
+    texts = PngInfo()
+    if mark is not None:
+        texts.add_text(MARK, mark)
     with replacing(path) as aside:
-        picture.save(aside, format="PNG")
+        picture.save(aside, format="PNG", pnginfo=texts)
+
+
+def read_mark(path: Path) -> str | None:
+    """The text that `write_png` kept in a file; None where there is none, or no such file."""
+    try:
+        with PngImageFile(path) as picture:  # which reads no pixels
+            return picture.info.get(MARK)
+    except (OSError, SyntaxError, ValueError):  # PIL's for what is no PNG is a SyntaxError
+        return None
 
 
 def _cityscapes() -> ModuleType:

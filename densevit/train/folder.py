@@ -16,6 +16,7 @@ from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS
 from densevit.files import check_writable, write_text
 from densevit.processes import in_group, rank_and_size
 from densevit.quiet import ignore_warnings
+from densevit.quoting import printable
 
 logger = logging.getLogger("densevit")
 
@@ -95,7 +96,7 @@ def run_logging(work_dir: Path) -> Iterator[None]:
     if rank_and_size()[0] == 0:
         handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(work_dir / LOG, encoding="utf-8")]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -108,6 +109,13 @@ def run_logging(work_dir: Path) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+class _Lines(logging.Formatter):
+    """Messages as they are, but for characters of names that would move the cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n")
 
 
 def only_in_file(message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from densevit.files import replacing
+from densevit.quoting import label_name
 from densevit.volumes.formats.stored_volume import StoredVolume
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.paths import NIFTI_ENDINGS, case_name, kind_of
@@ -51,7 +52,7 @@ class Volume:
 
         kind = nibabel.Nifti1Image if max(label.shape) <= LONGEST_IN_NIFTI_1 else nibabel.Nifti2Image
         image = kind(self.on_own_axes(label).astype(_smallest_type(label)), self.affine)
-        image.header["descrip"] = ";".join(names).encode("ascii", "replace")[:79]
+        image.header["descrip"] = ";".join(map(label_name, names)).encode("ascii", "replace")[:79]
         image.header.set_xyzt_units("mm")
         image.set_sform(self.affine, code="scanner")
         image.set_qform(self.affine, code="scanner" if _is_rigid(self.affine) else "unknown")

@@ -254,3 +254,13 @@ def test_segmentations_of_other_programs_are_read(shared_data):
     assert read_dicom_seg(root / "liver.dcm", like=ct).sum() == peer.array.sum()
     with pytest.raises(ValueError, match="has segments that overlap"):
         read_dicom_seg(root / "partial_overlaps.dcm", like=ct)
+
+
+def test_names_of_segments_are_one_value_without_control_characters(tmp_path):
+    volume = open_volume(make(tmp_path, "files"))
+    names = dict(classes=["background", "left\\right\x1b[2J", "\n"], values=[0, 2, 7])
+    write_dicom_seg(random_label(volume), volume, tmp_path / "out" / "mask.dcm", **names)
+    volume.write_label(random_label(volume), tmp_path / "mask.nii.gz", names=["2=a\x1b", "7=b"])
+    segments = pydicom.dcmread(tmp_path / "out" / "mask.dcm").SegmentSequence
+    assert [segment.SegmentLabel for segment in segments] == ["left/right?[2J", "?"]
+    assert nibabel.load(tmp_path / "mask.nii.gz").header["descrip"].item() == b"2=a?;7=b"

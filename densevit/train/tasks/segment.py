@@ -84,6 +84,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         ignore_index=dataset.ignore_index,
         inference=config.inference,
         normalization=dataset.normalization,
+        exif=(dataset.exif or "apply") if hasattr(dataset, "exif") else None,  # which sets of volumes do not have
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
