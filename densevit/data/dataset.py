@@ -21,10 +21,10 @@ class Dataset(Protocol):
 
     `spatial_dims` and `in_channels` are those of what the network sees at once, `fill` the values by channel of what
     lies beyond the border of a training sample. `label_values` are the files' values of the classes, None where those
-    are the class numbers. `spacing`, in mm (D, H, W), is that of volumes and None for pictures; `slices` says how a
-    network of pictures sees volumes slice by slice, and is None for all others. Sets of photos have `exif` too,
-    "ignore" where photos are seen as they are stored and not turned upright. With `has_cases` each sample is a case,
-    which is also scored by itself.
+    are the class numbers. `spacing`, in mm (D, H, W), is that of volumes and None for pictures, as is the `modality`
+    that sets of volumes may have; `slices` says how a network of pictures sees volumes slice by slice, and is None for
+    all others. Sets of photos have `exif` too, "ignore" where photos are seen as they are stored and not turned
+    upright. With `has_cases` each sample is a case, which is also scored by itself.
     """
 
     ignore_index: int
