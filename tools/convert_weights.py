@@ -179,11 +179,8 @@ def named_classes(args: argparse.Namespace, num_classes: int, *, known: bool) ->
     name = args.classes
     if name is None and not known and not args.new_head:
         parts = args.input.name.lower()
-        found = [
-            each
-            for each in SETS
-            if re.search(f"(?<![a-z]){each.removesuffix('20k')}", parts) and len(SETS[each].CLASSES) == num_classes
-        ]
+        said = (each for each in SETS if re.search(f"(?<![a-z]){each.removesuffix('20k')}", parts))
+        found = [each for each in said if len(SETS[each].CLASSES) == num_classes]
         name = found[0] if len(found) == 1 else None
         if name is not None:
             print(

@@ -120,7 +120,7 @@ def check_formats(formats: Sequence[str], *, classes: Sequence[str], own: np.nda
     if "label_ids" in formats and own is None:
         raise ValueError(
             f"label_ids are Cityscapes' own numbers, or those of the label files that a checkpoint names, but this one "
-            f"has {len(classes)} other classes and names none; choose train_ids, or name classes when converting weights"
+            f"has {len(classes)} other classes and names none; choose train_ids, or name classes when converting"
         )
     if "label_ids" in formats and own.max() > MOST_IN_PNG:
         raise ValueError(f"a PNG holds values to {MOST_IN_PNG}, and the classes have up to {own.max()}; use train_ids")
