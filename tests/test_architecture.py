@@ -13,7 +13,8 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "registry labels devices",
-    "files options units colors processes tables progress environment quiet sides",
+    "quoting",
+    "files options units colors processes tables progress environment quiet tensorfile sides",
     "blocks normalization",
     "backbones decoders",
     "weights",

@@ -32,16 +32,23 @@ def read_channels(path: str | PathLike, *, channels: int) -> np.ndarray:
     return read_oriented_channels(path, channels=channels)[0]
 
 
-def read_input(path: str | PathLike, *, channels: int, normalization: Mapping[str, Any]) -> tuple[np.ndarray, int]:
+def read_input(
+    path: str | PathLike, *, channels: int, normalization: Mapping[str, Any], exif: str | None = None
+) -> tuple[np.ndarray, int]:
     """(C, H, W) as `normalization` expects it, and the EXIF orientation that was applied (1 = none).
 
     Three channels whose means are those of 8-bit colours are read by `read_image`, all others by `read_channels`.
+    With exif="ignore" none is applied: the picture is as it is stored.
     """
     mean = normalization.get("mean", ()) if normalization.get("type") == "mean_std" else ()
     if channels != 3 or len(mean) != 3 or max(mean) > 255 or is_array(path):
-        return read_oriented_channels(path, channels=channels)
-    pixels, orientation = read_oriented_image(path)
-    return pixels.transpose(2, 0, 1), orientation
+        image, orientation = read_oriented_channels(path, channels=channels)
+    else:
+        pixels, orientation = read_oriented_image(path)
+        image = pixels.transpose(2, 0, 1)
+    if exif == "ignore":
+        return turn_back(image.transpose(1, 2, 0), orientation).transpose(2, 0, 1), 1
+    return image, orientation
 
 
 def read_label(path: str | PathLike, *, color_map: ColorMap | None = None) -> np.ndarray:

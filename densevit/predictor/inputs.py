@@ -4,6 +4,7 @@ Legend: image (C, *S) in the file's units, pixels (H, W) or (H, W, C).
 """
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from torch import Tensor
 from densevit.checkpoint import Header
 from densevit.normalization import create_normalization
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
-from densevit.pictures.reading import read_channels, read_input
+from densevit.pictures.reading import read_input
+
+logger = logging.getLogger("densevit")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ class PictureReader:
 
     def __init__(self, header: Header):
         self.channels = header.image_channels
-        self.normalization = header.normalization
+        self.normalization, self.exif = header.normalization, header.exif
+        # Weights of a training that did not say whether it turned photos.
+        self.warned = header.exif is not None or header.training is None
         self.normalize = create_normalization(header.normalization)
 
     def find(
@@ -88,9 +93,9 @@ class PictureReader:
     def open(self, source: str | Path | Sequence[str | Path] | np.ndarray | Tensor) -> Picture:
         """A file, a list of one file a channel, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W)."""
         if isinstance(source, str | Path):
-            return Picture(read_input(source, channels=self.channels, normalization=self.normalization)[0])
+            return Picture(self._read(source, channels=self.channels))
         if isinstance(source, list | tuple) and source:
-            image = np.concatenate([read_channels(path, channels=1) for path in source])
+            image = np.concatenate([self._read(path, channels=1) for path in source])
         elif isinstance(source, Tensor):
             image = source.detach().cpu().numpy()
         else:
@@ -104,6 +109,20 @@ class PictureReader:
 
     def prepare(self, opened: Picture) -> np.ndarray:
         return self.normalize(opened.image)
+
+    def _read(self, path: str | Path, *, channels: int) -> np.ndarray:
+        """(C, H, W), upright or as stored, whichever the network was trained on."""
+        image, turned = read_input(path, channels=channels, normalization=self.normalization, exif=self.exif)
+        if turned != 1 and not self.warned:
+            self.warned = True
+            logger.warning(
+                "%s is turned upright by its EXIF orientation (%d); the checkpoint is of an older densevit and does "
+                "not say whether training did so: if its data set had exif='ignore', train anew, or predict files "
+                "without that tag",
+                path,
+                turned,
+            )
+        return image
 
     @property
     def _is_rgb(self) -> bool:

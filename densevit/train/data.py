@@ -43,6 +43,14 @@ def sides_of(config: ConfigFile, dataset: Dataset) -> Sides:
     return read_sides(dataset.classes, config.inference.sides)
 
 
+def named_sides(config: ConfigFile, dataset: Dataset) -> tuple[tuple[str, str], ...] | None:
+    """What prediction needs to know of left and right: pairs of class names; None where names say nothing for sure."""
+    sides, names = read_sides(dataset.classes, config.inference.sides), dataset.classes
+    if sides.alone or sides.unclear or not (sides.pairs or sides.declared):
+        return None
+    return tuple((names[left], names[right]) for left, right in sides.pairs)
+
+
 def tell_of_sides(config: ConfigFile, dataset: Dataset) -> None:
     """Refuse views at validation in which nobody knows what a class becomes; say so where names say nothing."""
     config.inference.for_classes(dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices)

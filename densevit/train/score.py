@@ -1,24 +1,29 @@
 """Score a checkpoint on a config's test images."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from operator import eq
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from torch import Tensor
 
-from densevit.checkpoint import find_weights
+from densevit.checkpoint import Header, find_weights
 from densevit.data import Sample
+from densevit.data.volume_set import SPACING_TOLERANCE
 from densevit.evaluate.evaluate import evaluate
 from densevit.metrics.scores import SegmentationScores
+from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
 from densevit.train.config.config import check_config
 from densevit.train.config.schema import ConfigFile
 from densevit.train.data import open_samples
-from densevit.train.tasks.segment import create_model
-from densevit.weights import load_weights
+from densevit.train.tasks.segment import create_model, make_header
+from densevit.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ def score_checkpoint(
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples = open_samples(config, section)
         model = create_model(config.model, trained=True)
-        load_weights(model, find_weights(checkpoint))
+        weights = find_weights(checkpoint)
+        load_weights(model, weights)
+        _check_as_trained(weights, make_header(config, samples.dataset))
 
         def on_image(done: int, total: int) -> bool:
             shown.show("test", done, total)
@@ -68,5 +75,40 @@ def score_checkpoint(
     dataset = samples.dataset
     return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset))
 
+
+def _check_as_trained(weights: Path, here: Header) -> None:
+    """ValueError where a weights file says that images were prepared otherwise than they are here.
+
+    Other projects' files, and those that do not say how, pass.
+    """
+    content = read_weights(weights)[1] if weights.suffix == ".safetensors" else None
+    if not content or "model" not in content:
+        return
+    there = Header.read(content, weights)
+    for key, is_alike in _ALIKE.items():
+        wanted, found = getattr(there, key), getattr(here, key)
+        if content.get(key) is not None and not is_alike(wanted, found):
+            raise ValueError(
+                f"{weights} was trained with {key} {wanted!r}, but the data set of this config has {found!r}; "
+                f"give that set the same {key}"
+            )
+
+
+def _same_normalization(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whatever is written out, and whatever is left to its default."""
+    first, second = (json.loads(json.dumps(asdict(create_normalization(each)))) for each in (wanted, found))
+    return wanted["type"] == found["type"] and first == second
+
+
+def _same_spacing(wanted: Sequence[float], found: Sequence[float] | None) -> bool:
+    return found is not None and np.allclose(wanted, found, rtol=SPACING_TOLERANCE, atol=0)
+
+
+_ALIKE: dict[str, Callable[[Any, Any], bool]] = {
+    "normalization": _same_normalization,
+    "spacing": _same_spacing,
+    "slices": lambda wanted, found: found is not None and (wanted.dim, wanted.count) == (found.dim, found.count),
+    "exif": eq,
+}
 
 test = score_checkpoint  # the name beside `train`; a function called test_... or test would be taken for a test

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from densevit.files import replacing
 from densevit.quiet import ignore_warnings
+from densevit.tensorfile import digest, write_tensors
 
-CONFIG_KEY = "densevit"  # in the header's metadata
+CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
 _loading = Lock()  # torch's list of allowed names belongs to the whole process
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module")
@@ -67,13 +67,17 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
     """Read a safetensors file: its tensors, and the config of its header or None.
 
-    Raises ValueError for a file that is damaged or not safetensors.
+    Raises ValueError for a file that is damaged or not safetensors. Files that `save_weights` wrote hold a digest of
+    their tensors and config, with which they must agree; those of others, and of densevit before, hold none.
     """
     path = _existing_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(CONFIG_KEY)
+            metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+        text = metadata.get(CONFIG_KEY)
+        if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest(state, text or ""):
+            raise ValueError("its weights or its header are not those that were saved, as their checksum shows")
         config = None if text is None else json.loads(text)
         if not isinstance(config, dict | None):
             raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
@@ -86,7 +90,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
 
 
 def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, *, config: dict) -> None:
-    """Write a safetensors file with `config` as JSON in its header.
+    """Write a safetensors file with `config` as JSON in its header, and a digest of both.
 
     It is written beside `path`, synced, then renamed, so that an existing file survives any failure. Raises
     ValueError for a config that JSON cannot hold and OSError when the file cannot be written.
@@ -97,11 +101,10 @@ def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | P
         text = json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the config of {path.name} must hold only what JSON can: {error}") from error
-    try:
-        with replacing(path) as aside:
-            save_file(_independent(state), aside, metadata={"format": "pt", CONFIG_KEY: text})
-    except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {error}") from error
+    tensors = _independent(state)
+    metadata = {"format": "pt", CONFIG_KEY: text, DIGEST_KEY: digest(tensors, text)}
+    with replacing(path) as aside:
+        write_tensors(aside, tensors, metadata=metadata)
 
 
 def _existing_file(path: str | Path) -> Path:

@@ -217,9 +217,41 @@ def test_a_wrong_config_is_refused(config, said):
         create_augment(config, spatial_dims=2)
 
 
-def test_an_extra_that_changes_the_size_is_refused():
-    augment = create_augment(
-        dict(crop_size=(64, 96), extra=[dict(type="Resize", height=128, width=128, p=1.0)]), spatial_dims=2
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (dict(type="Resize", height=128, width=128, p=1.0), "Resize turns a crop of .* keep the size"),
+        (dict(type="RandomScale"), "RandomScale turns a crop of .* keep the size"),
+        (dict(type="Normalize"), "Normalize turns uint8 numbers into float32, and samples are normalised once"),
+        (dict(type="ToFloat", p=0.1), "ToFloat turns uint8 numbers into float32"),
+        (dict(type="FromFloat"), "FromFloat turns .* numbers into"),
+        (dict(type="ToTensorV2"), "ToTensorV2 turns uint8 numbers into a Tensor"),
+        (dict(type="OneOf", transforms=[]), "OneOf holds other transforms, and extra takes single ones"),
+        (dict(type="Mosaic"), "Mosaic cannot be used on a crop of"),
+        (dict(type="GaussianBlur", p="x"), "GaussianBlur cannot be made of {'p': 'x'}: "),
+    ],
+)
+def test_an_extra_that_would_make_samples_unlike_what_is_predicted_is_refused_before_training(entry, said):
+    with pytest.raises(ValueError, match=rf"augment\.extra: {said}") as caught:
+        create_augment(dict(crop_size=(64, 96), extra=[entry]), spatial_dims=2)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_extra_that_takes_no_colour_keeps_its_own_fill_and_ignores_what_it_drops():
+    extra = [dict(type="MaskDropout", max_objects=(1, 1), p=1.0)]
+    config = dict(crop_size=(64, 96), scale=(1.0, 1.0), flip=0.0, photometric=False, extra=extra)
+    label = np.zeros((64, 96), np.uint8)
+    label[10:20, 30:50] = 1
+    image, ids = changed(
+        create_augment(config, spatial_dims=2), np.full((64, 96, 3), 90, np.uint8), label, generator(0)
     )
-    with pytest.raises(ValueError, match="keep the size"):
-        changed(augment, *coded((128, 256)), generator(0))
+    np.testing.assert_array_equal(ids, np.where(label == 1, 255, 0))
+    np.testing.assert_array_equal(image[..., 0], np.where(label == 1, 0, 90))
+
+
+def test_a_warning_says_what_is_done_to_every_sample_of_training_and_to_none_that_is_predicted(caplog):
+    for extra in (dict(type="ToGray", p=1.0), dict(type="ToGray", p=0.9), dict(type="GaussNoise", p=1.0)):
+        create_augment(dict(crop_size=(64, 96), extra=[extra]), spatial_dims=2)
+    assert [record.getMessage()[:60] for record in caplog.records] == [
+        "augment.extra: ToGray does the same to every sample of training"[:60]
+    ]

@@ -109,6 +109,7 @@ def test_the_label_is_left_alone():
             dict(type="RandScaleIntensity", factors=(1, 2, 3)),
             "RandScaleIntensity cannot be made of .*factors should be",
         ),
+        (dict(type="RandGaussianNoise", prob=0.1, dtype="uint8"), "RandGaussianNoise turns float32 numbers into uint8"),
     ],
     ids=str,
 )
@@ -116,6 +117,14 @@ def test_a_wrong_name_or_argument_is_one_sentence_before_training(entry, said):
     with pytest.raises(ValueError, match=f"augment.extra: .*{said}") as caught:
         create_augment(dict(crop_size=(4, 4, 4), extra=(entry,)), spatial_dims=3)
     assert "\n" not in str(caught.value)
+
+
+def test_a_warning_says_what_is_done_to_every_volume_of_training_and_to_none_that_is_predicted(caplog):
+    entries = [dict(type="RandAdjustContrast", prob=prob, gamma=(2.0, 2.0)) for prob in (1.0, 0.9)]
+    create_augment(dict(crop_size=(4, 4, 4), extra=entries), spatial_dims=3)
+    assert [record.getMessage().split(" to every")[0] for record in caplog.records] == [
+        "augment.extra: RandAdjustContrast does the same"
+    ]
 
 
 def test_without_monai_a_config_that_needs_it_says_so(monkeypatch):

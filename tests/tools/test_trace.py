@@ -4,7 +4,7 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (73, 432), "predict": (50, 230)}
+MOST = {"train": (76, 448), "predict": (55, 256)}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import argparse
 import builtins
+import errno
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from densevit.weights import files, read_checkpoint, read_weights, save_weights
+from densevit.weights import read_checkpoint, read_weights, save_weights
 
 CONFIG = {"model": {"backbone": "mit_b0", "num_classes": 19}, "classes": ["road", "sky"], "scale": 0.5, "none": None}
 
@@ -90,11 +91,10 @@ def test_a_write_that_fails_halfway_leaves_the_former_file_and_nothing_else(tmp_
     save_weights({"a": torch.ones(2)}, path, config={})
     before = path.read_bytes()
 
-    def full_disk(_state, target, *, metadata):
-        Path(target).write_bytes(b"half")
-        raise files.SafetensorError("I/O error: No space left on device (os error 28)")
+    def full_disk(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_weights({"a": torch.zeros(2)}, path, config={})
     assert path.read_bytes() == before

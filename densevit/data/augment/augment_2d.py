@@ -5,21 +5,16 @@ Random scale and crop are one step: the window is chosen first, and only what it
 
 from collections.abc import Sequence
 from dataclasses import replace
-from inspect import signature
 from random import Random
 
 import cv2
 import numpy as np
 
+from densevit.data.augment.extra_2d import A, create_extra
 from densevit.data.augment.options import NO_SIDES, AugmentOptions
 from densevit.data.sample import Sample
-from densevit.environment import environment_variable
 from densevit.labels import IGNORE
-from densevit.registry import check_known
 from densevit.sides import Pairs, Sides, mirrored_classes
-
-with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):  # else importing it asks the network for a newer version
-    import albumentations as A
 
 _TRIES = 10
 MIRRORS = (A.HorizontalFlip, A.VerticalFlip, A.Transpose, A.D4)
@@ -42,7 +37,7 @@ class Augment2D:
         steps = [ScaledCrop(crop_size=self.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
         fill = tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)  # OpenCV takes up to four numbers
         steps += [PhotometricDistortion(strict=bool(options.photometric))] if options.photometric is not False else []
-        extra = [_create_extra(config, fill=fill) for config in options.extra]
+        extra = [create_extra(entry, fill=fill, size=self.crop_size) for entry in options.extra]
         _check_sides_stay(extra, sides)
         steps += extra
         pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=fill, fill_mask=IGNORE)
@@ -51,37 +46,27 @@ class Augment2D:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         self.pipeline.set_random_state(rng, Random(int(rng.integers(1 << 62))))
-        image = sample.image.transpose(1, 2, 0)
-        if image.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
-            image = image.astype(np.float32)  # which OpenCV resizes, and which the network sees
-        done = self.pipeline(image=image, mask=sample.label)
+        given = sample.image.transpose(1, 2, 0)
+        if given.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
+            given = given.astype(np.float32)  # which OpenCV resizes, and which the network sees
+        done = self.pipeline(image=given, mask=sample.label)
         image, label = done["image"], done["mask"]
         if image.shape[:2] != self.crop_size or label.shape != self.crop_size:
             raise ValueError(
                 f"the extra augmentations turned a crop of {self.crop_size} into an image of {image.shape[:2]} and a "
                 f"label of {label.shape}; use only those that keep the size"
             )
+        if (image.dtype, label.dtype) != (given.dtype, sample.label.dtype):
+            raise ValueError(
+                f"the extra augmentations turned {given.dtype} pictures into {image.dtype} and {sample.label.dtype} "
+                f"labels into {label.dtype}; use only those that keep the type"
+            )
         return replace(sample, image=image.transpose(2, 0, 1), label=label, foreground=None)
 
 
-def _create_extra(config: dict, *, fill: float | Sequence[float]) -> A.BasicTransform:
-    options = dict(config)
-    name = options.pop("type", None)
-    known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
-    check_known(name, known, what="albumentations has no transform named")
-    kind = getattr(A, name)
-    takes = signature(kind.__init__).parameters
-    for key in options:
-        check_known(key, [word for word in takes if word != "self"], what=f"{name} has no key")
-    if "fill_mask" in takes and takes["fill_mask"].default is not None:  # None: the label is left as it is
-        options = dict(fill=fill, fill_mask=IGNORE) | options
-    return kind(**options)
-
-
-def _check_sides_stay(transforms: Sequence[A.BasicTransform | A.BaseCompose], sides: Sides) -> None:
+def _check_sides_stay(transforms: Sequence[A.BasicTransform], sides: Sides) -> None:
     """Refuse mirror images of classes with sides: only the flip of our own exchanges them."""
     for transform in transforms:
-        _check_sides_stay(getattr(transform, "transforms", ()), sides)
         if isinstance(transform, MIRRORS) and sides.any:
             raise ValueError(
                 f"augment.extra: {type(transform).__name__} mirrors pictures, and classes that tell left from right "

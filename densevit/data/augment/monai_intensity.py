@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densevit.data.augment.probe import SEEDS, check_changes
 from densevit.registry import check_known
 
 # A base class, and two that draw numbers which no seed reaches (MONAI 1.6.1).
@@ -49,9 +50,23 @@ def _create(entry: Mapping[str, Any]) -> tuple[Any, bool]:
     for key in options:
         check_known(key, [*takes, "per_channel"], what=f"augment.extra: {name} has no key")
     try:
-        return known[name](**options), bool(per_channel)
-    except (TypeError, ValueError) as error:
+        transform = known[name](**options)
+        _try(name, transform)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if str(error).startswith("augment.extra: "):
+            raise
         raise ValueError(f"augment.extra: {name} cannot be made of {options}: {' '.join(str(error).split())}") from None
+    return transform, bool(per_channel)
+
+
+def _try(name: str, transform: Any) -> None:
+    """Use it on noise before training starts."""
+    prob, transform.prob = transform.prob, 1.0
+    noise = np.random.default_rng(0).standard_normal((2, 16, 16, 16), dtype=np.float32)
+    changed = [transform.set_random_state(seed=seed)(torch.from_numpy(noise.copy())) for seed in SEEDS]
+    trials = [[each.as_subclass(torch.Tensor).numpy()] for each in changed]
+    check_changes(name, [noise], trials=trials, every_time=prob >= 1)
+    transform.prob = prob
 
 
 def _known_transforms() -> dict[str, type]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from densevit.data.cache.findings import FileHashes, cache_folder, content_key
 from densevit.files import replacing
 from densevit.options import read_options
+from densevit.tensorfile import write_tensors
 from densevit.units import format_bytes, parse_bytes
 
 logger = logging.getLogger("densevit")
@@ -107,8 +107,8 @@ class CaseCache:
             return False
         try:
             with replacing(path, durable=False) as aside:
-                save_file(arrays, aside, metadata=dict(crc32=_checksum(arrays)))
-        except (OSError, SafetensorError) as error:
+                write_tensors(aside, arrays, metadata=dict(crc32=_checksum(arrays)))
+        except OSError as error:
             self._go_without(f"{getattr(error, 'strerror', None) or error}: {path}")
             return False
         self._make_room(keep=path)

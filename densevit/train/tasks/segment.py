@@ -19,9 +19,16 @@ from densevit.labels import IGNORE
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
-from densevit.sides import read_sides
 from densevit.train.config.schema import ConfigFile, ModelOptions
-from densevit.train.data import open_samples, open_stream, tell_of_sides, train_loader, warn_of_shared_cases
+from densevit.train.data import (
+    named_sides,
+    open_samples,
+    open_stream,
+    tell_of_sides,
+    train_loader,
+    warn_of_shared_cases,
+)
+from densevit.train.resume import list_settings
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
 from densevit.weights import load_weights
@@ -82,20 +89,14 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         classes=tuple(dataset.classes),
         palette=tuple(dataset.palette),
         ignore_index=dataset.ignore_index,
-        inference=replace(config.inference, sides=_named_sides(config, dataset)),
+        inference=replace(config.inference, sides=named_sides(config, dataset)),
         normalization=dataset.normalization,
+        exif=(dataset.exif or "apply") if hasattr(dataset, "exif") else None,  # which sets of volumes do not have
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
+        modality=getattr(dataset, "modality", None),  # a data set of one's own may say nothing of it
     )
-
-
-def _named_sides(config: ConfigFile, dataset: Dataset) -> tuple[tuple[str, str], ...] | None:
-    """What prediction needs to know of left and right: pairs of class names; None where names say nothing for sure."""
-    sides, names = read_sides(dataset.classes, config.inference.sides), dataset.classes
-    if sides.alone or sides.unclear or not (sides.pairs or sides.declared):
-        return None
-    return tuple((names[left], names[right]) for left, right in sides.pairs)
 
 
 class WeightAverage:
@@ -134,6 +135,7 @@ class SegmentTask:
         decay = config.train_cfg.ema
         self.average = None if decay is None else WeightAverage(self.model.segmentor, decay)
         self.header = make_header(config, self.stream.dataset)
+        self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.stream.dataset)}
         self.counts = dict(ignored_batches=0)
         self.batch_size = config.train_data.batch_size
 
@@ -207,9 +209,10 @@ class SegmentTask:
         return {name[len(prefix) :]: value for name, value in trained.items() if name.startswith(prefix)}
 
     def state(self) -> dict[str, Any]:
-        """The heads that training adds, and where weights are averaged the ones that are trained."""
+        """The heads that training adds, where weights are averaged the ones that are trained, and the settings."""
         heads, average = self.model.supervision, self.average
         return dict(
+            settings=self.settings,
             supervision=None if heads is None else dict(heads.state_dict()),
             raw_weights=None if average is None else dict(self.model.segmentor.state_dict()),
             average_updates=0 if average is None else average.updates,

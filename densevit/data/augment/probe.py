@@ -1,0 +1,42 @@
+"""Whether a transform that a config names may change training samples: tried on noise before training starts."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+logger = logging.getLogger("densevit")
+SEEDS = range(3)  # of as many trials
+
+
+def check_changes(
+    name: str, given: Sequence[np.ndarray], *, trials: Sequence[Sequence[object]], every_time: bool
+) -> None:
+    """Raise ValueError where a transform changes the size or the type of an array: what is predicted later keeps both.
+
+    `trials` hold what it made of the arrays `given`, with a seed of its own each. For the same reason a warning is
+    logged of a transform that is used `every_time` and always does the same, as a fixed contrast or a grey copy would.
+    """
+    for before, after in ((before, after) for arrays in trials for before, after in zip(given, arrays, strict=True)):
+        if not isinstance(after, np.ndarray) or after.dtype != before.dtype:
+            kind = after.dtype if isinstance(after, np.ndarray) else f"a {type(after).__name__}"
+            raise ValueError(
+                f"augment.extra: {name} turns {before.dtype} numbers into {kind}, and samples are normalised once, as "
+                "normalization says; leave it out"
+            )
+        if after.shape != before.shape:
+            raise ValueError(
+                f"augment.extra: {name} turns a crop of {before.shape} into one of {after.shape}; use transforms that "
+                "keep the size, for crop_size sets it"
+            )
+    alike = all(_equal(trials[0], arrays) for arrays in trials[1:])
+    if every_time and alike and not _equal(trials[0], given):
+        logger.warning(
+            "augment.extra: %s does the same to every sample of training, and nothing that is predicted later is "
+            "changed so; give it a probability below 1, or change the files themselves",
+            name,
+        )
+
+
+def _equal(first: Sequence[object], second: Sequence[object]) -> bool:
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True))
