@@ -203,7 +203,7 @@ def test_crops_are_flipped_only_where_it_is_known_what_a_class_becomes(rank):
 
 @pytest.mark.parametrize("name", ["HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry"])
 def test_no_other_transform_mirrors_classes_with_sides(name):
-    options = replace(AUGMENTS[2], flip=0.0, extra=(dict(type=name, p=0.5),))
+    options = replace(AUGMENTS[2], crop_size=(8, 8), flip=0.0, extra=(dict(type=name, p=0.5),))
     with pytest.raises(ValueError, match=f"{name} mirrors pictures.*use augment.flip"):
         options.create(fill=(0.0,), sides=PAIR)
     options.create(fill=(0.0,))

@@ -62,6 +62,7 @@ def tell_of_sides(config: ConfigFile, dataset: Dataset) -> None:
 def open_stream(config: ConfigFile) -> TrainStream:
     """The endless, augmented samples of `train_data`."""
     section, dataset = config.train_data, open_dataset(config, "train_data")
+    tell_of_sides(config, dataset)
     return TrainStream(
         dataset,
         section.augment.create(fill=dataset.fill, sides=sides_of(config, dataset)),

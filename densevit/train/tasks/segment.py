@@ -20,14 +20,7 @@ from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.config.schema import ConfigFile, ModelOptions
-from densevit.train.data import (
-    named_sides,
-    open_samples,
-    open_stream,
-    tell_of_sides,
-    train_loader,
-    warn_of_shared_cases,
-)
+from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
 from densevit.train.resume import list_settings
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
@@ -130,7 +123,6 @@ class SegmentTask:
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
             warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
-        tell_of_sides(config, self.stream.dataset)
         self.network = distribute(self.model, device, sync_bn=config.train_cfg.sync_bn)
         decay = config.train_cfg.ema
         self.average = None if decay is None else WeightAverage(self.model.segmentor, decay)
