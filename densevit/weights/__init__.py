@@ -15,4 +15,5 @@ from densevit.weights.files import read_checkpoint, read_weights, save_weights
 from densevit.weights.load import load_weights
 from densevit.weights.rename import Translation, guess_source, to_ours, to_theirs
 from densevit.weights.report import LoadReport
+from densevit.weights.rules import needed_options
 from densevit.weights.stages import to_stages
