@@ -22,6 +22,7 @@ from densevit.predictor.origin import Origin, is_same
 from densevit.predictor.outputs import Predicted
 from densevit.predictor.scans import is_dicom
 from densevit.predictor.structures import measure_structures, table_rows
+from densevit.quoting import csv_cell, label_name
 
 logger = logging.getLogger("densevit")
 # (path, volume, label, *, classes, values): makes a picture of a scan, such as report.preview.save_preview.
@@ -125,7 +126,7 @@ class ScanWriter:
             if not isinstance(content.get("structures"), dict) or not path.with_name(f"{path.stem}.nii.gz").is_file():
                 continue  # something else
             if is_same(content.get("origin"), origin):
-                lines += table_rows(path.stem, content["structures"])
+                lines += _rows(path.stem, content["structures"])
             else:
                 others.append(path.stem)
         if others:
@@ -141,7 +142,7 @@ class ScanWriter:
             columns = dict.fromkeys(column for line in lines for column in line)
             writer = csv.DictWriter(text, list(columns), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(lines)
+            writer.writerows({key: csv_cell(value) for key, value in line.items()} for line in lines)
             write_text(self.path / "volumes.csv", text.getvalue())
 
 
@@ -154,18 +155,29 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) and "seconds" in content else {}
 
 
+def _rows(case: str, structures: dict[str, Any]) -> list[dict[str, Any]]:
+    """None of structures that something else has written."""
+    try:
+        return list(table_rows(case, structures))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return []
+
+
 Row = tuple[int, str, tuple[int, int, int]]
 
 
 def slicer_table(rows: Sequence[Row]) -> str:
     """A colour table of 3D Slicer: value, name without spaces, red, green, blue, opacity."""
-    lines = [f"{value} {'_'.join(name.split())} {r} {g} {b} {255 if value else 0}\n" for value, name, (r, g, b) in rows]
+    lines = [
+        f"{value} {'_'.join(label_name(name).split()) or '_'} {r} {g} {b} {255 if value else 0}\n"
+        for value, name, (r, g, b) in rows
+    ]
     return "".join(["# Color table file\n", f"# {len(rows)} values\n", *lines])
 
 
 def itk_snap_table(rows: Sequence[Row]) -> str:
     """A label description of ITK-SNAP: value, red, green, blue, opacity, visible, in 3D, name."""
-    quoted = [(value, name.replace('"', "'"), color) for value, name, color in rows]
+    quoted = [(value, label_name(name), color) for value, name, color in rows]
     return "".join(
         f'{value} {r} {g} {b} {int(value > 0)} {int(value > 0)} {int(value > 0)} "{name}"\n'
         for value, name, (r, g, b) in quoted
