@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 import densevit
+from densevit.imports import import_modules
 from densevit.quoting import message, printable
 from densevit.weights import (
     describe,
@@ -38,6 +39,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--backbone-options", nargs="+", metavar="K=V", help="such as merge_order=legacy", default=())
     parser.add_argument("--decoder-options", nargs="+", metavar="K=V", help="such as dim=256", default=())
     parser.add_argument("--num-classes", type=int, help="classes of the model; those of the file")
+    parser.add_argument(
+        "--custom-imports", action="append", metavar="MODULE", default=[], help="a module of your own to import first"
+    )
     parser.add_argument("--in-channels", type=int, help="input channels of the model; those of the file")
     parser.add_argument("--spatial-dims", type=int, choices=(2, 3), help="rank of the model; that of the file")
     parser.add_argument("--new-head", action="store_true", help="fresh classifier, for other classes than the file's")
@@ -60,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(args: argparse.Namespace) -> int:
     """Read, recognise, load into a model of ours, write; prints the report."""
+    import_modules(args.custom_imports, folders=[Path()])
     if args.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {args.output}")
     state, meta = read_checkpoint(args.input)
