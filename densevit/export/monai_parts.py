@@ -40,6 +40,7 @@ def prepare_scan(source: Source) -> Config:
         keys="image",
         normalization=monai_data(source.header.normalization),
         spacing=source.header.spacing,
+        modality=list(source.header.modalities),
     )
 
 

@@ -17,7 +17,7 @@ from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
 from densevit.predictor.origin import Origin, input_digest
-from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats
+from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats, default_format, own_values
 from densevit.predictor.predictor import Predictor
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
@@ -64,10 +64,11 @@ def predict(
 ) -> PredictionReport:
     """Predict files, folders and globs of pictures or of scans, and write label maps below the folder `output`.
 
-    Pictures become PNGs: `formats` are any of "train_ids" (class numbers, the default; 16-bit above 255 classes),
-    "label_ids" (for the Cityscapes server), "palette" (class numbers with colours) and "overlay" (colours over the
-    picture). Outputs keep an input's path below the folder it was found in: data/a/b.jpg, found in data, becomes
-    output/a/b.png, or with several formats output/<format>/a/b.png; a photo with an EXIF turn gives an upright one.
+    Pictures become PNGs: `formats` are any of "label_ids" (the values of the label files: the default where they are
+    others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers with
+    colours) and "overlay" (colours over the picture). Outputs keep an input's path below the folder it was found in:
+    data/a/b.jpg, found in data, becomes output/a/b.png, or with several formats output/<format>/a/b.png; a photo with
+    an EXIF turn gives an upright one.
 
     Scans become NAME.nii.gz on their own grid. Beside it lies NAME.json with what was measured of every structure, and
     volumes.csv lists them all. `dicom_seg` adds NAME.dcm for DICOM series, `preview`
@@ -120,9 +121,11 @@ def create_writer(
         for name, asked in (("dicom_seg", dicom_seg), ("preview", preview is not None)):
             if asked:
                 raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
-        formats = ("train_ids",) if formats is None else (formats,) if isinstance(formats, str) else tuple(formats)
-        check_formats(formats, classes=header.classes)
-        return PictureWriter(output, formats, header.palette)
+        formats = default_format(header.label_values) if formats is None else formats
+        formats = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
+        own = own_values(header.classes, header.label_values)
+        check_formats(formats, classes=header.classes, own=own)
+        return PictureWriter(output, formats, header.palette, header.values, own)
     if formats is not None:
         raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
     return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)

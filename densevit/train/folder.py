@@ -52,15 +52,27 @@ def append_scalars(work_dir: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, Any]]:
-    """All lines of scalars.jsonl; a last line cut off by a crash is left out."""
+    """All lines of scalars.jsonl; one that is cut off by a crash, or damaged, is left out with a warning."""
     path = work_dir / SCALARS
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            logger.warning("%s: left out a line that is no JSON: %.40r", path, line)
+    for line in filter(str.strip, text.split("\n")):
+        row = _read_row(line)
+        if row is None:
+            logger.warning("%s: left out a line that is damaged: %.40r", path, line)
+        else:
+            rows.append(row)
     return rows
+
+
+def _read_row(line: str) -> dict[str, Any] | None:
+    """Numbers by name, the iteration among them; None for what is something else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    right = isinstance(row, dict) and type(row.get("iter")) is int and "\N{REPLACEMENT CHARACTER}" not in line
+    return row if right and all(value is None or isinstance(value, int | float) for value in row.values()) else None
 
 
 def was_validated(work_dir: Path, iteration: int) -> bool:
