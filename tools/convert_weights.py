@@ -16,12 +16,14 @@ from torch import nn
 import densevit
 from densevit.data.layouts import ade20k, cityscapes
 from densevit.data.layouts.classes_file import read_classes
+from densevit.imports import import_modules
 from densevit.quoting import message, printable
 from densevit.weights import (
     describe,
     guess_source,
     known_sources,
     load_weights,
+    needed_options,
     read_checkpoint,
     save_weights,
     sources_of,
@@ -43,6 +45,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--backbone-options", nargs="+", metavar="K=V", help="such as merge_order=legacy", default=())
     parser.add_argument("--decoder-options", nargs="+", metavar="K=V", help="such as dim=256", default=())
     parser.add_argument("--num-classes", type=int, help="classes of the model; those of the file")
+    parser.add_argument(
+        "--custom-imports", action="append", metavar="MODULE", default=[], help="a module of your own to import first"
+    )
     parser.add_argument(
         "--classes",
         metavar="NAMES",
@@ -70,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(args: argparse.Namespace) -> int:
     """Read, recognise, load into a model of ours, write; prints the report."""
+    import_modules(args.custom_imports, folders=[Path()])
     if args.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {args.output}")
     state, meta = read_checkpoint(args.input)
@@ -77,10 +83,15 @@ def convert(args: argparse.Namespace) -> int:
     ours = to_ours(state, source)
     described = meta.get("model") if source == "densevit" else None
     options = model_options(ours.state, args, source=source, described=described)
+    model, given = build(options), _parse_pairs(args.backbone_options)
+    needed = {} if known_sources()[source].unsure and args.source != source else needed_options(model.modules(), source)
+    if source != "densevit" and needed.keys() - given.keys():
+        options["backbone_options"] = {**options.get("backbone_options", {}), **needed, **given}
+        model = build(options)
     report = load_weights(
-        model := build(options),
+        model,
         args.input,
-        source=source,
+        source=args.source,
         new_head=args.new_head,
         adapt_channels=args.adapt_channels,
         inflate=args.inflate,
