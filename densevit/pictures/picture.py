@@ -156,6 +156,8 @@ def _complaint(path: str, error: Exception) -> str:
 
 
 def _check_bands(tags: Mapping[int, Any], path: str) -> None:
+    if tiff.PHOTOMETRIC not in tags and tags.get(tiff.COMPRESSION) not in tiff.JPEG:
+        raise ValueError("its tags do not say what its numbers show (PhotometricInterpretation is missing)")
     if tiff.extra_bands(tags):
         bands = tags[tiff.SAMPLES]
         raise ValueError(

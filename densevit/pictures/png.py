@@ -55,7 +55,7 @@ def _chunks(content: bytes) -> Iterator[Chunk]:
             raise ValueError("image file is truncated (the end of the PNG is missing)")
         name, body = head[4:], content[place + 8 : end - 4]
         if zlib.crc32(body, zlib.crc32(name)) != int.from_bytes(content[end - 4 : end], "big"):
-            raise ValueError(f"its part {name!r} does not have the checksum that the file says")
+            raise ValueError(f"unrecognized data stream: the checksum of its part {name!r} is wrong")
         yield name, body
         if name == b"IEND":
             return

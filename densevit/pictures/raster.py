@@ -22,7 +22,11 @@ def check_length(image: Image.Image, content: bytes) -> None:
         more = said >= needed + args[1]
         fewer = 0 < said < needed
     elif image.format == "PPM" and codec in ("raw", "ppm"):
-        bits = 8 * len(image.getbands()) * (2 if args[1] > 255 else 1) if codec == "ppm" else BITS.get(args[0])
+        bits = (
+            8 * len(image.getbands()) * (2 if args[1] > 255 else 1)
+            if codec == "ppm"
+            else BITS.get(args if isinstance(args, str) else args[0])
+        )
         if bits is None:
             return
         needed = ceil(width * bits / 8) * height

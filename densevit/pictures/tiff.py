@@ -95,7 +95,7 @@ def check_complete(tags: Mapping[int, Any], content: bytes) -> None:
     row = ceil(columns * int(bits.sum() if len(bits) == samples else bits[0] * samples) / planes / 8)
     for i, (offset, size) in enumerate(zip(offsets.tolist(), sizes.tolist(), strict=True)):
         needed = row * (height - rows * (down - 1) if not tiled and i % down == down - 1 else rows)
-        held = _held(content[offset : offset + size], tags.get(COMPRESSION, NONE), most=row * rows)
+        held = _held(content[offset : offset + size], tags.get(COMPRESSION, NONE), most=row * (rows + 1))
         if held is not None and not needed <= held < needed + row and held != row * rows:
             more = "more" if held > needed else "fewer"
             raise ValueError(f"it should have {width} x {height} pixels of {bits.tolist()} bits, and holds {more}")
@@ -105,16 +105,16 @@ _STRIPS = (STRIP_OFFSETS, STRIP_BYTES)
 
 
 def _held(block: bytes, compression: int, *, most: int) -> int | None:
-    """The bytes that a strip or tile is unpacked to, up to one beyond `most`; None where only decoding tells."""
+    """The bytes that a strip or tile is unpacked to, up to `most`; None where only decoding tells."""
     if compression == NONE:
         return len(block)
     if compression not in DEFLATE:
         return None
     inflater = zlib.decompressobj()
     try:
-        held = len(inflater.decompress(block, most + 1))
+        held = len(inflater.decompress(block, most))
     except zlib.error as error:
         raise ValueError(f"its pixels are damaged ({error})") from None
-    if held <= most and not inflater.eof:
+    if held < most and not inflater.eof:
         raise ValueError("its pixels are damaged (their end is missing)")
     return held
