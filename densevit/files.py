@@ -7,6 +7,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h>, <linux/fs.h>
+ASIDE = re.compile(r"\.[0-9a-f]{12}\..+", re.DOTALL)  # names that `_name_aside` gives
 FORMER = ".former"  # ending of a folder that was moved aside
 
 
@@ -122,6 +124,21 @@ def check_writable(folder: Path, *, what: str = "output folder", advice: str = "
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PermissionError(f"cannot write to the {what} {folder}: {reason}; {advice}") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left beside the names that they wrote."""
+    for path in folder.glob(".*"):
+        if ASIDE.fullmatch(path.name):
+            _remove(path)
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """What the system said, such as that a disk is full: the error, or the one that led to it; None for others."""
+    seen: BaseException | None = error
+    while seen is not None and not (isinstance(seen, OSError) and seen.strerror):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 def sha256(path: str | Path) -> str:

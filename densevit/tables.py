@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from densevit.quoting import printable
+
 BOXES = {"columns": None, "framed": ASCII2, "markdown": MARKDOWN}
 WIDEST = 10**6  # characters of a line
 
@@ -23,14 +25,19 @@ def format_table(rows: Sequence[Mapping[str, Any]], *, style: str = "columns") -
     for name in rows[0]:
         numbers = all(isinstance(row[name], int | float | None) for row in rows)
         side = "center" if style == "framed" else "right" if numbers else "left"
-        table.add_column(Text(name), justify=side, no_wrap=True)
+        table.add_column(Text(_quoted(name, style)), justify=side, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(format_cell(value)) for value in row.values()))
+        table.add_row(*(Text(_quoted(format_cell(value), style)) for value in row.values()))
     console = Console(file=io.StringIO(), width=WIDEST, color_system=None)
     console.print(table)
     indent = "  " if style == "columns" else ""
     lines = (line.rstrip() for line in console.file.getvalue().splitlines())
     return "\n".join(indent + line for line in lines if line)
+
+
+def _quoted(text: str, style: str) -> str:
+    """One line, within its cell; what else is markup in Markdown is the caller's."""
+    return printable(text).replace("|", r"\|") if style == "markdown" else printable(text)
 
 
 def format_cell(value: Any) -> str:

@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "registry labels devices",
+    "quoting",
     "files options units colors processes tables progress environment quiet tensorfile",
     "blocks normalization",
     "backbones decoders",

@@ -56,6 +56,7 @@ def main() -> int:
 
     let_threads_sleep()  # before torch is imported
     from densevit.quickstart.run import quickstart
+    from densevit.quoting import message
 
     if options.task == "ct":
         from densevit.quickstart.ct import CtDemo as Demo
@@ -68,7 +69,7 @@ def main() -> int:
         with keep_freed_memory():
             result = quickstart(CONFIGS[options.task], Demo(), **settings)
     except (ValueError, OSError) as error:
-        print(f"quickstart: {error}", file=sys.stderr)
+        print(f"quickstart: {message(error)}", file=sys.stderr)
         return 2
     print((out / "table.txt").read_text(encoding="utf-8"))
     print(f"{time.monotonic() - start:.0f} s. Look at these in {_short(out)}:")

@@ -1,5 +1,6 @@
 """Which weights file is meant, reading it once, and writing it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from densevit.weights import load_weights, read_weights, save_weights
 WEIGHTS = "weights.safetensors"  # in each of the folders
 # Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
 BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
+SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,25 @@ def find_weights(checkpoint: str | Path) -> Path:
     path = Path(checkpoint)
     if path.is_file():
         return path
-    candidates = [path / WEIGHTS, path / BEST / WEIGHTS]
-    name = last_folder(path)
-    candidates += [path / SNAPSHOTS / name / WEIGHTS] if name else []
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    snapshots = path / SNAPSHOTS
+    found = [folder for folder in snapshots.glob("iter_*") if SNAPSHOT.fullmatch(folder.name)]
+    newest = sorted(found, key=lambda folder: int(folder.name[5:]), reverse=True)
+    pointed = [snapshots / name for name in [_last_folder(path)] if name is not None]
+    for folder in (path, path / BEST, *pointed, *newest):
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
     raise FileNotFoundError(
         f"no checkpoint at {path}; give a {WEIGHTS} that training wrote, the folder that holds it, or that of a run"
     )
 
 
-def last_folder(run: Path) -> str | None:
-    """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where there is no pointer."""
+def _last_folder(run: Path) -> str | None:
+    """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where that says nothing."""
     try:
-        return (run / POINTER).read_text(encoding="utf-8").split("\n", 1)[0].strip()
-    except (OSError, UnicodeDecodeError):
+        name = (run / POINTER).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
+    except OSError:
         return None
+    return name if SNAPSHOT.fullmatch(name) else None
 
 
 def build_model(checkpoint: Checkpoint) -> Segmentor:

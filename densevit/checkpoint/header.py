@@ -15,10 +15,11 @@ from densevit.colors import default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, label_type
-from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
+from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import read_options
 from densevit.registry import check_known
 from densevit.segmentor import create_segmentor
+from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 NEEDED = {"backbone", "decoder", "num_classes"}  # of the model's description
@@ -30,9 +31,10 @@ class Header:
 
     `inference` says how images were seen when it was tested, `normalization` (see `create_normalization`) how the
     files' values became its input. `exif` says whether photos were turned upright, as their EXIF orientation asks
-    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned. Of
-    volumes: `spacing`, millimetres between voxels (D, H, W), None where scans are seen as they are; `label_values`,
-    what stands for each class in label files; `slices`, for a 2D model that sees volumes slice by slice. `training`
+    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned.
+    `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
+    millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
+    volumes slice by slice; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
     holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
@@ -48,6 +50,7 @@ class Header:
     spacing: tuple[float, ...] | None = None
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None
+    modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
     version: str = densevit.__version__
     more: dict[str, Any] = field(default_factory=dict)
@@ -71,8 +74,11 @@ class Header:
             )
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
         usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
-        normalization = {"type": usual["type"], **(usual if self.normalization is None else self.normalization)}
-        create_normalization(normalization)
+        normalization = in_full(
+            {"type": usual["type"], **(usual if self.normalization is None else self.normalization)}
+        )
+        if self.modality is not None and len(self.modality) != self.image_channels:
+            raise ValueError(f"it has {len(self.modality)} modalities, and its images {self.image_channels} channels")
         self.inference.on_axes(self.spatial_dims)
         for name, value in (("classes", classes), ("palette", palette), ("normalization", normalization)):
             object.__setattr__(self, name, value)
@@ -105,6 +111,15 @@ class Header:
     def image_channels(self) -> int:
         """Channels of the images that are predicted: fewer than the model's where it sees several slices together."""
         return self.in_channels // (1 if self.slices is None else self.slices.count)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What each channel of a scan must be, from training or else from how it is normalised; "" for anything."""
+        said = self.modality or ("",) * self.image_channels
+        if not self.is_of_volumes:
+            return said
+        normalised = modalities_of_normalization(self.normalization, self.image_channels)
+        return tuple(one or other for one, other in zip(said, normalised, strict=True))
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -159,7 +174,18 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
     normalization = content.get("normalization")
     if isinstance(normalization, Mapping) and "type" not in normalization and {"mean", "std"} & normalization.keys():
         content["normalization"] = {"type": "mean_std", **normalization}
+    if isinstance(content.get("normalization"), Mapping):
+        content["normalization"] = as_written_before(content["normalization"])
+    elif content.get("normalization") is None and _is_not_rgb(content):
+        content["normalization"] = as_written_before(dict(type="zscore"))
     return content
+
+
+def _is_not_rgb(content: Mapping[str, Any]) -> bool:
+    """Whether the images were normalised by their own mean and deviation where the file does not say how."""
+    model = content["model"]
+    of_scans = model.get("spatial_dims", 2) == 3 or content.get("slices") is not None
+    return of_scans or model.get("in_channels", 3) != 3
 
 
 def _check_model(model: Mapping[str, Any]) -> None:

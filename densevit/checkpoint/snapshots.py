@@ -15,18 +15,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS, WEIGHTS, last_folder, open_checkpoint, write_checkpoint
+from densevit.checkpoint.files import (
+    BEST,
+    POINTER,
+    SNAPSHOT,
+    SNAPSHOTS,
+    WEIGHTS,
+    open_checkpoint,
+    write_checkpoint,
+)
 from densevit.checkpoint.header import Header
-from densevit.files import recover_folders, remove_folder, replacing, sha256, write_text
+from densevit.files import (
+    recover_folders,
+    remove_folder,
+    remove_leftovers,
+    replacing,
+    sha256,
+    system_error,
+    write_text,
+)
 
 logger = logging.getLogger("densevit")
 
 STATE, SUMS = "state.pt", "SHA256SUMS"
-# What a write that fails may raise: Python's own, safetensors', and torch's zip writer's.
-WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
+WRITE_ERRORS = (OSError, RuntimeError)  # what a write that fails may raise: Python's own, and torch's zip writer's
+
+
+_UNREADABLE = (
+    "is no state of a run although its checksum is right; remove its folder to resume from an older one, or train "
+    "without --resume to start anew"
+)
 
 
 class CheckpointError(OSError):
@@ -48,13 +68,20 @@ class Snapshot:
         return self.folder / WEIGHTS
 
     def read_state(self) -> dict[str, Any]:
-        """What `save_snapshot` got as `state`, on the CPU; reading runs no code from the file."""
-        return torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
+        """What `save_snapshot` got as `state`, on the CPU. CheckpointError for what is none; code in it never runs."""
+        path = self.folder / STATE
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file can fail in any way; torch's advice is to run the code in it
+            raise CheckpointError(f"{path} {_UNREADABLE}") from error
+        if not isinstance(state, dict):
+            raise CheckpointError(f"{path} {_UNREADABLE}")
+        return state
 
     def fault(self) -> str | None:
         """Why this checkpoint cannot be used, or None: every file must be there with the checksum it was saved with."""
         try:
-            lines = (self.folder / SUMS).read_text(encoding="utf-8").split("\n")
+            lines = (self.folder / SUMS).read_text(encoding="utf-8", errors="replace").split("\n")
             sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
             for name in (WEIGHTS, STATE):
                 if sha256(self.folder / name) != sums.get(name):
@@ -63,11 +90,19 @@ class Snapshot:
             return f"{Path(error.filename or SUMS).name}: {(error.strerror or str(error)).lower()}"
         return None
 
+    def is_pointed_at(self, work_dir: Path) -> bool:
+        """Whether the run's pointer names this one with its checksums; a damaged pointer names none."""
+        try:
+            sums = (self.folder / SUMS).read_bytes()
+            return (work_dir / POINTER).read_bytes() == f"{self.folder.name}\n".encode() + sums
+        except OSError:
+            return False
+
 
 def list_snapshots(work_dir: Path) -> list[Snapshot]:
     """All complete names under `checkpoints/`, newest first."""
     recover_folders(work_dir / SNAPSHOTS)
-    found = [Snapshot(folder) for folder in (work_dir / SNAPSHOTS).glob("iter_*") if folder.name[5:].isdigit()]
+    found = [Snapshot(each) for each in (work_dir / SNAPSHOTS).glob("iter_*") if SNAPSHOT.fullmatch(each.name)]
     return sorted(found, key=lambda checkpoint: checkpoint.iteration, reverse=True)
 
 
@@ -77,8 +112,7 @@ def find_snapshot(work_dir: Path) -> Snapshot | None:
     Raises CheckpointError when checkpoints are there and every one is damaged.
     """
     candidates = list_snapshots(work_dir)
-    pointed = last_folder(work_dir)
-    candidates.sort(key=lambda checkpoint: checkpoint.folder.name != pointed)
+    candidates.sort(key=lambda checkpoint: not checkpoint.is_pointed_at(work_dir))
     faults = []
     for checkpoint in candidates:
         fault = checkpoint.fault()
@@ -142,17 +176,24 @@ def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: Header,
 
 
 def _advice(work_dir: Path, name: str, error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
     left = [checkpoint.folder.name for checkpoint in list_snapshots(work_dir) if checkpoint.fault() is None]
     kept = f"{left[0]} is whole, continue from it with --resume" if left else "there is no earlier one"
-    return f"could not save checkpoint {name} in {work_dir} ({reason}); {kept} once the cause is removed"
+    return f"could not save checkpoint {name} in {work_dir} ({_reason(error)}); {kept} once the cause is removed"
+
+
+def _reason(error: Exception) -> str:
+    """The system's word, such as "No space left on device", also where torch's writer speaks of its own trouble."""
+    cause = system_error(error)
+    return cause.strerror if cause is not None else str(error).split("\n", 1)[0]
 
 
 def clean_up(work_dir: Path) -> None:
-    """Remove what interrupted saves left under `checkpoints/`; put back a folder that was moved aside last."""
+    """Remove what interrupted saves left in a run's folder; put back a folder that was moved aside last."""
     recover_folders(work_dir / SNAPSHOTS)
     for leftover in (work_dir / SNAPSHOTS).glob(".*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    for folder in (work_dir, work_dir / BEST):
+        remove_leftovers(folder)
 
 
 def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: Header) -> Path:
@@ -161,9 +202,8 @@ def save_best(work_dir: Path, *, weights: Mapping[str, Tensor], header: Header) 
     try:
         write_checkpoint(path, dict(weights), header)
     except WRITE_ERRORS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n", 1)[0]
         raise CheckpointError(
-            f"could not save the best weights to {path} ({reason}); the former ones, if any, are unchanged"
+            f"could not save the best weights to {path} ({_reason(error)}); the former ones, if any, are unchanged"
         ) from error
     return path
 
@@ -174,8 +214,7 @@ def best_score(work_dir: Path, *, by: str = "mIoU") -> float | None:
     if not path.is_file():
         return None
     try:
-        training = open_checkpoint(path).header.training or {}
-        return training.get("scores", {}).get(by)
-    except (ValueError, OSError, SafetensorError) as error:
+        return ((open_checkpoint(path).header.training or {}).get("scores") or {}).get(by)
+    except (ValueError, OSError) as error:
         logger.warning("the best weights %s cannot be read (%s) and will be replaced", path, error)
         return None

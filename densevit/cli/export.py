@@ -8,6 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from densevit.quoting import message
+
 KINDS = ("monai-bundle",)
 
 
@@ -48,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
         data_license=_text(args.data_license),
     )
     folder = export_monai_bundle(args.source, args.out, about=about, torchscript=not args.no_torchscript)
-    sys.stdout.write(f"{folder}\n")
+    sys.stdout.write(f"{message(folder)}\n")
     if args.license is None:
-        sys.stderr.write(f"densevit: the licence of the weights is not stated; fill in {folder / 'LICENSE'}\n")
+        sys.stderr.write(f"densevit: the licence of the weights is not stated; fill in {message(folder / 'LICENSE')}\n")
     return 0
 
 

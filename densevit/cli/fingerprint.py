@@ -7,10 +7,11 @@ Rules and their source: docs/fingerprint.md.
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from densevit.quoting import message, printable, shell
 
 if TYPE_CHECKING:
     from densevit.doctor.fingerprint.measure import Fingerprint
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda done, total: bars.show("read", done, total),
         )
     proposal = propose(found, max_bytes=max_bytes, backbone=args.backbone, decoder=args.decoder)
-    sys.stdout.write(report(found, proposal))
+    sys.stdout.write(printable(report(found, proposal), keep="\n"))
     _write(args, found, proposal, max_bytes)
     return 1 if found.failed else 0
 
@@ -124,7 +125,7 @@ def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal",
     if args.out:
         text = config_text(found, proposal, command=_command(args), max_memory=max_bytes, max_iters=args.max_iters)
         write_text(Path(args.out), text)
-        sys.stdout.write(f"\nwritten: {args.out}; train with `densevit train {shlex.quote(args.out)}`\n")
+        sys.stdout.write(f"\nwritten: {message(args.out)}; train with `densevit train {shell(args.out)}`\n")
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -135,7 +136,7 @@ def _command(args: argparse.Namespace) -> str:
         value = getattr(args, flag)
         if value is not None and value != dict(backbone="swin_unetr_tiny", decoder="unetr").get(flag):
             words += [f"--{flag.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
-    return shlex.join(words)
+    return shell(*words)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -6,9 +6,11 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 import densevit
 from densevit.environment import keep_freed_memory, let_threads_sleep
+from densevit.quoting import message, printable
 
 EXTRAS = dict(
     medical=("monai", "nibabel", "pydicom", "highdicom", "ignite", "fire"),
@@ -22,7 +24,7 @@ COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of these commands; the module of each, imported here, adds its own flags."""
-    parser = argparse.ArgumentParser("densevit", description="Dense prediction with transformers, in 2D and 3D.")
+    parser = _Parser("densevit", description="Dense prediction with transformers, in 2D and 3D.")
     parser.add_argument("--version", action="version", version=f"densevit {densevit.__version__}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in commands:
@@ -38,6 +40,13 @@ def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
         verb.add_argument("--traceback", action="store_true", help="show where an error came from")
         verb.set_defaults(run=command.run)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors quote what was typed, which a glob may have taken from names of files."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
-        sys.stderr.write(f"densevit: {sentence}\n")
+        sys.stderr.write(f"densevit: {message(sentence)}\n")
         return 2
 
 

@@ -3,7 +3,8 @@
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
 OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
-the exit code is then 1. Existing outputs are made anew unless --resume is given.
+the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
+with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densevit.cli.options import add_inference_options, add_launcher, per_axis
+from densevit.quoting import message
 
 if TYPE_CHECKING:
     from densevit.checkpoint import Header
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from densevit.volumes.read_options import ReadOptions
 
 SCAN_DEFAULTS = dict(
-    geometry=None, series=None, allow_gantry_tilt=False, on_missing="error", max_bytes=None, dicom_seg=False,
-    preview=False, largest_component=None, fill_holes=None,
+    geometry=None, series=None, modality=None, allow_gantry_tilt=False, on_missing="error", stored_values=False,
+    max_bytes=None, dicom_seg=False, preview=False, largest_component=None, fill_holes=None,
 )  # fmt: skip
 
 
@@ -44,10 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         nargs="+",
         metavar="FORMAT",
-        help="train_ids (class numbers), label_ids (for the Cityscapes server), palette, overlay; default train_ids",
+        action="extend",
+        help="label_ids (the values of the label files, for Cityscapes those of its server; default where they are "
+        "others than the class numbers), train_ids (class numbers), palette, overlay; several make a folder each",
     )
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
-    parser.add_argument("--resume", action="store_true", help="skip the inputs whose outputs all exist")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
@@ -70,12 +76,18 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
         "--geometry", choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"
     )
     group.add_argument("--series", metavar="UID", help="of a DICOM folder with several: a SeriesInstanceUID or number")
+    group.add_argument("--modality", metavar="NAME", help="of a patient's DICOM series: CT, MR or PT (PET)")
     group.add_argument("--allow-gantry-tilt", action="store_true", help="read DICOM slices of a tilted gantry")
     group.add_argument(
         "--on-missing",
         choices=("error", "split"),
         default="error",
         help="a DICOM series that lacks slices: refuse it, or read its longest regular part",
+    )
+    group.add_argument(
+        "--stored-values",
+        action="store_true",
+        help="take the values of a CT or PET in DICOM that does not say how they become its unit",
     )
     group.add_argument(
         "--max-bytes", metavar="AMOUNT", help="what a scan may take as float32, such as 16GB; default 8 GiB"
@@ -154,8 +166,10 @@ def _read_options(args: argparse.Namespace) -> "ReadOptions":
     return ReadOptions(
         geometry=args.geometry,
         series=args.series,
+        modality=args.modality,
         allow_gantry_tilt=args.allow_gantry_tilt,
         on_missing=args.on_missing,
+        stored_values=args.stored_values,
         **({} if args.max_bytes is None else dict(max_bytes=parse_bytes(args.max_bytes))),
     )
 
@@ -172,7 +186,7 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
     """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
-    sys.stdout.write(f"{done} predicted{already}, results in {out}\n")
+    sys.stdout.write(f"{done} predicted{already}, results in {message(out)}\n")
     if failed:
         sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} {things} failed, see above\n")
     return 1 if failed else 0
@@ -182,7 +196,7 @@ class StderrHandler(logging.Handler):
     """One line a message on whatever stderr is at that moment; a live progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"densevit: {record.getMessage()}\n")
+        sys.stderr.write(f"densevit: {message(record.getMessage())}\n")
 
 
 @contextmanager

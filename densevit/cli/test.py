@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write every prediction as PNG")
     parser.add_argument(
         "--format",
-        default="train_ids",
         choices=("train_ids", "label_ids", "palette"),
-        help="what --out writes; label_ids are for the Cityscapes server",
+        help="what --out writes: label_ids (the values of the label files, of Cityscapes for its server; the default "
+        "where they are others than the class numbers), train_ids (class numbers), palette",
     )
     parser.add_argument("--show-dir", metavar="DIR", help="write every prediction blended over its picture")
     parser.add_argument("--tta", action="store_true", help="average over 6 sizes and their mirror images")
@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
-    from densevit.files import check_writable
+    from densevit.checkpoint import find_weights
+    from densevit.files import check_writable, sha256
     from densevit.train.config.config import load_config, parse_overrides
     from densevit.train.score import test
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         scores = dict(
             config=args.config,
             checkpoint=args.checkpoint,
+            checkpoint_sha256=sha256(find_weights(args.checkpoint)),
             num_images=result.num_images,
             inference=vars(config.inference.on_axes(config.model.spatial_dims)),
             **result.scores.as_dict(result.classes),

@@ -16,6 +16,7 @@ from densevit.export.monai_texts import LOGGING, make_license, make_readme
 from densevit.export.source import Source, open_run
 from densevit.export.torchscript import TraceError, save, trace
 from densevit.files import replacing
+from densevit.quoting import monai_data
 
 logger = logging.getLogger("densevit")
 
@@ -36,7 +37,7 @@ def export_monai_bundle(
     with replacing(output) as folder:
         for name in ("configs", "models", "docs"):
             (folder / name).mkdir(parents=True)
-        metadata, inference = make_metadata(source, about), make_inference(source)
+        metadata, inference = monai_data(make_metadata(source, about)), make_inference(source)
         configs = dict(metadata=metadata, inference=inference, train=make_train(source), evaluate=make_evaluate(source))
         for name, content in configs.items():
             (folder / "configs" / f"{name}.json").write_text(_json(content), encoding="utf-8")

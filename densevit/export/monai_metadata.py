@@ -34,8 +34,6 @@ class About:
 
 def make_metadata(source: Source, about: About) -> dict[str, Any]:
     """All keys that the schema requires, JSON-ready."""
-    structures = list(source.header.classes[1:]) or list(source.header.classes)
-    task = f"Segmentation of {_listed(structures)} in 3D scans"
     return dict(
         schema=SCHEMA,
         version=about.version,
@@ -49,8 +47,8 @@ def make_metadata(source: Source, about: About) -> dict[str, Any]:
             "densevit": densevit.__version__,
         },
         name=bundle_name(source, about),
-        task=task,
-        description=about.description or f"{task}, by {model_name(source)} of densevit.",
+        task=_task(source),
+        description=about.description or described(source),
         authors=about.authors or NOT_STATED,
         copyright=about.copyright or NOT_STATED,
         data_type="nifti, nrrd, metaimage or dicom",
@@ -58,6 +56,11 @@ def make_metadata(source: Source, about: About) -> dict[str, Any]:
         eval_metrics=scores_of(source.header),
         network_data_format=dict(inputs=dict(image=_input(source)), outputs=dict(pred=_output(source))),
     )
+
+
+def described(source: Source) -> str:
+    """A sentence on what the model does."""
+    return f"{_task(source)}, by {model_name(source)} of densevit."
 
 
 def bundle_name(source: Source, about: About) -> str:
@@ -100,11 +103,12 @@ def spatial_shape(source: Source) -> list[int | str]:
 
 def _input(source: Source) -> dict[str, Any]:
     channels = source.header.in_channels
-    hounsfield = source.header.normalization["type"] in ("window", "ct")
+    kinds = dict.fromkeys(kind for kind in source.header.modalities if kind)
+    hounsfield = list(kinds) == ["CT"]
     return dict(
         type="image",
         format="hounsfield" if hounsfield else "magnitude",
-        modality="CT" if hounsfield else "n/a",
+        modality=", ".join(kinds) or "n/a",
         num_channels=channels,
         spatial_shape=spatial_shape(source),
         dtype="float32",
@@ -125,6 +129,11 @@ def _output(source: Source) -> dict[str, Any]:
         is_patch_data=source.inference["mode"] != "whole",
         channel_def={str(i): name for i, name in enumerate(source.header.classes)},
     )
+
+
+def _task(source: Source) -> str:
+    structures = list(source.header.classes[1:]) or list(source.header.classes)
+    return f"Segmentation of {_listed(structures)} in 3D scans"
 
 
 def _listed(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from densevit.export.source import Source
+from densevit.quoting import monai_data
 
 Config = dict[str, Any]
 OURS = "densevit.integrations.monai"
@@ -15,7 +16,7 @@ def call(target: str, **arguments: Any) -> Config:
 
 def network(source: Source) -> Config:
     """The network that the exported weights fit."""
-    model = {key: value for key, value in source.header.model.items() if key != "weights"}
+    model = {key: monai_data(value) for key, value in source.header.model.items() if key != "weights"}
     return dict(
         network_def=call("densevit.create_segmentor", **model),
         network="$@network_def.to(@device)",
@@ -32,8 +33,9 @@ def prepare_scan(source: Source) -> Config:
     return call(
         f"{OURS}.transforms.PrepareScand",
         keys="image",
-        normalization=source.header.normalization,
+        normalization=monai_data(source.header.normalization),
         spacing=source.header.spacing,
+        modality=list(source.header.modalities),
     )
 
 
@@ -43,7 +45,7 @@ def prepare_label(source: Source, *, resample: bool) -> Config:
         f"{OURS}.transforms.PrepareLabeld",
         keys="label",
         label_values=source.header.values.tolist(),
-        classes=list(source.header.classes),
+        classes=monai_data(list(source.header.classes)),
         spacing=source.header.spacing,
         resample=resample,
     )
@@ -51,7 +53,7 @@ def prepare_label(source: Source, *, resample: bool) -> Config:
 
 def inferer(source: Source) -> Config:
     """Scans to class numbers on the scans' own grids."""
-    return call(f"{OURS}.inferer.ScanInferer", inference=source.inference)
+    return call(f"{OURS}.inferer.ScanInferer", inference=monai_data(source.inference))
 
 
 def restore(values: str | None) -> Config:

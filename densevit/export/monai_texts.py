@@ -5,11 +5,12 @@ from densevit.export.monai_metadata import (
     About,
     bundle_name,
     class_values,
-    make_metadata,
+    described,
     model_name,
     scores_of,
 )
 from densevit.export.source import Source
+from densevit.quoting import markdown, printable
 
 LOGGING = """\
 [loggers]
@@ -52,11 +53,11 @@ def make_license(about: About) -> str:
 def make_readme(source: Source, about: About, *, why_no_script: str | None) -> str:
     """What the bundle is, how to run it, and what is not known about it."""
     parts = [
-        f"# {bundle_name(source, about)}",
-        make_metadata(source, about)["description"],
+        f"# {about.name or markdown(bundle_name(source, about))}",
+        about.description or markdown(described(source)),
         _facts(source),
         "## Classes\n\n| in masks | channel | name |\n|---|---|---|\n"
-        + "\n".join(f"| {value} | {i} | {name} |" for i, (name, value) in enumerate(class_values(source))),
+        + "\n".join(f"| {value} | {i} | {markdown(name)} |" for i, (name, value) in enumerate(class_values(source))),
         _mismatch(source),
         _scores(source),
         _use(),
@@ -94,7 +95,7 @@ def _scores(source: Source) -> str:
     scores = scores_of(source.header)
     if not scores:
         return ""
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    listed = ", ".join(f"{markdown(name)} {value:.2f}" for name, value in scores.items())
     return f"Validation when these weights were saved, in per cent: {listed}."
 
 
@@ -119,7 +120,7 @@ weights and writes the best to models/model.pt alone; MONAI's `ckpt_export --use
 def _files(why_no_script: str | None) -> str:
     script = "models/model.ts, the same as TorchScript for MONAI Deploy"
     if why_no_script is not None:
-        script = f"no models/model.ts, because {why_no_script}"
+        script = f"no models/model.ts, because {printable(why_no_script)}"
     return (
         "## Files\n\nmodels/model.pt, the weights as a state dict; models/weights.safetensors, the same with their "
         f"description, which `densevit predict` reads; {script}.\n\n"

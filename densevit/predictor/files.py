@@ -16,13 +16,14 @@ from densevit.files import check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
-from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats
+from densevit.predictor.origin import Origin, input_digest
+from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats, default_format, own_values
 from densevit.predictor.predictor import Predictor
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
-Ready = tuple[Opened, np.ndarray, Stopwatch]
+Ready = tuple[Opened, np.ndarray, Origin, Stopwatch]
 Item = TypeVar("Item")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
@@ -63,17 +64,19 @@ def predict(
 ) -> PredictionReport:
     """Predict files, folders and globs of pictures or of scans, and write label maps below the folder `output`.
 
-    Pictures become PNGs: `formats` are any of "train_ids" (class numbers, the default; 16-bit above 255 classes),
-    "label_ids" (for the Cityscapes server), "palette" (class numbers with colours) and "overlay" (colours over the
-    picture). Outputs keep an input's path below the folder it was found in: data/a/b.jpg, found in data, becomes
-    output/a/b.png, or with several formats output/<format>/a/b.png; a photo with an EXIF turn gives an upright one.
+    Pictures become PNGs: `formats` are any of "label_ids" (the values of the label files: the default where they are
+    others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers with
+    colours) and "overlay" (colours over the picture). Outputs keep an input's path below the folder it was found in:
+    data/a/b.jpg, found in data, becomes output/a/b.png, or with several formats output/<format>/a/b.png; a photo with
+    an EXIF turn gives an upright one.
 
     Scans become NAME.nii.gz on their own grid. Beside it lies NAME.json with what was measured of every structure, and
     volumes.csv lists them all. `dicom_seg` adds NAME.dcm for DICOM series, `preview`
     (`densevit.report.preview.save_preview`) NAME.png.
 
     While one image is predicted, the next is read and the last one written. `resume` leaves alone the inputs whose
-    outputs all exist; without it they are made anew. Several processes divide the inputs among them: `share` is the
+    outputs all exist and say that they were made from the same model, options and files; all others, and without it
+    all, are made anew. Several processes divide the inputs among them: `share` is the
     number of this one and how many there are. For other inference settings than the checkpoint's own, give a
     `Predictor` in its place.
 
@@ -89,17 +92,19 @@ def predict(
     check_no_overwrite((path for each in sources for path in writer.targets(each)), [each.path for each in sources])
     rank, size = share
     sources = sources[rank::size]
-    done = [each for each in sources if resume and all(path.is_file() for path in writer.targets(each))]
-    waiting = [each for each in sources if each not in done]
+    origin = predictor.origin
+    done = find_done(writer, sources, origin) if resume else []
+    names = {each.name for each in done}
+    waiting = [each for each in sources if each.name not in names]
     report = PredictionReport(resumed=[each.path for each in done])
     with Bars(enabled=progress and rank == 0) as bars:
         bars.show("predict", len(done), len(sources))
-        steps = _Steps(predictor)
+        steps = _Steps(predictor, origin)
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=writer.write, expected=_is_of_one_input)
         for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(source, outcome)
             bars.show("predict", count, len(sources))
-    writer.finish()
+    writer.finish(origin)
     return report
 
 
@@ -116,12 +121,28 @@ def create_writer(
         for name, asked in (("dicom_seg", dicom_seg), ("preview", preview is not None)):
             if asked:
                 raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
-        formats = ("train_ids",) if formats is None else (formats,) if isinstance(formats, str) else tuple(formats)
-        check_formats(formats, classes=header.classes)
-        return PictureWriter(output, formats, header.palette)
+        formats = default_format(header.label_values) if formats is None else formats
+        formats = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
+        own = own_values(header.classes, header.label_values)
+        check_formats(formats, classes=header.classes, own=own)
+        return PictureWriter(output, formats, header.palette, header.values, own)
     if formats is not None:
         raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
     return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
+
+
+def find_done(writer: Writer, sources: Sequence[Input], origin: Origin) -> list[Input]:
+    """The inputs whose results are of this very model, these options and these files; others are warned of."""
+    there = [each for each in sources if all(path.is_file() for path in writer.targets(each))]
+    done = [each for each in there if writer.is_done(each, {**origin, "input": input_digest(each.paths)})]
+    if len(done) < len(there):
+        logger.warning(
+            "%d of %d results that are there were made from another model, other options or another file, or do not "
+            "say from what; they are made anew",
+            len(there) - len(done),
+            len(there),
+        )
+    return done
 
 
 def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
@@ -137,20 +158,22 @@ class _Steps:
     """What is done with one input before writing."""
 
     predictor: Predictor
+    origin: Origin
 
     def read(self, source: Input) -> Ready:
         """The image, and what the network sees of it."""
         stopwatch = Stopwatch()
         with stopwatch.measure("load"):
+            origin = {**self.origin, "input": input_digest(source.paths)}  # before: what changes meanwhile is not done
             opened = self.predictor.reader.open(source.source)
         with stopwatch.measure("prepare"):
-            return opened, self.predictor.reader.prepare(opened), stopwatch
+            return opened, self.predictor.reader.prepare(opened), origin, stopwatch
 
     def label(self, source: Input, ready: Ready) -> Predicted:
-        opened, image, stopwatch = ready
+        opened, image, origin, stopwatch = ready
         size = opened.image.shape[1:]
         logger.info("%s: %s, seen as %s", source.path, size, image.shape[1:])
-        return Predicted(opened, self.predictor.label_prepared(image, size, stopwatch=stopwatch), stopwatch)
+        return Predicted(opened, self.predictor.label_prepared(image, size, stopwatch=stopwatch), origin, stopwatch)
 
 
 def _is_of_one_input(error: Exception) -> bool:

@@ -4,7 +4,7 @@ Legend: image (C, *S) normalised, logits (K, *S), label (*size) on the picture's
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.devices import pick_device
 from densevit.labels import label_type
 from densevit.predictor.inputs import Opened, PictureReader, Reader
 from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
+from densevit.predictor.origin import Origin, as_json, model_digest
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
 from densevit.units import parse_bytes
@@ -77,6 +79,7 @@ class Predictor:
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.clean = clean or Cleaning()
         self.clean.check(header.classes, header.values)
+        self.read = read
         self.reader = open_reader(header, read)
         if device is None:
             first = next(opened.parameters(), None) if isinstance(opened, nn.Module) else None
@@ -84,6 +87,8 @@ class Predictor:
         self.device = pick_device(device)
         built = opened.eval() if isinstance(opened, nn.Module) else build_model(opened)
         built = built.to(self.device)
+        self.path = None if isinstance(opened, nn.Module) else opened.path
+        self._built = built
         self.model: nn.Module = torch.compile(built) if compile else built
         needed = getattr(built, "divisor", 1) if self.inference.divisor is None else self.inference.divisor
         self._options = replace(self.inference, divisor=needed)  # which a module of one's own may leave out
@@ -91,6 +96,16 @@ class Predictor:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.header.classes
+
+    @property
+    def origin(self) -> Origin:
+        """What decides its results beside the input: checkpoint, digest of the model as it is now, and options."""
+        inference, read = asdict(self._options), asdict(self.read)
+        del inference["batch_size"], read["max_bytes"]  # which decide how fast, and whether there is a result
+        options = dict(densevit=densevit.__version__, inference=inference, amp=self.amp, clean=asdict(self.clean))
+        options |= dict(read=read) if self.header.is_of_volumes else {}
+        path = None if self.path is None else str(self.path)
+        return dict(checkpoint=path, model=model_digest(self._built, self.header), options=as_json(options))
 
     def __call__(self, image: Image) -> Prediction:
         opened = self.reader.open(image)

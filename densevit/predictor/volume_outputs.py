@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ import numpy as np
 from densevit.colors import structure_colors
 from densevit.files import write_text
 from densevit.predictor.inputs import Input
+from densevit.predictor.origin import Origin, is_same
 from densevit.predictor.outputs import Predicted
 from densevit.predictor.scans import is_dicom
 from densevit.predictor.structures import measure_structures, table_rows
+from densevit.quoting import csv_cell, label_name
 
 logger = logging.getLogger("densevit")
 # (path, volume, label, *, classes, values): makes a picture of a scan, such as report.preview.save_preview.
@@ -43,14 +46,30 @@ class ScanWriter:
         endings += [".png"] if self.preview is not None else []
         return [self.path / f"{scan.name}{ending}" for ending in endings]
 
+    def _written_before(self, scan: Input) -> list[Path]:
+        """The files that the statistics of an earlier run name."""
+        statistics = self.path / f"{scan.name}.json"
+        names = [str(name) for name in _read(statistics).get("files", ())]
+        return [
+            statistics.with_name(name) for name in names if re.fullmatch(rf"{re.escape(statistics.stem)}\.[\w.]+", name)
+        ]
+
+    def is_done(self, scan: Input, origin: Origin) -> bool:
+        found = _read(self.path / f"{scan.name}.json").get("origin")
+        return is_same(found, origin) and set(self.targets(scan)) <= set(self._written_before(scan))
+
     def write(self, scan: Input, predicted: Predicted) -> list[Path]:
         """Everything of one scan, each file complete or not there; the path of the mask.
+
+        What an earlier run wrote beside it and this one does not is removed: it belongs to another mask.
 
         ValueError, once all else is written, for a DICOM series to which no DICOM-SEG can refer.
         """
         volume, label, mask = predicted.opened, predicted.label, self.path / f"{scan.name}.nii.gz"
         statistics = self.path / f"{scan.name}.json"
-        statistics.unlink(missing_ok=True)  # of an earlier run: without them the scan counts as not done
+        for path in set(self._written_before(scan)) - set(self.targets(scan)):
+            path.unlink(missing_ok=True)
+        statistics.unlink(missing_ok=True)  # without them the scan counts as not done
         with predicted.stopwatch.measure("write"):
             named = zip(self.values.tolist(), self.classes, strict=True)
             volume.write_label(label, mask, names=[f"{value}={name}" for value, name in named if value])
@@ -63,6 +82,8 @@ class ScanWriter:
             structures = measure_structures(label, volume.image, grid=volume.grid, **names)
         content = dict(
             scan=str(scan.path),
+            origin=predicted.origin,
+            files=[path.name for path in self.targets(scan) if path.is_file()] + [statistics.name],
             spacing=list(volume.grid.spacing),
             labels={str(value): name for value, name in zip(names["values"], self.classes, strict=True)},
             structures=structures,
@@ -89,33 +110,57 @@ class ScanWriter:
             return error
         return None
 
-    def finish(self) -> None:
-        """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder."""
+    def finish(self, origin: Origin) -> None:
+        """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder.
+
+        Those of another model or other options are left out, with a warning: a table speaks of one thing.
+        """
         colors = structure_colors(len(self.classes))
         rows = [*zip(self.values.tolist(), self.classes, colors, strict=True)]
         write_text(self.path / "labels.ctbl", slicer_table(rows))
         write_text(self.path / "labels.txt", itk_snap_table(rows))
         lines: list[dict[str, Any]] = []
+        others: list[str] = []
         for path in sorted(self.path.glob("[!.]*.json")):
-            if (self.path / f"{path.stem}.nii.gz").is_file():
-                lines += table_rows(path.stem, _structures(path))
+            content = _read(path)
+            if not isinstance(content.get("structures"), dict) or not path.with_name(f"{path.stem}.nii.gz").is_file():
+                continue  # something else
+            if is_same(content.get("origin"), origin):
+                lines += _rows(path.stem, content["structures"])
+            else:
+                others.append(path.stem)
+        if others:
+            logger.warning(
+                "volumes.csv leaves out %d results of another model or other options that lie in %s, such as %s; "
+                "predict them again, or choose another folder",
+                len(others),
+                self.path,
+                others[0],
+            )
         if lines:
             text = io.StringIO()
             columns = dict.fromkeys(column for line in lines for column in line)
             writer = csv.DictWriter(text, list(columns), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(lines)
+            writer.writerows({key: csv_cell(value) for key, value in line.items()} for line in lines)
             write_text(self.path / "volumes.csv", text.getvalue())
 
 
-def _structures(path: Path) -> dict[str, Any]:
-    """Those in a file of statistics; none in a JSON file that something else has put beside a mask."""
+def _read(path: Path) -> dict[str, Any]:
+    """A file of statistics; empty where there is none, or a JSON file that something else has put beside a mask."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    found = content.get("structures") if isinstance(content, dict) and "seconds" in content else None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) and "seconds" in content else {}
+
+
+def _rows(case: str, structures: dict[str, Any]) -> list[dict[str, Any]]:
+    """None of structures that something else has written."""
+    try:
+        return list(table_rows(case, structures))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return []
 
 
 Row = tuple[int, str, tuple[int, int, int]]
@@ -123,13 +168,16 @@ Row = tuple[int, str, tuple[int, int, int]]
 
 def slicer_table(rows: Sequence[Row]) -> str:
     """A colour table of 3D Slicer: value, name without spaces, red, green, blue, opacity."""
-    lines = [f"{value} {'_'.join(name.split())} {r} {g} {b} {255 if value else 0}\n" for value, name, (r, g, b) in rows]
+    lines = [
+        f"{value} {'_'.join(label_name(name).split()) or '_'} {r} {g} {b} {255 if value else 0}\n"
+        for value, name, (r, g, b) in rows
+    ]
     return "".join(["# Color table file\n", f"# {len(rows)} values\n", *lines])
 
 
 def itk_snap_table(rows: Sequence[Row]) -> str:
     """A label description of ITK-SNAP: value, red, green, blue, opacity, visible, in 3D, name."""
-    quoted = [(value, name.replace('"', "'"), color) for value, name, color in rows]
+    quoted = [(value, label_name(name), color) for value, name, color in rows]
     return "".join(
         f'{value} {r} {g} {b} {int(value > 0)} {int(value > 0)} {int(value > 0)} "{name}"\n'
         for value, name, (r, g, b) in quoted

@@ -17,6 +17,7 @@ from densevit.metrics.scores import SegmentationScores
 from densevit.predictor import Predictor, predict
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
+from densevit.quoting import shell
 from densevit.report.planes import volume_rows
 from densevit.report.preview import save_preview
 from densevit.report.sheet import Row
@@ -102,10 +103,11 @@ class CtDemo:
 
     def commands(self, run: RunResult, val_set: VolumeDataset, *, out: Path, iters: int) -> str:
         """The commands that do the same with a user's set, and those that go on with what was trained here."""
-        python, trained = this_python(), run.best or run.checkpoint
+        python, trained, predicted = shell(this_python()), run.best or run.checkpoint, out / "predicted"
+        again = shell(out / "config.py", "--work-dir", out)
         return f"""\
 # What was trained here, on NIfTI, NRRD, MetaImage or a folder of DICOM files; masks lie on the scan's own grid.
-{python} tools/predict.py {trained} {" ".join(val_set.cases[0].images)} --out {out / "predicted"} --preview
+{python} tools/predict.py {shell(trained, *val_set.cases[0].images, "--out", predicted)} --preview
 
 # The same on a set of your own: a Decathlon or nnU-Net folder, or folders of images and labels.
 {python} tools/quickstart.py --task ct --data DIR
@@ -115,7 +117,7 @@ class CtDemo:
 {python} tools/train.py configs/unetr_btcv.py --amp
 
 # Train it for twice as long:
-{python} tools/train.py {out / "config.py"} --work-dir {out} --resume --cfg-options train_cfg.max_iters={2 * iters}
+{python} tools/train.py {again} --resume --cfg-options train_cfg.max_iters={2 * iters}
 """
 
 

@@ -11,6 +11,7 @@ from densevit.data import PictureDataset, guess_dataset
 from densevit.metrics import ConfusionMatrix
 from densevit.metrics.scores import scores_from_counts
 from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
+from densevit.quoting import shell
 from densevit.report.sheet import Row
 from densevit.synthetic.streets import make_street_scenes
 from densevit.train.config.config import replace_options
@@ -60,7 +61,8 @@ class StreetDemo:
 
     def commands(self, run: RunResult, val_set: PictureDataset, *, out: Path, iters: int) -> str:
         """The commands that do the same with real Cityscapes, and those that go on with what was trained here."""
-        python, trained = this_python(), run.best or run.checkpoint
+        python, trained, predicted = shell(this_python()), run.best or run.checkpoint, out / "predicted"
+        again = shell(out / "config.py", "--work-dir", out)
         return f"""\
 # The same on real Cityscapes. Unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip
 # into data/cityscapes (see data/README.md), then:
@@ -71,10 +73,10 @@ class StreetDemo:
 PYTHON={python} bash tools/dist_train.sh configs/segformer_b2_cityscapes.py 8
 
 # What was trained here, on pictures of your own:
-{python} tools/predict.py {trained} PICTURES --out {out / "predicted"}
+{python} tools/predict.py {shell(trained)} PICTURES --out {shell(predicted)}
 
 # Train it for twice as long:
-{python} tools/train.py {out / "config.py"} --work-dir {out} --resume --cfg-options train_cfg.max_iters={2 * iters}
+{python} tools/train.py {again} --resume --cfg-options train_cfg.max_iters={2 * iters}
 """
 
 

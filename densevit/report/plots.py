@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from densevit.report.saving import BLUE, GREEN, INK, ORANGE, PURPLE, QUIET, new_figure, save, tidy
+from densevit.report.saving import BLUE, GREEN, INK, ORANGE, PURPLE, QUIET, drawable, new_figure, save, tidy
 
 Points = Sequence[tuple[float, float]]
 
@@ -106,7 +106,12 @@ def compare_curves(runs: Mapping[str, Points], path: str | Path, *, ylabel: str)
         color = (BLUE, ORANGE, GREEN, PURPLE, QUIET)[i % 5]
         axes.plot(x, y, color=color, alpha=0.18, linewidth=0.8)
         axes.plot(
-            x, smooth(y), color=color, alpha=0.45 if i == 0 else 1.0, linewidth=5.0 if i == 0 else 1.3, label=name
+            x,
+            smooth(y),
+            color=color,
+            alpha=0.45 if i == 0 else 1.0,
+            linewidth=5.0 if i == 0 else 1.3,
+            label=drawable(name),
         )
         values.append(y)
     _limit_to_most(axes, np.concatenate(values))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from densevit.colors import IGNORED_COLOR, Color, colorize
-from densevit.report.saving import INK, LINE, new_figure, save
+from densevit.report.saving import INK, LINE, drawable, new_figure, save
 
 Row = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -73,7 +73,7 @@ def _show(figure: Figure, picture: np.ndarray, *, place: tuple[float, float, flo
 
 def _add_legend(figure: Figure, colors: dict[str, Color]) -> None:
     patches = [
-        Patch(facecolor=np.array(color) / 255, edgecolor=LINE, linewidth=0.5, label=name)
+        Patch(facecolor=np.array(color) / 255, edgecolor=LINE, linewidth=0.5, label=drawable(name))
         for name, color in colors.items()
     ]
     figure.legend(

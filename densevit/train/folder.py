@@ -16,6 +16,7 @@ from densevit.checkpoint.files import BEST, POINTER, SNAPSHOTS
 from densevit.files import check_writable, write_text
 from densevit.processes import in_group, rank_and_size
 from densevit.quiet import ignore_warnings
+from densevit.quoting import printable
 
 logger = logging.getLogger("densevit")
 
@@ -51,15 +52,27 @@ def append_scalars(work_dir: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, Any]]:
-    """All lines of scalars.jsonl; a last line cut off by a crash is left out."""
+    """All lines of scalars.jsonl; one that is cut off by a crash, or damaged, is left out with a warning."""
     path = work_dir / SCALARS
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            logger.warning("%s: left out a line that is no JSON: %.40r", path, line)
+    for line in filter(str.strip, text.split("\n")):
+        row = _read_row(line)
+        if row is None:
+            logger.warning("%s: left out a line that is damaged: %.40r", path, line)
+        else:
+            rows.append(row)
     return rows
+
+
+def _read_row(line: str) -> dict[str, Any] | None:
+    """Numbers by name, the iteration among them; None for what is something else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    right = isinstance(row, dict) and type(row.get("iter")) is int and "\N{REPLACEMENT CHARACTER}" not in line
+    return row if right and all(value is None or isinstance(value, int | float) for value in row.values()) else None
 
 
 def was_validated(work_dir: Path, iteration: int) -> bool:
@@ -83,7 +96,7 @@ def run_logging(work_dir: Path) -> Iterator[None]:
     if rank_and_size()[0] == 0:
         handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(work_dir / LOG, encoding="utf-8")]
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -96,6 +109,13 @@ def run_logging(work_dir: Path) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+class _Lines(logging.Formatter):
+    """Messages as they are, but for characters of names that would move the cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n")
 
 
 def only_in_file(message: str) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from densevit.checkpoint.snapshots import CheckpointError, save_snapshot
+from densevit.checkpoint.snapshots import STATE, CheckpointError, save_snapshot
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
 from densevit.progress import Bars, IterationClock
 from densevit.train.config.schema import LoopOptions
 from densevit.train.folder import was_validated
 from densevit.train.optim import OptimizerStep, ScheduleOptions
 from densevit.train.record import Recorder
-from densevit.train.resume import Resumption, get_random_state, set_random_state
+from densevit.train.resume import ANEW, Resumption, get_random_state, set_random_state
 from densevit.train.task import Task
 
 logger = logging.getLogger("densevit")
@@ -214,7 +214,16 @@ class Loop:
         logger.info("saved iter_%d", iteration)
 
     def _restore(self, resumed: Resumption) -> None:
-        """Put back all that `_save` wrote."""
+        """Put back all that `_save` wrote; ValueError for a run that was another, CheckpointError for what is none."""
+        try:
+            self._load(resumed)
+        except ValueError:
+            raise
+        except Exception as error:  # what is no state of a run can fail in any way
+            path, reason = resumed.snapshot.folder / STATE, " ".join(str(error).split())
+            raise CheckpointError(f"{path} does not fit this run ({type(error).__name__}: {reason}); {ANEW}") from error
+
+    def _load(self, resumed: Resumption) -> None:
         state, (rank, size) = resumed.state, rank_and_size()
         self.task.load(resumed.weights, state)
         self.step.load(state)

@@ -128,6 +128,12 @@ def _check_multipliers(model: nn.Module, multipliers: Mapping[str, float]) -> No
         check_known(key, known, what="optimizer.lr_multipliers: the model has no module named")
 
 
+_OTHER_GROUPS = (
+    "optimizer: the checkpoint's parameters are grouped in another way; set optimizer.no_decay, "
+    "optimizer.lr_multipliers and model.backbone_options.frozen as they were, or choose another --work-dir"
+)
+
+
 class OptimizerStep:
     """From the losses of `accumulate` batches to one update of the weights, in mixed precision where `amp` names one.
 
@@ -180,7 +186,13 @@ class OptimizerStep:
     def load(self, state: Mapping) -> None:
         """Moments from a checkpoint; rates and decays stay the config's, which may have been changed on purpose."""
         asked = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:  # of torch, which compares how many groups and parameters there are
+            raise ValueError(_OTHER_GROUPS) from error
+        moments = [(p, value) for p, kept in self.optimizer.state.items() for value in kept.values()]
+        if any(isinstance(value, Tensor) and value.ndim and value.shape != p.shape for p, value in moments):
+            raise ValueError(_OTHER_GROUPS)
         for group, values in zip(self.optimizer.param_groups, asked, strict=True):
             group.update(values)
         if state["scaler"] and self.scaler.is_enabled():  # amp may have been changed in between

@@ -83,20 +83,24 @@ class Recorder:
                     board.add_scalar(f"{prefix}{name}", value, step=row["iter"])
 
     def add_validation(self, found: Validation, task: Task, *, iteration: int) -> None:
-        """Scores and pictures; the weights too, if no earlier validation had a higher score of the kind in `best`."""
+        """Scores and pictures; the weights too, if no earlier validation had a higher score of the kind in `best`.
+
+        The weights come first: what `add_row` wrote was validated, and a run that is resumed does not do it again.
+        """
         self.scores = found.scores
+        score = found.scores[self.best_by]
+        better = self.active and score is not None and (self.best is None or score > self.best)
+        if better:
+            header = replace(task.header, training=dict(iteration=iteration, scores=found.means))
+            save_best(self.work_dir, weights=task.weights(), header=header)
+            self.best = score
         self.add_row(dict(iter=iteration, **found.means), prefix="val/")
         for board in self.boards:
             for i, image in enumerate(found.images):
                 board.add_image(f"val_{i}", image, step=iteration)
         self.say(f"validation at iteration {iteration}\n{found.text}")
-        score = found.scores[self.best_by]
-        if not self.active or score is None or (self.best is not None and score <= self.best):
-            return
-        header = replace(task.header, training=dict(iteration=iteration, scores=found.means))
-        save_best(self.work_dir, weights=task.weights(), header=header)
-        self.best = score
-        logger.info("best %s so far: %.2f", self.best_by, score)
+        if better:
+            logger.info("best %s so far: %.2f", self.best_by, score)
 
     def say(self, message: str, *, on_terminal: bool = True) -> None:
         """A message for log.txt, and for the terminal."""

@@ -74,7 +74,8 @@ def train(
 
 def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool, shown: Bars) -> RunResult:
     settings, rank = config.train_cfg, rank_and_size()[0]
-    resumed = find_resumption(folder, model=task.header.model) if resume else None
+    asked = dict(model=task.header.model, settings=task.settings, max_iters=settings.max_iters)
+    resumed = find_resumption(folder, **asked) if resume else None
     if rank == 0:
         dump_config(config, folder / CONFIG)
         truncate_scalars(folder, resumed.snapshot.iteration if resumed else 0)

@@ -1,7 +1,6 @@
 import builtins
 import errno
 import os
-import pickle
 import re
 import resource
 import shutil
@@ -11,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from densevit.checkpoint import Header
+from densevit.checkpoint import Header, find_weights
 from densevit.checkpoint import snapshots as module
 from densevit.checkpoint.snapshots import (
     CheckpointError,
@@ -149,7 +148,7 @@ def test_a_write_that_really_fails_leaves_the_previous_checkpoint(tmp_path, limi
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
-        with pytest.raises(CheckpointError, match="iter_1 is whole"):
+        with pytest.raises(CheckpointError, match=r"\(File too large\); iter_1 is whole"):
             save(tmp_path, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -199,9 +198,53 @@ def test_a_state_with_code_in_it_does_not_run(tmp_path):
 
     torch.save(Evil(), saved.folder / "state.pt")
     assert "does not match" in saved.fault()
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(CheckpointError, match="is no state of a run") as caught:
         saved.read_state()
+    assert "weights_only" not in str(caught.value)
     assert not witness.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 no zip", b"\x80\x02}q\x00.", [1, 2], None], ids=str)
+def test_a_state_that_does_not_load_is_one_sentence(tmp_path, content):
+    saved = save(tmp_path, 1)
+    path = saved.folder / "state.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match="train without --resume to start anew") as caught:
+        saved.read_state()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "state.pt", "weights.safetensors"])
+def test_one_damaged_byte_in_the_newest_checkpoint_leaves_the_older_one(tmp_path, name):
+    save(tmp_path, 1)
+    path = save(tmp_path, 2).folder / name
+    content = bytearray(path.read_bytes())
+    content[3] = 0xFF  # no UTF-8
+    path.write_bytes(content)
+    assert find_snapshot(tmp_path).iteration == 1
+
+
+def test_a_damaged_pointer_neither_hides_the_newest_checkpoint_nor_names_an_older_one(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    whole = (tmp_path / "last_checkpoint").read_bytes()
+    for content in (whole.replace(b"iter_2", b"iter_1"), whole.replace(b"_", b"\xff", 1), b"..\0", b""):
+        (tmp_path / "last_checkpoint").write_bytes(content)
+        assert find_snapshot(tmp_path).iteration == 2
+    assert find_weights(tmp_path).parent.name == "iter_2"
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    save_best(tmp_path, weights={"w": torch.ones(3)}, header=HEADER)
+    for place in (tmp_path, tmp_path / "best"):
+        (place / ".0123456789ab.weights.safetensors").write_bytes(b"half")
+        (place / ".hidden").touch()
+    clean_up(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [".hidden", "weights.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "best"]
 
 
 def test_random_states_come_back_exactly(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from densevit.data.cache.case_cache import LEFT_OVER_SECONDS, CaseCache, create_case_cache
-from densevit.data.cache.findings import FileHashes, Findings, file_stamps, source_files
+from densevit.data.cache.findings import FileHashes, Findings, code_digest, file_stamps, source_files
 
 KEY = "a" * 64
 ZSCORE = dict(normalization=dict(type="zscore"), spacing=[1.0, 1.0, 1.0], version=1)
@@ -186,7 +186,8 @@ def test_a_volume_is_all_the_files_that_it_lies_in(tmp_path):
     assert source_files(detached) == [detached, raw]
     assert source_files(nrrd) == [nrrd, raw]
     assert source_files(listed) == sorted((tmp_path / "meta").iterdir())
-    assert source_files(put("meta/c.nii")) == [tmp_path / "meta/c.nii"]
+    for alone in ("meta/c.nii", "meta/photo.JPG"):
+        assert source_files(put(alone)) == [tmp_path / alone]
     with pytest.raises(FileNotFoundError, match=r"nowhere\.nii"):
         source_files(tmp_path / "nowhere.nii")
 
@@ -345,3 +346,28 @@ def test_the_cache_lies_in_the_users_cache_folder_unless_told_otherwise(own_cach
 def test_a_wrong_option_is_one_sentence(config, said):
     with pytest.raises(ValueError, match=said):
         create_case_cache(config)
+
+
+def test_what_other_code_read_is_read_again(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "train").mkdir()
+    (tmp_path / "pictures" / "coding.py").write_text("WHITE = 255\n")
+    before = code_digest(tmp_path)
+    code_digest.cache_clear()
+    (tmp_path / "train" / "loop.py").write_text("# reads no file\n")
+    assert code_digest(tmp_path) == before
+    code_digest.cache_clear()
+    (tmp_path / "pictures" / "coding.py").write_text("WHITE = 1\n")
+    assert code_digest(tmp_path) != before
+
+
+def test_a_file_put_in_the_place_of_another_is_another_file_whatever_its_times(tmp_path):
+    """Some systems keep whole seconds, and no time of status change."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        path.write_bytes(b"12345678")
+        os.utime(path, ns=(10**18, 10**18))
+    before = file_stamps((str(first),))
+    os.replace(second, first)
+    (number, *_), (other, *_) = *before, *file_stamps((str(first),))
+    assert number != other

@@ -388,3 +388,28 @@ def test_the_command_writes_a_bundle_and_reminds_of_the_licence(run, tmp_path, c
     assert "the licence of the weights is not stated" in capsys.readouterr().err
     assert main([*asked, str(tmp_path / "b")]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_names_of_classes_run_nothing_in_monai_and_stay_what_they_are(monai, tmp_path):
+    mark = tmp_path / "mark"
+    names = [f"$__import__('pathlib').Path({str(mark)!r}).touch()", "@network", "%inference.json#run"]
+    checkpoint = save_checkpoint(tmp_path / "w.safetensors", classes=names)
+    folder = export_monai_bundle(checkpoint, tmp_path / "b", torchscript=False, about=About(description="$x"))
+    for name in ("inference", "evaluate", "train"):
+        parser = monai.ConfigParser()
+        parser.read_meta(str(folder / "configs" / "metadata.json"))
+        parser.read_config(str(folder / "configs" / f"{name}.json"))
+        metadata = parser.get_parsed_content("_meta_")
+        assert list(metadata["network_data_format"]["outputs"]["pred"]["channel_def"].values()) == names
+        assert metadata["description"] == "$x"
+        for part in {
+            "train": ("train#preprocessing", "validate#preprocessing"),
+            "evaluate": ("validate#preprocessing",),
+        }.get(name, ()):
+            found = [
+                t
+                for t in parser.get_parsed_content(part).transforms
+                if hasattr(t, "label_values") or hasattr(t, "classes")
+            ]
+            assert [list(transform.classes) for transform in found] == [names]
+    assert not mark.exists()

@@ -4,7 +4,7 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (73, 415), "predict": (50, 230)}
+MOST = {"train": (75, 430), "predict": (54, 250)}
 
 
 @pytest.mark.slow

@@ -8,10 +8,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import densevit
 from densevit.files import sha256
+from densevit.pictures.picture import IMAGE_ENDINGS
 
 DETACHED = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 HEADER_BYTES = 2**16
@@ -19,7 +22,9 @@ HEADER_BYTES = 2**16
 UNSURE_NS, UNSURE_SECONDS_NS = 20_000_000, 2_000_000_000
 WHOLE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".npy", ".npz")  # one file holds all of a volume
 Files = tuple[str, ...]
-Stamps = list[list[int]]  # of each file: size, time of change and time of status change, in bytes and nanoseconds
+Stamps = list[list[int]]  # of each file: number, size, time of change and time of status change, in bytes and ns
+PACKAGE = Path(densevit.__file__).parent
+READING = ("data", "pictures", "volumes", "normalization.py", "labels.py")  # what samples are made by
 
 
 def cache_folder() -> Path:
@@ -32,8 +37,9 @@ class Findings:
     """A SQLite file that remembers, by the files' places and by what was asked, what was found (JSON).
 
     Any number of threads and processes may share it. A file has changed when its size, its time of change or, where the
-    system keeps one, its time of last status change (which `touch` and `cp -p` cannot set back) is another. A memory
-    that is damaged is begun anew, and one that cannot be written is done without.
+    system keeps one, its time of last status change (which `touch` and `cp -p` cannot set back) is another, or another
+    file has taken its name. What other code found, that of an earlier version, is not recalled. A memory that is
+    damaged is begun anew, and one that cannot be written is done without.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -101,10 +107,10 @@ class FileHashes:
 def content_key(paths: Sequence[str | Path], transform: Any, *, hashes: FileHashes) -> str:
     """64 hexadecimal digits that tell what the files hold and what is done to it; `transform` must be JSON.
 
-    Names and places of the files do not matter, their order does.
+    Names and places of the files do not matter, their order does, and so does the code that reads them.
     """
     sources = [[hashes.of(file) for file in source_files(path)] for path in paths]
-    text = json.dumps([sources, transform], sort_keys=True, allow_nan=False)
+    text = json.dumps([sources, transform, code_digest()], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -121,7 +127,7 @@ def source_files(path: str | Path) -> list[Path]:
     if not path.is_file():
         return _missing(path)
     name = path.name.lower()
-    if name.endswith(WHOLE_FILES):
+    if name.endswith((*WHOLE_FILES, *IMAGE_ENDINGS)):
         return [path]
     if name.endswith((".mhd", ".nhdr")):
         with path.open("rb") as file:
@@ -138,17 +144,25 @@ def file_stamps(files: Files) -> Stamps:
         found = [os.stat(file) for file in files]
     except OSError:
         return []
-    return [[each.st_size, each.st_mtime_ns, each.st_ctime_ns] for each in found]
+    return [[each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns] for each in found]
 
 
 def _are_settled(stamps: Stamps) -> bool:
     """Whether all files were changed so long ago that another change would have another stamp."""
-    last = max((stamp for _, *times in stamps for stamp in times), default=time.time_ns())
+    last = max((stamp for *_, modified, changed in stamps for stamp in (modified, changed)), default=time.time_ns())
     return time.time_ns() - last > (UNSURE_NS if last % 10**9 else UNSURE_SECONDS_NS)
 
 
 def _key(files: Files, asked: str) -> str:
-    return hashlib.sha256(json.dumps([[os.path.abspath(file) for file in files], asked]).encode()).hexdigest()
+    places = [os.path.abspath(file) for file in files]
+    return hashlib.sha256(json.dumps([places, asked, code_digest()]).encode()).hexdigest()
+
+
+@cache
+def code_digest(package: Path = PACKAGE) -> str:
+    """64 hexadecimal digits of the code that reads files and makes samples of them: mended code looks again."""
+    found = [path for name in READING for path in [package / name, *sorted((package / name).rglob("*.py"))]]
+    return hashlib.sha256(" ".join(sha256(path) for path in found if path.is_file()).encode()).hexdigest()
 
 
 def _missing(path: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from typing import Any
 from densevit.doctor.fingerprint.measure import Fingerprint
 from densevit.doctor.fingerprint.propose import Proposal
 from densevit.doctor.fingerprint.python_text import Commented, Expression, assignment
+from densevit.quoting import in_docstring, printable
 from densevit.units import format_bytes
 from densevit.weights import family_of
 
@@ -48,10 +49,10 @@ def _docstring(found: Fingerprint, command: str) -> str:
     val = len(found.cases) - len(found.trained)
     number = f"{len(found.trained)} {'case' if len(found.trained) == 1 else 'cases'} to train on"
     return (
-        f'"""{name}, as `densevit fingerprint` proposes it from {number}.\n\n'
+        f'"""{in_docstring(name)}, as `densevit fingerprint` proposes it from {number}.\n\n'
         f"Cases for validation: {val}; none of their numbers is used here.\n"
         f'Command: `densevit train` with this file. Time and score are not known before it has run.\n"""\n\n'
-        f"# Made by: {command}\n"
+        f"# Made by: {printable(command)}\n"
     )
 
 
@@ -119,6 +120,8 @@ def _dataset(found: Fingerprint, proposal: Proposal) -> dict[str, Any]:
 
 def _why_normalized(proposal: Proposal) -> str:
     kind = proposal.normalization["type"]
+    if kind == "by_channel":
+        return "a channel after the other: CT by numbers of the set, what has no unit by case"
     if kind == "ct":
         return "HU: clipped to the set's 0.5 and 99.5 percentiles of the foreground, less its mean, over its deviation"
     brain = "; voxels of exactly 0 are many and left out" if proposal.normalization.get("nonzero") else ""

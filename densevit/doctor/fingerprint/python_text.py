@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
+from densevit.quoting import printable, python_string
+
 WIDTH, INDENT = 120, "    "
 
 
@@ -14,7 +16,7 @@ class Commented:
     """A value and why it is what it is."""
 
     def __init__(self, value: Any, comment: str):
-        self.value, self.comment = value, comment
+        self.value, self.comment = value, printable(comment)
 
 
 def assignment(name: str, value: Any) -> str:
@@ -77,19 +79,11 @@ def _text(value: Any) -> str:
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{comma})"
     if isinstance(value, Expression):
         return value
-    return _quoted(value) if isinstance(value, str) else repr(value)
+    return python_string(value) if isinstance(value, str) else repr(value)
 
 
 class Expression(str):
     """Python as it stands, in place of a value."""
-
-
-def _quoted(text: str) -> str:
-    """In double quotes where that needs no backslashes; raw for regular expressions."""
-    if "\\" in text and '"' not in text and "\n" not in text and not text.endswith("\\"):
-        return f'r"{text}"'
-    plain = repr(text)
-    return plain if '"' in text or "\\" in plain else f'"{plain[1:-1]}"'
 
 
 def _are_keywords(value: Mapping) -> bool:

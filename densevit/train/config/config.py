@@ -20,6 +20,7 @@ from mmengine.config import Config
 from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
 from densevit.options import fit, read_options
+from densevit.quoting import in_docstring
 from densevit.train.config.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -215,4 +216,6 @@ def _override(config: Config, key: str, value: Any, path: Path) -> None:
 def dump_config(config: ConfigFile, path: Path) -> None:
     """Write a config that reads back to the same values: one flat Python file, no parent."""
     lines = [f"{key} = {value!r}\n" for key, value in config.to_dict().items()]
-    write_text(path, f'"""{config.name} with its parent, its options and all defaults."""\n' + "".join(lines))
+    write_text(
+        path, f'"""{in_docstring(config.name)} with its parent, its options and all defaults."""\n' + "".join(lines)
+    )

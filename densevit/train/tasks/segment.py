@@ -21,6 +21,7 @@ from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.config.schema import ConfigFile, ModelOptions
 from densevit.train.data import open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.resume import list_settings
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
 from densevit.weights import load_weights
@@ -87,6 +88,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
+        modality=getattr(dataset, "modality", None),  # a data set of one's own may say nothing of it
     )
 
 
@@ -125,6 +127,7 @@ class SegmentTask:
         decay = config.train_cfg.ema
         self.average = None if decay is None else WeightAverage(self.model.segmentor, decay)
         self.header = make_header(config, self.stream.dataset)
+        self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.stream.dataset)}
         self.counts = dict(ignored_batches=0)
         self.batch_size = config.train_data.batch_size
 
@@ -198,9 +201,10 @@ class SegmentTask:
         return {name[len(prefix) :]: value for name, value in trained.items() if name.startswith(prefix)}
 
     def state(self) -> dict[str, Any]:
-        """The heads that training adds, and where weights are averaged the ones that are trained."""
+        """The heads that training adds, where weights are averaged the ones that are trained, and the settings."""
         heads, average = self.model.supervision, self.average
         return dict(
+            settings=self.settings,
             supervision=None if heads is None else dict(heads.state_dict()),
             raw_weights=None if average is None else dict(self.model.segmentor.state_dict()),
             average_updates=0 if average is None else average.updates,

@@ -11,6 +11,7 @@ import numpy as np
 
 from densevit.colors import Color, default_palette
 from densevit.files import replacing
+from densevit.quoting import label_name
 from densevit.volumes.formats.dicom import DicomSource
 from densevit.volumes.formats.dicom_file import quiet_pydicom, read_dataset
 from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg
@@ -166,9 +167,10 @@ def _describe(number: int, name: str, color: Color) -> Any:
     import highdicom
     from pydicom.sr.coding import Code
 
+    label = label_name(name).strip()[:LONGEST_NAME] or str(number)
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=name[:LONGEST_NAME],
+        segment_label=label,
         segmented_property_category=Code("123037004", "SCT", "Anatomical Structure"),
         segmented_property_type=Code("85756007", "SCT", "Tissue"),
         algorithm_type="AUTOMATIC",
@@ -176,7 +178,7 @@ def _describe(number: int, name: str, color: Color) -> Any:
             name="densevit", version=_version(), family=Code("123109", "DCM", "Artificial Intelligence")
         ),
         tracking_uid=highdicom.UID(),
-        tracking_id=name[:LONGEST_NAME] or str(number),
+        tracking_id=label,
         display_color=highdicom.color.CIELabColor.from_rgb(*color),
     )
 
