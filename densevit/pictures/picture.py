@@ -47,7 +47,7 @@ def load_picture(path: str | PathLike) -> Picture:
     path = str(path)
     with naming(path), _complete_alone():
         content = Path(path).read_bytes()
-        tags = tiff.read_tags(BytesIO(content))
+        tags = tiff.read_tags(BytesIO(content)) if content[:4] in tiff.STARTS else None
         white = tags is not None and tags.get(tiff.PHOTOMETRIC) == tiff.WHITE
         if tags is not None:
             _check_bands(tags, path)
