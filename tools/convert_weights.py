@@ -16,6 +16,7 @@ from torch import nn
 import densevit
 from densevit.data.layouts import ade20k, cityscapes
 from densevit.data.layouts.classes_file import read_classes
+from densevit.imports import import_modules
 from densevit.quoting import message, printable
 from densevit.weights import (
     describe,
@@ -44,6 +45,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--decoder-options", nargs="+", metavar="K=V", help="such as dim=256", default=())
     parser.add_argument("--num-classes", type=int, help="classes of the model; those of the file")
     parser.add_argument(
+        "--custom-imports", action="append", metavar="MODULE", default=[], help="a module of your own to import first"
+    )
+    parser.add_argument(
         "--classes",
         metavar="NAMES",
         help="what the classes are called: cityscapes, ade20k, or a file as data sets have it (classes.txt or .json)",
@@ -70,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(args: argparse.Namespace) -> int:
     """Read, recognise, load into a model of ours, write; prints the report."""
+    import_modules(args.custom_imports, folders=[Path()])
     if args.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {args.output}")
     state, meta = read_checkpoint(args.input)
