@@ -15,6 +15,8 @@ from densevit.weights import load_weights, read_weights, save_weights
 WEIGHTS = "weights.safetensors"  # in each of the folders
 # Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
 BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
+PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
+LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 
 
@@ -67,8 +69,21 @@ def _last_folder(run: Path) -> str | None:
 
 
 def build_model(checkpoint: Checkpoint) -> Segmentor:
-    """The model that a checkpoint describes, with its weights, on the CPU and in eval mode."""
-    model, tensors = create_segmentor(**without_weights(checkpoint.header.model)), checkpoint.tensors
+    """The model that a checkpoint describes, with its weights, on the CPU and in eval mode.
+
+    Nothing is read or fetched but the checkpoint. ValueError for a description that no model can be built from.
+    """
+    description, tensors = without_weights(checkpoint.header.model), checkpoint.tensors
+    try:
+        _check_sizes(description, most=max([LARGEST, *(n for tensor in tensors.values() for n in tensor.shape)]))
+        model = create_segmentor(**description)
+    except (ImportError, OSError):
+        raise
+    except Exception as error:  # the options of a builder can be wrong in any way
+        reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+        raise ValueError(
+            f"{checkpoint.path} describes a model that cannot be built: {reason}; train or convert it anew"
+        ) from error
     own = model.state_dict()
     if own.keys() == tensors.keys() and all(own[name].shape == tensor.shape for name, tensor in tensors.items()):
         model.load_state_dict(tensors)
@@ -77,15 +92,27 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
     return model.eval()
 
 
+def _check_sizes(value: Any, *, most: int, where: str = "model") -> None:
+    """Refuse numbers larger than anything in the file: such a model would fill the memory or never be ready."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, item in inner:
+        _check_sizes(item, most=most, where=f"{where}.{key}")
+    if isinstance(value, int | float) and not abs(value) <= most:
+        raise ValueError(f"{where} is {value}, and nothing among its weights is as large")
+
+
 def write_checkpoint(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], header: Header) -> None:
     """Write weights with their header; an existing file survives any failure, see `save_weights`."""
     save_weights(model_or_state, path, config=header.as_dict())
 
 
 def without_weights(description: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's description without files of pretrained weights, in whose place a checkpoint's come."""
+    """A model's description without what asks for pretrained weights, in whose place a checkpoint's come.
+
+    Such weights are files, or in networks of other packages (`pretrained=True`) fetched from the network.
+    """
     return {
         key: without_weights(value) if isinstance(value, Mapping) else value
         for key, value in description.items()
-        if key != "weights"
+        if key not in PRETRAINED
     }
