@@ -16,7 +16,8 @@ from densevit.registry import check_known
 MEAN = (123.675, 116.28, 103.53)  # ImageNet's colours: RGB, 0 to 255
 STD = (58.395, 57.12, 57.375)
 MEAN_STD = dict(type="mean_std", mean=MEAN, std=STD)
-ZSCORE = dict(type="zscore", percentiles=(0.5, 99.5))
+ZSCORE = dict(type="zscore", percentiles=None)
+CLIPPED = (0.5, 99.5)  # percentiles of a z-score in files of 0.1.0 that do not say theirs
 Normalize = Callable[[np.ndarray], np.ndarray]
 
 
@@ -73,16 +74,20 @@ class MeanStd:
 
 @dataclass(frozen=True, kw_only=True)
 class ZScore:
-    """Clipped to the image's own percentiles, then mean 0 and deviation 1, by channel: MR, whose units mean nothing.
+    """Mean 0 and deviation 1, by channel and image: MR, whose units mean nothing.
 
-    nonzero: only values other than 0 count for all three numbers, and 0 stays 0: skull-stripped heads.
+    percentiles: of the image, to which it is clipped first, such as (0.5, 99.5). A small bright lesion lies beyond them
+        and becomes equal to what is less bright, so that None, the default, clips nothing.
+    nonzero: only values other than 0 count for all numbers, and 0 stays 0: skull-stripped heads.
     """
 
-    percentiles: list | tuple = (0.5, 99.5)
+    percentiles: list | tuple | None = None
     nonzero: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, owner="normalization 'zscore'")
+        if self.percentiles is None:
+            return
         numbers = [each for each in self.percentiles if type(each) in (int, float)]
         low, high = numbers if len(numbers) == len(self.percentiles) == 2 else (1, 0)
         if not 0 <= low < high <= 100:
@@ -104,7 +109,7 @@ class ZScore:
         inside = channel[channel != 0] if self.nonzero else channel
         if not inside.size:
             return None
-        low, high = np.percentile(inside, self.percentiles)
+        low, high = (-np.inf, np.inf) if self.percentiles is None else np.percentile(inside, self.percentiles)
         inside = np.clip(inside.astype(np.float64), low, high)
         return low, high, inside.mean(), inside.std()
 
@@ -167,11 +172,60 @@ class CT:
         return self
 
 
-KINDS = dict(mean_std=MeanStd, zscore=ZScore, window=Window, ct=CT)
+@dataclass(frozen=True, kw_only=True)
+class ByChannel:
+    """Each channel by a normalization of its own, as a dictionary of its type and options: CT and PET in one set."""
+
+    channels: list | tuple
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.channels, list | tuple) or not self.channels:
+            raise ValueError(f"channels must be a list of one normalization a channel, got {self.channels!r}")
+        object.__setattr__(self, "_parts", tuple(create_normalization(each) for each in self.channels))
+
+    @property
+    def zero(self) -> Sequence[float]:
+        return tuple(float(part.zero[0]) for part in self._parts)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.of(image)(image)
+
+    def of(self, image: np.ndarray) -> Normalize:
+        self._check(len(image))
+        measured = [part.of(channel[None]) for part, channel in zip(self._parts, image, strict=True)]
+        return lambda part: np.concatenate([of(each[None]) for of, each in zip(measured, part, strict=True)])
+
+    def _check(self, channels: int) -> None:
+        if channels != len(self._parts):
+            raise ValueError(
+                f"normalization 'by_channel' has {len(self._parts)} channels and the image {channels}; "
+                "give one normalization for each channel"
+            )
+
+
+KINDS = dict(mean_std=MeanStd, zscore=ZScore, window=Window, ct=CT, by_channel=ByChannel)
+
+
+def as_written_before(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The normalization of a file of any version: one that does not say its percentiles was clipped to `CLIPPED`."""
+    is_silent = config.get("type") == "zscore" and "percentiles" not in config
+    return {**config, "percentiles": list(CLIPPED)} if is_silent else dict(config)
+
+
+def in_full(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with every option said, ready for JSON, so that it means the same to another version."""
+    made = create_normalization(config)
+    said = {field.name: getattr(made, field.name) for field in fields(made)}
+    if isinstance(made, ByChannel):
+        said["channels"] = [in_full(each) for each in made.channels]
+    return {"type": config["type"]} | {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
 
 
 def create_normalization(config: Mapping[str, Any]) -> Normalization:
-    """The function that dict(type="mean_std" | "zscore" | "window" | "ct", ...) describes; ValueError for others."""
+    """The function that dict(type="mean_std" | "zscore" | "window" | "ct" | "by_channel", ...) describes.
+
+    ValueError for another type, and for options that do not fit.
+    """
     check_known(config.get("type") if isinstance(config, Mapping) else config, KINDS, what="no normalization named")
     kind, options = KINDS[config["type"]], {key: value for key, value in config.items() if key != "type"}
     known = [field.name for field in fields(kind)]

@@ -1,9 +1,11 @@
 """Values to numbers for a network: each normalisation is known by its formula, and changes nothing it is given."""
 
+import json
+
 import numpy as np
 import pytest
 
-from densevit.normalization import MEAN, MEAN_STD, STD, ZSCORE, create_normalization
+from densevit.normalization import MEAN, MEAN_STD, STD, ZSCORE, as_written_before, create_normalization, in_full
 
 KINDS = [
     dict(type="zscore"),
@@ -11,6 +13,7 @@ KINDS = [
     dict(type="window", low=-175.0, high=250.0),
     dict(type="ct", low=-64.0, high=148.0, mean=33.0, std=41.0),
     dict(type="mean_std", mean=[10.0, 2000.0], std=[300.0, 50.0]),
+    dict(type="by_channel", channels=[dict(type="window", low=-175.0, high=250.0), dict(type="zscore")]),
 ]
 
 
@@ -57,6 +60,36 @@ def test_a_z_score_is_made_channel_by_channel(scan):
     for channel in result:
         assert (channel.mean(), channel.std()) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
     np.testing.assert_allclose(create_normalization(ZSCORE)(3 * scan + 7), result, atol=1e-4)
+
+
+def test_a_z_score_keeps_small_bright_lesions_apart_unless_it_is_told_to_clip():
+    pet = np.abs(np.random.default_rng(0).normal(1, 0.3, (20, 24, 24))).astype(np.float32)
+    pet.ravel()[:20], pet.ravel()[-20:] = 6, 25  # SUV of 0.2 % of the voxels each
+    for config in (ZSCORE, dict(type="zscore")):
+        result = create_normalization(config)(pet[None]).ravel()
+        np.testing.assert_allclose(result, (pet.ravel() - pet.mean()) / pet.std(), atol=1e-4)
+    clipped = create_normalization(as_written_before(dict(type="zscore")))(pet[None]).ravel()
+    assert clipped[0] == clipped[-1]
+
+
+def test_each_channel_may_have_a_normalisation_of_its_own(scan):
+    window = dict(type="window", low=-175, high=250)
+    both = create_normalization(dict(type="by_channel", channels=[window, dict(type="zscore")]))
+    result = both(scan)
+    np.testing.assert_array_equal(result[0], create_normalization(window)(scan)[0])
+    np.testing.assert_array_equal(result[1], create_normalization(ZSCORE)(scan)[1])
+    np.testing.assert_allclose(both.of(scan)(scan[:, :3]), result[:, :3], atol=1e-6)
+    assert both.zero == (-175, 0)
+    with pytest.raises(ValueError, match="has 2 channels and the image 1; give one normalization for each channel"):
+        both(scan[:1])
+
+
+def test_said_in_full_it_means_the_same_to_any_version():
+    for config in KINDS:
+        full = json.loads(json.dumps(in_full(config)))
+        assert create_normalization(full) == create_normalization(in_full(full))
+        assert as_written_before(full) == full
+    assert in_full(dict(type="zscore")) == dict(type="zscore", percentiles=None, nonzero=False)
 
 
 def test_zeros_around_a_skull_stripped_head_count_for_nothing(scan):

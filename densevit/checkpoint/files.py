@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from densevit.checkpoint.header import Header
 from densevit.segmentor import Segmentor, create_segmentor
-from densevit.weights import load_weights, read_weights, save_weights
+from densevit.weights import find_broken, load_weights, read_weights, save_weights
 
 WEIGHTS = "weights.safetensors"  # in each of the folders
 # Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
@@ -71,9 +71,11 @@ def _last_folder(run: Path) -> str | None:
 def build_model(checkpoint: Checkpoint) -> Segmentor:
     """The model that a checkpoint describes, with its weights, on the CPU and in eval mode.
 
-    Nothing is read or fetched but the checkpoint. ValueError for a description that no model can be built from.
+    Nothing is read or fetched but the checkpoint. ValueError for a description that no model can be built from: modules
+    of one's own are imported by whoever trusts them.
     """
-    description, tensors = without_weights(checkpoint.header.model), checkpoint.tensors
+    header, tensors, path = checkpoint.header, checkpoint.tensors, checkpoint.path
+    description = without_weights(header.model)
     try:
         _check_sizes(description, most=max([LARGEST, *(n for tensor in tensors.values() for n in tensor.shape)]))
         model = create_segmentor(**description)
@@ -81,10 +83,10 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
         raise
     except Exception as error:  # the options of a builder can be wrong in any way
         reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
-        raise ValueError(
-            f"{checkpoint.path} describes a model that cannot be built: {reason}; train or convert it anew"
-        ) from error
-    own = model.state_dict()
+        raise ValueError(f"{path} describes a model that cannot be built: {reason}{_what_to_import(header)}") from error
+    own, broken = model.state_dict(), find_broken(tensors)
+    if broken:
+        raise ValueError(f"{path} cannot be used: {broken}")
     if own.keys() == tensors.keys() and all(own[name].shape == tensor.shape for name, tensor in tensors.items()):
         model.load_state_dict(tensors)
     else:
@@ -99,6 +101,15 @@ def _check_sizes(value: Any, *, most: int, where: str = "model") -> None:
         _check_sizes(item, most=most, where=f"{where}.{key}")
     if isinstance(value, int | float) and not abs(value) <= most:
         raise ValueError(f"{where} is {value}, and nothing among its weights is as large")
+
+
+def _what_to_import(header: Header) -> str:
+    named = header.more.get("custom_imports")
+    if not named:
+        return "; train or convert it anew"
+    return (
+        f"; it was trained with custom_imports {named}: import these first, or give the command --custom-imports MODULE"
+    )
 
 
 def write_checkpoint(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], header: Header) -> None:

@@ -14,8 +14,9 @@ from densevit.colors import default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, check_classes, label_type
-from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
+from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options
+from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 MOST = 2**16  # classes, and channels
@@ -52,9 +53,10 @@ class Header:
 
     `inference` says how images were seen when it was tested, `normalization` (see `create_normalization`) how the
     files' values became its input. `exif` says whether photos were turned upright, as their EXIF orientation asks
-    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned. Of
-    volumes: `spacing`, millimetres between voxels (D, H, W), None where scans are seen as they are; `label_values`,
-    what stands for each class in label files; `slices`, for a 2D model that sees volumes slice by slice. `training`
+    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned.
+    `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
+    millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
+    volumes slice by slice; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
     holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
@@ -70,6 +72,7 @@ class Header:
     spacing: tuple[float, ...] | None = None
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None
+    modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
     version: str = densevit.__version__
     more: dict[str, Any] = field(default_factory=dict)
@@ -98,9 +101,12 @@ class Header:
             )
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
         usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
-        normalization = {"type": usual["type"], **(self.normalization or usual)}
+        if self.modality is not None and len(self.modality) != self.image_channels:
+            raise ValueError(
+                f"modality has {len(self.modality)} entries, and the images have {self.image_channels} channels"
+            )
         with _about("normalization"):
-            normalization = {"type": normalization["type"], **asdict(create_normalization(normalization))}
+            normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
         with _about("inference"):
             self.inference.on_axes(self.spatial_dims)
         with _about("palette"):
@@ -136,6 +142,15 @@ class Header:
     def image_channels(self) -> int:
         """Channels of the images that are predicted: fewer than the model's where it sees several slices together."""
         return self.in_channels // (1 if self.slices is None else self.slices.count)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What each channel of a scan must be, from training or else from how it is normalised; "" for anything."""
+        said = self.modality or ("",) * self.image_channels
+        if not self.is_of_volumes:
+            return said
+        normalised = modalities_of_normalization(self.normalization, self.image_channels)
+        return tuple(one or other for one, other in zip(said, normalised, strict=True))
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -188,12 +203,23 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
     """A header as of today: that of 0.1.0 held `base_size` beside `inference`, and means without their type."""
     content = dict(content)
     box = content.pop("base_size", None)
-    if box is not None:
+    if box is not None and isinstance(content.get("inference"), Mapping | None):
         content["inference"] = {"base_size": box, **(content.get("inference") or {})}
     normalization = content.get("normalization")
     if isinstance(normalization, Mapping) and "type" not in normalization and {"mean", "std"} & normalization.keys():
         content["normalization"] = {"type": "mean_std", **normalization}
+    if isinstance(content.get("normalization"), Mapping):
+        content["normalization"] = as_written_before(content["normalization"])
+    elif content.get("normalization") is None and _is_not_rgb(content):
+        content["normalization"] = as_written_before(dict(type="zscore"))
     return content
+
+
+def _is_not_rgb(content: Mapping[str, Any]) -> bool:
+    """Whether the images were normalised by their own mean and deviation where the file does not say how."""
+    model = content["model"]
+    of_scans = model.get("spatial_dims") == 3 or content.get("slices") is not None
+    return of_scans or model.get("in_channels") not in (None, 3)
 
 
 @contextmanager

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from densevit.volumes.read_options import ReadOptions
 
 SCAN_DEFAULTS = dict(
-    geometry=None, series=None, allow_gantry_tilt=False, on_missing="error", max_bytes=None, dicom_seg=False,
-    preview=False, largest_component=None, fill_holes=None,
+    geometry=None, series=None, modality=None, allow_gantry_tilt=False, on_missing="error", stored_values=False,
+    max_bytes=None, dicom_seg=False, preview=False, largest_component=None, fill_holes=None,
 )  # fmt: skip
 
 
@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         nargs="+",
         metavar="FORMAT",
-        help="train_ids (class numbers), label_ids (for the Cityscapes server), palette, overlay; default train_ids",
+        action="extend",
+        help="label_ids (the values of the label files, for Cityscapes those of its server; default where they are "
+        "others than the class numbers), train_ids (class numbers), palette, overlay; several make a folder each",
     )
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
     parser.add_argument(
@@ -74,12 +76,18 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
         "--geometry", choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"
     )
     group.add_argument("--series", metavar="UID", help="of a DICOM folder with several: a SeriesInstanceUID or number")
+    group.add_argument("--modality", metavar="NAME", help="of a patient's DICOM series: CT, MR or PT (PET)")
     group.add_argument("--allow-gantry-tilt", action="store_true", help="read DICOM slices of a tilted gantry")
     group.add_argument(
         "--on-missing",
         choices=("error", "split"),
         default="error",
         help="a DICOM series that lacks slices: refuse it, or read its longest regular part",
+    )
+    group.add_argument(
+        "--stored-values",
+        action="store_true",
+        help="take the values of a CT or PET in DICOM that does not say how they become its unit",
     )
     group.add_argument(
         "--max-bytes", metavar="AMOUNT", help="what a scan may take as float32, such as 16GB; default 8 GiB"
@@ -158,8 +166,10 @@ def _read_options(args: argparse.Namespace) -> "ReadOptions":
     return ReadOptions(
         geometry=args.geometry,
         series=args.series,
+        modality=args.modality,
         allow_gantry_tilt=args.allow_gantry_tilt,
         on_missing=args.on_missing,
+        stored_values=args.stored_values,
         **({} if args.max_bytes is None else dict(max_bytes=parse_bytes(args.max_bytes))),
     )
 

@@ -19,8 +19,9 @@ from densevit.data.shown import Shown, show_plane
 from densevit.data.slices import draw_slice
 from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, check_classes
-from densevit.normalization import ZSCORE, create_normalization
+from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes.grid import Grid, check_same_grid
+from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import (
     check_memory,
@@ -34,7 +35,7 @@ from densevit.volumes.resample import (
 from densevit.volumes.volume import Volume, open_volume, read_grid, read_header
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
-PREPARED = 3  # counts up when the same files and options give other arrays
+PREPARED = 4  # counts up when the same files and options give other arrays
 Arrays = dict[str, np.ndarray]
 
 
@@ -42,9 +43,9 @@ class VolumeDataset:
     """Scans of one kind; `label_values` are the files' values of the classes, `ignored_value` that of no class.
 
     Intensities become comparable as `normalization` says (`densevit.normalization`). With `spacing`, millimetres
-    between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `cache` keeps what
-    was made of each case on disk. With `slices` a network of pictures learns from single slices, and is scored on
-    whole scans.
+    between voxels (D, H, W), all cases are resampled to it; without, all must have one already. `channels` are names of
+    the channels, such as "CT". `cache` keeps what was made of each case on disk. With `slices` a network of pictures
+    learns from single slices, and is scored on whole scans.
     """
 
     ignore_index = IGNORE
@@ -58,7 +59,7 @@ class VolumeDataset:
         classes: Sequence[str],
         label_values: Sequence[int],
         ignored_value: int | None = None,
-        in_channels: int = 1,
+        channels: Sequence[str] = ("image",),
         normalization: Mapping[str, Any] = ZSCORE,
         spacing: Sequence[float] | None = None,
         read: ReadOptions = REFUSING,
@@ -75,10 +76,11 @@ class VolumeDataset:
         self.ignored_value = ignored_value
         self.slices = slices
         self.spatial_dims = 3 if slices is None else 2
-        self.image_channels = in_channels
-        self.in_channels = in_channels if slices is None else in_channels * slices.count
-        self.normalization = {k: list(v) if isinstance(v, tuple) else v for k, v in normalization.items()}
+        self.image_channels = len(channels)
+        self.in_channels = self.image_channels * (1 if slices is None else slices.count)
+        self.normalization = in_full(normalization)
         self.normalize = create_normalization(normalization)
+        self.named = tuple(map(modality_of_name, channels))
         self.wanted_spacing = None if spacing is None else tuple(map(float, spacing))
         self.read = read
         self.cache = cache
@@ -95,6 +97,19 @@ class VolumeDataset:
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxels (D, H, W) of all samples, within rounding; `check` makes sure of it."""
         return self.wanted_spacing or read_grid(self.cases[0].images[0], options=self.read).spacing
+
+    @cached_property
+    def modality(self) -> tuple[str, ...] | None:
+        """What each channel is, by its files or its name (`densevit.volumes.modality`); None where neither says it."""
+        _, found = read_header(self.cases[0].images, options=self.read)
+        said = tuple(file or name for file, name in zip(found, self.named, strict=True))
+        return said if any(said) else None
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        """What each channel must be, by its name or else by how it is normalised; "" for anything."""
+        normalised = modalities_of_normalization(self.normalization, self.image_channels)
+        return tuple(name or kind for name, kind in zip(self.named, normalised, strict=True))
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -138,6 +153,8 @@ class VolumeDataset:
         files = [tuple(str(file) for path in case.files for file in source_files(path)) for case in self.cases]
         facts = look_once(files, self._look, asked=self._label_options, progress=progress)
         self._check_spacings([tuple(each["spacing"]) for each in facts])
+        for case, each in zip(self.cases, facts, strict=True):
+            check_modality(case.name, each["modality"], facts[0]["modality"], who=f"{self.cases[0].name} of this set")
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
         if self.has_labels:
             report.check_something_is_labelled([case.label for case in self.cases])
@@ -146,14 +163,14 @@ class VolumeDataset:
     def _look(self, index: int) -> Facts:
         """The spacing of one case, whose channels, label values and grids fit, and its voxels by class."""
         case = self.cases[index]
-        grid, channels = read_header(case.images, options=self.read)
-        self._check_channels(case, channels)
+        grid, modality = read_header(case.images, options=self.read)
+        self._check_channels(case, modality)
         check_memory(case.name, grid, **self._limits)
         if case.label is None:
-            return dict(spacing=grid.spacing, counts={})
+            return dict(spacing=grid.spacing, modality=modality, counts={})
         label, label_grid = self._label(case)
         check_same_grid((case.name, grid), (case.label, label_grid))
-        return dict(spacing=grid.spacing, counts=count_classes(label))
+        return dict(spacing=grid.spacing, modality=modality, counts=count_classes(label))
 
     def _check_spacings(self, spacings: Sequence[tuple[float, ...]]) -> None:
         if self.wanted_spacing is not None:
@@ -177,14 +194,12 @@ class VolumeDataset:
     @property
     def _label_options(self) -> str:
         """All that decides what is found in a case's label, and what is made of it."""
-        return repr(
-            (PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self.image_channels)
-        )
+        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self._wanted))
 
     def _prepare(self, case: Case) -> Arrays:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
-        self._check_channels(case, len(volume.image))
+        self._check_channels(case, volume.modalities)
         check_memory(case.name, volume.grid, **self._limits)
         arrays = dict(
             image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
@@ -203,9 +218,12 @@ class VolumeDataset:
         """For `check_memory`."""
         return dict(spacing=self.wanted_spacing, channels=self.image_channels, max_bytes=self.read.max_bytes)
 
-    def _check_channels(self, case: Case, number: int) -> None:
-        if number != self.image_channels:
-            raise ValueError(f"{case.name} has {number} channels, and {self.image_channels} are expected of this set")
+    def _check_channels(self, case: Case, modality: Sequence[str]) -> None:
+        if len(modality) != self.image_channels:
+            raise ValueError(
+                f"{case.name} has {len(modality)} channels, and {self.image_channels} are expected of this set"
+            )
+        check_modality(case.name, modality, self._wanted, who="this set")
 
     def _sample(self, index: int, arrays: Arrays) -> Sample:
         """Without a label."""

@@ -103,11 +103,12 @@ def spatial_shape(source: Source) -> list[int | str]:
 
 def _input(source: Source) -> dict[str, Any]:
     channels = source.header.in_channels
-    hounsfield = source.header.normalization["type"] in ("window", "ct")
+    kinds = dict.fromkeys(kind for kind in source.header.modalities if kind)
+    hounsfield = list(kinds) == ["CT"]
     return dict(
         type="image",
         format="hounsfield" if hounsfield else "magnitude",
-        modality="CT" if hounsfield else "n/a",
+        modality=", ".join(kinds) or "n/a",
         num_channels=channels,
         spatial_shape=spatial_shape(source),
         dtype="float32",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from densevit.files import reads_a_file
 from densevit.pictures.bands import read_bands
 from densevit.pictures.color_coding import ColorMap, decode_colors
 from densevit.pictures.picture import Picture, is_array, load_picture, lossy_kind, naming
@@ -61,12 +62,14 @@ def read_label(path: str | PathLike, *, color_map: ColorMap | None = None) -> np
     return read_oriented_label(path, color_map=color_map)[0]
 
 
+@reads_a_file
 def read_oriented_image(path: str | PathLike) -> tuple[np.ndarray, int]:
     """As `read_image`, together with the EXIF orientation that was applied (1 = none)."""
     picture = load_picture(path)
     return _upright(_to_rgb(picture), picture), picture.orientation
 
 
+@reads_a_file
 def read_oriented_label(path: str | PathLike, *, color_map: ColorMap | None = None) -> tuple[np.ndarray, int]:
     """As `read_label`, together with the EXIF orientation that was applied (1 = none)."""
     picture = load_picture(path)
@@ -76,6 +79,7 @@ def read_oriented_label(path: str | PathLike, *, color_map: ColorMap | None = No
     return _upright(pixels, picture), picture.orientation
 
 
+@reads_a_file
 def read_oriented_channels(path: str | PathLike, *, channels: int) -> tuple[np.ndarray, int]:
     """As `read_channels`, together with the EXIF orientation that was applied (1 = none)."""
     if channels < 1:

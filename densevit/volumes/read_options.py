@@ -11,15 +11,18 @@ GIBIBYTE = 2**30
 class ReadOptions:
     """`geometry` ("sform" or "qform") chooses for a NIfTI file that disagrees with itself.
 
-    For DICOM: `series` (a SeriesInstanceUID or a series number) chooses among several, `allow_gantry_tilt` keeps the
-    sheared affine of a tilted gantry, and `on_missing` says what becomes of a series with slices missing: "error", or
-    "split", which reads its longest regular part. `max_bytes` bounds the float32 array of any scan.
+    For DICOM: `series` (a SeriesInstanceUID or a series number) and `modality` ("CT", "MR", "PT") choose among several,
+    `allow_gantry_tilt` keeps the sheared affine of a tilted gantry, and `on_missing` says what becomes of a series with
+    slices missing: "error", or "split", which reads its longest regular part. `stored_values` takes the stored values
+    of a CT or PET that does not say how they become its unit. `max_bytes` bounds the float32 array of any scan.
     """
 
     geometry: str | None = None
     series: str | None = None
+    modality: str | None = None
     allow_gantry_tilt: bool = False
     on_missing: str = "error"
+    stored_values: bool = False
     max_bytes: int = 8 * GIBIBYTE
 
     def __post_init__(self) -> None:

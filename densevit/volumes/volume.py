@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densevit.files import replacing
+from densevit.files import reads_a_file, replacing
 from densevit.quoting import label_name
 from densevit.volumes.formats.stored_volume import StoredVolume
 from densevit.volumes.grid import Grid, check_same_grid
@@ -24,7 +23,8 @@ LONGEST_IN_NIFTI_1 = 2**15 - 1
 class Volume:
     """`image` is float32 (C, D, H, W), axes pointing to superior, anterior and right as far as the file's axes allow;
     `grid` says where it lies. `affine` (4, 4) is the file's own, in mm: right, anterior, superior of its voxel
-    (x, y, z). `source` is what a DICOM-SEG refers to, None for other files.
+    (x, y, z). `source` is what a DICOM-SEG refers to, None for other files; `modalities` says of each channel what its
+    numbers are (`densevit.volumes.modality`), where the file does.
     """
 
     image: np.ndarray
@@ -32,6 +32,7 @@ class Volume:
     path: Path
     affine: np.ndarray
     source: Any = None
+    modalities: tuple[str, ...] = ()
 
     def on_own_axes(self, label: np.ndarray) -> np.ndarray:
         """A label map (D, H, W) of this volume in the file's order of axes (X, Y, Z)."""
@@ -60,6 +61,7 @@ class Volume:
             nibabel.save(image, aside)
 
 
+@reads_a_file
 def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions = REFUSING) -> Volume:
     """Read a scan: NIfTI, NRRD, MetaImage, a DICOM file or a folder of one DICOM series; or a list, one a channel.
 
@@ -71,12 +73,14 @@ def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions
     """
     if isinstance(path, str | Path):
         stored = _open(path, options)
-        return Volume(stored.image(), stored.grid, stored.path, stored.affine, stored.source)
+        named = dict(source=stored.source, modalities=stored.modalities)
+        return Volume(stored.image(), stored.grid, stored.path, stored.affine, **named)
     channels = [open_volume(each, options=options) for each in path]
     if not channels:
         raise ValueError("no files were given; a volume is at least one")
     _check_channels(channels)
-    return replace(channels[0], image=np.concatenate([channel.image for channel in channels]))
+    modalities = tuple(modality for channel in channels for modality in channel.modalities)
+    return replace(channels[0], image=np.concatenate([channel.image for channel in channels]), modalities=modalities)
 
 
 def read_grid(path: str | Path, *, options: ReadOptions = REFUSING) -> Grid:
@@ -84,13 +88,14 @@ def read_grid(path: str | Path, *, options: ReadOptions = REFUSING) -> Grid:
     return _open(path, options).grid
 
 
-def read_header(paths: Sequence[str | Path], *, options: ReadOptions = REFUSING) -> tuple[Grid, int]:
-    """The grid and the number of channels that `open_volume` of these files would give; reads headers alone."""
+def read_header(paths: Sequence[str | Path], *, options: ReadOptions = REFUSING) -> tuple[Grid, tuple[str, ...]]:
+    """The grid, and the modality of each channel, that `open_volume` of these files would give; reads headers alone."""
     stored = [_open(path, options) for path in paths]
     _check_channels(stored)
-    return stored[0].grid, sum(prod(each.shape[3:]) for each in stored)
+    return stored[0].grid, tuple(modality for each in stored for modality in each.modalities)
 
 
+@reads_a_file
 def read_label_volume(
     path: str | Path, *, options: ReadOptions = REFUSING, like: Volume | None = None
 ) -> tuple[np.ndarray, Grid]:
@@ -106,6 +111,7 @@ def read_label_volume(
     return stored.label(), stored.grid
 
 
+@reads_a_file
 def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
     kind = kind_of(Path(path))
     reader = import_module(f"densevit.volumes.formats.{kind}")  # each brings libraries of its own
@@ -115,6 +121,12 @@ def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
 def _check_channels(channels: Sequence[Volume | StoredVolume]) -> None:
     """All lie on the grid of the first."""
     first = channels[0]
+    sources = [channel.source for channel in channels if channel.source is not None]
+    if any(source in sources[:index] for index, source in enumerate(sources)):
+        raise ValueError(
+            f"{first.path} and others given with it are of one DICOM series, and each is to be a channel; give one of "
+            "them, or their folder"
+        )
     for other in channels[1:]:
         check_same_grid((str(first.path), first.grid), (str(other.path), other.grid), what="channel")
 

@@ -45,6 +45,25 @@ def test_what_a_header_does_not_say_has_its_usual_value():
     assert pictures.values.tolist() == [0, 1]
 
 
+def test_a_z_score_of_before_was_clipped_and_one_of_today_says_what_it_is():
+    for said in (dict(normalization=dict(type="zscore")), {}):
+        assert Header.read(dict(model=VOLUMES, **said), PATH).normalization["percentiles"] == [0.5, 99.5]
+    today = Header(model=VOLUMES, normalization=dict(type="zscore"))
+    assert today.normalization == dict(type="zscore", percentiles=None, nonzero=False)
+    again = Header.read(json.loads(json.dumps(today.as_dict())), PATH)
+    assert again.normalization == today.normalization
+
+
+def test_a_header_knows_what_its_scans_must_be_from_training_or_from_their_numbers():
+    window = dict(type="window", low=-175, high=250)
+    assert Header(model=VOLUMES).modalities == ("",)
+    assert Header(model=VOLUMES, normalization=window).modalities == ("CT",)
+    assert Header(model=VOLUMES, modality=("MR",)).modalities == ("MR",)
+    assert Header.read(json.loads(json.dumps(Header(model=VOLUMES, modality=("MR",)).as_dict())), PATH).modality
+    with pytest.raises(ValueError, match="it has 2 modalities, and its images 1 channels"):
+        Header(model=VOLUMES, modality=("CT", "PT"))
+
+
 def test_a_network_of_pictures_that_sees_slices_takes_volumes_of_fewer_channels():
     header = Header.read(dict(model=dict(PICTURES, in_channels=6), slices=dict(axis=2, neighbours=1)), PATH)
     assert (header.spatial_dims, header.image_dims) == (2, 3)

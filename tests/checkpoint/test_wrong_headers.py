@@ -40,13 +40,19 @@ PICTURES = dict(
 SCANS = dict(
     model=dict(MODEL, spatial_dims=3, in_channels=1),
     spacing=[2.0, 1.0, 1.0],
+    modality=["CT"],
     label_values=[0, 1, 5],
     normalization=dict(type="ct", low=-100.0, high=200.0, mean=3.0, std=5.0),
 )
 SLICES = dict(
     model=dict(MODEL, in_channels=3), slices=dict(axis="axial", neighbours=1), normalization=dict(type="zscore")
 )
-OLD = dict(model=MODEL, base_size=[64, 96], normalization=dict(mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 3.0]))
+OLD = dict(
+    model=MODEL,
+    base_size=[64, 96],
+    inference=dict(mode="whole"),
+    normalization=dict(mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 3.0]),
+)
 
 
 def keys(thing, at=()):

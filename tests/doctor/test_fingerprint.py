@@ -1,6 +1,7 @@
 """What is measured of a set of scans, what is proposed from it, and that the proposed file is read and trains."""
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -14,7 +15,7 @@ from densevit.doctor.fingerprint.measure import CaseFacts, ChannelFacts, Fingerp
 from densevit.doctor.fingerprint.memory import LIBRARIES, training_memory
 from densevit.doctor.fingerprint.propose import (
     ModelPlanner,
-    is_ct,
+    ct_channels,
     normalization_of_set,
     plan_crop,
     propose,
@@ -375,18 +376,28 @@ def test_a_crop_suits_the_model(backbone, decoder):
     ids=str,
 )
 def test_ct_is_known_by_its_name_or_by_its_numbers(channels, case, expected):
-    assert is_ct(a_set([facts(**case)] * 5, channels=channels)) is expected
+    assert ct_channels(a_set([facts(**case)] * 5, channels=channels)) == (expected,)
 
 
 def test_ct_is_normalised_by_the_sets_foreground_and_others_by_case():
-    found = a_set([facts()])
+    found = a_set([facts()], channels=["CT"])
     values = found.cases[0].sample
     low, high = np.percentile(values, (0.5, 99.5))
     expected = dict(type="ct", low=low, high=high, mean=values.mean(), std=values.std())
-    assert normalization_of_set(found, ct=True) == pytest.approx(expected, abs=0.01)
-    assert normalization_of_set(found, ct=False) == dict(type="zscore", percentiles=(0.5, 99.5))
-    bare = a_set([facts(zeros=0.6)])
-    assert normalization_of_set(bare, ct=False)["nonzero"] is True
+    assert normalization_of_set(found) == pytest.approx(expected, abs=0.01)
+    assert normalization_of_set(a_set([facts()], channels=["MR"])) == dict(type="zscore", percentiles=None)
+    bare = a_set([facts(zeros=0.6)], channels=["MR"])
+    assert normalization_of_set(bare)["nonzero"] is True
+
+
+def test_ct_and_pet_in_one_set_are_normalised_each_in_its_way():
+    case = facts()
+    both = replace(case, channels=case.channels * 2, sample=np.concatenate([case.sample, case.sample / 10]))
+    found = normalization_of_set(a_set([both], channels=["CT", "PET"]))
+    assert found["type"] == "by_channel"
+    assert found["channels"][0] == normalization_of_set(a_set([case], channels=["CT"]))
+    assert found["channels"][1] == dict(type="zscore", percentiles=None)
+    assert normalization_of_set(a_set([both], channels=["T1", "T2"])) == dict(type="zscore", percentiles=None)
 
 
 def test_what_a_user_should_see_is_said():
@@ -572,4 +583,4 @@ def test_real_sets_get_fitting_numbers(shared_data, name, kind, size, channels):
 def test_the_hippocampus_gets_the_crop_that_nnunet_publishes(shared_data):
     found = take_fingerprint(choose_split(guess_volume_dataset(shared_data / "Task04_Hippocampus")))
     proposal = propose(found, max_bytes=8 * GB)
-    assert (proposal.spacing, proposal.crop_size, proposal.ct) == ((1.0, 1.0, 1.0), (40, 56, 40), False)
+    assert (proposal.spacing, proposal.crop_size, proposal.ct) == ((1.0, 1.0, 1.0), (40, 56, 40), (False,))

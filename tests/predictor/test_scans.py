@@ -38,6 +38,32 @@ def test_a_folder_of_dicom_files_is_one_scan_and_so_are_its_files(tmp_path):
     assert names(find_scans(tmp_path / "ct")) == ["mask", "ct"]
 
 
+def test_files_of_a_dicom_folder_that_are_named_are_never_more_than_their_series(tmp_path):
+    one, other = series(3), series(2)
+    paths = save(tmp_path / "study", [*one, *other], seed=1)
+    assert [scan.paths for scan in find_scans(paths)] == [(min(paths[:3]),), (min(paths[3:]),)]
+    assert [scan.paths for scan in find_scans(paths[3:])] == [(min(paths[3:]),)]
+    with pytest.raises(ValueError, match=r"2 of the 3 files of series number 3 .* name one file, which stands for"):
+        find_scans(paths[:2])
+
+
+def test_a_folder_holds_the_series_of_the_modality_that_is_asked_for(tmp_path):
+    slices = series(2)
+    save(tmp_path / "ct", slices)
+    for each in slices:
+        each.Modality = "MR"
+    save(tmp_path / "mr", slices)
+    assert names(find_scans(tmp_path)) == ["ct", "mr"]
+    assert names(find_scans(tmp_path, modality="CT")) == ["ct"]
+    with pytest.raises(FileNotFoundError, match="holds DICOM files without an image of modality 'PT'"):
+        find_scans(tmp_path, modality="PT")
+
+
+def test_a_folder_that_is_called_like_a_scan_is_not_passed_over(tmp_path):
+    touch(tmp_path, "a.nii.gz", "b.nii.gz/notes.txt")
+    assert [scan.path for scan in find_scans(tmp_path)] == [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"]
+
+
 def test_channels_in_files_of_their_own_are_one_scan_where_the_model_takes_as_many(tmp_path):
     touch(tmp_path, "x_0000.nii.gz", "x_0001.nii.gz", "y_0001.nii.gz", "y_0000.nii.gz")
     two = find_scans(tmp_path, channels=2)

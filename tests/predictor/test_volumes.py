@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
-from densevit.normalization import ZSCORE, create_normalization
 from densevit.predictor import Predictor, predict
 from densevit.predictor.scans import find_scans
 from densevit.volumes.volume import ReadOptions, open_volume
@@ -86,7 +85,7 @@ def test_labels_are_the_argmax_of_logits_interpolated_from_the_spacing_of_traini
     volume = open_volume(scan)
     working = tuple(round(n * s / 3) for n, s in zip(volume.grid.size, volume.grid.spacing, strict=True))
     label = predictor.label(volume)
-    image = F.interpolate(torch.tensor(create_normalization(ZSCORE)(volume.image))[None], working, mode="trilinear")
+    image = F.interpolate(torch.tensor(predictor.reader.normalize(volume.image))[None], working, mode="trilinear")
     with torch.inference_mode():
         if inference["mode"] == "whole":
             padded = F.pad(image, [p for n in reversed(working) for p in (0, -n % 32)])
@@ -117,7 +116,7 @@ def test_statistics_count_voxels_and_millilitres_of_every_structure(predictor, t
         name = scan.name.removesuffix(".nii.gz")
         mask = np.asarray(nibabel.load(tmp_path / "out" / scan.name).dataobj)
         structures = json.loads((tmp_path / "out" / f"{name}.json").read_text())["structures"]
-        voxel = abs(np.prod(np.linalg.norm(AFFINE[:3, :3], axis=0))) / 1000
+        voxel = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
         for structure, value in (("background", 0), ("liver", 2), ("tumour", 7)):
             assert structures[structure]["voxels"] == (mask == value).sum()
             assert structures[structure]["ml"] == pytest.approx((mask == value).sum() * voxel)
@@ -212,7 +211,10 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
     [
         (dict(label_values=[0, 1]), "it has 2 label values, and its model has 3 outputs"),
         (dict(classes=["a"]), "it has 1 classes, and its model has 3 outputs"),
-        (dict(normalization=dict(type="hounsfield")), "used: no normalization named 'hounsfield'; known: ct"),
+        (
+            dict(normalization=dict(type="hounsfield")),
+            "used: no normalization named 'hounsfield'; known: by_channel, ct",
+        ),
         (dict(spacing=[1, 0, 1]), "spacing must be positive millimetres"),
         (dict(inference=dict(mode="slide")), "needs the size of its windows"),
         (dict(inference=dict(mod="slide")), "unknown key 'inference.mod'; did you mean mode"),

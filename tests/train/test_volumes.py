@@ -79,7 +79,8 @@ def test_a_run_on_volumes_leaves_scores_by_case(config, tmp_path):
     assert result.scores["mCaseDice"] == pytest.approx(per_class["ball"]["CaseDice"])
     _, header = read_weights(result.best)
     assert header["training"]["scores"]["mCaseDice"] == result.scores["mCaseDice"]
-    assert header["normalization"] == dict(type="zscore", percentiles=[0.5, 99.5])
+    assert header["normalization"] == dict(type="zscore", percentiles=None, nonzero=False)
+    assert header["modality"] == ["MR"]
     assert header["inference"]["mode"] == "slide_gaussian"
     assert "CaseDice" in (tmp_path / "log.txt").read_text()
 

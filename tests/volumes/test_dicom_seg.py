@@ -148,7 +148,10 @@ def test_what_no_viewer_could_lay_over_a_series_is_refused(tmp_path):
 def test_a_segmentation_of_another_scan_is_refused(tmp_path):
     volumes = []
     for name, origin in (("a", (0, 0, 0)), ("b", (0.6, 0, 0)), ("c", (0, 0, 50))):
-        save(tmp_path / name, series(origin=origin))
+        slices = series(origin=origin)
+        for each in slices:
+            each.StudyInstanceUID, each.FrameOfReferenceUID = "1.2.3", "1.2.4"
+        save(tmp_path / name, slices)
         volumes.append(open_volume(tmp_path / name))
     write_dicom_seg(random_label(volumes[0]), volumes[0], tmp_path / "mask.dcm", **CLASSES)
     with pytest.raises(ValueError, match=rf"frame 1 of {tmp_path}/mask.dcm does not lie on the voxels of {tmp_path}/b"):
@@ -159,6 +162,53 @@ def test_a_segmentation_of_another_scan_is_refused(tmp_path):
         read_dicom_seg(tmp_path / "mask.dcm", like=volumes[0], values=[1, 2])
     with pytest.raises(ValueError, match="is CT, and a BINARY or LABELMAP segmentation is expected"):
         read_dicom_seg(volumes[0].source.slices[0][0], like=volumes[0])
+
+
+@pytest.mark.parametrize("name", ["PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID"])
+def test_a_segmentation_of_another_patient_study_or_space_is_refused_wherever_it_lies(tmp_path, name):
+    slices = series()
+    save(tmp_path / "a", slices)
+    volume = open_volume(tmp_path / "a")
+    write_dicom_seg(random_label(volume), volume, tmp_path / "mask.dcm", **CLASSES)
+    for each in slices:
+        each.StudyInstanceUID, each.FrameOfReferenceUID = slices[0].StudyInstanceUID, slices[0].FrameOfReferenceUID
+        setattr(each, name, "9.9")
+    save(tmp_path / "b", slices)
+    other = open_volume(tmp_path / "b")
+    written = pydicom.dcmread(tmp_path / "mask.dcm").get(name)
+    if not written:  # which says nothing against it
+        read_dicom_seg(tmp_path / "mask.dcm", like=other)
+        return
+    with pytest.raises(ValueError, match=rf"mask.dcm has the {name} {written}, and its scan {tmp_path}/b 9.9; give"):
+        read_dicom_seg(tmp_path / "mask.dcm", like=other)
+
+
+def test_fractions_that_are_called_binary_are_refused(tmp_path):
+    save(tmp_path / "a", series())
+    volume = open_volume(tmp_path / "a")
+    label = np.full(volume.grid.size, 7, np.uint8)
+    write_dicom_seg(label, volume, tmp_path / "mask.dcm", **CLASSES)
+    data = pydicom.dcmread(tmp_path / "mask.dcm")
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit = 7
+    data.PixelData = np.full((int(data.NumberOfFrames), data.Rows, data.Columns), 128, np.uint8).tobytes()
+    data.save_as(tmp_path / "mask.dcm")
+    with pytest.raises(
+        ValueError, match=r"mask.dcm says that it is BINARY and holds 128, as a FRACTIONAL segmentation"
+    ):
+        read_dicom_seg(tmp_path / "mask.dcm", like=volume)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_segment_that_the_file_does_not_declare_is_refused(tmp_path, kind):
+    save(tmp_path / "a", series())
+    volume = open_volume(tmp_path / "a")
+    write_dicom_seg(np.full(volume.grid.size, 7, np.uint8), volume, tmp_path / "mask.dcm", **CLASSES, kind=kind)
+    data = pydicom.dcmread(tmp_path / "mask.dcm")
+    data.SegmentSequence = [each for each in data.SegmentSequence if each.SegmentNumber != 3]
+    data.save_as(tmp_path / "mask.dcm")
+    with pytest.raises(ValueError, match=r"frame 1 of .*mask.dcm shows segment 3, which the file does not declare"):
+        read_dicom_seg(tmp_path / "mask.dcm", like=volume)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])

@@ -93,7 +93,7 @@ class VolumeLayout:
             classes=listing.labels.classes,
             label_values=listing.labels.values,
             ignored_value=listing.labels.ignored,
-            in_channels=len(listing.channels),
+            channels=listing.channels,
             normalization=self.normalization,
             spacing=self.spacing,
             read=read,

@@ -120,6 +120,8 @@ def _dataset(found: Fingerprint, proposal: Proposal) -> dict[str, Any]:
 
 def _why_normalized(proposal: Proposal) -> str:
     kind = proposal.normalization["type"]
+    if kind == "by_channel":
+        return "a channel after the other: CT by numbers of the set, what has no unit by case"
     if kind == "ct":
         return "HU: clipped to the set's 0.5 and 99.5 percentiles of the foreground, less its mean, over its deviation"
     brain = "; voxels of exactly 0 are many and left out" if proposal.normalization.get("nonzero") else ""

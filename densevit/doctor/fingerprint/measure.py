@@ -19,6 +19,7 @@ from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, choose_cases, parse_read_options
 from densevit.labels import IGNORE
 from densevit.volumes.grid import check_same_grid
+from densevit.volumes.modality import check_modality, modality_of_name
 from densevit.volumes.volume import open_volume
 
 PERCENTILES = (0.5, 50.0, 99.5)
@@ -28,13 +29,16 @@ MOST_OF_A_CASE = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelFacts:
-    """Of all voxels of one channel: the range, `PERCENTILES`, whether all are whole numbers, the share of zeros."""
+    """Of all voxels of one channel: the range, `PERCENTILES`, whether all are whole numbers, the share of zeros; and
+    what its file says that it is (`densevit.volumes.modality`).
+    """
 
     low: float
     high: float
     percentiles: tuple[float, ...]
     whole: bool
     zeros: float
+    modality: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +150,7 @@ def _measure(
     volume = open_volume(case.images, options=options)
     if len(volume.image) != len(listing.channels):
         raise ValueError(f"{case.images[0]} has {len(volume.image)} channels, and {len(listing.channels)} are expected")
+    check_modality(case.images[0], volume.modalities, tuple(map(modality_of_name, listing.channels)), who="this set")
     values, label_grid = read_case_label(case, options=options, volume=volume)
     check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     known = listing.labels
@@ -158,18 +163,19 @@ def _measure(
         spacing=volume.grid.spacing,
         voxel_volume=volume.grid.voxel_volume,
         voxels=tuple(np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(known.classes)].tolist()),
-        channels=tuple(_measure_channel(channel) for channel in volume.image),
+        channels=tuple(map(_measure_channel, volume.image, volume.modalities)),
         sample=_sample(volume.image, label, *pick),
     )
 
 
-def _measure_channel(channel: np.ndarray) -> ChannelFacts:
+def _measure_channel(channel: np.ndarray, modality: str) -> ChannelFacts:
     return ChannelFacts(
         low=float(channel.min()),
         high=float(channel.max()),
         percentiles=tuple(np.percentile(channel, PERCENTILES).tolist()),
         whole=bool((channel == np.round(channel)).all()),
         zeros=1 - int(np.count_nonzero(channel)) / channel.size,
+        modality=modality,
     )
 
 

@@ -16,15 +16,17 @@ from torch import nn
 
 from densevit.doctor.fingerprint.measure import CaseFacts, ChannelFacts, Fingerprint, median_of
 from densevit.doctor.fingerprint.memory import TrainingMemory, training_memory
+from densevit.normalization import ZSCORE
 from densevit.segmentor import create_segmentor
 from densevit.units import format_bytes
+from densevit.volumes.modality import modality_of_name
 from densevit.weights import family_of
 
 ANISOTROPIC = 3.0  # slices that are this many times as thick as voxels are wide, and as much fewer
 CUBE = 256  # voxels an axis: the largest crop, as a volume
 AT_LEAST, AT_MOST = 2, 8  # crops in a batch
 SHARE_OF_SET = 0.05  # of all voxels to train on, that a batch of more than AT_LEAST crops may hold
-CT_NAMES = re.compile(r"(?<![a-z])(ct|cta|cect|ncct)(?![a-z])", re.IGNORECASE)
+UNNAMED = re.compile(r"image|channel \d+|\d+|.*[*].*")  # names of channels that the set has not given
 AIR = (-5000, -800)  # HU: what the lowest value of a CT lies between; some scanners fill corners with -3024
 SKULL_STRIPPED = 0.25  # share of voxels that are exactly 0
 Size = tuple[int, ...]
@@ -34,7 +36,8 @@ Size = tuple[int, ...]
 class Proposal:
     """The numbers; `size` is the median case at `spacing`, `bytes` what training is estimated to take.
 
-    `thick` is the axis along which the scans have slices too thick to be turned into the others.
+    `thick` is the axis along which the scans have slices too thick to be turned into the others, `ct` says which
+    channels are in Hounsfield units.
     """
 
     spacing: tuple[float, ...]
@@ -46,7 +49,7 @@ class Proposal:
     bytes: int
     model: dict[str, Any]
     normalization: dict[str, Any]
-    ct: bool
+    ct: tuple[bool, ...]
     no_decay: tuple[str, ...]
     left_and_right: bool
     foreground: float
@@ -62,7 +65,6 @@ def propose(
     base = dict(backbone=backbone, decoder=decoder, num_classes=len(found.classes), in_channels=len(found.channels))
     planner = ModelPlanner(dict(base, spatial_dims=3))
     crop, batch = plan_crop(size, spacing, planner, max_bytes=max_bytes, voxels=sum(prod(working) for working in sizes))
-    ct = is_ct(found)
     return Proposal(
         spacing=spacing,
         anisotropic=anisotropic,
@@ -72,8 +74,8 @@ def propose(
         batch_size=batch,
         bytes=planner.memory(crop).of(batch),
         model=planner.config(crop),
-        normalization=normalization_of_set(found, ct=ct),
-        ct=ct,
+        normalization=normalization_of_set(found),
+        ct=ct_channels(found),
         no_decay=planner.no_decay(crop),
         left_and_right=any(re.search(r"left|right|(?:^|[_ ])[lr](?:$|[_ ])", name.lower()) for name in found.classes),
         foreground=0.7 if share_of_foreground(found.trained) < 0.01 else 0.5,
@@ -186,13 +188,16 @@ def _fits(planner: ModelPlanner, max_bytes: int) -> Callable[[Size, int], bool]:
     return fits
 
 
-def is_ct(found: Fingerprint) -> bool:
-    """By the channels' names, or by values that are Hounsfield units; where several channels differ, none is."""
-    named = [bool(CT_NAMES.search(name)) for name in found.channels]
-    if all(named):
-        return True
-    unnamed = all(re.fullmatch(r"image|channel \d+|\d+|.*[*].*", name) for name in found.channels)
-    return unnamed and all(looks_like_hu(found, channel) for channel in range(len(found.channels)))
+def ct_channels(found: Fingerprint) -> tuple[bool, ...]:
+    """Which channels are in Hounsfield units: by what the files say, by their names, or by their values."""
+    return tuple(_is_ct(found, index, name) for index, name in enumerate(found.channels))
+
+
+def _is_ct(found: Fingerprint, channel: int, name: str) -> bool:
+    said = {case.channels[channel].modality for case in found.trained} - {""}
+    if said or modality_of_name(name):
+        return (said or {modality_of_name(name)}) == {"CT"}
+    return bool(UNNAMED.fullmatch(name)) and looks_like_hu(found, channel)
 
 
 def looks_like_hu(found: Fingerprint, channel: int) -> bool:
@@ -202,16 +207,24 @@ def looks_like_hu(found: Fingerprint, channel: int) -> bool:
     return bool(np.mean(hits) >= 0.8)
 
 
-def normalization_of_set(found: Fingerprint, *, ct: bool) -> dict[str, Any]:
-    """CT: clipped to the set's foreground percentiles, less its mean, over its deviation. Others: by case."""
-    values = found.foreground(0) if len(found.channels) == 1 else np.zeros(0)
+def normalization_of_set(found: Fingerprint) -> dict[str, Any]:
+    """CT: clipped to the set's foreground percentiles, less its mean, over its deviation. Others: by case.
+
+    Channels of several kinds have one each.
+    """
+    each = [_normalization(found, channel, ct=ct) for channel, ct in enumerate(ct_channels(found))]
+    alike = all(one == each[0] and one["type"] == "zscore" for one in each)
+    return each[0] if alike or len(each) == 1 else dict(type="by_channel", channels=each)
+
+
+def _normalization(found: Fingerprint, channel: int, *, ct: bool) -> dict[str, Any]:
+    values = found.foreground(channel)
     if ct and values.size and values.std() > 0:
         low, high = np.percentile(values, (0.5, 99.5))
         numbers = dict(low=low, high=high, mean=values.mean(dtype=float), std=values.std(dtype=float))
         return dict(type="ct", **{key: round(float(value), 2) for key, value in numbers.items()})
-    zeros = [min(channel.zeros for channel in case.channels) for case in found.trained]
-    nonzero = dict(nonzero=True) if np.median(zeros) > SKULL_STRIPPED else {}
-    return dict(type="zscore", percentiles=(0.5, 99.5), **nonzero)
+    is_stripped = np.median([case.channels[channel].zeros for case in found.trained]) > SKULL_STRIPPED
+    return dict(ZSCORE, nonzero=True) if is_stripped else dict(ZSCORE)
 
 
 def share_of_foreground(cases: Sequence[CaseFacts]) -> float:

@@ -80,8 +80,9 @@ def remarks(found: Fingerprint, proposal: Proposal) -> list[str]:
     """What a user should look at, one sentence each."""
     said = [f"cannot be read, and left out of the config: {reason}" for reason in found.failed.values()]
     said += _about_classes(found)
-    if proposal.ct and not all(looks_like_hu(found, channel) for channel in range(len(found.channels))):
-        lowest = min(channel.low for case in found.trained for channel in case.channels)
+    wrong = [channel for channel, ct in enumerate(proposal.ct) if ct and not looks_like_hu(found, channel)]
+    if wrong:
+        lowest = min(case.channels[channel].low for case in found.trained for channel in wrong)
         said.append(f"the set says CT, and its values are not Hounsfield units in all cases (lowest {lowest:g})")
     seen = prod(min(c, n) for c, n in zip(proposal.crop_size, proposal.size, strict=True)) / prod(proposal.size)
     if seen < LITTLE:

@@ -11,6 +11,8 @@ from monai.transforms import LoadImaged
 from densevit.volumes.read_options import ReadOptions
 from densevit.volumes.volume import Volume, open_volume
 
+MODALITY = "modality"  # in the meta of a scan: what each channel is, "" where its file does not say
+
 
 class ScanReader(ImageReader):
     """A reader of scans as arrays (C, X, Y, Z) on the file's own axes; several files are channels of one scan.
@@ -49,6 +51,7 @@ class ScanReader(ImageReader):
             space="RAS",
             original_channel_dim=0,
         )
+        meta[MODALITY] = img.modalities
         return values, meta
 
 

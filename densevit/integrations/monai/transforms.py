@@ -15,8 +15,10 @@ from monai.transforms import MapTransform
 
 from densevit.data.case import decode_label
 from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
-from densevit.normalization import ZSCORE, create_normalization
+from densevit.integrations.monai.reader import MODALITY
+from densevit.normalization import ZSCORE, as_written_before, create_normalization
 from densevit.volumes.grid import Grid, check_same_grid
+from densevit.volumes.modality import check_modality
 from densevit.volumes.resample import prepare_image, resample_label, resampled_grid, working_size
 
 AFFINE, SIZE = "scan_affine", "scan_size"  # in the meta of a prepared scan: of the scan as it was loaded
@@ -26,7 +28,9 @@ Sample = dict[Hashable, Any]
 class PrepareScand(MapTransform):
     """A loaded scan -> what the network sees: on standard axes, normalised, at `spacing` mm (D, H, W) if given.
 
-    `normalization` is a config of `densevit.normalization`. Raises ValueError for values that are not finite.
+    `normalization` is a config of `densevit.normalization`; a z-score that does not say its percentiles is clipped, as
+    bundles of before mean it. `modality` is what each channel must be, "" for anything (`densevit.volumes.modality`).
+    Raises ValueError for values that are not finite, and for a scan that is known to be another kind of image.
     """
 
     def __init__(
@@ -35,10 +39,12 @@ class PrepareScand(MapTransform):
         *,
         normalization: Mapping[str, Any] = ZSCORE,
         spacing: Sequence[float] | None = None,
+        modality: Sequence[str] = (),
         allow_missing_keys: bool = False,
     ):
         super().__init__(keys, allow_missing_keys)
-        self.normalize = create_normalization(dict(normalization))
+        self.normalize = create_normalization(as_written_before(normalization))
+        self.modality = tuple(modality)
         self.spacing = None if spacing is None else tuple(spacing)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
@@ -47,6 +53,7 @@ class PrepareScand(MapTransform):
             scan = _loaded(sample[key], key)
             image, grid = to_standard(_numbers(scan), _affine(scan))
             _check_finite(image, _name(scan, key))
+            check_modality(_name(scan, key), scan.meta.get(MODALITY, ()), self.modality)
             image = prepare_image(np.ascontiguousarray(image), grid, normalize=self.normalize, spacing=self.spacing)
             sample[key] = _placed(image, scan, resampled_grid(grid, image.shape[1:]), own=scan)
         return sample

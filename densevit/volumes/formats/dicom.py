@@ -11,16 +11,22 @@ from densevit.volumes.formats.dicom_file import READERS, naming, quiet_pydicom, 
 from densevit.volumes.formats.dicom_series import find_series
 from densevit.volumes.formats.dicom_slices import Slice, find_slices
 from densevit.volumes.formats.dicom_stack import stack_slices
+from densevit.volumes.formats.dicom_units import check_scales, rescale
 from densevit.volumes.formats.stored_volume import StoredVolume, check_header
 from densevit.volumes.read_options import REFUSING, ReadOptions
+
+BELONGING = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True)
 class DicomSource:
-    """The slices (file, frame or None) of a volume in the order of its last own axis, and their series."""
+    """The slices (file, frame or None) of a volume in the order of its last own axis, their series, and the elements
+    by which a DICOM-SEG belongs to them (patient, study, frame of reference), each with the values that the files have.
+    """
 
     series: str
     slices: tuple[tuple[Path, int | None], ...]
+    origin: tuple[tuple[str, frozenset[str]], ...] = ()
 
 
 @quiet_pydicom()
@@ -30,12 +36,16 @@ def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     ValueError, with the file's name, for several series, slices that are no regular stack, and files without a place.
     """
     series = find_series(path, options=options)
-    slices, affine = stack_slices(path, find_slices(series.headers), options=options)
+    slices = find_slices(series.headers)
+    scales = [(str(each), each.scale) for each in slices]
+    modality = check_scales(path, scales, modality=series.modality, stored_values=options.stored_values)
+    slices, affine = stack_slices(path, slices, options=options)
     rows, columns = slices[0].shape
     shape = (columns, rows, len(slices))
     check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
-    source = DicomSource(series.uid, tuple((each.path, each.frame) for each in slices))
-    return StoredVolume(path, shape, affine, lambda: _load(slices, shape), source)
+    origin = tuple((name, frozenset(str(h.get(name, "")) for h in series.headers)) for name in BELONGING)
+    source = DicomSource(series.uid, tuple((each.path, each.frame) for each in slices), origin)
+    return StoredVolume(path, shape, affine, lambda: _load(slices, shape), source, modality)
 
 
 @quiet_pydicom()
@@ -69,25 +79,7 @@ def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[
     if stored.shape[1:] != shape[1::-1] or len(stored) <= max(frames):
         raise ValueError(f"{path} is damaged: its pixels are {stored.shape}, unlike its header; get the file again")
     with naming(path):
-        return [_rescale(stored[frame], data, frame, path) for frame in frames]
-
-
-def _rescale(stored: np.ndarray, data: Any, frame: int, path: Path) -> np.ndarray:
-    """Stored values -> the modality's own, by slope and intercept or by a table."""
-    from pydicom.pixels import apply_modality_lut
-
-    groups: list[Any] = [data]
-    for name, index in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
-        found = data.get(name)
-        if found and found[index].get("PixelValueTransformationSequence"):
-            groups.append(found[index].PixelValueTransformationSequence[0])
-    slope, intercept = (groups[-1].get(name) for name in ("RescaleSlope", "RescaleIntercept"))
-    if (slope is None) != (intercept is None) or slope == 0:
-        raise ValueError(f"{path} rescales its values by {slope} and {intercept}; get it again, or correct it")
-    values = apply_modality_lut(stored, groups[-1])
-    if not np.isfinite(values).all():
-        raise ValueError(f"{path} rescales its values to what is no finite number; correct the file")
-    return values
+        return [rescale(stored[frame], data, frame, path) for frame in frames]
 
 
 def _undecoded(path: Path, data: Any, error: Exception) -> str:

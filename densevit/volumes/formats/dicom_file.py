@@ -16,6 +16,10 @@ READERS = 8  # threads: they wait for the disk more than they compute
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 TAGS = (
     "SpecificCharacterSet",
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "StudyInstanceUID",
     "SOPClassUID",
     "SOPInstanceUID",
     "ImageType",
@@ -25,6 +29,11 @@ TAGS = (
     "SeriesDescription",
     "InstanceNumber",
     "FrameOfReferenceUID",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "Units",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "Rows",
@@ -45,6 +54,7 @@ TAGS = (
     "EchoTime",
     "DiffusionBValue",
 )
+ORIGIN = ("PatientID", "PatientName", "PatientBirthDate", "Modality")
 NO_SCANS = (  # modalities
     "SEG",
     "RTSTRUCT",
@@ -81,9 +91,17 @@ class Header:
         return str(self.get("SeriesInstanceUID", "without UID"))
 
     @property
+    def origin(self) -> dict[str, str]:
+        """Whose image it is, and what took it; "" for what the file does not say."""
+        return {name: str(self.get(name, "")) for name in ORIGIN}
+
+    @property
     def frames(self) -> int:
         with naming(self.path):
-            return int(self.get("NumberOfFrames", 1))
+            frames = int(self.get("NumberOfFrames", 1))
+        if frames < 1:
+            raise ValueError(f"{self.path} says that it holds {frames} frames, and it must be 1 at least; get it again")
+        return frames
 
     @property
     def is_image(self) -> bool:
@@ -146,9 +164,12 @@ def read_header(path: Path) -> Header:
 
 
 @quiet_pydicom()
-def is_dicom_image(path: Path) -> bool:
-    """Whether a DICOM file holds a picture; ValueError with its name if it cannot be read."""
-    return read_header(path).is_image
+def is_dicom_image(path: Path, *, modality: str | None = None) -> bool:
+    """Whether a DICOM file holds a picture, of that modality if one is given; ValueError with its name if it cannot be
+    read.
+    """
+    header = read_header(path)
+    return header.is_image and modality in (None, header.origin["Modality"])
 
 
 def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[str] | None = None) -> Any:

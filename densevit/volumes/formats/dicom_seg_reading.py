@@ -22,7 +22,8 @@ def read_dicom_seg(path: Path, *, like: "Volume", values: Sequence[int] | None =
     """The label map (D, H, W), uint16, of a DICOM-SEG on the grid of the scan `like`; 0 where no segment is.
 
     Segments keep their numbers, or become `values` in the order of their numbers. BINARY and LABELMAP are read.
-    ValueError for a file that is none, that does not lie on the scan's voxels, and for segments that overlap.
+    ValueError for a file that is none, that is of another patient, study or frame of reference than the scan, that does
+    not lie on its voxels, and for segments that overlap or that the file does not declare.
     """
     with naming(path):
         return np.ascontiguousarray(to_standard(_read(path, like, values), like.affine))
@@ -34,14 +35,48 @@ def _read(path: Path, like: "Volume", values: Sequence[int] | None) -> np.ndarra
     kind = str(data.get("SegmentationType", data.get("Modality", "no segmentation")))
     if kind not in ("BINARY", "LABELMAP"):
         raise ValueError(f"{path} is {kind}, and a BINARY or LABELMAP segmentation is expected")
+    _check_origin(path, data, like)
+    declared = _declared(path, data)
     own = np.zeros(like.on_own_axes(np.broadcast_to(np.False_, like.grid.size)).shape, np.uint16)
     for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(data), strict=True)):
         part = own[_place(frame, pixels.shape, own.shape, like)]
-        found = pixels if kind == "LABELMAP" else pixels * np.uint16(_segment(path, data, index))
+        found = pixels if kind == "LABELMAP" else _mask(path, pixels) * np.uint16(_segment(path, data, index))
+        strange = sorted(set(np.unique(found).tolist()) - {0, *declared})
+        if strange:
+            raise ValueError(f"{frame} shows segment {strange[0]}, which the file does not declare; get the file again")
         if ((part != 0) & (found != 0) & (part != found)).any():
             raise ValueError(f"{path} has segments that overlap, and a label map holds one at a voxel; split it first")
         np.maximum(part, found, out=part)
-    return _table(path, data, values)[own]
+    return _table(path, declared, values)[own]
+
+
+def _check_origin(path: Path, data: Any, like: "Volume") -> None:
+    """ValueError where the file and the series of the scan say that they are of another patient, study or space."""
+    for name, there in getattr(like.source, "origin", ()):
+        said = str(data.get(name) or "")
+        if said and "" not in there and said not in there:
+            raise ValueError(
+                f"{path} has the {name} {said}, and its scan {like.path} {' and '.join(sorted(there))}; "
+                "give the series that it was made from, or correct the element"
+            )
+
+
+def _declared(path: Path, data: Any) -> list[int]:
+    """The numbers of its segments, in their order; the background, which a LABELMAP may declare as 0, is none."""
+    numbers = [int(segment.SegmentNumber) for segment in data.get("SegmentSequence") or []]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{path} declares the segments {numbers}, and each must be there once; get the file again")
+    return sorted(number for number in numbers if number)
+
+
+def _mask(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """The pixels of a BINARY segmentation, which are 0 or 1."""
+    if pixels.max() > 1:
+        raise ValueError(
+            f"{path} says that it is BINARY and holds {pixels.max()}, as a FRACTIONAL segmentation does; "
+            "save it as BINARY from the program that made it"
+        )
+    return pixels
 
 
 def _frames(data: Any) -> Iterator[np.ndarray]:
@@ -94,13 +129,12 @@ def _segment(path: Path, data: Any, frame: int) -> int:
     raise ValueError(f"{path} does not say which segment its frame {frame + 1} shows; get the file again")
 
 
-def _table(path: Path, data: Any, values: Sequence[int] | None) -> np.ndarray:
-    """Segment number -> label; unknown numbers stay."""
+def _table(path: Path, numbers: Sequence[int], values: Sequence[int] | None) -> np.ndarray:
+    """Segment number -> label."""
     table = np.arange(2**16, dtype=np.uint16)
     if values is None:
         return table
-    numbers = sorted(int(segment.SegmentNumber) for segment in data.SegmentSequence if segment.SegmentNumber)
     if len(numbers) != len(values):
         raise ValueError(f"{path} has {len(numbers)} segments, and {len(values)} values were given; give one for each")
-    table[numbers] = values
+    table[list(numbers)] = values
     return table

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from densevit.volumes.formats.dicom_file import Header, naming
+from densevit.volumes.formats.dicom_units import Scale, scale_of
 
 PHASES = (  # what images at one position may differ in
     "EchoTime",
@@ -35,6 +36,7 @@ class Slice:
     shape: tuple[int, int]
     thickness: float | None
     space: str
+    scale: Scale
     phase: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -107,6 +109,7 @@ def _make(header: Header, frame: int | None, position: Any, orientation: Any, me
         (int(header.get("Rows", 0)), int(header.get("Columns", 0))),
         None if thickness is None else abs(float(thickness)),
         str(header.get("FrameOfReferenceUID", "")),
+        scale_of(header, frame),
         {name: str(header.get(name)) for name in PHASES if header.get(name) is not None},
     )
 

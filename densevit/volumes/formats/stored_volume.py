@@ -18,7 +18,8 @@ from densevit.volumes.grid import Grid, times
 class StoredVolume:
     """`affine` (4, 4) goes from the file's voxel (x, y, z) to millimetres (right, anterior, superior).
 
-    `load` reads the values; ValueError or OSError where they are damaged. `source` see `Volume`.
+    `load` reads the values; ValueError or OSError where they are damaged. `source` see `Volume`; `modality` is what the
+    file says of its numbers (`densevit.volumes.modality`), "" if nothing.
     """
 
     path: Path
@@ -26,6 +27,12 @@ class StoredVolume:
     affine: np.ndarray
     load: Callable[[], np.ndarray]
     source: Any = None
+    modality: str = ""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modality of each channel."""
+        return (self.modality,) * prod(self.shape[3:])
 
     @property
     def grid(self) -> Grid:

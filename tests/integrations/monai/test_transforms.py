@@ -207,7 +207,8 @@ def test_scans_of_one_size_are_one_batch_and_a_scan_with_uncollated_meta_is_too(
 
     predictor = Predictor(save_checkpoint(tmp_path / "w.safetensors"))
     paths = [save_scan(tmp_path / f"{i}.nii.gz", axes=axes, seed=i) for i, axes in enumerate(("RAS", "LPS"))]
-    samples = [transforms.PrepareScand("image")(load(path)) for path in paths]
+    prepare = transforms.PrepareScand("image", normalization=predictor.header.normalization)
+    samples = [prepare(load(path)) for path in paths]
     (batch,) = DataLoader(Dataset(samples), batch_size=2)
     inferer = ScanInferer(inference=predictor.inference)
     together = inferer(batch["image"], predictor.model)
