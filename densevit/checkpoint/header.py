@@ -97,16 +97,18 @@ class Header:
             raise ValueError(f"spacing must be {self.image_dims} positive millimetres, got {self.spacing}")
         if self.in_channels % (1 if self.slices is None else self.slices.count):
             raise ValueError(
-                f"slices: the model takes {self.in_channels} channels, not those of {self.slices.count} slices"
+                f"the model takes {self.in_channels} channels, which are not those of {self.slices.count} slices"
             )
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
         usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
         if self.modality is not None and len(self.modality) != self.image_channels:
-            raise ValueError(
-                f"modality has {len(self.modality)} entries, and the images have {self.image_channels} channels"
-            )
+            raise ValueError(f"it has {len(self.modality)} modalities, and its images {self.image_channels} channels")
         with _about("normalization"):
             normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
+        numbers = normalization.get("channels") or normalization.get("mean")
+        if isinstance(numbers, list | tuple) and len(numbers) != self.image_channels:
+            said = f"{len(numbers)} channels, and its images {self.image_channels}"
+            raise ValueError(f"normalization {normalization['type']!r} is of {said}")
         with _about("inference"):
             self.inference.on_axes(self.spatial_dims)
         with _about("palette"):

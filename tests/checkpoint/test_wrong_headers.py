@@ -130,6 +130,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
             "normalization: mean must be finite and std",
         ),
         (dict(normalization=dict(type="window", low=1, high=1)), "normalization: low must lie below high"),
+        (dict(normalization=dict(type="mean_std", mean=[1, 2], std=[1, 2])), "is of 2 channels, and its images 1"),
         (dict(training=dict(scores=[1])), "training.scores must be a dict"),
         (dict(header_version="2"), "header_version must be a whole number from 1"),
         (dict(model=dict(MODEL, num_classes=2**70)), "model.num_classes must be from 1 to 65536"),
