@@ -23,6 +23,7 @@ from densevit.weights import (
     guess_source,
     known_sources,
     load_weights,
+    needed_options,
     read_checkpoint,
     save_weights,
     sources_of,
@@ -82,10 +83,15 @@ def convert(args: argparse.Namespace) -> int:
     ours = to_ours(state, source)
     described = meta.get("model") if source == "densevit" else None
     options = model_options(ours.state, args, source=source, described=described)
+    model, given = build(options), _parse_pairs(args.backbone_options)
+    needed = {} if known_sources()[source].unsure and args.source != source else needed_options(model.modules(), source)
+    if source != "densevit" and needed.keys() - given.keys():
+        options["backbone_options"] = {**options.get("backbone_options", {}), **needed, **given}
+        model = build(options)
     report = load_weights(
-        model := build(options),
+        model,
         args.input,
-        source=source,
+        source=args.source,
         new_head=args.new_head,
         adapt_channels=args.adapt_channels,
         inflate=args.inflate,
