@@ -1,14 +1,13 @@
 """The classes file of an image/label folder: names, and what else it says about the labels."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from densevit.colors import parse_color
-from densevit.data.layouts.pairing import read_text
 from densevit.labels import check_classes
 from densevit.options import check_fields
+from densevit.texts import read_json, read_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +42,10 @@ def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesF
 def read_classes(path: str | Path) -> ClassesFile:
     """A .json file (a list of names, or an object with "classes" and more), or a text file with one name a line."""
     path = Path(path)
-    text = read_text(path)
     if path.suffix.lower() != ".json":
-        lines = [line.strip() for line in text.splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         return _checked(path, dict(classes=[line for line in lines if line and not line.startswith("#")]))
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); write it as {{"classes": [...]}}') from error
+    content = read_json(path, advice='write it as {"classes": [...]}')
     if isinstance(content, list):
         content = {"classes": content}
     if not isinstance(content, dict) or "classes" not in content:
