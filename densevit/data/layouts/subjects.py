@@ -1,14 +1,13 @@
 """Whose scan a case is, so that no subject has scans on both sides of a split."""
 
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densevit.data.layouts.pairing import read_text
+from densevit.files import read_json, read_text
 from densevit.options import check_fields
 from densevit.registry import check_known
 from densevit.volumes.volume import case_name
@@ -84,10 +83,7 @@ def _by_table(names: Sequence[str], path: Path) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
+    content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(value, str | int) for value in content.values()):
         raise ValueError(f'{path} must be one object such as {{"scan_01": "patient_1"}}')
     return {case: str(subject) for case, subject in content.items()}

@@ -17,7 +17,7 @@ import yaml
 from mmengine.config import Config
 
 from densevit.data.augment.options import AUGMENTS, read_augment
-from densevit.files import write_text
+from densevit.files import read_text, write_text
 from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring
@@ -113,7 +113,7 @@ def read_config(path: Path) -> Config:
 
 def docstring(path: Path) -> str:
     """The docstring of a .py config: its command, time and expected score."""
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(ast.parse(read_text(path))) or ""
 
 
 def _check_parents(path: Path) -> list[Path]:
@@ -130,7 +130,7 @@ def _check_parents(path: Path) -> list[Path]:
 
 def _parent(path: Path) -> Path | None:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(read_text(path))
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}; a config is a Python file") from None
     for node in tree.body:
@@ -154,10 +154,10 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _read_data(path: Path) -> Config:
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     try:
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"{path}: not plain {path.suffix[1:].upper()} data ({reason}); only .py configs hold code"
