@@ -6,7 +6,6 @@ docs/decisions/written_aside.md says how a folder takes the place of another.
 import ctypes
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h>, <linux/fs.h>
 ASIDE = re.compile(r"\.[0-9a-f]{12}\..+", re.DOTALL)  # names that `_name_aside` gives
@@ -80,25 +79,6 @@ def reads_a_file(
             return read(path, *args, **options)
 
     return named
-
-
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark; another encoding raises ValueError that names it."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); save it so") from error
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; ValueError that names it for another encoding, no JSON, and endless depth."""
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError(f"{path} holds lists or objects within one another, too many to be read; correct it") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({' '.join(str(error).split())}); correct it") from None
 
 
 def write_text(path: Path, text: str) -> None:

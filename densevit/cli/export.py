@@ -60,6 +60,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(path: str | None) -> str | None:
-    from densevit.files import read_text
+    from densevit.texts import read_text
 
     return None if path is None else read_text(Path(path))

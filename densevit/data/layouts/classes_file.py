@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from densevit.colors import parse_color
-from densevit.files import read_json, read_text
 from densevit.labels import check_classes
 from densevit.options import check_fields
+from densevit.texts import read_json, read_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def read_classes(path: str | Path) -> ClassesFile:
     if path.suffix.lower() != ".json":
         lines = [line.strip() for line in read_text(path).splitlines()]
         return _checked(path, dict(classes=[line for line in lines if line and not line.startswith("#")]))
-    content = read_json(path)
+    content = read_json(path, advice='write it as {"classes": [...]}')
     if isinstance(content, list):
         content = {"classes": content}
     if not isinstance(content, dict) or "classes" not in content:

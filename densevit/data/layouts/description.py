@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from densevit.data.case import Case
-from densevit.files import read_json
+from densevit.texts import read_json
 from densevit.volumes.volume import case_name
 
 

@@ -13,7 +13,7 @@ from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.msd import channel_names
 from densevit.data.layouts.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden
 from densevit.data.layouts.volume_layout import Fold, Listing, VolumeLayout
-from densevit.files import read_json
+from densevit.texts import read_json
 
 logger = logging.getLogger("densevit")
 

@@ -7,8 +7,8 @@ from os import walk
 from pathlib import Path, PurePath
 from unicodedata import normalize
 
-from densevit.files import read_text
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
+from densevit.texts import read_text
 
 logger = logging.getLogger("densevit")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densevit.files import read_json, read_text
 from densevit.options import check_fields
 from densevit.registry import check_known
+from densevit.texts import read_json, read_text
 from densevit.volumes.volume import case_name
 
 TABLES = (".csv", ".tsv", ".json")
@@ -92,7 +92,10 @@ def _read_json(path: Path) -> dict[str, str]:
 def _read_csv(path: Path) -> dict[str, str]:
     """Two columns, case and subject; or any columns under a line of titles with these two words."""
     lines = read_text(path).splitlines()
-    rows = list(csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    try:
+        rows = list(csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table of cases and subjects ({error})") from None
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     titles = [cell.lower() for cell in rows[0]] if rows else []
     place = (0, 1)

@@ -1,4 +1,4 @@
-"""Text that comes with a data set: whatever is wrong with it is one sentence that names the file."""
+"""Classes files: whatever is wrong with them is one sentence that names the file; and names that no file has."""
 
 import json
 
@@ -9,40 +9,6 @@ from densevit.cli import main
 from densevit.data import create_dataset
 from densevit.predictor.inputs import find_pictures
 from densevit.predictor.scans import find_scans
-from densevit.train.config.config import load_config
-
-NO_JSON = {
-    "latin 1": (b'["stra\xdfe"]', "is not text in UTF-8"),
-    "deep": (b"[" * 100_000, "holds lists or objects within one another"),
-    "cut off": (b'{"classes": ["a"', "is not valid JSON"),
-    "a number without end": (b"1" * 5000, "is not valid JSON"),
-}
-
-
-@pytest.mark.parametrize(("content", "said"), NO_JSON.values(), ids=NO_JSON)
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("folder", "classes.json"),
-        ("msd", "dataset.json"),
-        ("nnunet", "dataset.json"),
-        ("monai_datalist", "datalist.json"),
-    ],
-)
-def test_json_that_cannot_be_read_is_named(folder_set, kind, name, content, said):
-    root = folder_set([[[0, 1], [1, 2]]])
-    (root / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{name} {said}"):
-        create_dataset(dict(type=kind, root=str(root)))
-
-
-@pytest.mark.parametrize("name", ["a.json", "a.yaml", "a.py"])
-@pytest.mark.parametrize("content", [b"# stra\xdfe", b"[" * 100_000])
-def test_a_config_that_cannot_be_read_is_named(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{name}"):
-        load_config(tmp_path / name)
-
 
 WRONG = {
     "color_map": dict(color_map=["#000000"]),
