@@ -115,7 +115,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
         (dict(label_values=[0, 1, True]), "label_values.2 must be a whole number"),
         (dict(spacing=[1.0, 1.0, float("inf")]), "spacing must be from 1e-06 to 10000"),
         (dict(spacing=[1.0, 1.0, 1e300]), "spacing must be from 1e-06 to 10000"),
-        (dict(spacing=[1.0, 1.0, float("nan")]), "spacing must be from 1e-06 to 10000"),
+        (dict(spacing=[1.0, 1.0, float("nan")]), "spacing.2 must be a number"),
         (dict(classes="abc"), "classes must be a list of texts"),
         (dict(classes=["a", "b", ""]), "classes must be a list of names"),
         (dict(classes=["a", "b", "a"]), "the classes name a more than once"),
