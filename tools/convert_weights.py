@@ -4,7 +4,6 @@ The model is recognised by its tensors; the options below overrule that. Exit co
 """
 
 import argparse
-import ast
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from densevit.data.layouts import ade20k, cityscapes
 from densevit.data.layouts.classes_file import read_classes
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
+from densevit.texts import parse_literal
 from densevit.weights import (
     describe,
     guess_source,
@@ -36,7 +36,7 @@ SETS = dict(cityscapes=cityscapes, ade20k=ade20k)  # whose classes can be named 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, as attributes."""
     sources = "; ".join(f"{name}: {source.title}" for name, source in known_sources().items())
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=f"Sources: {sources}.")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], epilog=f"Sources: {sources}.")
     parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors")
     parser.add_argument("output", type=Path, help=".safetensors to write")
     parser.add_argument("--source", help="key map, or publisher (timm); guessed from the tensors' names")
@@ -147,8 +147,8 @@ def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise ValueError(f"options are written key=value, got {pair!r}")
         try:
-            parsed[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+            parsed[key] = parse_literal(value)
+        except ValueError:
             parsed[key] = value
     return parsed
 
