@@ -14,7 +14,7 @@ import densevit
 from densevit.colors import default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
-from densevit.labels import IGNORE, label_type
+from densevit.labels import IGNORE, MOST_VALUE, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import read_options
 from densevit.registry import check_known
@@ -64,6 +64,8 @@ class Header:
                 raise ValueError(f"it has {len(given)} {name}, and its model has {self.num_classes} outputs")
         if self.label_values is not None and min(self.label_values) < 0:
             raise ValueError(f"label_values must not be negative, got {self.label_values}")
+        if self.label_values is not None and max(self.label_values) > MOST_VALUE:
+            raise ValueError(f"label_values must be {MOST_VALUE} at most, got {self.label_values}")
         if self.spacing is not None and not all(isfinite(s) and s > 0 for s in self.spacing):
             raise ValueError(f"spacing must be positive millimetres, got {self.spacing}")
         if self.spacing is not None and len(self.spacing) != self.image_dims:

@@ -54,6 +54,12 @@ def test_a_z_score_of_before_was_clipped_and_one_of_today_says_what_it_is():
     assert again.normalization == today.normalization
 
 
+@pytest.mark.parametrize("value", [2**70, 2**32])
+def test_label_values_that_no_file_holds_are_refused(value):
+    with pytest.raises(ValueError, match="label_values must be 4294967295 at most"):
+        Header.read(dict(model=VOLUMES, label_values=[0, value]), PATH)
+
+
 def test_a_header_knows_what_its_scans_must_be_from_training_or_from_their_numbers():
     window = dict(type="window", low=-175, high=250)
     assert Header(model=VOLUMES).modalities == ("",)
