@@ -30,7 +30,9 @@ def _hint(name: str, known: list[str]) -> str:
     scope = name.partition(".")[0]
     if scope in INTEGRATIONS and not any(other.startswith(f"{scope}.") for other in known):
         module = f"densevit.integrations.{scope}"
-        return f"it comes with custom_imports = ['{module}'] in a config, or `import {module}`"
+        return (
+            f"it comes with custom_imports = ['{module}'] in a config, --custom-imports {module}, or `import {module}`"
+        )
     close = get_close_matches(name, known, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(known))}"
 
@@ -46,6 +48,7 @@ class Registry:
         self._scopes = dict(scopes or {})
         self._builders: dict[str, Builder] = {}
         self._families: dict[str, Builder] = {}
+        self._growing: list[Callable[[], None]] = []
 
     def register(self, variants: Mapping[str, dict]) -> Callable[[Builder], Builder]:
         """Register one builder under several names, each with its own defaults."""
@@ -59,6 +62,11 @@ class Registry:
             return builder
 
         return add
+
+    def follow(self, register_new: Callable[[], None]) -> None:
+        """Call the function now and before names are looked up: it registers what has come to a registry elsewhere."""
+        self._growing.append(register_new)
+        register_new()
 
     def __contains__(self, name: object) -> bool:
         self._bring(name)
@@ -77,6 +85,8 @@ class Registry:
         return self._find(name, self._families)
 
     def names(self) -> list[str]:
+        for register_new in self._growing:
+            register_new()
         return sorted(self._builders)
 
     def _find(self, name: str, builders: Mapping[str, Builder]) -> Builder:
@@ -85,6 +95,8 @@ class Registry:
         return builders[name]
 
     def _bring(self, name: object) -> None:
+        for register_new in self._growing:
+            register_new()
         home = self._scopes.get(str(name).partition(".")[0])
         if home is not None and name not in self._builders:
             import_module(home)

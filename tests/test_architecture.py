@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "registry labels devices",
     "quoting",
-    "files options units colors processes tables progress environment quiet tensorfile",
+    "files imports options units colors processes tables progress environment quiet tensorfile",
     "blocks normalization",
     "backbones decoders",
     "weights",

@@ -5,6 +5,7 @@ The model is recognised by its tensors; the options below overrule that. Exit co
 
 import argparse
 import ast
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +14,23 @@ from typing import Any
 from torch import nn
 
 import densevit
+from densevit.data.layouts import ade20k, cityscapes
+from densevit.data.layouts.classes_file import read_classes
+from densevit.imports import import_modules
 from densevit.quoting import message, printable
 from densevit.weights import (
     describe,
     guess_source,
     known_sources,
     load_weights,
+    needed_options,
     read_checkpoint,
     save_weights,
     sources_of,
     to_ours,
 )
+
+SETS = dict(cityscapes=cityscapes, ade20k=ade20k)  # whose classes can be named by these words
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -38,6 +45,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--backbone-options", nargs="+", metavar="K=V", help="such as merge_order=legacy", default=())
     parser.add_argument("--decoder-options", nargs="+", metavar="K=V", help="such as dim=256", default=())
     parser.add_argument("--num-classes", type=int, help="classes of the model; those of the file")
+    parser.add_argument(
+        "--custom-imports", action="append", metavar="MODULE", default=[], help="a module of your own to import first"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="what the classes are called: cityscapes, ade20k, or a file as data sets have it (classes.txt or .json)",
+    )
     parser.add_argument("--in-channels", type=int, help="input channels of the model; those of the file")
     parser.add_argument("--spatial-dims", type=int, choices=(2, 3), help="rank of the model; that of the file")
     parser.add_argument("--new-head", action="store_true", help="fresh classifier, for other classes than the file's")
@@ -60,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(args: argparse.Namespace) -> int:
     """Read, recognise, load into a model of ours, write; prints the report."""
+    import_modules(args.custom_imports, folders=[Path()])
     if args.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {args.output}")
     state, meta = read_checkpoint(args.input)
@@ -67,15 +83,22 @@ def convert(args: argparse.Namespace) -> int:
     ours = to_ours(state, source)
     described = meta.get("model") if source == "densevit" else None
     options = model_options(ours.state, args, source=source, described=described)
+    model, given = build(options), _parse_pairs(args.backbone_options)
+    needed = {} if known_sources()[source].unsure and args.source != source else needed_options(model.modules(), source)
+    if source != "densevit" and needed.keys() - given.keys():
+        options["backbone_options"] = {**options.get("backbone_options", {}), **needed, **given}
+        model = build(options)
     report = load_weights(
-        model := build(options),
+        model,
         args.input,
-        source=source,
+        source=args.source,
         new_head=args.new_head,
         adapt_channels=args.adapt_channels,
         inflate=args.inflate,
     )
     kept = {} if args.new_head else classes_of(meta, options.get("num_classes"))
+    if "num_classes" in options:
+        kept |= named_classes(args, options["num_classes"], known="classes" in kept)
     save_weights(model, args.output, config={"model": options, **kept, "converted": {"source": source}})
     print(printable(report, keep="\n"))
     count = sum(p.numel() for p in model.parameters())
@@ -157,6 +180,37 @@ def classes_of(meta: dict, num_classes: int | None) -> dict[str, list]:
     if _is_sequence(palette) and len(palette) == num_classes and all(map(_is_colour, palette)):
         found["palette"] = [list(colour) for colour in palette]
     return found
+
+
+def named_classes(args: argparse.Namespace, num_classes: int, *, known: bool) -> dict[str, list]:
+    """Names, colours and label values of the classes that --classes names, or, where none are `known`, the file's name.
+
+    ValueError where they are not as many as the model's outputs.
+    """
+    name = args.classes
+    if name is None and not known and not args.new_head:
+        parts = args.input.name.lower()
+        said = (each for each in SETS if re.search(f"(?<![a-z]){each.removesuffix('20k')}", parts))
+        found = [each for each in said if len(SETS[each].CLASSES) == num_classes]
+        name = found[0] if len(found) == 1 else None
+        if name is not None:
+            print(
+                f"the {num_classes} classes are taken for those of {name}, as the file's name says; --classes overrules"
+            )
+    if name is None:
+        return {}
+    if name in SETS:
+        said = dict(classes=list(SETS[name].CLASSES), palette=[list(color) for color in SETS[name].PALETTE])
+        counts_from_1 = name == "ade20k"
+    else:
+        file = read_classes(name)
+        said = dict(classes=list(file.classes), **_if_any(palette=file.palette and [list(c) for c in file.palette]))
+        counts_from_1 = bool(file.reduce_zero_label)
+    if len(said["classes"]) != num_classes:
+        raise ValueError(
+            f"--classes {name} names {len(said['classes'])} classes, and the model has {num_classes} outputs"
+        )
+    return said | _if_any(label_values=counts_from_1 and list(range(1, num_classes + 1)))
 
 
 def _is_sequence(value: Any) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from densevit.checkpoint.header import Header
 from densevit.segmentor import Segmentor, create_segmentor
-from densevit.weights import load_weights, read_weights, save_weights
+from densevit.weights import find_broken, load_weights, read_weights, save_weights
 
 WEIGHTS = "weights.safetensors"  # in each of the folders
 # Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
@@ -67,14 +67,31 @@ def _last_folder(run: Path) -> str | None:
 
 
 def build_model(checkpoint: Checkpoint) -> Segmentor:
-    """The model that a checkpoint describes, with its weights, on the CPU and in eval mode."""
-    model, tensors = create_segmentor(**without_weights(checkpoint.header.model)), checkpoint.tensors
-    own = model.state_dict()
+    """The model that a checkpoint describes, with its weights, on the CPU and in eval mode.
+
+    ValueError where its parts are none that are known here: modules of one's own are imported by whoever trusts them.
+    """
+    try:
+        model, tensors = create_segmentor(**without_weights(checkpoint.header.model)), checkpoint.tensors
+    except KeyError as error:
+        raise ValueError(f"{checkpoint.path}: {error.args[0]}{_what_to_import(checkpoint.header)}") from error
+    own, broken = model.state_dict(), find_broken(tensors)
+    if broken:
+        raise ValueError(f"{checkpoint.path} cannot be used: {broken}")
     if own.keys() == tensors.keys() and all(own[name].shape == tensor.shape for name, tensor in tensors.items()):
         model.load_state_dict(tensors)
     else:
         load_weights(model, checkpoint.path, state=tensors, source="densevit")  # which says what does not fit
     return model.eval()
+
+
+def _what_to_import(header: Header) -> str:
+    named = header.more.get("custom_imports")
+    if not named:
+        return ""
+    return (
+        f"; it was trained with custom_imports {named}: import these first, or give the command --custom-imports MODULE"
+    )
 
 
 def write_checkpoint(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], header: Header) -> None:

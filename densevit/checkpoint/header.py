@@ -31,10 +31,10 @@ class Header:
 
     `inference` says how images were seen when it was tested, `normalization` (see `create_normalization`) how the
     files' values became its input. `exif` says whether photos were turned upright, as their EXIF orientation asks
-    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned. Of
-    volumes: `spacing`, millimetres between voxels (D, H, W), None where scans are seen as they are; `label_values`,
-    what stands for each class in label files; `slices`, for a 2D model that sees volumes slice by slice;
-    `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
+    ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned.
+    `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
+    millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
+    volumes slice by slice; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
     holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.

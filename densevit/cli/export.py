@@ -49,7 +49,10 @@ def run(args: argparse.Namespace) -> int:
         license=_text(args.license),
         data_license=_text(args.data_license),
     )
-    folder = export_monai_bundle(args.source, args.out, about=about, torchscript=not args.no_torchscript)
+    imports = [Path(name).stem if name.endswith(".py") else name for name in args.custom_imports]
+    folder = export_monai_bundle(
+        args.source, args.out, about=about, torchscript=not args.no_torchscript, imports=imports
+    )
     sys.stdout.write(f"{message(folder)}\n")
     if args.license is None:
         sys.stderr.write(f"densevit: the licence of the weights is not stated; fill in {message(folder / 'LICENSE')}\n")

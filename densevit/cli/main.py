@@ -6,10 +6,12 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import densevit
 from densevit.environment import keep_freed_memory, let_threads_sleep
+from densevit.imports import import_modules
 from densevit.quoting import message, printable
 
 EXTRAS = dict(
@@ -37,6 +39,13 @@ def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         command.add_arguments(verb)
+        verb.add_argument(
+            "--custom-imports",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="a module of your own to import first, by name or as a .py file: it registers backbones and decoders",
+        )
         verb.add_argument("--traceback", action="store_true", help="show where an error came from")
         verb.set_defaults(run=command.run)
     return parser
@@ -57,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(named or COMMANDS).parse_args(words)
     try:
         with keep_freed_memory():
+            if args.custom_imports:
+                import_modules(args.custom_imports, folders=[Path()])
             return args.run(args)
     except KeyboardInterrupt:
         sys.stderr.write("densevit: interrupted\n")

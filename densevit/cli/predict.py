@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         nargs="+",
         metavar="FORMAT",
-        help="train_ids (class numbers), label_ids (for the Cityscapes server), palette, overlay; default train_ids",
+        action="extend",
+        help="label_ids (the values of the label files, for Cityscapes those of its server; default where they are "
+        "others than the class numbers), train_ids (class numbers), palette, overlay; several make a folder each",
     )
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
     parser.add_argument(

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write every prediction as PNG")
     parser.add_argument(
         "--format",
-        default="train_ids",
         choices=("train_ids", "label_ids", "palette"),
-        help="what --out writes; label_ids are for the Cityscapes server",
+        help="what --out writes: label_ids (the values of the label files, of Cityscapes for its server; the default "
+        "where they are others than the class numbers), train_ids (class numbers), palette",
     )
     parser.add_argument("--show-dir", metavar="DIR", help="write every prediction blended over its picture")
     parser.add_argument("--tta", action="store_true", help="average over 6 sizes and their mirror images")

@@ -20,11 +20,11 @@ class Dataset(Protocol):
     """Samples to train on and to be scored on, with all that a model and its checkpoint need to know of them.
 
     `spatial_dims` and `in_channels` are those of what the network sees at once, `fill` the values by channel of what
-    lies beyond the border of a training sample. `spacing`, in mm (D, H, W), and `label_values`, the files' values of
-    the classes, are those of volumes and None for pictures, as is the `modality` that sets of volumes may have;
-    `slices` says how a network of pictures sees volumes slice by slice, and is None for all others. Sets of photos have
-    `exif` too, "ignore" where photos are seen as they are stored and not turned upright. With `has_cases` each sample
-    is a case, which is also scored by itself.
+    lies beyond the border of a training sample. `label_values` are the files' values of the classes, None where those
+    are the class numbers. `spacing`, in mm (D, H, W), is that of volumes and None for pictures, as is the `modality`
+    that sets of volumes may have; `slices` says how a network of pictures sees volumes slice by slice, and is None for
+    all others. Sets of photos have `exif` too, "ignore" where photos are seen as they are stored and not turned
+    upright. With `has_cases` each sample is a case, which is also scored by itself.
     """
 
     ignore_index: int

@@ -1,7 +1,10 @@
 """Pairs of picture and label file as a data set."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from densevit.pictures.reading import read_input, read_oriented_label, turn_back
 from densevit.volumes.grid import Grid
 
 EXIF_MODES = (None, "apply", "ignore")
+MOST_LOOKED_AT = 64  # labels, to find out which of several values of a class they hold
 Pair = tuple[str, str | None]
 
 
@@ -36,7 +40,6 @@ class PictureDataset:
     spatial_dims = 2
     slices = None
     has_cases = False
-    label_values = None
     spacing = None
 
     def __init__(
@@ -70,6 +73,22 @@ class PictureDataset:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @cached_property
+    def label_values(self) -> list[int] | None:
+        """The files' values of the classes, of several for one class that which most pixels have; None where these are
+        the class numbers, and where files have colours, nothing for a class, or meanings that differ by their endings.
+        """
+        labels = [label for _, label in self.pairs if label is not None]
+        used = {end for end in self.codings if any(label.endswith(end) for label in labels)} or set(self.codings)
+        found = {self.codings[end].values for end in used}
+        candidates = found.pop() if len(found) == 1 else ()
+        if not candidates or not all(candidates):
+            return None
+        several = any(len(each) > 1 for each in candidates)
+        counts = count_values(labels[:: -(-len(labels) // MOST_LOOKED_AT)]) if several and labels else {}
+        values = [max(each, key=lambda value: counts.get(value, 0)) for each in candidates]
+        return None if values == list(range(self.num_classes)) else values
 
     @property
     def has_labels(self) -> bool:
@@ -162,6 +181,16 @@ class PictureDataset:
     def coding_of(self, path: str) -> LabelCoding:
         """The coding of a label file, by the ending of its name."""
         return next(coding for ending, coding in self.codings.items() if path.endswith(ending))
+
+
+def count_values(labels: Sequence[str]) -> Counter[int]:
+    """Pixels of each value in label files; those that cannot be read are left out, and told of when they are used."""
+    counts: Counter[int] = Counter()
+    for path in labels:
+        with suppress(ValueError, OSError):
+            values, pixels = np.unique(read_oriented_label(path)[0], return_counts=True)
+            counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+    return counts
 
 
 def _stored(size: tuple[int, int], turned: int) -> tuple[int, int]:

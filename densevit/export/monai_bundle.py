@@ -3,7 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,16 @@ logger = logging.getLogger("densevit")
 
 
 def export_monai_bundle(
-    run: str | Path, output: str | Path, *, about: About | None = None, torchscript: bool = True
+    run: str | Path,
+    output: str | Path,
+    *,
+    about: About | None = None,
+    torchscript: bool = True,
+    imports: Sequence[str] = (),
 ) -> Path:
     """Write the model of a run (its folder, or its weights.safetensors) as a bundle; the folder appears when complete.
 
+    `imports` are modules that register the model's parts, which the bundle's configs import first.
     models/model.ts is left out, with a warning, where the model cannot be traced or the trace gives other numbers.
     Raises FileNotFoundError or ValueError for what is not a run on volumes, ValueError for an output folder that holds
     files, OSError where it cannot be written.
@@ -33,7 +40,9 @@ def export_monai_bundle(
     about, output = about or About(), Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"{output} exists already; give another folder, or remove it first")
-    source = open_run(run)
+    if not all(part.isidentifier() for name in imports for part in name.split(".")):
+        raise ValueError(f"imports are names of modules such as my_parts, got {list(imports)}")
+    source = replace(open_run(run), imports=tuple(imports))
     with replacing(output) as folder:
         for name in ("configs", "models", "docs"):
             (folder / name).mkdir(parents=True)

@@ -12,6 +12,7 @@ from densevit.export.monai_parts import (
     load,
     load_weights,
     network,
+    own_imports,
     prepare_label,
     prepare_scan,
     restore,
@@ -27,7 +28,7 @@ BENCHMARK = "$setattr(torch.backends.cudnn, 'benchmark', True)"
 def make_inference(source: Source) -> Config:
     """Scans in, masks on the scans' own grids out."""
     return dict(
-        imports=["$import numpy", "$import torch", f"$from {OURS}.cases import list_scans"],
+        imports=["$import numpy", "$import torch", f"$from {OURS}.cases import list_scans", *own_imports(source)],
         bundle_root=".",
         device=DEVICE,
         datalist="$@bundle_root + '/scans'",
@@ -69,7 +70,7 @@ def make_evaluate(source: Source) -> Config:
         summary_ops="*",
     )
     return dict(
-        imports=LABELLED,
+        imports=[*LABELLED, *own_imports(source)],
         bundle_root=".",
         device=DEVICE,
         dataset_dir="$@bundle_root + '/data'",
@@ -95,7 +96,7 @@ def make_train(source: Source) -> Config:
         ),
     ]
     return dict(
-        imports=[*LABELLED, "$from monai.utils import set_determinism"],
+        imports=[*LABELLED, "$from monai.utils import set_determinism", *own_imports(source)],
         bundle_root=".",
         device=DEVICE,
         dataset_dir="$@bundle_root + '/data'",

@@ -14,6 +14,11 @@ def call(target: str, **arguments: Any) -> Config:
     return {"_target_": target, **arguments}
 
 
+def own_imports(source: Source) -> list[str]:
+    """Modules that register the network's parts, as whoever exports it named them."""
+    return [f"$import {name}" for name in source.imports]
+
+
 def network(source: Source) -> Config:
     """The network that the exported weights fit."""
     model = {key: monai_data(value) for key, value in source.header.model.items() if key != "weights"}

@@ -11,11 +11,12 @@ from densevit.checkpoint import Header, build_model, open_checkpoint
 
 @dataclass(frozen=True)
 class Source:
-    """A trained 3D model, on the CPU and in eval mode, with its header."""
+    """A trained 3D model, on the CPU and in eval mode, with its header; `imports` are modules that it needs."""
 
     path: Path
     model: nn.Module
     header: Header
+    imports: tuple[str, ...] = ()
 
     @property
     def inference(self) -> dict[str, Any]:

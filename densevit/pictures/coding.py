@@ -71,6 +71,14 @@ class LabelCoding:
             table[value] = index
         return table
 
+    @cached_property
+    def values(self) -> tuple[tuple[int, ...], ...]:
+        """The file values that stand for each class, its own number last; none where files have colours."""
+        if self.color_map is not None:
+            return ()
+        found = [np.flatnonzero(self._table == index).tolist() for index in range(self.num_classes)]
+        return tuple(tuple(sorted(each, key=lambda value: value == index)) for index, each in enumerate(found))
+
     def decode(self, values: np.ndarray, *, path: str) -> np.ndarray:
         """File values (H, W) -> train ids, uint8 (H, W); a value that means nothing raises ValueError naming it."""
         if values.dtype == np.uint8:

@@ -11,20 +11,24 @@ from densevit.files import check_writable
 from densevit.labels import label_type
 from densevit.predictor.files import check_no_overwrite
 from densevit.predictor.inputs import Input, check_names
-from densevit.predictor.outputs import check_formats, render, write_png
+from densevit.predictor.outputs import check_formats, default_format, own_values, render, write_png
 
 
 class PredictionWriter:
     """Called with a sample and its prediction (H, W), writes the PNGs of each format to that format's folder.
 
+    A format that is None is "label_ids" where label files have other values than the class numbers, else "train_ids".
+
     Names are the images' paths below the folder that holds them all: frankfurt/frankfurt_000000_000294_leftImg8bit.png.
     """
 
-    def __init__(self, dataset: Dataset, folders: Mapping[str, str | Path]):
-        if dataset.label_values is not None:
+    def __init__(self, dataset: Dataset, folders: Mapping[str | None, str | Path]):
+        if dataset.has_cases:
             raise ValueError("predictions are written as pictures, and this set holds volumes; score it without --out")
-        check_formats(tuple(folders), classes=dataset.classes)
-        self.folders = {name: Path(folder) for name, folder in folders.items()}
+        default = default_format(dataset.label_values)
+        self.folders = {name or default: Path(folder) for name, folder in folders.items()}
+        self.own = own_values(dataset.classes, dataset.label_values)
+        check_formats(tuple(self.folders), classes=dataset.classes, own=self.own)
         self.dataset = dataset
         self.palette = dataset.palette
         self.num_classes = dataset.num_classes
@@ -42,7 +46,7 @@ class PredictionWriter:
         label = prediction.cpu().numpy().astype(label_type(self.num_classes))
         name = self.names[str(sample.meta["image"])]
         for format_name, folder in self.folders.items():
-            picture = render(format_name, image, label, palette=self.palette)
+            picture = render(format_name, image, label, palette=self.palette, own=self.own)
             write_png(picture, self._target(folder, name))
 
     @staticmethod

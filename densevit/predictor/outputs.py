@@ -1,4 +1,4 @@
-"""Label maps of pictures as files: train ids, label ids, palette and overlay.
+"""Label maps of pictures as files: the label files' own values, class numbers, palette and overlay.
 
 Legend: label (H, W) integers, image (H, W, 3) uint8, palette one (r, g, b) a class.
 """
@@ -15,11 +15,13 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from densevit.colors import Color, overlay
 from densevit.files import replacing
+from densevit.labels import label_type
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
 from densevit.predictor.origin import Origin, origin_digest
 from densevit.registry import check_known
 
+MOST_IN_PNG = 2**16 - 1
 MARK = "densevit"  # the PNG text that says what a file was made from
 FORMATS = ("train_ids", "label_ids", "palette", "overlay")
 
@@ -52,11 +54,16 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class PictureWriter:
-    """PNGs of each format: NAME.png in `path`, or with several formats in a folder of its own for each."""
+    """PNGs of each format: NAME.png in `path`, or with several formats in a folder of its own for each.
+
+    `values` are those of the classes in what is predicted, and `own` those in label files, where they are known.
+    """
 
     path: Path
     formats: Sequence[str]
     palette: Sequence[Color]
+    values: np.ndarray
+    own: np.ndarray | None = None
 
     def targets(self, source: Input) -> list[Path]:
         folders = [self.path / name for name in self.formats] if len(self.formats) > 1 else [self.path]
@@ -68,9 +75,12 @@ class PictureWriter:
 
     def write(self, source: Input, predicted: Predicted) -> list[Path]:
         targets = self.targets(source)
+        numbers = np.zeros(int(self.values.max()) + 1, label_type(len(self.values)))
+        numbers[self.values] = np.arange(len(self.values))
+        label = numbers[predicted.label]
         for name, path in zip(self.formats, targets, strict=True):
             pixels = to_rgb(predicted.opened.image) if name == "overlay" else None
-            picture = render(name, pixels, predicted.label, palette=self.palette)
+            picture = render(name, pixels, label, palette=self.palette, own=self.own)
             write_png(picture, path, mark=origin_digest(predicted.origin, format=name))
         return targets
 
@@ -87,27 +97,51 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(shown.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def check_formats(formats: Sequence[str], *, classes: Sequence[str]) -> None:
-    """Raise ValueError for an unknown format, or one that these classes cannot be written in."""
+def own_values(classes: Sequence[str], label_values: Sequence[int] | None) -> np.ndarray | None:
+    """What stands for each class in label files; None where that is unknown, and the classes are not Cityscapes'."""
+    if label_values is not None:
+        return np.array(label_values, np.min_scalar_type(max(label_values)))
+    if tuple(classes) == _cityscapes().CLASSES:
+        return np.array([*_cityscapes().TRAIN_ID_TO_LABEL_ID.values()], np.uint8)
+    return None
+
+
+def default_format(label_values: Sequence[int] | None) -> str:
+    """As label files have it, where they have other values than the class numbers."""
+    return "train_ids" if label_values is None else "label_ids"
+
+
+def check_formats(formats: Sequence[str], *, classes: Sequence[str], own: np.ndarray | None) -> None:
+    """Raise ValueError for an unknown format, or one that these classes cannot be written in; see `own_values`."""
     if not formats:
         raise ValueError(f"no output format was given; choose from {', '.join(FORMATS)}")
     for name in formats:
         check_known(name, FORMATS, what="no output format named")
-    if "label_ids" in formats and tuple(classes) != _cityscapes().CLASSES:
+    if "label_ids" in formats and own is None:
         raise ValueError(
-            f"label_ids are Cityscapes' own numbers, but this checkpoint has {len(classes)} other classes; "
-            "choose train_ids"
+            f"label_ids are Cityscapes' own numbers, or those of the label files that a checkpoint names, but this one "
+            f"has {len(classes)} other classes and names none; choose train_ids, or name classes when converting"
         )
+    if "label_ids" in formats and own.max() > MOST_IN_PNG:
+        raise ValueError(f"a PNG holds values to {MOST_IN_PNG}, and the classes have up to {own.max()}; use train_ids")
     if "palette" in formats and len(classes) > 256:
         raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
 
 
-def render(format_name: str, image: np.ndarray | None, label: np.ndarray, *, palette: Sequence[Color]) -> Image.Image:
-    """One label map as the picture that is stored under that format's name; an overlay lies over `image`."""
+def render(
+    format_name: str,
+    image: np.ndarray | None,
+    label: np.ndarray,
+    *,
+    palette: Sequence[Color],
+    own: np.ndarray | None = None,
+) -> Image.Image:
+    """Class numbers as the picture that is stored under a format's name; an overlay lies over `image`, label_ids are
+    the `own` values of the classes."""
     if format_name == "overlay":
         return Image.fromarray(overlay(image, label, palette=palette))
     if format_name == "label_ids":
-        return Image.fromarray(_label_id_table()[label])
+        return Image.fromarray(own[label])
     picture = Image.fromarray(label)
     if format_name == "palette":
         # All 256 entries: PIL packs pixels of shorter palettes into 1, 2 or 4 bits.
@@ -139,11 +173,3 @@ def _cityscapes() -> ModuleType:
     from densevit.data.layouts import cityscapes  # for label_ids alone
 
     return cityscapes
-
-
-def _label_id_table() -> np.ndarray:
-    table = np.zeros(256, np.uint8)
-    for train_id, label_id in _cityscapes().TRAIN_ID_TO_LABEL_ID.items():
-        if 0 <= train_id < len(_cityscapes().CLASSES):
-            table[train_id] = label_id
-    return table

@@ -19,7 +19,7 @@ from densevit.tensorfile import digest, write_tensors
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
 _loading = Lock()  # torch's list of allowed names belongs to the whole process
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
-_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module")
+_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "teacher")
 
 
 class _Inert:

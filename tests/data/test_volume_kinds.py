@@ -1,4 +1,4 @@
-"""A set of scans is of one kind, by its files, names and numbers; and its label values are those that files can hold."""
+"""A set of scans is of one kind, by its files, names and numbers; its label values are those that files can hold."""
 
 import numpy as np
 import pytest

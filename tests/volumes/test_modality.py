@@ -133,7 +133,7 @@ def test_pixels_beyond_what_the_header_says_are_no_picture(tmp_path):
     for each in slices:
         each.Rows -= 2  # and the pixels of all stay
     save(tmp_path, slices)
-    assert ".dcm is damaged: 126 bytes of pixels are there, and its header announces 90" in why_not(path)
+    assert ".dcm is damaged: 126 bytes of pixels are there, and its header announces 90" in why_not(tmp_path)
 
 
 def test_channels_are_known_by_their_names():

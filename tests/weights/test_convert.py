@@ -8,7 +8,10 @@ import pytest
 import torch
 
 import densevit
+from densevit.checkpoint import open_checkpoint
+from densevit.data.layouts import cityscapes
 from densevit.weights import read_weights, save_weights
+from tests.predictor.common import read, save_photo
 from tests.weights.common import backbone, equal, release, segformer
 from tools.peers.common import randomize
 
@@ -197,3 +200,36 @@ def test_a_fault_is_one_sentence_and_writes_nothing(convert, files, capsys, name
 def test_the_output_must_be_safetensors(convert, files, capsys):
     assert convert(files[0] / "whole.pth", files[0] / "out.pth") == 2
     assert "must end in .safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        (
+            "segformer.b0.cityscapes.pth",
+            [],
+            "the 19 classes are taken for those of cityscapes, as the file's name says",
+        ),
+        ("whole.pth", ["--classes", "cityscapes"], ""),
+    ],
+)
+def test_weights_of_cityscapes_write_what_its_server_takes(convert, tmp_path, capsys, name, arguments, said):
+    torch.save(release(segformer(num_classes=19), "nvlabs"), tmp_path / name)
+    assert convert(tmp_path / name, tmp_path / "out.safetensors", *arguments) == 0
+    assert said in capsys.readouterr().out
+    photo = save_photo(tmp_path / "in" / "a.png")
+    densevit.predict(
+        tmp_path / "out.safetensors", photo, tmp_path / "out", formats=["train_ids", "label_ids"], progress=False
+    )
+    ids, numbers = (read(tmp_path / "out" / kind / "a.png") for kind in ("label_ids", "train_ids"))
+    assert np.array_equal(ids, np.array([*cityscapes.TRAIN_ID_TO_LABEL_ID.values()])[numbers])
+
+
+def test_classes_are_named_by_a_file_and_counted(convert, files, tmp_path, capsys):
+    folder, _, _ = files
+    (tmp_path / "names.json").write_text('{"classes": ["a", "b", "c"], "reduce_zero_label": true}')
+    assert convert(folder / "whole.pth", folder / "out.safetensors", "--classes", tmp_path / "names.json") == 0
+    header = open_checkpoint(folder / "out.safetensors").header
+    assert (header.classes, header.label_values) == (("a", "b", "c"), (1, 2, 3))
+    assert convert(folder / "whole.pth", folder / "out.safetensors", "--classes", "ade20k") == 2
+    assert "--classes ade20k names 150 classes, and the model has 3 outputs" in capsys.readouterr().err

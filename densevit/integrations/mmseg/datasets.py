@@ -69,4 +69,11 @@ def _names() -> list[str]:
     return [name for name, kind in kinds.items() if issubclass(kind, base) and not issubclass(kind, other)]
 
 
-DATASETS.register({f"mmseg.{name}": dict(kind=name) for name in _names()})(MMSegDataset)
+def _register_new() -> None:
+    new = [name for name in _names() if name not in _registered]
+    _registered.update(new)
+    DATASETS.register({f"mmseg.{name}": dict(kind=name) for name in new})(MMSegDataset)
+
+
+_registered: set[str] = set()
+DATASETS.follow(_register_new)

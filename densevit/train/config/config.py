@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from mmengine.config import Config
 
 from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
+from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring
 from densevit.train.config.schema import ConfigFile
@@ -50,8 +50,8 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
         return config
     plain = config.to_dict() if isinstance(config, Config) else dict(config)
     try:
-        for name in fit(plain.get("custom_imports", ()), tuple[str, ...], where="custom_imports"):
-            _import(name)
+        named = fit(plain.get("custom_imports", ()), tuple[str, ...], where="custom_imports")
+        plain["custom_imports"] = import_modules(named, folders=_folders(path)) if named else ()
         if path is not None:
             plain = {"name": Path(path).stem, **plain}
         return read_options(ConfigFile, {**plain, **_with_augment(plain)})
@@ -83,11 +83,10 @@ def _replace(section: Any, names: Sequence[str], value: Any) -> Any:
     return replace(section, **{name: _replace(getattr(section, name), rest, value) if rest else value})
 
 
-def _import(name: str) -> None:
-    try:
-        import_module(name)
-    except ImportError as error:
-        raise ValueError(f"custom_imports: cannot import {name!r} ({error}); is it installed?") from None
+def _folders(path: str | Path | None) -> list[Path]:
+    """Where modules of a config's own may lie: beside it, beside its parents, or in the current folder."""
+    chain = [] if path is None or Path(path).suffix != ".py" else _check_parents(Path(path))
+    return [*dict.fromkeys(file.parent for file in chain), Path()]
 
 
 def read_config(path: Path) -> Config:
@@ -117,8 +116,8 @@ def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
-def _check_parents(path: Path) -> None:
-    """Refuse, before mmengine follows them, parents that are several, missing, circular, or not .py files."""
+def _check_parents(path: Path) -> list[Path]:
+    """The file and its parents; several, missing, circular and other ones are refused, before mmengine follows them."""
     seen: list[Path] = []
     current: Path | None = path
     while current is not None:
@@ -126,6 +125,7 @@ def _check_parents(path: Path) -> None:
             raise ValueError(f"{path}: the chain of {BASE} files comes back to {current}; break the circle")
         seen.append(current.resolve())
         current = _parent(current)
+    return seen
 
 
 def _parent(path: Path) -> Path | None:

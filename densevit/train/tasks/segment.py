@@ -1,9 +1,10 @@
 """Segmentation: crops with a class for every pixel or voxel, and validation by IoU and Dice."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,14 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
+        more={key: value for key, value in dict(custom_imports=_named(config.custom_imports)).items() if value},
         modality=getattr(dataset, "modality", None),  # a data set of one's own may say nothing of it
     )
+
+
+def _named(imports: Sequence[str]) -> list[str]:
+    """The names of modules, without the folders of this machine."""
+    return [Path(name).name.removesuffix(".py") for name in imports]
 
 
 class WeightAverage:
