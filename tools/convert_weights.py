@@ -4,7 +4,6 @@ The model is recognised by its tensors; the options below overrule that. Exit co
 """
 
 import argparse
-import ast
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from densevit.data.layouts import ade20k, cityscapes
 from densevit.data.layouts.classes_file import read_classes
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
+from densevit.texts import parse_literal
 from densevit.weights import (
     describe,
     guess_source,
@@ -147,8 +147,8 @@ def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise ValueError(f"options are written key=value, got {pair!r}")
         try:
-            parsed[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+            parsed[key] = parse_literal(value)
+        except ValueError:
             parsed[key] = value
     return parsed
 

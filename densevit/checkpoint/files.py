@@ -61,7 +61,7 @@ def _last_folder(run: Path) -> str | None:
     """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where that says nothing."""
     try:
         name = (run / POINTER).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
-    except OSError:
+    except (OSError, ValueError):  # of a name with a null byte
         return None
     return name if SNAPSHOT.fullmatch(name) else None
 
