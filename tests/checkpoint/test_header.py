@@ -54,7 +54,7 @@ def test_a_z_score_of_before_was_clipped_and_one_of_today_says_what_it_is():
     assert again.normalization == today.normalization
 
 
-@pytest.mark.parametrize("value", [2**70, 2**32])
+@pytest.mark.parametrize("value", [2**40, 2**32])
 def test_label_values_that_no_file_holds_are_refused(value):
     with pytest.raises(ValueError, match="label_values must be 4294967295 at most"):
         Header.read(dict(model=VOLUMES, label_values=[0, value]), PATH)
