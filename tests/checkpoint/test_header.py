@@ -54,12 +54,6 @@ def test_a_z_score_of_before_was_clipped_and_one_of_today_says_what_it_is():
     assert again.normalization == today.normalization
 
 
-@pytest.mark.parametrize("value", [2**40, 2**32])
-def test_label_values_that_no_file_holds_are_refused(value):
-    with pytest.raises(ValueError, match="label_values must be 4294967295 at most"):
-        Header.read(dict(model=VOLUMES, label_values=[0, value]), PATH)
-
-
 def test_a_header_knows_what_its_scans_must_be_from_training_or_from_their_numbers():
     window = dict(type="window", low=-175, high=250)
     assert Header(model=VOLUMES).modalities == ("",)
@@ -90,7 +84,7 @@ def test_a_model_made_here_has_a_header_too():
     [
         (dict(header_version=3, version="9.0"), "was written by densevit 9.0, a newer one than this"),
         (dict(spacing=[1.0, 1.0, 1.0]), "spacing must be 2 positive millimetres"),
-        (dict(label_values=[0, -1]), "label_values must not be negative"),
+        (dict(label_values=[0, -1]), "label_values must be from 0 to 2147483647"),
         (dict(slices=dict(axis="oblique")), "slices.axis must be a whole number or 'axial' or 'coronal' or 'sagittal'"),
         (dict(slices=dict(axis=3)), "slices.axis must be from 0 to 2, got 3"),
         (dict(inference=dict(mode="slide", roi_size=[8, 8, 8])), "roi_size must be one number for each of 2 axes"),

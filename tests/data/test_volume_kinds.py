@@ -53,5 +53,5 @@ def test_an_mr_is_not_normalised_as_hounsfield_units(scans):
 
 @pytest.mark.parametrize("labels", [{"background": 0, "x": 2**70}, {"0": "background", str(2**70): "x"}])
 def test_a_label_value_that_no_file_holds_is_refused(labels):
-    with pytest.raises(ValueError, match=f"dataset.json names a label of {2**70}, and 4294967295 is the most"):
+    with pytest.raises(ValueError, match=f"dataset.json names a label of {2**70}, and 2147483647 is the most"):
         named_labels(labels, said_by="dataset.json")
