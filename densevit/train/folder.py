@@ -24,15 +24,20 @@ CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.
 RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
 
 
+def make_folder(work_dir: Path) -> None:
+    """Make the folder and prove that it can be written; ValueError with one sentence when it cannot."""
+    try:
+        check_writable(work_dir, what="work dir", advice="choose another with --work-dir")
+    except OSError as error:
+        raise ValueError(str(error)) from None
+
+
 def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
     """Make the folder and prove that it can be written; unless `keep`, move an earlier run's files to a folder inside.
 
     Returns that folder, or None. Raises ValueError with one sentence when the folder cannot be used.
     """
-    try:
-        check_writable(work_dir, what="work dir", advice="choose another with --work-dir")
-    except OSError as error:
-        raise ValueError(str(error)) from None
+    make_folder(work_dir)
     present = [] if keep else [work_dir / name for name in RUN_FILES if (work_dir / name).exists()]
     if not present:
         return None
