@@ -108,8 +108,10 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
         set_seed(config.seed + rank, deterministic=settings.deterministic)  # processes draw different noise
         try:
             loop.run()
-        finally:
-            recorder.close()
+        except BaseException:
+            recorder.close(quietly=True)
+            raise
+        recorder.close()
     recorder.draw_curves()
     return _result(loop)
 
