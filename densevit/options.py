@@ -10,6 +10,7 @@ from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from densevit.quoting import shown
 from densevit.registry import check_known
 
 Options = TypeVar("Options")
@@ -24,6 +25,13 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     for it. `where` is the dotted name of the dictionary in what the user wrote. Raises ValueError for an unknown key,
     naming the nearest known one, for a missing key and for a value of another type.
     """
+    try:
+        return _read_options(kind, given, where)
+    except RecursionError:
+        raise ValueError(f"{where or 'this'} holds lists or dicts too deep in one another") from None
+
+
+def _read_options(kind: type[Options], given: Any, where: str) -> Options:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
@@ -73,15 +81,6 @@ def fit(value: Any, kind: Any, *, where: str) -> Any:
     elif isinstance(origin, type) and isinstance(value, origin):
         return value
     raise ValueError(f"{where} must be {_describe(kind)}, got {shown(value)}")
-
-
-def shown(value: Any) -> str:
-    """A value in a message: as Python writes it, cut off where it is long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list that holds itself
-        return f"a {type(value).__name__} too large to be shown"
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def check_range(options: Any, names: Iterable[str], *, least: float, most: float = float("inf")) -> None:

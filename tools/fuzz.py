@@ -35,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("kind", choices=[*KINDS, "all"])
     parser.add_argument("--minutes", type=float, default=1.0, help="for each kind (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed damages files in the same ways")
+    parser.add_argument("--count", type=int, default=10**9, help="stop after so many inputs of a kind")
     parser.add_argument("--limit", type=float, default=30.0, help="seconds that reading one file may take (default 30)")
     parser.add_argument("--only", type=int, metavar="N", help="try input N alone and show what is raised")
     parser.add_argument(
@@ -60,7 +61,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
             if arguments.only is not None:
                 return show(kind, arguments, Path(folder))
-            options = dict(seed=arguments.seed, minutes=arguments.minutes, limit=arguments.limit)
+            options = dict(seed=arguments.seed, minutes=arguments.minutes, limit=arguments.limit, count=arguments.count)
             counts, bad = run(maker(kind), Path(folder), **options)
             keep(kind, bad, arguments, Path(folder))
         rows.append({"kind": kind, "inputs tried": counts.total(), **{name: counts[name] for name in OUTCOMES}})

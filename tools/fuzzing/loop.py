@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from tools.fuzzing.kind import Kind, Sample, is_equal
 
 MEMORY = 3 * 2**30  # bytes that reading one small file may take beside what the process has
-LONGEST = 1200  # characters of a sentence
+LONGEST = 5000  # characters of a sentence
 OUTCOMES = ("clear", "right", "silently wrong", "crash")
 
 
@@ -65,12 +65,15 @@ def _is_clear(error: Exception, sample: Sample) -> bool:
     return not sample.named or sample.path.name in text or str(sample.path.parent) in text
 
 
-def inputs(make: Kind, folder: Path, *, seed: int, start: int, count: int) -> Iterator[Outcome]:
-    """The outcomes of inputs start, start + 1, ... in this process."""
+def inputs(
+    make: Kind, folder: Path, *, seed: int, start: int, count: int, ready: Callable[[], None] = lambda: None
+) -> Iterator[Outcome]:
+    """The outcomes of inputs start, start + 1, ... in this process; `ready` is called once the samples are made."""
     folder.mkdir(parents=True)
     samples = make(folder)
     originals = [sample.path.read_bytes() for sample in samples]
     expected = [sample.read() for sample in samples]
+    ready()
     for index in range(start, start + count):
         i, content, told = damaged(samples, originals, seed=seed, index=index)
         yield try_one(samples[i], content, originals[i], expected=expected[i], told=told, index=index)
@@ -80,39 +83,42 @@ def _serve(make: Kind, folder: Path, seed: int, start: int, count: int, pipe: Co
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # of what libraries say of each file
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    for outcome in inputs(make, folder, seed=seed, start=start, count=count):
+    for outcome in inputs(make, folder, seed=seed, start=start, count=count, ready=lambda: pipe.send(None)):
         pipe.send(outcome)
 
 
-def run(make: Kind, folder: Path, *, seed: int, minutes: float, limit: float) -> tuple[Counter, list[Outcome]]:
-    """Read damaged files for so long; a process that takes more than `limit` seconds for one, or dies, is replaced.
+def run(
+    make: Kind, folder: Path, *, seed: int, minutes: float, limit: float, count: int = 10**9
+) -> tuple[Counter, list[Outcome]]:
+    """Read damaged files for so long, or so many; a process that takes `limit` seconds for one, or dies, is replaced.
 
     Returns how many outcomes of each kind there were, and those that should not be.
     """
     counts: Counter = Counter()
     bad: list[Outcome] = []
     end, index, turn = time.monotonic() + 60 * minutes, 0, 0
-    while time.monotonic() < end:
+    while time.monotonic() < end and index < count:
         here, there = multiprocessing.Pipe(duplex=False)
-        options = (make, folder / str(turn), seed, index, 10**9, there)
+        options = (make, folder / str(turn), seed, index, count - index, there)
         process = multiprocessing.get_context("fork").Process(target=_serve, args=options, daemon=True)
         process.start()
         there.close()
-        wait, turn, first = limit + 60, turn + 1, True  # making the samples takes a while
-        while time.monotonic() < end:
+        turn += 1
+        try:
+            here.recv()
+        except EOFError:
+            raise RuntimeError("the samples cannot be made or read; try --only 0") from None
+        while time.monotonic() < end and index < count:
             try:
-                outcome = here.recv() if here.poll(wait) else Outcome(index, "crash", f"no end within {limit:.0f} s")
+                outcome = here.recv() if here.poll(limit) else Outcome(index, "crash", f"no end within {limit:.1f} s")
             except EOFError:
                 process.join()
                 outcome = Outcome(index, "crash", f"the process ended with {process.exitcode}")
-            wait, index = limit, outcome.index + 1
+            index = outcome.index + 1
             counts[outcome.kind] += 1
             bad += [outcome] if outcome.kind in ("crash", "silently wrong") else []
             if not outcome.name:  # it hangs or is dead
                 break
-            first = False
         process.kill()
         process.join()
-        if first and turn == 1:
-            raise RuntimeError("the samples cannot be made or read; try --only 0")
     return counts, bad
