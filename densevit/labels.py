@@ -6,6 +6,7 @@ import numpy as np
 
 from densevit.quoting import shown
 
+MOST_VALUE = 2**31 - 1  # of a class in label files
 IGNORE = 255  # the ignored class in every label that leaves densevit.data
 
 

@@ -13,7 +13,7 @@ import densevit
 from densevit.colors import default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
-from densevit.labels import IGNORE, check_classes, label_type
+from densevit.labels import IGNORE, MOST_VALUE, check_classes, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options
 from densevit.volumes.modality import modalities_of_normalization
@@ -44,7 +44,7 @@ class ModelDescription:
 
 # Types within the sections that are dictionaries, and ranges of the numbers: a new key costs one line here.
 INSIDE = {"model": ModelDescription, "training.iteration": int, "training.scores": dict[str, float | None]}
-RANGES = {"ignore_index": (-(2**31), 2**31 - 1), "label_values": (0, 2**31 - 1), "spacing": (1e-6, 1e4)}
+RANGES = {"ignore_index": (-(2**31), 2**31 - 1), "label_values": (0, MOST_VALUE), "spacing": (1e-6, 1e4)}
 
 
 @dataclass(frozen=True, kw_only=True)

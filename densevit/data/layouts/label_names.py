@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densevit.labels import check_classes
+from densevit.labels import MOST_VALUE, check_classes
 from densevit.quoting import shown
 
 FORMS = '{"background": 0, "liver": 1} or {"0": "background", "1": "liver"}'
@@ -41,11 +41,14 @@ def _pairs(labels: Any, said_by: Path | str) -> tuple[Sequence[str], Sequence[in
     if not isinstance(labels, Mapping) or not labels:
         raise ValueError(f"{said_by} does not name its classes (got {shown(labels)}); give classes={FORMS}")
     if all(str(key).isdecimal() and isinstance(name, str) for key, name in labels.items()):
-        pairs = [(name, int(key) if len(str(key)) < 20 else key) for key, name in labels.items()]
+        pairs = [(name, int(key) if len(str(key)) < 1000 else key) for key, name in labels.items()]
     else:
         pairs = list(labels.items())
     for name, value in pairs:
         _check_label(name, value, said_by)
+    too_large = [value for _, value in pairs if value > MOST_VALUE]
+    if too_large:
+        raise ValueError(f"{said_by} names a label of {too_large[0]}, and {MOST_VALUE} is the most; number it anew")
     names, values = zip(*sorted(pairs, key=lambda pair: pair[1]), strict=True)
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)
@@ -59,7 +62,7 @@ def _check_label(name: Any, value: Any, said_by: Path | str) -> None:
             f"{said_by}: {name!r} is a region of the labels {', '.join(map(str, value))}, and densevit trains one "
             "class a voxel; name each label once, and join them after prediction"
         )
-    if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+    if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(
             f"{said_by}: a label is a name and a whole number, such as {FORMS}, got {shown(name)}: {shown(value)}"
         )
