@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import densevit
+from densevit.cli.streams import lasting_output
 from densevit.environment import keep_freed_memory, let_threads_sleep
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
@@ -33,7 +34,7 @@ def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
         command = import_module(f"densevit.cli.{name}")
         verb = verbs.add_parser(
             name,
-            help=command.__doc__.splitlines()[0],
+            help=(command.__doc__ or "").partition("\n")[0],  # `python -OO` has no docstrings
             description=command.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -60,8 +61,23 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 done but something failed, 2 could not be done."""
+    with lasting_output() as outputs:
+        try:
+            code = _run(sys.argv[1:] if argv is None else list(argv))
+        except KeyboardInterrupt:
+            sys.stderr.write("densevit: interrupted\n")
+            return 130
+        for output in outputs:
+            output.flush()
+        lost = next((output.error for output in outputs if output.error is not None), None)
+        if lost is not None:
+            sys.stderr.write(f"densevit: not all of what was said could be written: {message(explain(lost))}\n")
+        return code if lost is None else max(code, 1)
+
+
+def _run(words: Sequence[str]) -> int:
+    """The exit code of a command line; what is no user's mistake is raised."""
     let_threads_sleep()
-    words = sys.argv[1:] if argv is None else list(argv)
     named = [word for word in words[:1] if word in COMMANDS]  # the others' modules are not needed
     args = build_parser(named or COMMANDS).parse_args(words)
     try:
@@ -69,9 +85,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.custom_imports:
                 import_modules(args.custom_imports, folders=[Path()])
             return args.run(args)
-    except KeyboardInterrupt:
-        sys.stderr.write("densevit: interrupted\n")
-        return 130
     except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:

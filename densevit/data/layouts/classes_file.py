@@ -12,7 +12,7 @@ from densevit.texts import read_json, read_text
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesFile:
-    """Class names in the order of their values; None where the file says nothing."""
+    """Class names in the order of their values, None where the file says nothing; `path` is that of the file."""
 
     classes: list | tuple
     palette: list | tuple | None = None
@@ -20,9 +20,10 @@ class ClassesFile:
     label_map: dict | None = None
     ignore_index: int | str | None = None
     reduce_zero_label: bool | None = None
+    path: Path | None = None
 
 
-_KEYS = [field.name for field in fields(ClassesFile)]
+_KEYS = [field.name for field in fields(ClassesFile) if field.name != "path"]
 
 
 def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesFile:
@@ -58,6 +59,10 @@ def _checked(path: Path, content: dict) -> ClassesFile:
         said = ClassesFile(**content)
         check_fields(said, owner="the file")
         palette = None if said.palette is None else tuple(parse_color(color) for color in said.palette)
-        return replace(said, classes=check_classes(said.classes), palette=palette)
+        if palette is not None and len(palette) != len(said.classes):
+            raise ValueError(
+                f"it has {len(palette)} colours in its palette for {len(said.classes)} classes; give as many"
+            )
+        return replace(said, classes=check_classes(said.classes), palette=palette, path=path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
