@@ -5,7 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from densevit.data.dataset import DATASETS, Dataset
-from densevit.options import check_fields
+from densevit.options import check_bools, check_fields
 from densevit.registry import check_known
 
 CHECKS = ("open", "load")
@@ -14,9 +14,9 @@ CHECKS = ("open", "load")
 def create_dataset(config: dict) -> Dataset:
     """Open the set that `config` describes, such as dict(type="cityscapes", root="data/cityscapes", split="train").
 
-    With check="open" (the default) every label is checked now, once: what is found is remembered until a file changes.
-    With check="load" labels are checked as they are read. A missing root, an empty split, an image without label, an
-    unknown key and a label value out of range raise ValueError.
+    With check="open" (the default) every picture and label is checked now, once: what is found is remembered
+    until a file changes. With check="load" they are checked as they are read. A missing root, an empty split, an image
+    without label, an unknown key and a label value out of range raise ValueError.
     """
     check_dataset_config(config)
     dataset = _describe(config).open()
@@ -40,6 +40,8 @@ def check_dataset_config(config: dict) -> None:
     described = _describe(config)
     if is_dataclass(described):
         check_fields(described, owner=f"the dataset {config['type']!r}")
+    else:
+        check_bools(DATASETS.parameters(config["type"]), config, where=f"the dataset {config['type']!r}: ")
 
 
 def _describe(config: Mapping) -> Any:
