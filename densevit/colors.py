@@ -43,7 +43,7 @@ def is_color(thing: object) -> bool:
     parts = thing.split(",") if isinstance(thing, str) else thing
     if not isinstance(parts, Sequence) or len(parts) != 3:
         return False
-    return all(str(part).strip().isdigit() and int(part) <= 255 for part in parts)
+    return all(str(part).strip().isdecimal() and int(part) <= 255 for part in parts)
 
 
 def structure_colors(num_classes: int) -> list[Color]:

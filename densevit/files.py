@@ -10,12 +10,15 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h>, <linux/fs.h>
 ASIDE = re.compile(r"\.[0-9a-f]{12}\..+", re.DOTALL)  # names that `_name_aside` gives
+PathType, Content, Options = TypeVar("PathType"), TypeVar("Content"), ParamSpec("Options")
 FORMER = ".former"  # ending of a folder that was moved aside
 
 
@@ -45,6 +48,37 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         _remove(aside)
+
+
+@contextmanager
+def about_file(path: object, *, verb: str = "read") -> Iterator[None]:
+    """Whatever goes wrong inside is said of this file: what libraries raise on odd files becomes a ValueError.
+
+    OSError, ValueError and MemoryError stay as they are.
+    """
+    try:
+        yield
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path} cannot be {verb} ({type(error).__name__}{': ' * bool(text)}{text}); it is damaged, or unlike "
+            "the files that are known: get it again, or leave it out"
+        ) from error
+
+
+def reads_a_file(
+    read: Callable[Concatenate[PathType, Options], Content],
+) -> Callable[Concatenate[PathType, Options], Content]:
+    """A function whose first argument is a path, under `about_file`."""
+
+    @wraps(read)
+    def named(path: PathType, *args: Options.args, **options: Options.kwargs) -> Content:
+        with about_file(path):
+            return read(path, *args, **options)
+
+    return named
 
 
 def write_text(path: Path, text: str) -> None:

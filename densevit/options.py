@@ -27,7 +27,7 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
-        raise ValueError(f"{where or 'this'} must be a dict, got {given!r}")
+        raise ValueError(f"{where or 'this'} must be a dict, got {shown(given)}")
     prefix = f"{where}." if where else ""
     known = [field.name for field in fields(kind) if field.init]
     for key in given:
@@ -52,7 +52,7 @@ def fit(value: Any, kind: Any, *, where: str) -> Any:
     if is_dataclass(kind):
         return read_options(kind, value, where=where)
     if kind is Any or (origin is Literal and value in inner):
-        return _plain(value)
+        return _plain(value, where)
     if origin in (tuple, list, Sequence) and isinstance(value, (tuple, list)):
         kinds = [inner[0] if inner else Any] * len(value) if origin is not tuple or inner[1:] == (...,) else inner
         if len(kinds) == len(value):
@@ -63,13 +63,25 @@ def fit(value: Any, kind: Any, *, where: str) -> Any:
     elif isinstance(value, bool):  # which Python counts among the whole numbers
         if kind is bool:
             return value
+    elif kind in (int, float) and isinstance(value, int | float) and not _is_usable(value):
+        size = " of at most 64 bits" if isinstance(value, int) else ""
+        raise ValueError(f"{where} must be {_describe(kind)}{size}, got {shown(value)}")
     elif kind is float and isinstance(value, int):
         return float(value)
     elif kind is str and isinstance(value, PathLike):
         return fspath(value)
     elif isinstance(origin, type) and isinstance(value, origin):
         return value
-    raise ValueError(f"{where} must be {_describe(kind)}, got {value!r}")
+    raise ValueError(f"{where} must be {_describe(kind)}, got {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: as Python writes it, cut off where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list that holds itself
+        return f"a {type(value).__name__} too large to be shown"
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def check_range(options: Any, names: Iterable[str], *, least: float, most: float = float("inf")) -> None:
@@ -99,14 +111,23 @@ def _fit_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:
             return fit(value, choice, where=where)
         except ValueError as error:
             inside = inside if str(error).startswith(f"{where} must be") else error
-    raise inside or ValueError(f"{where} must be {_describe(Union[choices])}, got {value!r}")  # noqa: UP007
+    raise inside or ValueError(f"{where} must be {_describe(Union[choices])}, got {shown(value)}")  # noqa: UP007
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, where: str) -> Any:
     """Dictionaries and sequences copied, without the classes in which mmengine keeps them."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return type(value)(map(_plain, value)) if isinstance(value, (list, tuple)) else value
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_plain(item, f"{where}.{i}") for i, item in enumerate(value)])
+    if isinstance(value, int) and not _is_usable(value):
+        raise ValueError(f"{where} must be a number of at most 64 bits, got {shown(value)}")
+    return value
+
+
+def _is_usable(value: float) -> bool:
+    """Not NaN, and no whole number that arrays cannot hold."""
+    return value == value if isinstance(value, float) else -(2**63) <= value < 2**64
 
 
 def _describe(kind: Any) -> str:

@@ -4,7 +4,6 @@ The model is recognised by its tensors; the options below overrule that. Exit co
 """
 
 import argparse
-import ast
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,13 @@ from densevit.data.layouts import ade20k, cityscapes
 from densevit.data.layouts.classes_file import read_classes
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
+from densevit.texts import parse_literal
 from densevit.weights import (
     describe,
     guess_source,
     known_sources,
     load_weights,
+    needed_options,
     read_checkpoint,
     save_weights,
     sources_of,
@@ -82,10 +83,15 @@ def convert(args: argparse.Namespace) -> int:
     ours = to_ours(state, source)
     described = meta.get("model") if source == "densevit" else None
     options = model_options(ours.state, args, source=source, described=described)
+    model, given = build(options), _parse_pairs(args.backbone_options)
+    needed = {} if known_sources()[source].unsure and args.source != source else needed_options(model.modules(), source)
+    if source != "densevit" and needed.keys() - given.keys():
+        options["backbone_options"] = {**options.get("backbone_options", {}), **needed, **given}
+        model = build(options)
     report = load_weights(
-        model := build(options),
+        model,
         args.input,
-        source=source,
+        source=args.source,
         new_head=args.new_head,
         adapt_channels=args.adapt_channels,
         inflate=args.inflate,
@@ -141,8 +147,8 @@ def _parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise ValueError(f"options are written key=value, got {pair!r}")
         try:
-            parsed[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+            parsed[key] = parse_literal(value)
+        except ValueError:
             parsed[key] = value
     return parsed
 

@@ -52,6 +52,7 @@ class Plan:
     grow_in_mlp: bool
     v2: bool
     video: bool
+    class_residual: bool | None = None
 
 
 @BACKBONES.register(VARIANTS_V2)
@@ -63,6 +64,7 @@ def mvit_v2(
     depths: Sequence[int],
     grow_in_mlp: bool = False,
     class_token: bool = False,
+    class_residual: bool | None = None,
     pyramid: Pyramid = "image",
     drop_path: float = 0.0,
 ) -> Backbone:
@@ -74,11 +76,12 @@ def mvit_v2(
     `patch_stride`, `q_stride` from stage to stage, `kv_stride` and `window_size` of the first stage, and `image_size`,
     for which the tables of positions are made: an image of another size resizes them. Windows cover the same part of
     the image in every stage; the last blocks of all stages but the first see the whole of it. The published video
-    models, and those of ImageNet-21k, have a `class_token`. `grow_in_mlp` widens the stream in the last Mlp of a stage
-    instead of in the next stage's first attention.
+    models, and those of ImageNet-21k, have a `class_token`; `class_residual` adds its query to its output as well,
+    which timm does and the authors do not; by default as timm, but not in video. `grow_in_mlp` widens the stream in the
+    last Mlp of a stage instead of in the next stage's first attention.
     """
     shared = dict(dim=dim, depths=tuple(depths), grow_in_mlp=grow_in_mlp, v2=True)
-    plan = Plan(**shared, **_read_pyramid(pyramid, spatial_dims))
+    plan = Plan(**shared, **_read_pyramid(pyramid, spatial_dims), class_residual=class_residual)
     return _build(plan, in_channels=in_channels, class_token=class_token, drop_path=drop_path)
 
 
@@ -206,8 +209,9 @@ def _attention(plan: Plan, i: int, j: int, *, dim: int) -> PoolingAttention:
 
 
 def _residual(plan: Plan) -> str:
-    """Where the pooled queries are added: v2 for images adds the class token's too, v2 for video does not."""
-    return "none" if not plan.v2 else "grid" if plan.video else "all"
+    """Where the pooled queries are added: to the grid, and to the class token too if that is asked for."""
+    whole = not plan.video if plan.class_residual is None else plan.class_residual
+    return "none" if not plan.v2 else "all" if whole else "grid"
 
 
 def _strides(plan: Plan, i: int) -> tuple[int, ...]:

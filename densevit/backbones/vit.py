@@ -43,6 +43,7 @@ def vit(
     patch_size: int | Sequence[int] = 16,
     image_size: int | Sequence[int] | None = None,
     position: str | None = "learned",
+    resizing: str = "size",
     num_tokens: int = 0,
     num_registers: int = 0,
     qkv_bias: bool = True,
@@ -56,7 +57,8 @@ def vit(
     `taps` are the blocks, counted from 0, whose outputs leave as levels; the end of each quarter by default. `norm`
     says which of them pass the final norm: "last", "all" or "none".
     `position` is "learned" (made for images of `image_size`: 224 in 2D, 96 in 3D; resized to others, by cubic
-    interpolation in 2D and linear in 3D), "sincos" or None. `num_tokens` are put before those of the patches: 1 is
+    interpolation in 2D and linear in 3D), "sincos" or None. `resizing="dino"` resizes as DINO's authors do, whose
+    factor of (n + 0.1) / N gives slightly other tables. `num_tokens` are put before those of the patches: 1 is
     the class token of ViT, 2 are those of the distilled DeiT. `num_registers` follow them, as in DINOv2.
     """
     taps = _checked([(i + 1) * depth // 4 - 1 for i in range(4)] if taps is None else taps, depth)
@@ -64,7 +66,7 @@ def vit(
     image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
     grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
     before = dict(num_tokens=num_tokens, num_registers=num_registers)
-    positions = make_positions(position, dim, grid=grid, mode=nd.CUBIC_MODE[spatial_dims], **before)
+    positions = make_positions(position, dim, grid=grid, mode=nd.CUBIC_MODE[spatial_dims], resizing=resizing, **before)
     embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=patch, stride=patch, norm=False, position=positions)
 
     def make_block(rate: float) -> nn.Module:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from densevit.blocks import nd
 from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens
 
+# To the size of the grid, or by DINO's factor of (n + 0.1) / N for n cells from N, which reads slightly other places.
+RESIZINGS = ("size", "dino")
+DINO_OFFSET = 0.1
 TOKENS = {"cls_token": CLASS, "dist_token": DISTILLATION}
 
 
@@ -51,20 +54,31 @@ class PrefixTokens(nn.Module):
 class LearnedPositions(nn.Module):
     """Add a learned table, resized to the grid that comes: (B, *S, C) -> (B, *S, C), or Tokens with a prefix.
 
-    The table is made for `grid`; `mode` is that of torch's interpolate. Tokens have positions of their own, which
-    are the table's first rows.
+    The table is made for `grid`; `mode` is that of torch's interpolate, `resizing` one of RESIZINGS. Tokens have
+    positions of their own, which are the table's first rows.
     """
 
-    def __init__(self, dim: int, *, grid: Sequence[int], num_tokens: int = 0, num_registers: int = 0, mode: str):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        grid: Sequence[int],
+        num_tokens: int = 0,
+        num_registers: int = 0,
+        mode: str,
+        resizing: str = "size",
+    ):
         super().__init__()
-        self.grid, self.num_tokens, self.mode = tuple(grid), num_tokens, mode
+        if resizing not in RESIZINGS:
+            raise ValueError(f"resizing must be {' or '.join(map(repr, RESIZINGS))}, got {resizing!r}")
+        self.grid, self.num_tokens, self.mode, self.resizing = tuple(grid), num_tokens, mode, resizing
         table = torch.empty(1, num_tokens + prod(self.grid), dim)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
         self.tokens = PrefixTokens(dim, num_tokens=num_tokens, num_registers=num_registers)
 
     def forward(self, x: Tensor) -> Tensor | Tokens:
         size = x.shape[1:-1]
-        table = resize_positions(self.pos_embed, grid=self.grid, size=size, mode=self.mode)
+        table = resize_positions(self.pos_embed, grid=self.grid, size=size, mode=self.mode, resizing=self.resizing)
         return self.tokens(x + table[:, self.num_tokens :].unflatten(1, size), table[:, : self.num_tokens])
 
 
@@ -81,12 +95,19 @@ class SinCosPositions(nn.Module):
 
 
 def make_positions(
-    kind: str | None, dim: int, *, grid: Sequence[int], num_tokens: int = 0, num_registers: int = 0, mode: str
+    kind: str | None,
+    dim: int,
+    *,
+    grid: Sequence[int],
+    num_tokens: int = 0,
+    num_registers: int = 0,
+    mode: str,
+    resizing: str = "size",
 ) -> nn.Module:
     """Positions by name: (B, *S, C) -> (B, *S, C), or Tokens with a prefix. None adds the prefix alone."""
     before = dict(num_tokens=num_tokens, num_registers=num_registers)
     if kind == "learned":
-        return LearnedPositions(dim, grid=grid, mode=mode, **before)
+        return LearnedPositions(dim, grid=grid, mode=mode, resizing=resizing, **before)
     if kind == "sincos":
         return SinCosPositions(dim, **before)
     if kind is None:
@@ -94,14 +115,21 @@ def make_positions(
     raise ValueError(f"position must be 'learned', 'sincos' or None, got {kind!r}")
 
 
-def resize_positions(table: Tensor, *, grid: Sequence[int], size: Sequence[int], mode: str) -> Tensor:
+def resize_positions(
+    table: Tensor, *, grid: Sequence[int], size: Sequence[int], mode: str, resizing: str = "size"
+) -> Tensor:
     """(1, T + prod(grid), C) -> (1, T + prod(size), C): the first T rows stay, the others are interpolated."""
     grid, size = tuple(grid), tuple(size)
     if not torch.compiler.is_exporting() and grid == size:  # a program for every size must not ask for one
         return table
     num_tokens = table.shape[1] - prod(grid)
     cells = nd.to_image(table[:, num_tokens:].unflatten(1, grid))
-    resized = nd.to_grid(F.interpolate(cells, size=size, mode=mode, align_corners=False)).flatten(1, -2)
+    if resizing == "dino":
+        scale = [(n + DINO_OFFSET) / length for n, length in zip(size, grid, strict=True)]
+        resized = F.interpolate(cells, scale_factor=scale, mode=mode, align_corners=False)
+    else:
+        resized = F.interpolate(cells, size=size, mode=mode, align_corners=False)
+    resized = nd.to_grid(resized).flatten(1, -2)
     return torch.cat([table[:, :num_tokens], resized], dim=1)
 
 

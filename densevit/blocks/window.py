@@ -175,6 +175,7 @@ class PatchMerging(nn.Module):
             raise ValueError(f"merge_order must be one of {', '.join(MERGE_ORDERS)}, got {merge_order!r}")
         self.merge_order = merge_order
         self.corners = _corners(spatial_dims, merge_order)
+        self.has_orders = len({tuple(_corners(spatial_dims, order)) for order in MERGE_ORDERS}) > 1
         self.norm = nn.LayerNorm(2**spatial_dims * dim, eps=1e-5)
         self.reduction = nn.Linear(2**spatial_dims * dim, 2 * dim, bias=False)
 

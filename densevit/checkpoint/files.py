@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from densevit.checkpoint.header import Header
 from densevit.segmentor import Segmentor, create_segmentor
-from densevit.weights import load_weights, read_weights, save_weights
+from densevit.weights import find_broken, load_weights, read_weights, save_weights
 
 WEIGHTS = "weights.safetensors"  # in each of the folders
 # Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
@@ -61,7 +61,7 @@ def _last_folder(run: Path) -> str | None:
     """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where that says nothing."""
     try:
         name = (run / POINTER).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
-    except OSError:
+    except (OSError, ValueError):  # of a name with a null byte
         return None
     return name if SNAPSHOT.fullmatch(name) else None
 
@@ -75,7 +75,9 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
         model, tensors = create_segmentor(**without_weights(checkpoint.header.model)), checkpoint.tensors
     except KeyError as error:
         raise ValueError(f"{checkpoint.path}: {error.args[0]}{_what_to_import(checkpoint.header)}") from error
-    own = model.state_dict()
+    own, broken = model.state_dict(), find_broken(tensors)
+    if broken:
+        raise ValueError(f"{checkpoint.path} cannot be used: {broken}")
     if own.keys() == tensors.keys() and all(own[name].shape == tensor.shape for name, tensor in tensors.items()):
         model.load_state_dict(tensors)
     else:

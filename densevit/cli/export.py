@@ -60,4 +60,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(path: str | None) -> str | None:
-    return None if path is None else Path(path).read_text(encoding="utf-8")
+    from densevit.texts import read_text
+
+    return None if path is None else read_text(Path(path))

@@ -56,7 +56,11 @@ def evaluate(
         generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
         worker_init_fn=outlive_signals,
     )
-    counter, options = _Counter(samples), InferenceOptions.read(inference)
+    dataset = samples.dataset
+    options = InferenceOptions.read(inference).for_classes(
+        dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices
+    )
+    counter = _Counter(samples)
     pictures: list[Picture] = []
     was_training = model.training
     model.eval()

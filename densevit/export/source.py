@@ -21,7 +21,8 @@ class Source:
     @property
     def inference(self) -> dict[str, Any]:
         """All options of inference, with one number per axis: mode, roi_size, ..., and the divisor that is used."""
-        options, rank = self.header.inference, self.model.spatial_dims
+        header, rank = self.header, self.model.spatial_dims
+        options = header.inference.for_classes(header.classes, spatial_dims=rank, slices=header.slices)
         divisor = self.model.divisor if options.divisor is None else options.divisor
         plain = asdict(replace(options, divisor=divisor).on_axes(rank))
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}

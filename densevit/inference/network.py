@@ -13,6 +13,7 @@ from densevit.blocks import nd
 from densevit.inference.batching import Predict
 from densevit.inference.options import InferenceOptions, check_scales, flip_axes
 from densevit.inference.sliding_window import sliding_window
+from densevit.sides import Pairs, mirrored_classes
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,13 +39,15 @@ def on_views(
     flips: Sequence[int | Sequence[int]] = (),
     scales: Sequence[float] = (1.0,),
     batch_size: int | None = None,
+    sides: Pairs = (),
 ) -> Predict:
     """A network that sees each window several times: the mean of its logits over flips and scales, turned back.
 
     (B, C, *S) -> (B, K, *S) in at least float32. At each of `scales` a window is seen as it is and once per entry of
     `flips`: a spatial axis, or several flipped together; -1 is the last one, left to right. `batch_size` views of every
-    window share a forward, by default all of one size. Why logits and not probabilities are averaged:
-    docs/decisions/mean_of_logits.md.
+    window share a forward, by default all of one size. `sides` are pairs of channels of K, such as those of the left
+    and the right kidney: they change places in views that are mirrored along the last axis. Why logits and not
+    probabilities are averaged: docs/decisions/mean_of_logits.md.
     """
     check_scales(scales)
 
@@ -53,19 +56,23 @@ def on_views(
         total = None
         for scale in scales:
             scaled = nd.resize(x, [max(1, int(s * scale + 0.5)) for s in x.shape[2:]])
-            back = nd.resize(sum(_seen(predict, scaled, views, batch_size or len(views))), x.shape[2:])
+            back = nd.resize(sum(_seen(predict, scaled, views, batch_size or len(views), sides)), x.shape[2:])
             total = back if total is None else total.add_(back)
         return total.div_(len(views) * len(scales))
 
     return see
 
 
-def _seen(predict: Predict, x: Tensor, views: Sequence[Sequence[int]], batch_size: int) -> Iterator[Tensor]:
+def _seen(
+    predict: Predict, x: Tensor, views: Sequence[Sequence[int]], batch_size: int, sides: Pairs
+) -> Iterator[Tensor]:
     """What the network says of each view, turned back: the flipped axes of each -> logits (B, K, *S)."""
     for first in range(0, len(views), batch_size):
         flipped = views[first : first + batch_size]
         logits = predict(torch.cat([_flip(x, axes) for axes in flipped])).unflatten(0, (len(flipped), len(x)))
-        yield from (_flip(part, axes) for part, axes in zip(_at_least_float32(logits), flipped, strict=True))
+        for part, axes in zip(_at_least_float32(logits), flipped, strict=True):
+            turned_back = _flip(part, axes)
+            yield turned_back[:, mirrored_classes(part.shape[1], sides)] if sides and -1 in axes else turned_back
 
 
 def accelerate(
@@ -99,7 +106,8 @@ def as_asked(model: Predict, options: InferenceOptions) -> Predict:
     if options.seen_once:
         return whole_cells
     at_once = options.batch_size if options.mode == "whole" and options.batch_size != "auto" else None
-    return on_views(whole_cells, flips=options.flips, scales=options.scales, batch_size=at_once)
+    views = dict(flips=options.flips, scales=options.scales, sides=options.sides or ())
+    return on_views(whole_cells, **views, batch_size=at_once)
 
 
 def predict_logits(
@@ -112,13 +120,15 @@ def predict_logits(
     batch_size: int = 1,
     flips: Sequence[int | Sequence[int]] = (),
     scales: Sequence[float] = (1.0,),
+    sides: Pairs = (),
 ) -> Tensor:
     """(C, *S) -> logits (K, *S) in at least float32, the mean of all windows and views; see `InferenceOptions`.
 
     `model` maps (B, C, *S) to (B, K, *S) and runs under the caller's autocast, on the image as it is: not on whole
     cells. ValueError for options that do not fit the image.
     """
-    given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size, flips=flips, scales=scales)
+    given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
+    given |= dict(flips=flips, scales=scales, sides=sides)
     options = InferenceOptions(divisor=1).override(**given).on_axes(image.ndim - 1)
     return sliding_window(as_asked(model, options), image, windows=options.windows(image.shape[1:]))
 

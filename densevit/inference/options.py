@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
+from densevit.inference.slices import SliceOptions
 from densevit.inference.windows import Windows
 from densevit.options import check_range, read_options
+from densevit.sides import read_sides
 
 Flip = int | tuple[int, ...]
 
@@ -24,6 +26,10 @@ class InferenceOptions:
     model needs (`Segmentor.divisor`). `base_size`: the image is first resized to the largest size that fits into this
     box, long side to long side.
 
+    `sides` are pairs of classes that are each other's mirror image, by name or number: where a view is mirrored from
+    left to right, their logits change places. None is for what the classes' names say, () for no sides; training's
+    flips follow it too.
+
     Raises ValueError, one sentence that begins with the name of a field, for what no image could be seen by.
     """
 
@@ -35,6 +41,7 @@ class InferenceOptions:
     scales: tuple[float, ...] = (1.0,)
     divisor: int | tuple[int, ...] | None = None
     base_size: tuple[int, ...] | None = None
+    sides: tuple[tuple[str | int, str | int], ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("roi_size", "stride", "divisor", "base_size"):
@@ -76,6 +83,29 @@ class InferenceOptions:
         for flip in self.flips:
             flip_axes(flip, spatial_dims)
         return replace(self, **sizes)
+
+    def for_classes(
+        self, classes: Sequence[str], *, spatial_dims: int, slices: SliceOptions | None
+    ) -> "InferenceOptions":
+        """The same with `sides` as the numbers of classes that change places where the last axis is mirrored.
+
+        `slices` are those of volumes, for a model that sees them. ValueError where images are to be seen mirrored and
+        it is not known what a class becomes, and for pictures with sides that are turned in other ways.
+        """
+        if not self.flips:
+            return self
+        if slices is not None and not slices.show_sides:
+            return replace(self, sides=())
+        sides, mirrored = read_sides(classes, self.sides), [flip_axes(flip, spatial_dims) for flip in self.flips]
+        image_dims = spatial_dims + (slices is not None)
+        if image_dims < 3 and sides.any and any(axes != (-1,) for axes in mirrored):
+            raise ValueError(
+                f"flips of pictures whose classes have sides can be -1 alone, left to right, got {self.flips}; "
+                "leave out the others, or declare the config's inference.sides=[]"
+            )
+        if not any(-1 in axes for axes in mirrored):
+            return replace(self, sides=sides.pairs)
+        return replace(self, sides=sides.check(what="flips", otherwise="leave flips out"))
 
     def windows(self, size: Sequence[int]) -> Windows:
         """How `sliding_window` sees an image (*S) of `size`; an image that is seen whole is one window."""

@@ -157,7 +157,7 @@ def _is_zarr_array(path: Path) -> bool:
     """Whether a folder is one Zarr array, of format 3 or 2, and not a group of them."""
     try:
         return (path / ".zarray").is_file() or json.loads((path / "zarr.json").read_text())["node_type"] == "array"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

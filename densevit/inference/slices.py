@@ -36,6 +36,11 @@ class SliceOptions:
         return PLANES[self.axis] if isinstance(self.axis, str) else self.axis
 
     @property
+    def show_sides(self) -> bool:
+        """Whether slices reach from left to right, along their last axis."""
+        return self.dim != PLANES["sagittal"]
+
+    @property
     def count(self) -> int:
         """The slices that are seen together."""
         return 2 * self.neighbours + 1

@@ -64,7 +64,7 @@ def class_index(name: object, *, classes: Sequence[str], key: str) -> int:
         return list(classes).index(name)
     if isinstance(name, str) and name.lower() in ("ignore", "void", "unlabelled", "unlabeled"):
         return IGNORE
-    if str(name).isdigit() and (int(name) < len(classes) or int(name) == IGNORE):
+    if str(name).isdecimal() and (int(name) < len(classes) or int(name) == IGNORE):
         return int(name)
     raise ValueError(
         f"{key} names the class {name!r}, and the classes are {', '.join(classes)}; "

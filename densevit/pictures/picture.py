@@ -1,22 +1,25 @@
 """Picture files decoded whole, with what PIL does not tell of them; or one sentence with the file's name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from threading import Lock, get_ident
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
 
-from densevit.pictures.bands import HEIGHT, MAX_PIXELS, SUBFILE, WIDTH, orientation_of, read_tags
+from densevit.pictures import jpeg, png, tiff
+from densevit.pictures.bands import MAX_PIXELS
+from densevit.pictures.raster import check_length
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 ARRAY_ENDINGS = (".npy",)
 _asked_otherwise = Lock()
-_PNG_END = b"IEND\xaeB`\x82"
 
 
 View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
@@ -26,7 +29,8 @@ View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that
 class Picture:
     """A decoded file: PIL's pixels, the packing they had in the file, and the EXIF orientation (1 = upright).
 
-    `peak` is the largest value that a grey sample of the file can have; PIL stretches 0 .. peak over its own range.
+    `peak` is the largest value that a grey sample of the file can have, and `top` what PIL makes of it. `white`: 0 is
+    white in the file, and more is darker.
     """
 
     path: str
@@ -34,20 +38,30 @@ class Picture:
     packing: str
     orientation: int
     peak: int
+    top: int
+    white: bool = False
 
 
 def load_picture(path: str | PathLike) -> Picture:
     """Decode the whole file; anything that is not a complete picture raises ValueError."""
     path = str(path)
     with naming(path), _complete_alone():
-        with Image.open(path, formats=FORMATS) as image:
-            _check_header(image)
-            packing, peak = _packing(image), _peak(image)
+        content = Path(path).read_bytes()
+        tags = tiff.read_tags(BytesIO(content)) if content[:4] in tiff.STARTS else None
+        white = tags is not None and tags.get(tiff.PHOTOMETRIC) == tiff.WHITE
+        if tags is not None:
+            _check_bands(tags, path)
+            content = tiff.counted_from_black(content) if white else content
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            _check_header(image, content)
+        opened, watched = _checked(image, content)
+        with opened as image:
+            packing, (peak, top) = _packing(image), _peaks(image)
             orientation = _orientation(image)  # before loading: PIL drops it from TIFFs there
             image.load()
-        if image.format == "PNG":
-            _check_png_end(path)
-    return Picture(path, image, packing, orientation, peak)
+        if watched is not None:
+            watched.check()
+    return Picture(path, image, packing, orientation, peak, top, white)
 
 
 class _ElsewhereAlone:
@@ -79,9 +93,11 @@ def naming(path: str | PathLike) -> Iterator[None]:
     """Whatever goes wrong inside becomes a ValueError that names the file, but for files that are not there."""
     try:
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
+    except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
         raise
     except Exception as error:  # PIL raises almost anything on corrupt files, even SyntaxError and struct.error
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
         raise ValueError(_complaint(str(path), error)) from error
 
 
@@ -90,10 +106,11 @@ def read_view(path: str | PathLike) -> View:
     with naming(path):
         if is_array(path):
             return np.load(path, mmap_mode="r", allow_pickle=False).shape[:2], 1
-        tags = read_tags(path)
+        with open(path, "rb") as file:
+            tags = tiff.read_tags(file)
         if tags is not None:
-            orientation = orientation_of(tags)
-            size, swapped = (tags[HEIGHT], tags[WIDTH]), orientation >= 5
+            orientation = tiff.orientation_of(tags)
+            size, swapped = (tags[tiff.HEIGHT], tags[tiff.WIDTH]), orientation >= 5
         else:
             with Image.open(path, formats=FORMATS) as image:
                 orientation = _orientation(image)
@@ -107,7 +124,7 @@ def is_array(path: str | PathLike) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    return orientation_of(image.getexif())
+    return tiff.orientation_of(image.getexif())
 
 
 def lossy_kind(picture: Picture) -> str | None:
@@ -123,6 +140,8 @@ def lossy_kind(picture: Picture) -> str | None:
 
 
 def _complaint(path: str, error: Exception) -> str:
+    if "\0" in path:
+        return f"cannot read {path!r}: no file has a name with a null byte in it; correct the name"
     if Path(path).stat().st_size == 0:
         return f"cannot read {path}: the file is empty; copy it again"
     if isinstance(error, Image.UnidentifiedImageError):
@@ -130,27 +149,52 @@ def _complaint(path: str, error: Exception) -> str:
             f"cannot read {path}: it is not a PNG, JPEG, TIFF, BMP, PPM, WebP or GIF, or a damaged one, "
             "or of an unusual pixel type; copy or convert it again"
         )
-    return f"cannot read {path}: {str(error).strip().rstrip('.') or type(error).__name__}; copy or convert it again"
+    reason = " ".join(str(error).split()).rstrip(".")
+    if " " not in reason:  # a key or a number
+        reason = f"it is damaged ({type(error).__name__}{f' {reason}' if reason else ''})"
+    return f"cannot read {path}: {reason}; copy or convert it again"
 
 
-def _check_header(image: Image.Image) -> None:
+def _check_bands(tags: Mapping[int, Any], path: str) -> None:
+    if tiff.PHOTOMETRIC not in tags and tags.get(tiff.COMPRESSION) not in tiff.JPEG:
+        raise ValueError("its tags do not say what its numbers show (PhotometricInterpretation is missing)")
+    if tiff.extra_bands(tags):
+        bands = tags[tiff.SAMPLES]
+        raise ValueError(
+            f"{path} has {bands} bands, and pictures have 3 of colours or 1 of greys or classes; set "
+            f"in_channels={bands} and a normalization for the set to see all of them, or save it without the others"
+        )
+
+
+def _check_header(image: Image.Image, content: bytes) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; cut it into tiles")
-    if _is_stack(image):
+    if _is_stack(image, content):
         raise ValueError("it holds several pages or frames, and one picture is expected")
 
 
-def _is_stack(image: Image.Image) -> bool:
-    if image.format == "MPO" or getattr(image, "n_frames", 1) == 1:  # further MPO frames are previews
-        return False
-    if image.format != "TIFF":
-        return True
-    size = image.size
-    image.seek(1)
-    # Bits of NewSubfileType: 1 = a smaller copy (GIMP writes one), 4 = a mask. Overviews may lack it, but are smaller.
-    second_picture = image.size == size and not image.tag_v2.get(SUBFILE, 0) & 0b101
-    image.seek(0)
-    return second_picture
+def _is_stack(image: Image.Image, content: bytes) -> bool:
+    if image.format == "TIFF":
+        return tiff.holds_several(image.tag_v2, content)
+    return image.format != "MPO" and getattr(image, "is_animated", False)  # further MPO frames are previews
+
+
+def _checked(image: Image.Image, content: bytes) -> tuple[Image.Image, jpeg.Watched | None]:
+    """The picture opened anew, so that nothing of it is decoded that its file does not hold; ValueError for damage that
+    PIL would not see. A JPEG also gives what watches its decoder."""
+    if image.format == "PNG":
+        return Image.open(BytesIO(png.unpacked(content)), formats=["PNG"]), None
+    if image.format in ("JPEG", "MPO"):
+        scan = jpeg.check_structure(content)
+        if scan is not None and scan[1] - scan[0] > jpeg.TAIL:
+            watched = jpeg.Watched(content, scan)
+            opened = Image.open(watched, formats=["JPEG"])
+            watched.watch(opened)
+            return opened, watched
+    if image.format == "TIFF":
+        tiff.check_complete(image.tag_v2, content)
+    check_length(image, content)
+    return Image.open(BytesIO(content), formats=FORMATS), None
 
 
 def _packing(image: Image.Image) -> str:
@@ -161,18 +205,14 @@ def _packing(image: Image.Image) -> str:
     return args if isinstance(args, str) else str(args[0]) if args else ""
 
 
-def _peak(image: Image.Image) -> int:
+def _peaks(image: Image.Image) -> tuple[int, int]:
+    """The largest value of a grey sample in the file, and what PIL makes of it."""
     codec, packing = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", "")
+    top = 1 if image.mode == "1" else 65535 if image.mode.startswith("I") else 255
     if codec in ("ppm", "ppm_plain") and isinstance(packing, tuple):
-        return packing[1]
-    return {"L;2": 3, "L;4": 15}.get(_packing(image), 65535 if image.mode.startswith("I") else 255)
-
-
-def _check_png_end(path: str) -> None:
-    with Path(path).open("rb") as file:
-        file.seek(-len(_PNG_END), 2)
-        if file.read() == _PNG_END:
-            return
-        file.seek(0)
-        if _PNG_END not in file.read():
-            raise ValueError("image file is truncated (the end of the PNG is missing)")
+        return packing[1], top
+    packed = {"L;2": 2, "L;4": 4}.get(_packing(image), 8)
+    bits = image.tag_v2.get(tiff.BITS, (1,))[0] if image.format == "TIFF" else packed
+    if bits == 12:
+        return 4095, 4095
+    return (2**bits - 1 if bits < 8 and image.mode == "L" else top), top

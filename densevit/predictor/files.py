@@ -1,33 +1,28 @@
 """Predict many images: files in, label maps out; one bad file is reported and skipped."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from densevit.checkpoint import Header
-from densevit.files import check_writable
+from densevit.files import about_file, check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
 from densevit.predictor.origin import Origin, input_digest
 from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats, default_format, own_values
+from densevit.predictor.overlapped import overlapped
 from densevit.predictor.predictor import Predictor
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
 Ready = tuple[Opened, np.ndarray, Origin, Stopwatch]
-Item = TypeVar("Item")
-Read = TypeVar("Read")
-Made = TypeVar("Made")
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -76,9 +71,8 @@ def predict(
 
     While one image is predicted, the next is read and the last one written. `resume` leaves alone the inputs whose
     outputs all exist and say that they were made from the same model, options and files; all others, and without it
-    all, are made anew. Several processes divide the inputs among them: `share` is the
-    number of this one and how many there are. For other inference settings than the checkpoint's own, give a
-    `Predictor` in its place.
+    all, are made anew. Several processes divide the inputs among them: `share` is the number of this one and how many
+    there are. For other inference settings than the checkpoint's own, give a `Predictor` in its place.
 
     An input that cannot be read, predicted or written is logged as an error, listed in the report and skipped. Raises
     FileNotFoundError for inputs that do not exist, ValueError for outputs that would overwrite an input or one another,
@@ -99,8 +93,8 @@ def predict(
     report = PredictionReport(resumed=[each.path for each in done])
     with Bars(enabled=progress and rank == 0) as bars:
         bars.show("predict", len(done), len(sources))
-        steps = _Steps(predictor, origin)
-        outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=writer.write, expected=_is_of_one_input)
+        steps = _Steps(predictor, writer, origin)
+        outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=steps.write, expected=_is_of_one_input)
         for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(source, outcome)
             bars.show("predict", count, len(sources))
@@ -155,18 +149,19 @@ def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> N
 
 @dataclass(frozen=True)
 class _Steps:
-    """What is done with one input before writing."""
+    """What is done with one input."""
 
     predictor: Predictor
+    writer: Writer
     origin: Origin
 
     def read(self, source: Input) -> Ready:
         """The image, and what the network sees of it."""
         stopwatch = Stopwatch()
-        with stopwatch.measure("load"):
+        with stopwatch.measure("load"), about_file(source.path):
             origin = {**self.origin, "input": input_digest(source.paths)}  # before: what changes meanwhile is not done
             opened = self.predictor.reader.open(source.source)
-        with stopwatch.measure("prepare"):
+        with stopwatch.measure("prepare"), about_file(source.path):
             return opened, self.predictor.reader.prepare(opened), origin, stopwatch
 
     def label(self, source: Input, ready: Ready) -> Predicted:
@@ -174,6 +169,10 @@ class _Steps:
         size = opened.image.shape[1:]
         logger.info("%s: %s, seen as %s", source.path, size, image.shape[1:])
         return Predicted(opened, self.predictor.label_prepared(image, size, stopwatch=stopwatch), origin, stopwatch)
+
+    def write(self, source: Input, predicted: Predicted) -> list[Path]:
+        with about_file(source.path, verb="written as predicted"):
+            return self.writer.write(source, predicted)
 
 
 def _is_of_one_input(error: Exception) -> bool:
@@ -189,57 +188,3 @@ def _reason(error: Exception, path: Path) -> str:
     if is_out_of_memory(error):
         return f"{name}: not enough memory ({text}); mode 'slide' with a smaller roi_size, or max_memory, takes less"
     return text if name in text else f"{name}: {text}"
-
-
-def overlapped(
-    items: Sequence[Item],
-    *,
-    read: Callable[[Item], Read],
-    work: Callable[[Item, Read], Made],
-    write: Callable[[Item, Made], Result],
-    expected: Callable[[Exception], bool],
-) -> Iterator[tuple[Item, Result | Exception]]:
-    """Each item with what `write` returned, or with the exception that one of its steps raised; in order.
-
-    `read` and `write` run in a thread each, `work` in the caller's; no more than one item is in each step, so that
-    memory is bounded. An exception that is not `expected` is raised. However the iteration ends, what is being written
-    is finished first.
-    """
-    with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
-        reading = [readers.submit(read, item) for item in items[:1]]
-        writing: list[tuple[Item, Future]] = []
-        for i, item in enumerate(items):
-            # What was read is taken out of its list, and nothing else holds it, so that it is freed when it was used.
-            outcome = _outcome(reading.pop().result, expected)
-            reading = [readers.submit(read, following) for following in items[i + 1 : i + 2]]
-            if not isinstance(outcome, Exception):
-                outcome = _outcome(partial(work, item, outcome), expected)
-            if writing:
-                yield _written(writing.pop(), expected)
-            writing.append(
-                (item, _failed(outcome) if isinstance(outcome, Exception) else writers.submit(write, item, outcome))
-            )
-            del outcome
-        if writing:
-            yield _written(writing.pop(), expected)
-
-
-def _written(pending: tuple[Item, Future], expected: Callable[[Exception], bool]) -> tuple[Item, object]:
-    item, future = pending
-    return item, _outcome(future.result, expected)
-
-
-def _failed(error: Exception) -> Future:
-    future: Future = Future()
-    future.set_exception(error)
-    return future
-
-
-def _outcome(step: Callable[[], object], expected: Callable[[Exception], bool]) -> object:
-    """What a step returns, or the exception that it raises."""
-    try:
-        return step()
-    except Exception as error:
-        if not expected(error):
-            raise
-        return error.with_traceback(None)  # whose frames hold what was read

@@ -93,6 +93,8 @@ class PictureReader:
     def open(self, source: str | Path | Sequence[str | Path] | np.ndarray | Tensor) -> Picture:
         """A file, a list of one file a channel, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W)."""
         if isinstance(source, str | Path):
+            if Path(source).exists() and not Path(source).is_file():
+                raise ValueError(f"{source} is called like a picture and is none, but a folder or a pipe; rename it")
             return Picture(self._read(source, channels=self.channels))
         if isinstance(source, list | tuple) and source:
             image = np.concatenate([self._read(path, channels=1) for path in source])
@@ -179,7 +181,7 @@ def find_pictures(
 def check_names(pictures: Sequence[Input]) -> None:
     """Raise ValueError when two pictures would be written under one name."""
     first: dict[str, Input] = {}
-    for picture in pictures:
+    for picture in (each for each in pictures if not each.path.is_dir()):  # which is told when it is opened
         other = first.setdefault(picture.name, picture)
         if other is not picture:
             apart = picture.path.parent != other.path.parent
@@ -212,14 +214,14 @@ def _expand(named: str | Path, *, recursive: bool, endings: tuple[str, ...]) -> 
 
 
 def _images_in(folder: Path, *, recursive: bool, endings: tuple[str, ...]) -> list[Path]:
-    return sorted(path for path in folder.glob("**/*" if recursive else "*") if _is_image(path, endings))
+    found = [path for path in folder.glob("**/*" if recursive else "*") if _is_image(path, endings)]
+    entered = {above for path in found if recursive for above in path.parents}
+    return sorted(path for path in found if path not in entered)
 
 
 def _is_image(path: Path, endings: tuple[str, ...]) -> bool:
-    """A file with a picture's ending; also a link that leads nowhere, so that its picture is missed aloud."""
-    if path.suffix.lower() not in endings or path.name.startswith("."):
-        return False
-    return path.is_file() or (path.is_symlink() and not path.exists())
+    """Whether it is called like a picture; a folder, or a link that leads nowhere, is then missed aloud."""
+    return path.suffix.lower() in endings and not path.name.startswith(".")
 
 
 def _nothing_in(folder: Path, *, recursive: bool, endings: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 Legend: image (C, *S) normalised, logits (K, *S), label (*size) on the picture's or scan's own grid.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -22,10 +23,12 @@ from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_
 from densevit.predictor.origin import Origin, as_json, model_digest
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
+from densevit.sides import read_sides
 from densevit.units import parse_bytes
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.volume import Volume
 
+logger = logging.getLogger("densevit")
 Image = str | Path | Sequence[str | Path] | np.ndarray | Tensor | Volume
 
 
@@ -75,7 +78,10 @@ class Predictor:
         if header is None:
             header = Header.of_model(opened) if isinstance(opened, nn.Module) else opened.header
         self.header = header
-        self.inference = header.inference.override(**inference).on_axes(header.spatial_dims)
+        asked = header.inference.override(**inference).on_axes(header.spatial_dims)
+        if asked.flips and read_sides(header.classes, asked.sides).nameless:
+            logger.warning("%s", read_sides(header.classes).remark())
+        self.inference = asked.for_classes(header.classes, spatial_dims=header.spatial_dims, slices=header.slices)
         self.max_memory = None if max_memory is None else parse_bytes(max_memory)
         self.clean = clean or Cleaning()
         self.clean.check(header.classes, header.values)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from densevit.files import replacing
+from densevit.texts import read_json
 
 
 def make_set(
@@ -38,10 +39,7 @@ def _is_complete(root: Path, manifest: Mapping[str, Any], *, name: str, what: st
     way_out = "choose another folder, or delete it to have the set made anew"
     if not (root / name).is_file():
         raise ValueError(f"{root} exists and holds no set of {what}; {way_out}")
-    try:
-        found = json.loads((root / name).read_text())
-    except ValueError as error:
-        raise ValueError(f"{root / name} is not valid JSON ({error}); {way_out}") from None
+    found = read_json(root / name, advice=way_out)
     if found != manifest:
         raise ValueError(f"{root} holds {what} made with {found}, asked for {dict(manifest)}; {way_out}")
     missing = [root / file for file in files if not (root / file).is_file()]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.files import replacing
+from densevit.files import reads_a_file, replacing
 from densevit.quoting import label_name
 from densevit.volumes.formats.stored_volume import StoredVolume
 from densevit.volumes.grid import Grid, check_same_grid
@@ -61,6 +61,7 @@ class Volume:
             nibabel.save(image, aside)
 
 
+@reads_a_file
 def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions = REFUSING) -> Volume:
     """Read a scan: NIfTI, NRRD, MetaImage, a DICOM file or a folder of one DICOM series; or a list, one a channel.
 
@@ -94,6 +95,7 @@ def read_header(paths: Sequence[str | Path], *, options: ReadOptions = REFUSING)
     return stored[0].grid, tuple(modality for each in stored for modality in each.modalities)
 
 
+@reads_a_file
 def read_label_volume(
     path: str | Path, *, options: ReadOptions = REFUSING, like: Volume | None = None
 ) -> tuple[np.ndarray, Grid]:
@@ -109,6 +111,7 @@ def read_label_volume(
     return stored.label(), stored.grid
 
 
+@reads_a_file
 def _open(path: str | Path, options: ReadOptions) -> StoredVolume:
     kind = kind_of(Path(path))
     reader = import_module(f"densevit.volumes.formats.{kind}")  # each brings libraries of its own

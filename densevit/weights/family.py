@@ -7,14 +7,17 @@ names are then `blocks.{k}`, and stages are made when the model is known). A tup
 that the operation, one of `operations.OPERATIONS`, joins or splits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from re import match
 from typing import Any
 
+from torch import nn
+
 Names = str | tuple[str, ...]
 Row = tuple[Names, Names] | tuple[Names, Names, str]
 Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of its tensor
+Rule = Callable[[Collection[nn.Module]], Any]  # reads an option from the modules of a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,9 @@ class Release:
     may be absent. `ignored` are patterns of tensors for which our models have no place; `cleanups` are (pattern,
     replacement) applied to every name first; `absent` are patterns of our names that the release does not hold, such as
     the norms of maps that only a dense model has: the model keeps its own, and the report calls them fresh. `remarks`
-    are sentences for the report: what cannot be told from the file.
+    are sentences for the report: what cannot be told from the file; `remarks_if` those of files whose names and shapes
+    are so. `options` are those of the builder that no tensor shows and with which a model gives the release's maps;
+    `unsure` is a sentence on whose files look the same and need other options: then the user names the source.
     """
 
     title: str
@@ -46,6 +51,9 @@ class Release:
     cleanups: tuple[tuple[str, str], ...] = ()
     absent: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    remarks_if: tuple[tuple[Callable[[Shapes], bool], str], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    unsure: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,8 @@ class Family:
 
     `variants` are names of registered backbones. `options` read an option of the builder from the shapes of our
     tensors, or None where they do not tell it; `varying` is a pattern of our names whose tensors come, go or change
-    their shape with options. `decoders` are those that were published with the family, `pairs` the whole models.
+    their shape with options. `rules` read options that no tensor shows from the modules of a model, None where it
+    makes no difference. `decoders` are those that were published with the family, `pairs` the whole models.
     `mmseg` maps a name in mmsegmentation's configs to the beginning of ours. `crop_options` are the options that suit
     a model which is trained on crops of a size, and `crop_reason` says why, in a proposed config.
     """
@@ -86,6 +95,7 @@ class Family:
     releases: Mapping[str, Release] = field(default_factory=dict)
     options: Mapping[str, Callable[[Shapes], Any]] = field(default_factory=dict)
     varying: str | None = None
+    rules: Mapping[str, Rule] = field(default_factory=dict)
     decoders: Mapping[str, DecoderTraits] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
     mmseg: Mapping[str, str] = field(default_factory=dict)

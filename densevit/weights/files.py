@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from densevit.files import replacing
 from densevit.quiet import ignore_warnings
 from densevit.tensorfile import digest, write_tensors
+from densevit.texts import parse_json
 
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
 _loading = Lock()  # torch's list of allowed names belongs to the whole process
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
-_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module")
+_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "teacher")
 
 
 class _Inert:
@@ -78,7 +79,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
         text = metadata.get(CONFIG_KEY)
         if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest(state, text or ""):
             raise ValueError("its weights or its header are not those that were saved, as their checksum shows")
-        config = None if text is None else json.loads(text)
+        config = None if text is None else parse_json(text, said_by="its config")
         if not isinstance(config, dict | None):
             raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
     except (SafetensorError, ValueError, RecursionError) as error:

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.explain import explain
+from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
-from densevit.weights.rename import Translation, guess_source, is_like, to_ours
+from densevit.weights.rename import Translation, guess_source, is_like, plain_names, to_ours
 from densevit.weights.report import LoadReport
+from densevit.weights.rules import differing_rules
 from densevit.weights.stages import to_stages
 from densevit.weights.target import Target, target_of
 
@@ -40,14 +42,16 @@ def load_weights(
     part of a whole model's checkpoint; position and relative-bias tables are resized to the model's. `state` are the
     tensors of `path`, where they were read before: the file is then not opened.
 
-    Raises ValueError when tensors are missing, unexpected or of other shapes, unless `strict` is False: then what fits
-    is loaded and the report says what did not.
+    Raises ValueError when tensors are missing, unexpected or of other shapes, hold values that are not numbers, or were
+    trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
+    fits is loaded and the report says what did not.
     """
     path, target = Path(path), target_of(model)
     _check_options(adapt_channels, inflate)
-    state = read_checkpoint(path)[0] if state is None else state
+    state, meta = read_checkpoint(path) if state is None else (state, {})
+    asked = source
     try:
-        source = guess_source(state, among=source)
+        source = guess_source(state, among=asked)
         translation = _take_part(to_ours(state, source), target)
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
@@ -55,11 +59,38 @@ def load_weights(
     report = replace(_compare(translation, target, new_head=new_head), source=source)
     if strict and not report.complete:
         raise ValueError(f"{path} does not fit this model: {explain(report, translation.state, target.tensors)}")
+    described = meta.get("model") if source == "densevit" else None
+    doubts = [
+        differing_rules(target.modules.values(), source, named=asked == source, described=described),
+        find_broken({name: translation.state[name] for name in report.matched}),
+    ]
+    if strict and any(doubts):
+        raise ValueError(f"{path} was not loaded: {next(filter(None, doubts))} (strict=False loads it all the same)")
+    hints = () if asked == source else _hints(state, source)
+    report = replace(report, remarks=(*report.remarks, *hints, *filter(None, doubts)))
     with torch.no_grad():
         for name in report.matched:
             target.tensors[name].copy_(translation.state[name])
     _log(report, path)
     return report
+
+
+def find_broken(tensors: Mapping[str, Tensor]) -> str | None:
+    """Which of the tensors hold infinity or what is no number, in one sentence; None where all are numbers."""
+    floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    broken = [name for name, t in floating.items() if not t.sum().isfinite() and not t.isfinite().all()]
+    if not broken:
+        return None
+    more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+    return (
+        f"{broken[0]}{more} of its tensors hold values that are not finite numbers, as after a training that diverged"
+    )
+
+
+def _hints(state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
+    """What a release says of files of these names, where the user did not name the source."""
+    shapes = {plain: tuple(state[name].shape) for plain, name in plain_names(state).items()}
+    return tuple(sentence for applies, sentence in known_sources()[source].remarks_if if applies(shapes))
 
 
 def _log(report: LoadReport, path: Path) -> None:

@@ -24,30 +24,52 @@ from densevit.weights.target import Target
 
 
 def fit_tables(translation: Translation, target: Target, *, flat: bool) -> Translation:
-    """Resize each table to the model's; `flat` ones are of pictures and repeat along the first axis of volumes."""
-    state, remarks = dict(translation.state), []
+    """Resize each table to the model's; `flat` ones are of pictures and repeat along the first axis of volumes.
+
+    A remark says when tables of pictures change their size too: then no map of the volume is one of the picture's.
+    """
+    state, remarks, flattened = dict(translation.state), [], []
     for name, table in translation.state.items():
         own = target.tensors.get(name)
         fit = next((fit for pattern, fit in _TABLES.items() if re.search(pattern, name)), None)
         if own is None or fit is None or (own.shape == table.shape and not flat):
             continue
-        state[name] = fitted = fit(table, own, target.owner(name), flat)
+        fitted, resized = fit(table, own, target.owner(name), flat)
+        state[name] = fitted
         if fitted.shape != table.shape:
             remarks.append(f"{name} {tuple(fitted.shape)} from {tuple(table.shape)} by resizing the table")
-    return replace(translation, state=state, reshaped=[*translation.reshaped, *remarks])
+        if flat and resized:
+            flattened.append(name)
+    more = (_FLATTENED.format(names=_shorten(flattened)),) if flattened else ()
+    remarks = [*translation.reshaped, *remarks]
+    return replace(translation, state=state, reshaped=remarks, remarks=(*translation.remarks, *more))
 
 
-def _fit_bias(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> Tensor:
+_FLATTENED = (
+    "{names} were made for pictures of another size than the model's, so that on a volume that repeats one slice its "
+    "maps are near those of the 2D model and not equal; where they should be, make the model with the size of the "
+    "pictures along the last two axes (image_size, or window_size)"
+)
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more tables"
+
+
+# Each of these gives the table for the model, and whether its cells are others than those that it had.
+
+
+def _fit_bias(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> tuple[Tensor, bool]:
     """(prod(2 w - 1), H) of one window -> the same of another."""
     if not isinstance(owner, WindowAttention) or table.shape[1:] != own.shape[1:]:
-        return table
+        return table, False
     sizes = [2 * w - 1 for w in owner.window]
     depth, *sizes = sizes if flat else [None, *sizes]
     grid = find_grid(len(table), sizes)
     if grid is None:
-        return table
+        return table, False
     resized = resize_cubic(table.unflatten(0, grid), sizes).flatten(0, -2)
-    return resized if depth is None else resized.repeat(depth, 1)
+    return (resized if depth is None else resized.repeat(depth, 1)), list(grid) != sizes
 
 
 def resize_cubic(grid: Tensor, size: Sequence[int]) -> Tensor:
@@ -61,19 +83,21 @@ def resize_cubic(grid: Tensor, size: Sequence[int]) -> Tensor:
     return grid
 
 
-def _fit_positions(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> Tensor:
+def _fit_positions(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> tuple[Tensor, bool]:
     """(1, T + N, C) of one grid -> of another; rows of tokens that the model lacks are left out."""
     if not isinstance(owner, LearnedPositions) or table.ndim != 3 or table.shape[2] != own.shape[2]:
-        return table
+        return table, False
     like = owner.grid[1:] if flat else owner.grid
     tokens = _count_tokens(table.shape[1], like, default=owner.num_tokens)
     grid = find_grid(table.shape[1] - tokens, like)
     if grid is None or tokens < owner.num_tokens:
-        return table
+        return table, False
+    is_other = grid != tuple(like)
     first, cells = table[:, : owner.num_tokens], table[:, tokens:]
     if flat:
         cells, grid = cells.repeat(1, owner.grid[0], 1), (owner.grid[0], *grid)
-    return torch.cat([first, resize_positions(cells, grid=grid, size=owner.grid, mode=owner.mode)], dim=1)
+    cells = resize_positions(cells, grid=grid, size=owner.grid, mode=owner.mode, resizing=owner.resizing)
+    return torch.cat([first, cells], dim=1), is_other
 
 
 def _count_tokens(rows: int, like: Sequence[int], *, default: int) -> int:
@@ -86,30 +110,30 @@ def _count_tokens(rows: int, like: Sequence[int], *, default: int) -> int:
     return [*own, *cubes, default][0]
 
 
-def _fit_axis(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> Tensor:
+def _fit_axis(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> tuple[Tensor, bool]:
     """(2 n - 1, K) -> (2 m - 1, K), linearly."""
     if table.ndim != 2 or table.shape[1] != own.shape[1] or table.shape == own.shape:
-        return table
-    return F.interpolate(table.t()[None], size=len(own), mode="linear", align_corners=False)[0].t()
+        return table, False
+    return F.interpolate(table.t()[None], size=len(own), mode="linear", align_corners=False)[0].t(), True
 
 
-def _fit_plane(table: Tensor, own: Tensor, owner: nn.Module | None, _flat: bool) -> Tensor:
+def _fit_plane(table: Tensor, own: Tensor, owner: nn.Module | None, _flat: bool) -> tuple[Tensor, bool]:
     """(1, h * w, C) -> (1, H * W, C), bilinearly."""
     if not isinstance(owner, GridTokens) or table.shape[2:] != own.shape[2:] or table.shape == own.shape:
-        return table
+        return table, False
     size = owner.grid[-2:]
     grid = find_grid(table.shape[1], size)
-    return table if grid is None else resize_positions(table, grid=grid, size=size, mode="bilinear")
+    return (table, False) if grid is None else (resize_positions(table, grid=grid, size=size, mode="bilinear"), True)
 
 
-def _fit_line(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> Tensor:
+def _fit_line(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> tuple[Tensor, bool]:
     """(1, d, C) -> (1, D, C), linearly."""
     if table.shape[2:] != own.shape[2:] or table.shape == own.shape:
-        return table
-    return F.interpolate(table.mT, size=own.shape[1], mode="linear", align_corners=False).mT
+        return table, False
+    return F.interpolate(table.mT, size=own.shape[1], mode="linear", align_corners=False).mT, True
 
 
-_TABLES: dict[str, Callable[[Tensor, Tensor, nn.Module | None, bool], Tensor]] = {
+_TABLES: dict[str, Callable[[Tensor, Tensor, nn.Module | None, bool], tuple[Tensor, bool]]] = {
     r"\.relative_position_bias_table$": _fit_bias,
     r"\.pos_embed$": _fit_positions,
     r"\.pos_embed_spatial$": _fit_plane,

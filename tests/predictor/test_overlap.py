@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from densevit.predictor.files import overlapped
+from densevit.predictor.overlapped import overlapped
 
 
 class Thing:

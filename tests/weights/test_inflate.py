@@ -118,6 +118,30 @@ def test_with_mean_the_same_holds_where_borders_of_the_new_axis_are_repeated_ins
         assert_repeats(model(repeated), flat(image))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny", dict(depth=4)),
+        ("pvt_v1_tiny", dict(depths=(1, 1, 1, 1))),
+        ("mvit_v1_base", dict(dim=32, depths=(1, 1, 1, 1), class_token=False)),
+        ("mvit_v2_tiny", dict(dim=32, depths=(1, 1, 1, 1))),
+    ],
+)
+def test_tables_for_another_size_of_pictures_are_remarked_since_no_map_is_then_that_of_2d(name, options, tmp_path):
+    flat = backbone(name, **options)
+    save_weights(flat, tmp_path / "flat.safetensors", config={})
+    size = (32, 224, 224)
+    same = dict(pyramid=dict(image_size=size)) if name.startswith("mvit") else dict(image_size=size)
+    for more, words in (({}, "made for pictures of another size"), (same, "")):
+        model = backbone(name, spatial_dims=3, seed=1, **options, **more).double()
+        report = load_weights(model, tmp_path / "flat.safetensors", inflate="center")
+        assert words in " ".join(report.remarks)
+        assert bool(report.remarks) == bool(words)
+    image = picture(96, 64) if name != "vit_tiny" else picture(224, 224)  # of ViT only that of the table
+    with torch.no_grad():
+        assert_repeats(model(volume(image.double(), 32)), flat.double()(image.double()))
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_whole_model_is_inflated_with_its_decoder_and_head(decoder, tmp_path):
     options = dict(num_classes=5, decoder_options=DECODERS[decoder])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import densevit
-from densevit.weights import guess_source, known_sources, load_weights, to_ours, to_theirs
+from densevit.weights import guess_source, load_weights, to_ours, to_theirs
 from tests.weights.common import equal
 from tools.peers import import_peer
 from tools.peers.common import randomize
@@ -39,7 +39,7 @@ def test_a_whole_model_survives_the_way_to_monai_and_back(source, spatial_dims, 
     assert guess_source(theirs) == source
     assert to_ours(theirs, source).unexpected == []
     torch.save(dict(state_dict=theirs), tmp_path / "whole.pth")
-    report = load_weights(target, tmp_path / "whole.pth")
+    report = load_weights(target, tmp_path / "whole.pth", source=source)
     assert (report.source, report.complete, report.fresh) == (source, True, ())
     assert equal(target, model)
 
@@ -115,35 +115,6 @@ def test_patches_as_a_convolution_or_as_a_linear_map_are_the_same_weights():
     }
     name = "backbone.stages.0.downsample.proj.weight"
     assert torch.equal(to_ours(as_convolution, "monai").state[name], unetr().state_dict()[name.replace("!", "")])
-
-
-def test_the_encoder_of_self_supervised_training_loads_into_a_backbone(tmp_path):
-    model, target = (swin_unetr(seed=seed).backbone for seed in (0, 1))
-    encoder = to_theirs(model.state_dict(), "monai_swin_unetr")
-    released = {f"module.{name}".replace(".linear", ".fc"): tensor for name, tensor in encoder.items()}
-    heads = ("rotation_head.weight", "contrastive_head.bias", "conv.weight")
-    torch.save(dict(state_dict=released | {f"module.{name}": torch.zeros(3) for name in heads}), tmp_path / "ssl.pt")
-    report = load_weights(target, tmp_path / "ssl.pt")
-    assert (report.source, report.complete, report.ignored) == ("monai_swin_unetr", True, heads)
-    assert equal(target, model)
-
-
-@pytest.mark.parametrize("merge_order", ["fixed", "legacy", "v2"])
-def test_the_report_says_that_the_order_of_merging_is_the_users_to_know(merge_order, tmp_path):
-    torch.save(to_theirs(swin_unetr().state_dict(), "monai_swin_unetr"), tmp_path / "whole.pth")
-    model = densevit.create_segmentor(
-        "swin_unetr_tiny",
-        "unetr",
-        num_classes=3,
-        spatial_dims=3,
-        in_channels=2,
-        backbone_options=dict(merge_order=merge_order),
-    )
-    report = load_weights(model, tmp_path / "whole.pth")
-    assert report.complete
-    assert report.remarks == known_sources()["monai_swin_unetr"].remarks
-    for words in ("before 1.5", "merge_order='legacy'", "'v2'"):
-        assert words in str(report)
 
 
 @pytest.mark.parity

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 
 from densevit.data.augment.extra_2d import A, create_extra
-from densevit.data.augment.options import AugmentOptions
+from densevit.data.augment.options import NO_SIDES, AugmentOptions
 from densevit.data.sample import Sample
 from densevit.labels import IGNORE
+from densevit.sides import Pairs, Sides, mirrored_classes
 
 _TRIES = 10
+MIRRORS = (A.HorizontalFlip, A.VerticalFlip, A.Transpose, A.D4)
 Size = tuple[int, int]
 Range = tuple[float, float]
 
@@ -23,17 +25,21 @@ Range = tuple[float, float]
 class Augment2D:
     """A picture (C, H, W) and its label (H, W) of bytes -> the same of size `crop_size`.
 
-    `fill` are the values beyond the border, by channel or one for all.
+    `fill` are the values beyond the border, by channel or one for all. Classes that are each other's mirror image, as
+    `sides` says, change places with a horizontal flip; ValueError for other mirror images of them.
     """
 
-    def __init__(self, options: AugmentOptions, *, fill: Sequence[float]):
+    def __init__(self, options: AugmentOptions, *, fill: Sequence[float], sides: Sides = NO_SIDES):
         self.crop_size = options.crop_size
         height, width = self.crop_size
         crop = dict(scale=options.scale, base_size=options.base_size, cat_max_ratio=options.cat_max_ratio)
-        steps = [ScaledCrop(crop_size=self.crop_size, **crop), A.HorizontalFlip(p=options.flip)]
+        pairs = sides.check(what="augment.flip", otherwise="set it to 0") if options.mirrors else ()
+        steps = [ScaledCrop(crop_size=self.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
         fill = tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)  # OpenCV takes up to four numbers
         steps += [PhotometricDistortion(strict=bool(options.photometric))] if options.photometric is not False else []
-        steps += [create_extra(entry, fill=fill, size=self.crop_size) for entry in options.extra]
+        extra = [create_extra(entry, fill=fill, size=self.crop_size) for entry in options.extra]
+        _check_sides_stay(extra, sides)
+        steps += extra
         pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=fill, fill_mask=IGNORE)
         steps.append(A.PadIfNeeded(min_height=height, min_width=width, position="top_left", **pad))
         self.pipeline = A.Compose(steps)
@@ -56,6 +62,29 @@ class Augment2D:
                 f"labels into {label.dtype}; use only those that keep the type"
             )
         return replace(sample, image=image.transpose(2, 0, 1), label=label, foreground=None)
+
+
+def _check_sides_stay(transforms: Sequence[A.BasicTransform], sides: Sides) -> None:
+    """Refuse mirror images of classes with sides: only the flip of our own exchanges them."""
+    for transform in transforms:
+        if isinstance(transform, MIRRORS) and sides.any:
+            raise ValueError(
+                f"augment.extra: {type(transform).__name__} mirrors pictures, and classes that tell left from right "
+                "would keep their names; use augment.flip, which exchanges them, or declare that none do by the "
+                "config's inference.sides=[]"
+            )
+
+
+class SidedFlip(A.HorizontalFlip):
+    """A horizontal flip in which the classes of `pairs` change places."""
+
+    def __init__(self, pairs: Pairs = (), *, p: float):
+        super().__init__(p=p)
+        self.mirrored = np.array(mirrored_classes(IGNORE + 1, pairs), np.uint8) if pairs else None
+
+    def apply_to_mask(self, mask: np.ndarray, **params: object) -> np.ndarray:
+        flipped = super().apply_to_mask(mask, **params)
+        return flipped if self.mirrored is None else self.mirrored[flipped]
 
 
 class ScaledCrop(A.DualTransform):

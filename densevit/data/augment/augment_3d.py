@@ -12,10 +12,11 @@ from torch import Tensor
 
 from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic, place_crop, sample, step_matrix
 from densevit.data.augment.monai_intensity import IntensityChain
-from densevit.data.augment.options import VolumeAugmentOptions
+from densevit.data.augment.options import NO_SIDES, VolumeAugmentOptions
 from densevit.data.foreground import draw_voxel, foreground_voxels
 from densevit.data.sample import Sample
 from densevit.labels import IGNORE
+from densevit.sides import Sides, mirrored_classes
 
 Spacing = tuple[float, float, float]
 
@@ -32,11 +33,14 @@ class Augment3D:
     """A volume (C, D, H, W) and its label (D, H, W) of bytes -> both of `crop_size`, float32 and uint8.
 
     What lies beyond the volume is 0 in the image and ignored in the label. Where the sample does not know its
-    `foreground`, the label is searched. Image and label may be memory-mapped: only the crop is read.
+    `foreground`, the label is searched. Image and label may be memory-mapped: only the crop is read. Classes that are
+    each other's mirror image change places where the last axis is turned round.
     """
 
-    def __init__(self, options: VolumeAugmentOptions):
+    def __init__(self, options: VolumeAugmentOptions, *, sides: Sides = NO_SIDES):
         self.options = options = options.filled()
+        pairs = sides.check(what="augment.flips", otherwise="set its last number to 0") if options.mirrors else ()
+        self.mirror = torch.tensor(mirrored_classes(IGNORE + 1, pairs), dtype=torch.uint8) if pairs else None
         self.chain = IntensityChain(options.extra) if options.extra else None
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -57,6 +61,8 @@ class Augment3D:
     def finish(self, drawn: Drawn, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Float32 (C, *crop_size) and uint8 (*crop_size) on the device."""
         image, label = sample(drawn.cut, device=device)
+        if self.mirror is not None and drawn.cut.place.mirrored:
+            label = self.mirror.to(label.device)[label.int()]
         image = self._change_intensity(image, np.random.default_rng(drawn.seed))
         return image if self.chain is None else self.chain(image, seed=drawn.seed), label
 
@@ -75,7 +81,8 @@ class Augment3D:
             largest, distance = options.elastic
             shape = dict(size=options.crop_size, spacing=spacing, largest=largest, distance=distance)
             elastic = draw_elastic(np.random.default_rng(seed), **shape)
-        return Place(size=options.crop_size, matrix=matrix, spacing=spacing, elastic=elastic), zoom
+        place = dict(size=options.crop_size, matrix=matrix, mirrored=bool(flips[-1]))
+        return Place(**place, spacing=spacing, elastic=elastic), zoom
 
     def _draw_voxel(self, rng: np.random.Generator, label: np.ndarray, foreground: np.ndarray | None) -> int | None:
         """The voxel that the crop is to hold, or None for a crop from anywhere."""

@@ -32,10 +32,14 @@ class Elastic:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a crop lies: the voxel of the volume at its middle, and the step in the volume for each in the crop."""
+    """Where a crop lies: the voxel of the volume at its middle, and the step in the volume for each in the crop.
+
+    `mirrored`: whether its last axis, left to right, is turned round.
+    """
 
     size: Size
     matrix: np.ndarray  # (3, 3)
+    mirrored: bool = False
     centre: np.ndarray = field(default_factory=lambda: np.zeros(3))
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     elastic: Elastic | None = None

@@ -8,8 +8,10 @@ import numpy as np
 
 from densevit.data.augment.presets_3d import PRESETS
 from densevit.options import check_range, read_options
+from densevit.sides import Sides
 
 Augment = Callable[..., tuple[np.ndarray, np.ndarray]]
+NO_SIDES = Sides()
 FOLD = 0.4  # of the distance between control points: what larger displacements may fold
 
 
@@ -21,7 +23,7 @@ class AugmentOptions:
         (None: its own size). Images smaller than the crop are padded at the right and the bottom, labels with 255.
     crop_size: (h, w) of what comes out. A crop in which one class has cat_max_ratio or more of the pixels that are
         not ignored is drawn again, up to ten times.
-    flip: probability of a horizontal flip.
+    flip: probability of a horizontal flip, in which the classes of left and right change places.
     photometric: random brightness, contrast, saturation and hue of 8-bit RGB; None where pictures are such.
     extra: further albumentations, such as dict(type="GaussianBlur", p=0.1); geometric ones fill labels with 255.
     """
@@ -40,11 +42,17 @@ class AugmentOptions:
         _check_factors(self.scale)
         check_range(self, ("cat_max_ratio", "flip"), least=0, most=1)
 
-    def create(self, *, fill: Sequence[float]) -> Augment:
-        """The augmentation; ValueError for a transform in `extra` that albumentations does not have."""
+    @property
+    def mirrors(self) -> bool:
+        """Whether left and right are exchanged, now and then."""
+        return self.flip > 0
+
+    def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
+        """The augmentation; ValueError for a transform in `extra` that albumentations does not have, and for mirror
+        images of classes of which `sides` does not say what they become."""
         from densevit.data.augment.augment_2d import Augment2D  # here, for it brings albumentations
 
-        return Augment2D(self, fill=fill)
+        return Augment2D(self, fill=fill, sides=sides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +65,10 @@ class VolumeAugmentOptions:
     `rotate_in_plane` that about the depth axis alone, where slices are thick; `elastic` the largest displacement of
     control points and their distance, in mm; `*_prob` is how often each of these happens.
     `foreground` is how often a crop holds a voxel chosen by class: every class but 0 alike, or as often as
-    `foreground_weights` says, one number a class with background first. `flips` is how often each axis is turned
-    round; `intensity` the largest change of contrast and brightness; `noise` the largest deviation of added noise;
-    `extra` holds random intensity transforms of MONAI, such as dict(type="RandBiasField", prob=0.1).
+    `foreground_weights` says, one number a class with background first. `flips` is how often each axis is turned round,
+    and with the last one the classes of left and right change places; `intensity` the largest change of contrast and
+    brightness; `noise` the largest deviation of added noise; `extra` holds random intensity transforms of MONAI, such
+    as dict(type="RandBiasField", prob=0.1).
     """
 
     crop_size: tuple[int, int, int]
@@ -96,11 +105,17 @@ class VolumeAugmentOptions:
                 f"of the second so that nothing folds; got {self.elastic}"
             )
 
-    def create(self, *, fill: Sequence[float]) -> Augment:
-        """The augmentation, which fills with 0 whatever `fill` is; ValueError for what MONAI does not have."""
+    @property
+    def mirrors(self) -> bool:
+        """Whether left and right are exchanged, now and then."""
+        return self.filled().flips[-1] > 0
+
+    def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
+        """The augmentation, which fills with 0 whatever `fill` is; ValueError for what MONAI does not have, and for
+        mirror images of classes of which `sides` does not say what they become."""
         from densevit.data.augment.augment_3d import Augment3D
 
-        return Augment3D(self)
+        return Augment3D(self, sides=sides)
 
     def filled(self) -> "VolumeAugmentOptions":
         """The same with the preset's values in place of None, as far as it has them."""

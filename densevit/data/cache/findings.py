@@ -59,7 +59,7 @@ class Findings:
                         found[i] = json.loads(content)
         except sqlite3.OperationalError:
             pass  # busy, or not ours to read
-        except (sqlite3.Error, ValueError):
+        except (sqlite3.Error, ValueError, TypeError, RecursionError):
             with suppress(OSError):
                 self.path.unlink()
         return found

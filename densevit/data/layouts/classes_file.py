@@ -1,19 +1,18 @@
 """The classes file of an image/label folder: names, and what else it says about the labels."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from densevit.colors import parse_color
-from densevit.data.layouts.pairing import read_text
 from densevit.labels import check_classes
 from densevit.options import check_fields
+from densevit.texts import read_json, read_text
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesFile:
-    """Class names in the order of their values; None where the file says nothing."""
+    """Class names in the order of their values, None where the file says nothing; `path` is that of the file."""
 
     classes: list | tuple
     palette: list | tuple | None = None
@@ -21,9 +20,10 @@ class ClassesFile:
     label_map: dict | None = None
     ignore_index: int | str | None = None
     reduce_zero_label: bool | None = None
+    path: Path | None = None
 
 
-_KEYS = [field.name for field in fields(ClassesFile)]
+_KEYS = [field.name for field in fields(ClassesFile) if field.name != "path"]
 
 
 def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesFile:
@@ -43,14 +43,10 @@ def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesF
 def read_classes(path: str | Path) -> ClassesFile:
     """A .json file (a list of names, or an object with "classes" and more), or a text file with one name a line."""
     path = Path(path)
-    text = read_text(path)
     if path.suffix.lower() != ".json":
-        lines = [line.strip() for line in text.splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         return _checked(path, dict(classes=[line for line in lines if line and not line.startswith("#")]))
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}); write it as {{"classes": [...]}}') from error
+    content = read_json(path, advice='write it as {"classes": [...]}')
     if isinstance(content, list):
         content = {"classes": content}
     if not isinstance(content, dict) or "classes" not in content:
@@ -63,6 +59,10 @@ def _checked(path: Path, content: dict) -> ClassesFile:
         said = ClassesFile(**content)
         check_fields(said, owner="the file")
         palette = None if said.palette is None else tuple(parse_color(color) for color in said.palette)
-        return replace(said, classes=check_classes(said.classes), palette=palette)
+        if palette is not None and len(palette) != len(said.classes):
+            raise ValueError(
+                f"it has {len(palette)} colours in its palette for {len(said.classes)} classes; give as many"
+            )
+        return replace(said, classes=check_classes(said.classes), palette=palette, path=path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

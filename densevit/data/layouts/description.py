@@ -1,13 +1,12 @@
 """What the JSON file of a data set says, read with care: its paths stay inside the set's folder."""
 
-import json
 from collections.abc import Mapping
 from os.path import normpath
 from pathlib import Path, PurePath
 from typing import Any
 
 from densevit.data.case import Case
-from densevit.data.layouts.pairing import read_text
+from densevit.texts import read_json
 from densevit.volumes.volume import case_name
 
 
@@ -15,10 +14,7 @@ def read_description(path: Path, *, beside: str) -> dict[str, Any]:
     """The object in a JSON file; `beside` says what a folder that holds such a file looks like."""
     if not path.is_file():
         raise ValueError(f"{path} does not exist; {beside}")
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold one object, such as {{...}}, got a {type(content).__name__}")
     return content

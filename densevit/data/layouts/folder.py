@@ -61,7 +61,10 @@ class Folder:
     def open(self) -> PictureDataset:
         root = check_root(self.root)
         said = find_classes(self.classes, root=root)
-        coding = self._coding(said)
+        try:
+            coding = self._coding(said)
+        except ValueError as error:
+            raise ValueError(f"{self._said_where(said)}{error}") from None
         files = self._files(root)
         if not files:
             raise ValueError(f"split {self.split!r} of {root} holds no images; see {self._place(root, self.images)}")
@@ -86,7 +89,7 @@ class Folder:
         zero = said.reduce_zero_label if self.reduce_zero_label is None else self.reduce_zero_label
         ignore = next((i for i in (self.ignore_index, said.ignore_index) if i is not None), IGNORE)
         for key, value in (("ignore_index", ignore), *(("a value in label_map", value) for value in values)):
-            if not str(value).isdigit() and (key, value) != ("ignore_index", "none"):
+            if not str(value).isdecimal() and (key, value) != ("ignore_index", "none"):
                 raise ValueError(f"{key} must be a number that label files hold, got {value!r}")
         return LabelCoding(
             num_classes=len(said.classes),
@@ -97,6 +100,13 @@ class Folder:
             },
             color_map=None if colors is None else parse_color_map(colors, classes=said.classes),
         )
+
+    def _said_where(self, said: ClassesFile) -> str:
+        """Where what labels mean was written: in a classes file, in the config's keys, or in both."""
+        own = (self.color_map, self.label_map, self.reduce_zero_label, self.ignore_index)
+        if said.path is None:
+            return ""
+        return f"{said.path}: " if all(key is None for key in own) else f"{said.path} and the keys of the set: "
 
     def _place(self, root: Path, folder: str) -> Path:
         return root / self._named(folder)

@@ -36,7 +36,7 @@ def _pairs(labels: Any, said_by: Path | str) -> tuple[Sequence[str], Sequence[in
         return labels, range(len(labels))
     if not isinstance(labels, Mapping) or not labels:
         raise ValueError(f"{said_by} does not name its classes (got {labels!r}); give classes={FORMS}")
-    if all(str(key).isdigit() and isinstance(name, str) for key, name in labels.items()):
+    if all(str(key).isdecimal() and isinstance(name, str) for key, name in labels.items()):
         labels = [(name, int(value)) for value, name in labels.items()]
     else:
         for name, value in labels.items():

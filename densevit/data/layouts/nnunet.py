@@ -1,6 +1,5 @@
 """Raw folders of nnU-Net, version 2 (channel_names) and 1 (modality). https://doi.org/10.1038/s41592-020-01008-z"""
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from densevit.data.dataset import DATASETS
 from densevit.data.layouts.description import listed_case, read_description
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.msd import channel_names
-from densevit.data.layouts.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden, read_text
+from densevit.data.layouts.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden
 from densevit.data.layouts.volume_layout import Fold, Listing, VolumeLayout
+from densevit.texts import read_json
 
 logger = logging.getLogger("densevit")
 
@@ -147,8 +147,8 @@ def _check_number(content: dict[str, Any], found: int, path: Path) -> None:
 
 
 def _read_splits(path: Path, names: Sequence[str]) -> list[Fold]:
+    content = read_json(path)
     try:
-        content = json.loads(read_text(path))
         folds = [(frozenset(fold["train"]), frozenset(fold["val"])) for fold in content]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f'{path} is no list of {{"train": [...], "val": [...]}} ({error})') from None

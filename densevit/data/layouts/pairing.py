@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from unicodedata import normalize
 
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
+from densevit.texts import read_text
 
 logger = logging.getLogger("densevit")
 
@@ -120,14 +121,6 @@ def read_split_file(path: Path) -> list[list[str]]:
     if not rows:
         raise ValueError(f"the split file {path} is empty; write one name a line")
     return rows
-
-
-def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark; another encoding raises ValueError."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); save it so") from error
 
 
 def _columns(line: str) -> list[str]:

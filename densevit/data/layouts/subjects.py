@@ -1,16 +1,15 @@
 """Whose scan a case is, so that no subject has scans on both sides of a split."""
 
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densevit.data.layouts.pairing import read_text
 from densevit.options import check_fields
 from densevit.registry import check_known
+from densevit.texts import read_json, read_text
 from densevit.volumes.volume import case_name
 
 TABLES = (".csv", ".tsv", ".json")
@@ -84,10 +83,7 @@ def _by_table(names: Sequence[str], path: Path) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> dict[str, str]:
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error})") from None
+    content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(value, str | int) for value in content.values()):
         raise ValueError(f'{path} must be one object such as {{"scan_01": "patient_1"}}')
     return {case: str(subject) for case, subject in content.items()}
@@ -96,7 +92,10 @@ def _read_json(path: Path) -> dict[str, str]:
 def _read_csv(path: Path) -> dict[str, str]:
     """Two columns, case and subject; or any columns under a line of titles with these two words."""
     lines = read_text(path).splitlines()
-    rows = list(csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    try:
+        rows = list(csv.reader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table of cases and subjects ({error})") from None
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     titles = [cell.lower() for cell in rows[0]] if rows else []
     place = (0, 1)

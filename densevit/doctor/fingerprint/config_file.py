@@ -130,7 +130,9 @@ def _why_normalized(proposal: Proposal) -> str:
 
 def _augment(found: Fingerprint, proposal: Proposal) -> dict[str, Any]:
     size = " x ".join(map(str, proposal.size))
-    mirrored = "no mirror images: the classes tell left from right" if proposal.left_and_right else "left and right"
+    mirrored = "left and right: no class name tells them apart"
+    if proposal.left_and_right:
+        mirrored = "no mirror images: the classes tell left from right"
     rotate: dict[str, Any] = dict(rotate=15.0)
     if proposal.thick is not None:
         rotate = dict(rotate=Commented(0.0, "slices are too thick to be turned out of their plane"))

@@ -18,6 +18,7 @@ from densevit.doctor.fingerprint.measure import CaseFacts, ChannelFacts, Fingerp
 from densevit.doctor.fingerprint.memory import TrainingMemory, training_memory
 from densevit.normalization import ZSCORE
 from densevit.segmentor import create_segmentor
+from densevit.sides import read_sides
 from densevit.units import format_bytes
 from densevit.volumes.modality import modality_of_name
 from densevit.weights import family_of
@@ -77,7 +78,7 @@ def propose(
         normalization=normalization_of_set(found),
         ct=ct_channels(found),
         no_decay=planner.no_decay(crop),
-        left_and_right=any(re.search(r"left|right|(?:^|[_ ])[lr](?:$|[_ ])", name.lower()) for name in found.classes),
+        left_and_right=read_sides(found.classes).any,
         foreground=0.7 if share_of_foreground(found.trained) < 0.01 else 0.5,
     )
 

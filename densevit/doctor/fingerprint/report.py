@@ -9,6 +9,7 @@ import numpy as np
 
 from densevit.doctor.fingerprint.measure import PERCENTILES, CaseFacts, Fingerprint
 from densevit.doctor.fingerprint.propose import Proposal, looks_like_hu
+from densevit.sides import read_sides
 
 RARE_CASES = 0.1  # of all cases
 TINY_VOXELS = 30
@@ -80,6 +81,7 @@ def remarks(found: Fingerprint, proposal: Proposal) -> list[str]:
     """What a user should look at, one sentence each."""
     said = [f"cannot be read, and left out of the config: {reason}" for reason in found.failed.values()]
     said += _about_classes(found)
+    said += filter(None, [read_sides(found.classes).remark()])
     wrong = [channel for channel, ct in enumerate(proposal.ct) if ct and not looks_like_hu(found, channel)]
     if wrong:
         lowest = min(case.channels[channel].low for case in found.trained for channel in wrong)

@@ -5,7 +5,6 @@ Only .py files run code. YAML and JSON are data: mmengine's own loader would run
 """
 
 import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mmengine.config import Config
 
 from densevit.data.augment.options import AUGMENTS, read_augment
@@ -21,6 +19,7 @@ from densevit.files import write_text
 from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring
+from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
 from densevit.train.config.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -113,7 +112,7 @@ def read_config(path: Path) -> Config:
 
 def docstring(path: Path) -> str:
     """The docstring of a .py config: its command, time and expected score."""
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(ast.parse(read_text(path))) or ""
 
 
 def _check_parents(path: Path) -> list[Path]:
@@ -130,9 +129,11 @@ def _check_parents(path: Path) -> list[Path]:
 
 def _parent(path: Path) -> Path | None:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(read_text(path))
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}; a config is a Python file") from None
+    except (RecursionError, MemoryError):
+        raise ValueError(f"{path}: its brackets lie too deep in one another; a config is a Python file") from None
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == BASE for t in node.targets):
             names = _literal(node.value)
@@ -149,19 +150,16 @@ def _parent(path: Path) -> Path | None:
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
 def _read_data(path: Path) -> Config:
-    text = path.read_text(encoding="utf-8")
+    text, parse = read_text(path), parse_json if path.suffix == ".json" else parse_yaml
     try:
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path}: not plain {path.suffix[1:].upper()} data ({reason}); only .py configs hold code"
-        ) from None
+        data = parse(text, said_by="it")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; only .py configs hold code") from None
     if not isinstance(data, dict) or BASE in data:
         raise ValueError(f"{path}: a {path.suffix[1:].upper()} config is one mapping without {BASE}; use a .py config")
     if data.get("custom_imports"):
@@ -187,15 +185,15 @@ def parse_overrides(options: Sequence[str]) -> dict[str, Any]:
 def _parse_value(text: str) -> Any:
     """One value: `"4"` -> 4, `"[a,b]"` -> ["a", "b"], `"data/city"` -> "data/city"."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return parse_literal(text)
+    except ValueError:
         if not LIST.match(text) or WORD_BEFORE_BRACKET.search(text):
             return WORDS.get(text.lower(), text)
     # Quote what is no value by itself; mmengine's DictAction would drop the spaces within words.
     quoted = re.sub(r"[^\[\](),\s][^\[\](),]*", lambda match: repr(_parse_value(match[0].strip())), text)
     try:
-        value = ast.literal_eval(quoted)
-    except (ValueError, SyntaxError):
+        value = parse_literal(quoted)
+    except ValueError:
         return text
     return list(value) if isinstance(value, tuple) and text[0] not in "([" else value
 

@@ -21,7 +21,7 @@ from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.config.schema import ConfigFile, ModelOptions
-from densevit.train.data import open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
 from densevit.train.resume import list_settings
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
@@ -83,7 +83,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         classes=tuple(dataset.classes),
         palette=tuple(dataset.palette),
         ignore_index=dataset.ignore_index,
-        inference=config.inference,
+        inference=replace(config.inference, sides=named_sides(config, dataset)),
         normalization=dataset.normalization,
         exif=(dataset.exif or "apply") if hasattr(dataset, "exif") else None,  # which sets of volumes do not have
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),

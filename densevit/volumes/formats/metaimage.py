@@ -114,7 +114,7 @@ def _place(path: Path, fields: dict[str, str], length: int, *, compressed: bool)
     name, skip = fields["ElementDataFile"], fields.get("HeaderSize", "0")
     if name.split()[:1] in ([], ["LIST"]) or "%" in name:
         raise ValueError(f"{path} takes its values from several files; save it as one")
-    if not skip.isdigit() and (skip != "-1" or compressed):
+    if not skip.isdecimal() and (skip != "-1" or compressed):
         raise ValueError(f"{path} has the HeaderSize {skip!r}, which is not read; save it without")
     data, start = (path, length) if name.upper() == "LOCAL" else (data_file(path, name), 0)
     return data, FROM_THE_END if skip == "-1" else start + int(skip)

@@ -1,6 +1,12 @@
 """MViT v1 and v2."""
 
+from collections.abc import Collection
+
+from torch import nn
+
 from densevit.backbones.mvit import VARIANTS_V1, VARIANTS_V2
+from densevit.blocks.pooling_attention import PoolingAttention
+from densevit.blocks.tokens import GridTokens
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
 from densevit.weights.shapes import class_token
 
@@ -76,6 +82,13 @@ def _is_video(shapes: Shapes) -> bool:
     return any(name.endswith(("attn.rel_pos_t", "pos_embed_temporal")) for name in shapes)
 
 
+def _class_residual(modules: Collection[nn.Module]) -> bool | None:
+    """Whether the class token's query is added to its output; None without a class token, and in v1."""
+    has_token = any(isinstance(module, GridTokens) and module.cls_token is not None for module in modules)
+    residuals = {module.residual for module in modules if isinstance(module, PoolingAttention)} - {"none"}
+    return "all" in residuals if has_token and residuals else None
+
+
 FAMILY = Family(
     name="mvit",
     variants=(*VARIANTS_V1, *VARIANTS_V2),
@@ -89,6 +102,7 @@ FAMILY = Family(
             backbone=_TORCHVISION,
             ignored=(r"head\.",),
             absent=_FINER_NORMS,
+            options=dict(class_residual=False),
         ),
         "slowfast_mvit": Release(
             title="MViT v1 and v2 for video as its authors released it",
@@ -100,6 +114,7 @@ FAMILY = Family(
             backbone=(*_official("t", "h", "w"), ("norm", "out_norms.3")),
             ignored=(r"head\.",),
             absent=_FINER_NORMS,
+            options=dict(class_residual=False),
         ),
         "timm_mvit": Release(
             title="MViT v2 of timm",
@@ -111,6 +126,7 @@ FAMILY = Family(
             ignored=(r"head\.",),
             cleanups=((r"^stages_(\d)", r"stages.\1"),),
             absent=_FINER_NORMS,
+            options=dict(class_residual=True),
         ),
         "detectron2_mvit": Release(
             title="MViT v2 of detectron2, the backbone alone or in a detector",
@@ -139,8 +155,10 @@ FAMILY = Family(
             backbone=(*_official("h", "w"), ("norm", "out_norms.3")),
             ignored=(r"head\.",),
             absent=_FINER_NORMS,
+            options=dict(class_residual=False),
         ),
     },
+    rules=dict(class_residual=_class_residual),
     options=dict(class_token=class_token),
     varying=r"\.rel_pos\.|\.pos_embed|cls_token$|backbone\.out_norms\.",
     mmseg={"MViT": "mvit_v1", "MViTv2": "mvit_v2"},

@@ -1,6 +1,7 @@
 """PVT v1.
 
-The class token and its row of the last stage's table are in every release; a model for dense prediction lacks them.
+The class token and its row of the last stage's table are in every release of a classifier; the authors' own models for
+dense prediction leave them out, and so do converted ones.
 """
 
 from densevit.backbones.pvt_v1 import VARIANTS
@@ -8,7 +9,7 @@ from densevit.weights.families import mit, pvt_v2
 from densevit.weights.families.heads import MMSEG_FPN, MMSEG_IGNORED
 from densevit.weights.families.pvt_v2 import BLOCK, EMBEDDING
 from densevit.weights.family import Family, Release, names_like, within
-from densevit.weights.shapes import class_token, image_size
+from densevit.weights.shapes import image_size
 
 _OFFICIAL = (
     ("pos_embed{i+1}!", "stages.{i}.downsample.position.pos_embed!"),
@@ -56,7 +57,7 @@ FAMILY = Family(
             absent=_ABSENT,
         ),
     },
-    options=dict(image_size=image_size, class_token=class_token),
+    options=dict(image_size=image_size),
     varying=r"\.pos_embed$|cls_token$",
     mmseg={"PVT": "pvt_v1"},
 )

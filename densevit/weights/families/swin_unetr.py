@@ -1,6 +1,15 @@
-"""Swin UNETR."""
+"""Swin UNETR.
+
+MONAI changed the order in which patches are merged, and its weights do not say with which they were trained.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from torch import nn
 
 from densevit.backbones.swin_unetr import VARIANTS
+from densevit.blocks.window import PatchMerging
 from densevit.weights.families import swin, unetr
 from densevit.weights.family import Family, Pair, Release, names_like, within
 
@@ -17,32 +26,59 @@ _DECODER = (
     unetr.HEAD,
 )
 
+_MONAI = Release(
+    title="Swin UNETR of MONAI 1.5 and later",
+    publisher="Project-MONAI",
+    licence="Apache-2.0",
+    is_it=names_like(r"(swinViT\.)?layers1\.0\.blocks\.0\.attn\."),
+    prefix="swinViT.",
+    backbone=_ENCODER,
+    decoder=_DECODER,
+    # The heads of self-supervised training: rotation, contrast, reconstruction.
+    ignored=(*swin.BUFFERS, r"(rotation|contrastive)_head\.", r"conv\."),
+    cleanups=((r"\.mlp\.fc(\d)\.", r".mlp.linear\1."),),
+    options=dict(merge_order="fixed"),
+    unsure=(
+        "it does not say in which order its mergings stack their neighbours, and another order gives other maps; "
+        "name the source: monai_legacy_swin_unetr for weights published with the paper and those of MONAI before 1.5, "
+        "with merge_order='legacy' in the backbone, monai_swin_unetr for those of MONAI 1.5 and later, "
+        "monai_v2_swin_unetr for downsample='mergingv2', with merge_order='v2'"
+    ),
+)
+
+
+def _merge_order(modules: Collection[nn.Module]) -> str | None:
+    """That of a model; None in 2D, where all orders are the same."""
+    orders = [module.merge_order for module in modules if isinstance(module, PatchMerging) and module.has_orders]
+    return orders[0] if orders else None
+
+
 FAMILY = Family(
     name="swin_unetr",
     variants=tuple(VARIANTS),
     releases={
-        "monai_swin_unetr": Release(
-            title="Swin UNETR of MONAI, and its self-supervised encoder",
-            publisher="Project-MONAI",
+        "monai_legacy_swin_unetr": replace(
+            _MONAI,
+            title="Swin UNETR of its authors and of MONAI before 1.5; the self-supervised encoder",
             hub=("model_swinvit.pt",),
-            licence="Apache-2.0",
             trained_on="BTCV",
-            is_it=names_like(r"(swinViT\.)?layers1\.0\.blocks\.0\.attn\."),
-            prefix="swinViT.",
-            backbone=_ENCODER,
-            decoder=_DECODER,
-            # The heads of self-supervised training: rotation, contrast, reconstruction.
-            ignored=(*swin.BUFFERS, r"(rotation|contrastive)_head\.", r"conv\."),
-            cleanups=((r"\.mlp\.fc(\d)\.", r".mlp.linear\1."),),
-            remarks=(
-                "the file does not say in which order its mergings stack their neighbours: weights published with the "
-                "paper, and those of MONAI before 1.5, need merge_order='legacy'; those of "
-                "downsample='mergingv2' need 'v2'",
-            ),
-        )
+            # The names of the self-supervised encoder, which was published with the paper.
+            is_it=names_like(r"(swinViT\.)?layers1\.0\.blocks\.0\.mlp\.fc1\."),
+            options=dict(merge_order="legacy"),
+            unsure="",
+        ),
+        "monai_swin_unetr": _MONAI,
+        "monai_v2_swin_unetr": replace(
+            _MONAI,
+            title="Swin UNETR of MONAI with downsample='mergingv2'",
+            is_it=lambda _: False,  # its tensors are like the others'
+            options=dict(merge_order="v2"),
+            unsure="",
+        ),
     },
     options=swin.FAMILY.options,
     varying=swin.VARYING,
+    rules=dict(merge_order=_merge_order),
     pairs=tuple(Pair(name, "unetr", 14) for name in VARIANTS),
     crop_options=swin.FAMILY.crop_options,
     crop_reason=swin.FAMILY.crop_reason,

@@ -5,9 +5,13 @@ tokens' rows first, in every release and here.
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from re import match
 
+from torch import nn
+
 from densevit.backbones.vit import VARIANTS
+from densevit.blocks.position import LearnedPositions
 from densevit.weights.families import unetr
 from densevit.weights.families.unetr import ABSENT, POSITION
 from densevit.weights.family import Family, Release, Shapes, names_like, within
@@ -99,19 +103,49 @@ def _is_huggingface(shapes: Shapes) -> bool:
     return patches(shapes) and (on_hub(shapes) or in_version_5(shapes))
 
 
+def _resizing(modules: Collection[nn.Module]) -> str | None:
+    """How a model's table of positions is resized; None without one."""
+    return next((module.resizing for module in modules if isinstance(module, LearnedPositions)), None)
+
+
+def _lacks_a_head(shapes: Shapes) -> bool:
+    return "cls_token" in shapes and "head.weight" not in shapes
+
+
+_CLASSIFIER = Release(
+    title="ViT of timm and of DeiT's authors",
+    publisher="huggingface/pytorch-image-models, facebookresearch/deit",
+    hub=("deit_small_patch16_224.pth",),
+    is_it=has_plain_blocks(r"blocks\.0\.", modules=_NAMES),
+    backbone=_TIMM,
+    ignored=(r"head\.", r"head_dist\.", r"fc_norm\.", r"pre_logits\."),
+    absent=ABSENT,
+    remarks_if=(
+        (
+            _lacks_a_head,
+            "weights of DINO's authors look the same; for other images than those of the table they need "
+            "source='dino_vit' and resizing='dino' in the backbone",
+        ),
+    ),
+)
+
 FAMILY = Family(
     name="vit",
     variants=tuple(name for name in VARIANTS if name not in unetr.FAMILY.variants),
     releases={
-        "timm_vit": Release(
-            title="ViT of timm, of DeiT's authors and of DINO's",
-            publisher="huggingface/pytorch-image-models, facebookresearch",
-            hub=("deit_small_patch16_224.pth",),
-            is_it=has_plain_blocks(r"blocks\.0\.", modules=_NAMES),
-            backbone=_TIMM,
-            ignored=(r"head\.", r"head_dist\.", r"fc_norm\.", r"pre_logits\."),
-            absent=ABSENT,
+        "dino_vit": replace(
+            _CLASSIFIER,
+            title="ViT of DINO's authors, the teacher of a whole checkpoint or the backbone alone",
+            publisher="facebookresearch/dino",
+            hub=("dino_deitsmall16_pretrain.pth",),
+            licence="Apache-2.0",
+            trained_on="ImageNet",
+            is_it=names_like(r"backbone\.blocks\.0\.attn\.qkv\.", r"head\.last_layer\."),
+            prefix="backbone.",
+            remarks_if=(),
+            options=dict(resizing="dino"),
         ),
+        "timm_vit": _CLASSIFIER,
         "huggingface_vit": Release(
             title="ViT and DeiT of transformers",
             publisher="huggingface/transformers",
@@ -138,6 +172,7 @@ FAMILY = Family(
     },
     options=unetr.OPTIONS,
     varying=unetr.VARYING,
+    rules=dict(resizing=_resizing),
     mmseg={"ViT": "vit"},
     crop_options=unetr.FAMILY.crop_options,
     crop_reason=unetr.FAMILY.crop_reason,
