@@ -12,9 +12,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry labels devices sides",
     "quoting",
-    "files imports options units colors processes tables progress environment quiet texts tensorfile",
+    "registry labels devices sides",
+    "files imports options units colors processes tables progress environment quiet texts tensorfile workers",
     "blocks normalization",
     "backbones decoders",
     "weights",

@@ -32,7 +32,7 @@ COMMANDS = {
 
 def main() -> int:
     """Run one benchmark; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     for name, text in COMMANDS.items():

@@ -36,7 +36,7 @@ SETS = dict(cityscapes=cityscapes, ade20k=ade20k)  # whose classes can be named 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, as attributes."""
     sources = "; ".join(f"{name}: {source.title}" for name, source in known_sources().items())
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=f"Sources: {sources}.")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], epilog=f"Sources: {sources}.")
     parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors")
     parser.add_argument("output", type=Path, help=".safetensors to write")
     parser.add_argument("--source", help="key map, or publisher (timm); guessed from the tensors' names")

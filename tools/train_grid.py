@@ -28,7 +28,7 @@ RESULT = "result.json"
 
 def main() -> int:
     """Train what is not trained yet; returns 128 + the signal's number when a signal ended it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", required=True, metavar="DIR", help="one run folder a pair, grid.json and grid.md")
     parser.add_argument("--config", default=CONFIG, help="its model.backbone and model.decoder are replaced")
     parser.add_argument("--backbones", nargs="+", default=BACKBONES, metavar="NAME")

@@ -1,3 +1,9 @@
 """The `densevit` command: train, test, predict, models, fingerprint, export. Heavy imports are inside the commands."""
 
-from densevit.cli.main import main
+import sys
+
+try:
+    from densevit.cli.main import main
+except KeyboardInterrupt:  # while the command is being imported there is nothing else that could say it
+    sys.stderr.write("densevit: interrupted\n")
+    raise SystemExit(130) from None

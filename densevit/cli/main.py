@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import densevit
-from densevit.environment import keep_freed_memory, let_threads_sleep
+from densevit.cli.streams import lasting_output
+from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
+from densevit.files import FULL, system_error
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
 
@@ -21,6 +23,7 @@ EXTRAS = dict(
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
+WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
 COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 
@@ -33,7 +36,7 @@ def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
         command = import_module(f"densevit.cli.{name}")
         verb = verbs.add_parser(
             name,
-            help=command.__doc__.splitlines()[0],
+            help=(command.__doc__ or "").partition("\n")[0],  # `python -OO` has no docstrings
             description=command.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -60,19 +63,31 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 done but something failed, 2 could not be done."""
+    with lasting_output() as outputs:
+        try:
+            code = _run(sys.argv[1:] if argv is None else list(argv))
+        except KeyboardInterrupt:
+            sys.stderr.write("densevit: interrupted\n")
+            return 130
+        for output in outputs:
+            output.flush()
+        lost = next((output.error for output in outputs if output.error is not None), None)
+        if lost is not None:
+            sys.stderr.write(f"densevit: not all of what was said could be written: {message(explain(lost))}\n")
+        return code if lost is None else max(code, 1)
+
+
+def _run(words: Sequence[str]) -> int:
+    """The exit code of a command line; what is no user's mistake is raised."""
     let_threads_sleep()
-    words = sys.argv[1:] if argv is None else list(argv)
     named = [word for word in words[:1] if word in COMMANDS]  # the others' modules are not needed
     args = build_parser(named or COMMANDS).parse_args(words)
     try:
-        with keep_freed_memory():
+        with keep_freed_memory(), quiet_threads(FULL):
             if args.custom_imports:
                 import_modules(args.custom_imports, folders=[Path()])
             return args.run(args)
-    except KeyboardInterrupt:
-        sys.stderr.write("densevit: interrupted\n")
-        return 130
-    except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, KeyError, ModuleNotFoundError, RuntimeError) as error:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
@@ -90,6 +105,11 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, KeyError):  # a registry's KeyError holds a sentence, a programming error's holds a key
         text = error.args[0] if error.args else None
         return text if isinstance(text, str) and " " in text else None
+    if isinstance(error, RuntimeError):
+        cause = system_error(error)
+        if cause is not None and cause.errno in FULL:
+            return explain(cause)
+        return "a file could not be written to its end, as on a full disk" if WRITER.search(str(error)) else None
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     return _without_worker(str(error))
