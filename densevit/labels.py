@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+MOST_VALUE = 2**31 - 1  # of a class in label files
 IGNORE = 255  # the ignored class in every label that leaves densevit.data
 
 

@@ -45,7 +45,7 @@ class MeanStd:
 
     def __post_init__(self) -> None:
         check_fields(self, owner="normalization 'mean_std'")
-        numbers = [each for each in (*self.mean, *self.std) if isinstance(each, int | float) and isfinite(each)]
+        numbers = [each for each in (*self.mean, *self.std) if type(each) in (int, float) and isfinite(each)]
         if len(numbers) != 2 * len(self.mean) or len(self.std) != len(self.mean) or min(self.std, default=0) <= 0:
             raise ValueError(
                 "normalization 'mean_std' needs a mean for each channel and as many deviations above 0, got mean "
@@ -88,7 +88,7 @@ class ZScore:
         check_fields(self, owner="normalization 'zscore'")
         if self.percentiles is None:
             return
-        numbers = [each for each in self.percentiles if isinstance(each, int | float)]
+        numbers = [each for each in self.percentiles if type(each) in (int, float)]
         low, high = numbers if len(numbers) == len(self.percentiles) == 2 else (1, 0)
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles must be two rising numbers from 0 to 100, got {tuple(self.percentiles)}")

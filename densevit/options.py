@@ -85,10 +85,11 @@ def shown(value: Any) -> str:
 
 
 def check_range(options: Any, names: Iterable[str], *, least: float, most: float = float("inf")) -> None:
-    """Raise ValueError for a field of that name whose number lies outside; a field that is None is left out."""
+    """Raise ValueError for a field of that name with a number outside, alone or in a tuple; None is left out."""
     for name in names:
         value = getattr(options, name)
-        if value is not None and not least <= value <= most:
+        numbers = value if isinstance(value, tuple) else [value]
+        if value is not None and not all(least <= number <= most for number in numbers):
             limits = f"at least {least}" if most == float("inf") else f"from {least} to {most}"
             raise ValueError(f"{name} must be {limits}, got {value!r}")
 

@@ -15,6 +15,8 @@ from densevit.weights import find_broken, load_weights, read_weights, save_weigh
 WEIGHTS = "weights.safetensors"  # in each of the folders
 # Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
 BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
+PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
+LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 
 
@@ -69,15 +71,22 @@ def _last_folder(run: Path) -> str | None:
 def build_model(checkpoint: Checkpoint) -> Segmentor:
     """The model that a checkpoint describes, with its weights, on the CPU and in eval mode.
 
-    ValueError where its parts are none that are known here: modules of one's own are imported by whoever trusts them.
+    Nothing is read or fetched but the checkpoint. ValueError for a description that no model can be built from: modules
+    of one's own are imported by whoever trusts them.
     """
+    header, tensors, path = checkpoint.header, checkpoint.tensors, checkpoint.path
+    description = without_weights(header.model)
     try:
-        model, tensors = create_segmentor(**without_weights(checkpoint.header.model)), checkpoint.tensors
-    except KeyError as error:
-        raise ValueError(f"{checkpoint.path}: {error.args[0]}{_what_to_import(checkpoint.header)}") from error
+        _check_sizes(description, most=max([LARGEST, *(n for tensor in tensors.values() for n in tensor.shape)]))
+        model = create_segmentor(**description)
+    except (ImportError, OSError):
+        raise
+    except Exception as error:  # the options of a builder can be wrong in any way
+        reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+        raise ValueError(f"{path} describes a model that cannot be built: {reason}{_what_to_import(header)}") from error
     own, broken = model.state_dict(), find_broken(tensors)
     if broken:
-        raise ValueError(f"{checkpoint.path} cannot be used: {broken}")
+        raise ValueError(f"{path} cannot be used: {broken}")
     if own.keys() == tensors.keys() and all(own[name].shape == tensor.shape for name, tensor in tensors.items()):
         model.load_state_dict(tensors)
     else:
@@ -85,10 +94,19 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
     return model.eval()
 
 
+def _check_sizes(value: Any, *, most: int, where: str = "model") -> None:
+    """Refuse numbers larger than anything in the file: such a model would fill the memory or never be ready."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, item in inner:
+        _check_sizes(item, most=most, where=f"{where}.{key}")
+    if isinstance(value, int | float) and not abs(value) <= most:
+        raise ValueError(f"{where} is {value}, and nothing among its weights is as large")
+
+
 def _what_to_import(header: Header) -> str:
     named = header.more.get("custom_imports")
     if not named:
-        return ""
+        return "; train or convert it anew"
     return (
         f"; it was trained with custom_imports {named}: import these first, or give the command --custom-imports MODULE"
     )
@@ -100,9 +118,12 @@ def write_checkpoint(path: str | Path, model_or_state: nn.Module | Mapping[str, 
 
 
 def without_weights(description: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's description without files of pretrained weights, in whose place a checkpoint's come."""
+    """A model's description without what asks for pretrained weights, in whose place a checkpoint's come.
+
+    Such weights are files, or in networks of other packages (`pretrained=True`) fetched from the network.
+    """
     return {
         key: without_weights(value) if isinstance(value, Mapping) else value
         for key, value in description.items()
-        if key != "weights"
+        if key not in PRETRAINED
     }

@@ -1,10 +1,9 @@
 """What a checkpoint says about its model: one header for every rank and channel count, checked when it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from inspect import signature
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +13,38 @@ import densevit
 from densevit.colors import default_palette, parse_color
 from densevit.inference.options import InferenceOptions
 from densevit.inference.slices import SliceOptions
-from densevit.labels import IGNORE, label_type
+from densevit.labels import IGNORE, MOST_VALUE, check_classes, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
-from densevit.options import read_options
-from densevit.registry import check_known
-from densevit.segmentor import create_segmentor
+from densevit.options import check_fields, check_range, fit, read_options
 from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
+MOST = 2**16  # classes, and channels
 NEEDED = {"backbone", "decoder", "num_classes"}  # of the model's description
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not."""
+
+    num_classes: int
+    backbone: str | None = None
+    decoder: str | None = None
+    spatial_dims: int | None = None
+    in_channels: int | None = None
+    weights: Any = None
+    backbone_options: dict[str, Any] | None = None
+    decoder_options: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self, ["num_classes"], least=1, most=MOST)
+        check_range(self, ["in_channels"], least=1, most=MOST)
+        check_range(self, ["spatial_dims"], least=2, most=3)
+
+
+# Types within the sections that are dictionaries, and ranges of the numbers: a new key costs one line here.
+INSIDE = {"model": ModelDescription, "training.iteration": int, "training.scores": dict[str, float | None]}
+RANGES = {"ignore_index": (-(2**31), 2**31 - 1), "label_values": (0, MOST_VALUE), "spacing": (1e-6, 1e4)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +80,21 @@ class Header:
     more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_model(self.model)
-        classes = self.classes or tuple(map(str, range(self.num_classes)))
-        palette = tuple(parse_color(color) for color in self.palette or default_palette(self.num_classes))
-        for name, given in (("classes", classes), ("colours", palette), ("label values", self.label_values)):
+        check_fields(self, owner="a header")
+        for key, kind in INSIDE.items():
+            name, _, part = key.partition(".")
+            section = getattr(self, name) or {}
+            if not part or part in section:
+                fit(section[part] if part else section, kind, where=key)
+        for key, (least, most) in RANGES.items():
+            check_range(self, [key], least=least, most=most)
+        classes = tuple(map(str, range(self.num_classes))) if self.classes is None else check_classes(self.classes)
+        palette = default_palette(self.num_classes) if self.palette is None else self.palette
+        for name, given in (("classes", classes), ("palette", palette), ("label_values", self.label_values)):
             if given is not None and len(given) != self.num_classes:
-                raise ValueError(f"it has {len(given)} {name}, and its model has {self.num_classes} outputs")
-        if self.label_values is not None and min(self.label_values) < 0:
-            raise ValueError(f"label_values must not be negative, got {self.label_values}")
-        if self.spacing is not None and not all(isfinite(s) and s > 0 for s in self.spacing):
-            raise ValueError(f"spacing must be positive millimetres, got {self.spacing}")
+                raise ValueError(f"{name} has {len(given)} entries, and the model has {self.num_classes} outputs")
+        if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
+            raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
         if self.spacing is not None and len(self.spacing) != self.image_dims:
             raise ValueError(f"spacing must be {self.image_dims} positive millimetres, got {self.spacing}")
         if self.in_channels % (1 if self.slices is None else self.slices.count):
@@ -76,12 +103,18 @@ class Header:
             )
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
         usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
-        normalization = in_full(
-            {"type": usual["type"], **(usual if self.normalization is None else self.normalization)}
-        )
         if self.modality is not None and len(self.modality) != self.image_channels:
             raise ValueError(f"it has {len(self.modality)} modalities, and its images {self.image_channels} channels")
-        self.inference.on_axes(self.spatial_dims)
+        with _about("normalization"):
+            normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
+        numbers = normalization.get("channels") or normalization.get("mean")
+        if isinstance(numbers, list | tuple) and len(numbers) != self.image_channels:
+            said = f"{len(numbers)} channels, and its images {self.image_channels}"
+            raise ValueError(f"normalization {normalization['type']!r} is of {said}")
+        with _about("inference"):
+            self.inference.on_axes(self.spatial_dims)
+        with _about("palette"):
+            palette = tuple(parse_color(color) for color in palette)
         for name, value in (("classes", classes), ("palette", palette), ("normalization", normalization)):
             object.__setattr__(self, name, value)
 
@@ -92,7 +125,7 @@ class Header:
     @property
     def spatial_dims(self) -> int:
         """Axes of what the model sees at once."""
-        return self.model.get("spatial_dims", 2)
+        return self.model.get("spatial_dims") or 2
 
     @property
     def image_dims(self) -> int:
@@ -107,7 +140,7 @@ class Header:
     @property
     def in_channels(self) -> int:
         """Channels that the model takes."""
-        return self.model.get("in_channels", 3)
+        return self.model.get("in_channels") or 3
 
     @property
     def image_channels(self) -> int:
@@ -151,7 +184,10 @@ class Header:
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "
                 "that densevit's training wrote, or convert the file with tools/convert_weights.py"
             )
-        if content.get("header_version", 1) not in range(1, VERSION + 1):
+        version = content.get("header_version", 1)
+        if type(version) is not int or version < 1:
+            raise ValueError(f"{path} is damaged: header_version must be a whole number from 1, got {version!r}")
+        if version > VERSION:
             raise ValueError(
                 f"{path} was written by densevit {content.get('version')}, a newer one than this; install that"
             )
@@ -171,7 +207,7 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
     """A header as of today: that of 0.1.0 held `base_size` beside `inference`, and means without their type."""
     content = dict(content)
     box = content.pop("base_size", None)
-    if box is not None:
+    if box is not None and isinstance(content.get("inference"), Mapping | None):
         content["inference"] = {"base_size": box, **(content.get("inference") or {})}
     normalization = content.get("normalization")
     if isinstance(normalization, Mapping) and "type" not in normalization and {"mean", "std"} & normalization.keys():
@@ -186,13 +222,14 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
 def _is_not_rgb(content: Mapping[str, Any]) -> bool:
     """Whether the images were normalised by their own mean and deviation where the file does not say how."""
     model = content["model"]
-    of_scans = model.get("spatial_dims", 2) == 3 or content.get("slices") is not None
-    return of_scans or model.get("in_channels", 3) != 3
+    of_scans = model.get("spatial_dims") == 3 or content.get("slices") is not None
+    return of_scans or model.get("in_channels") not in (None, 3)
 
 
-def _check_model(model: Mapping[str, Any]) -> None:
-    known = list(signature(create_segmentor).parameters)
-    for key in model:
-        check_known(key, known, what="create_segmentor takes no")
-    if not isinstance(model["num_classes"], int) or model["num_classes"] < 1:
-        raise ValueError(f"num_classes must be a whole number from 1, got {model['num_classes']!r}")
+@contextmanager
+def _about(key: str) -> Iterator[None]:
+    """A ValueError within begins with the key that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None

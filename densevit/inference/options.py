@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any, Literal
 
 from densevit.inference.slices import SliceOptions
@@ -11,6 +10,7 @@ from densevit.options import check_range, read_options
 from densevit.sides import read_sides
 
 Flip = int | tuple[int, ...]
+LARGEST, LARGEST_SCALE = 2**16, 16  # sizes and factors beyond which no memory holds what is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,9 @@ class InferenceOptions:
             value = getattr(self, name)
             if value is not None and min(_listed(value), default=0) < 1:
                 raise ValueError(f"{name} must be at least 1 on every axis, got {value}")
+            check_range(self, [name], least=1, most=LARGEST)
         if self.batch_size != "auto":
-            check_range(self, ["batch_size"], least=1)
+            check_range(self, ["batch_size"], least=1, most=LARGEST)
         if self.mode != "whole" and self.roi_size is None:
             raise ValueError(f"mode {self.mode!r} needs the size of its windows; give roi_size, such as (512, 512)")
         if self.mode != "whole" and self.stride is not None:
@@ -134,8 +135,10 @@ def flip_axes(flip: Flip, spatial_dims: int) -> tuple[int, ...]:
 
 def check_scales(scales: Sequence[float]) -> None:
     """Raise ValueError for factors by which no image can be resized, and where there are none."""
-    if not scales or not all(0 < scale < inf for scale in scales):
-        raise ValueError(f"scales must be positive factors of the image size, got {tuple(scales)}")
+    if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
+        raise ValueError(
+            f"scales must be positive factors of the image size, {LARGEST_SCALE} at most, got {tuple(scales)}"
+        )
 
 
 def _listed(value: int | Sequence[int]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from densevit.registry import check_known
 from densevit.volumes.grid import Grid
 
+MOST_LISTED = 2**16
 PLACES = ("right", "anterior", "superior")  # the directions of the axes of millimetres
 
 
@@ -23,14 +24,12 @@ def measure_structures(
     Millimetres are (right, anterior, superior), as of NIfTI; a box is [lowest corner, highest corner] around whole
     voxels. The background (0) has no centroid and no box.
     """
-    from scipy import ndimage
-
-    boxes = ndimage.find_objects(label)
+    boxes = structure_boxes(label, values)
     background = tuple(slice(0, n) for n in label.shape)
     milliliters = grid.voxel_volume / 1000
     found = {}
     for name, value in zip(classes, map(int, values), strict=True):
-        box = background if value == 0 else boxes[value - 1] if value <= len(boxes) else None
+        box = background if value == 0 else boxes.get(value)
         inside = None if box is None else label[box] == value
         voxels = 0 if inside is None else int(np.count_nonzero(inside))
         found[name] = dict(label=value, voxels=voxels, ml=round(voxels * milliliters, 6), mean=None)
@@ -39,6 +38,20 @@ def measure_structures(
         if value:
             found[name] |= _where(inside, box, grid) if voxels else dict(centroid=None, box=None)
     return found
+
+
+def structure_boxes(label: np.ndarray, values: Sequence[int]) -> dict[int, tuple[slice, ...]]:
+    """The box around each value but 0 that is there; values may be large: scipy lists all numbers up to the last."""
+    from scipy import ndimage
+
+    order = np.unique([0, *values])
+    if order[-1] <= MOST_LISTED:
+        numbered, order = label, np.arange(order[-1] + 1)
+    else:
+        numbered = np.searchsorted(order, label).clip(max=len(order) - 1)
+        numbered[order[numbered] != label] = 0
+    found = ndimage.find_objects(numbered, max_label=len(order) - 1) if len(order) > 1 else []
+    return {int(value): box for value, box in zip(order[1:], found, strict=True) if box is not None}
 
 
 def table_rows(case: str, structures: Mapping[str, Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -109,16 +122,14 @@ class Cleaning:
         """Change `label` in place: pieces first, then holes, each in the order of names."""
         if self.largest_component is self.fill_holes is None:
             return
-        from scipy import ndimage
-
         value = {name: int(v) for name, v in zip(classes, values, strict=True)}
         for names, clean in ((self.largest_component, keep_largest_component), (self.fill_holes, fill_holes)):
             if names is None:
                 continue
-            boxes = ndimage.find_objects(label)
+            boxes = structure_boxes(label, list(value.values()))
             for number in (value[name] for name in names or classes):
-                if 0 < number <= len(boxes) and boxes[number - 1] is not None:
-                    clean(label[boxes[number - 1]], number)
+                if number in boxes:
+                    clean(label[boxes[number]], number)
 
 
 def keep_largest_component(label: np.ndarray, value: int) -> None:

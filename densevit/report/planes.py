@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from densevit.predictor.structures import structure_boxes
 from densevit.report.sheet import Row
 
 AIR = -500.0  # below it lies air, in a scan whose values are HU
@@ -25,12 +26,10 @@ def gray_window(image: np.ndarray) -> tuple[float, float]:
 
 def slices_through(label: np.ndarray, values: Sequence[int]) -> tuple[int, ...]:
     """The slice of each axis in which most of every structure is seen: of all its voxels small ones count alike."""
-    from scipy import ndimage
-
     score = [np.zeros(n) for n in label.shape]
-    boxes = ndimage.find_objects(label)
+    boxes = structure_boxes(label, values)
     for value in values:
-        box = boxes[value - 1]
+        box = boxes[value]
         inside = label[box] == value
         for axis, total in enumerate(score):
             area = inside.sum(tuple(other for other in range(3) if other != axis))

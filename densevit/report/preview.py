@@ -117,11 +117,11 @@ def draw_plane(
 def _structures(label: np.ndarray, voxel: float, *, classes: Sequence[str], values: Sequence[int]) -> list[Structure]:
     """Those in the label, the largest first; `voxel` in mm3."""
     colors = structure_colors(len(values))
-    counts = np.bincount(label.ravel(), minlength=max(values) + 1)
+    there = dict(zip(*(part.tolist() for part in np.unique(label, return_counts=True)), strict=True))
     found = [
-        Structure(value, name, tuple(part / 255 for part in color), float(counts[value] * voxel / 1000))
+        Structure(value, name, tuple(part / 255 for part in color), there[value] * voxel / 1000)
         for value, name, color in zip(values, classes, colors, strict=True)
-        if value and counts[value]
+        if value and value in there
     ]
     return sorted(found, key=lambda structure: -structure.ml)
 

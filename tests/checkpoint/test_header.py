@@ -84,7 +84,7 @@ def test_a_model_made_here_has_a_header_too():
     [
         (dict(header_version=3, version="9.0"), "was written by densevit 9.0, a newer one than this"),
         (dict(spacing=[1.0, 1.0, 1.0]), "spacing must be 2 positive millimetres"),
-        (dict(label_values=[0, -1]), "label_values must not be negative"),
+        (dict(label_values=[0, -1]), "label_values must be from 0 to 2147483647"),
         (dict(slices=dict(axis="oblique")), "slices.axis must be a whole number or 'axial' or 'coronal' or 'sagittal'"),
         (dict(slices=dict(axis=3)), "slices.axis must be from 0 to 2, got 3"),
         (dict(inference=dict(mode="slide", roi_size=[8, 8, 8])), "roi_size must be one number for each of 2 axes"),

@@ -4,7 +4,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from densevit.predictor.structures import measure_structures, table_rows
+from densevit.predictor.structures import Cleaning, measure_structures, structure_boxes, table_rows
+from densevit.volumes.grid import Grid
 from densevit.volumes.volume import open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, save_scan
 
@@ -59,3 +60,17 @@ def test_a_row_of_the_table_is_flat_and_has_a_mean_for_each_channel(tmp_path):
     found = measure_structures(label, two, grid=volume.grid, classes=CLASSES, values=VALUES)
     row = next(row for row in table_rows("scan", found) if row["structure"] == "tumour")
     assert row["mean_1"] == pytest.approx(row["mean_0"] + 1, rel=1e-4)
+
+
+def test_values_of_an_atlas_may_be_as_large_as_it_has_them():
+    label = np.zeros((6, 7, 8), np.uint32)
+    label[1:3, 2:5, 3:4], label[4:, :2, :] = 614454277, 9
+    grid = Grid.at_origin(label.shape, (1.0, 1.0, 1.0))
+    options = dict(classes=["background", "cortex", "a"], values=[0, 614454277, 9])
+    found = measure_structures(label, label[None].astype(np.float32), grid=grid, **options)
+    assert [found[name]["voxels"] for name in ("cortex", "a")] == [6, 32]
+    assert found["cortex"]["box"] == [[2.5, 1.5, 0.5], [3.5, 4.5, 2.5]]
+    label[5, 6, 7] = 614454277
+    Cleaning(largest_component=["cortex"])(label, classes=options["classes"], values=options["values"])
+    assert (label == 614454277).sum() == 6
+    assert structure_boxes(np.full((2, 2, 2), 70_001), [5, 70_000]) == {}

@@ -149,7 +149,7 @@ def test_a_bomb_is_not_inflated_and_a_giant_is_not_allocated(tmp_path, ending):
         (dict(space_directions=None), "does not say where it lies"),
         (dict(space_directions="(1,0,0) (0,1,0)"), "three in space are expected"),
         (dict(space_directions="(1,0,0) (1,0,0) (0,0,1)"), "its affine is singular"),
-        (dict(space_directions="(1,0) (0,1,0) (0,0,1)"), "and 3 numbers are expected"),
+        (dict(space_directions="(1,0) (0,1,0) (0,0,1)"), "and three numbers such as (1,0,0) are expected"),
         (dict(space_directions="(nan,0,0) (0,1,0) (0,0,1)"), "its affine is singular"),
         (dict(space_units='"cm" "cm" "cm"'), "millimetres are expected"),
         (dict(type="block"), "holds values of type 'block'"),
@@ -209,3 +209,50 @@ def test_a_file_that_is_none_is_refused(tmp_path, ending, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(str(path))):
         open_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b"space origin:", b"spade origin:", "in its header, which is no field of NRRD"),
+        (b"space origin:", b"space origin;", "in its header, which is no field of NRRD"),
+        (b"# a comment\n", b"endian: big\n", "says its endian twice, 'big' and 'little'"),
+        (b"(10.0,", b"(10.0,,", "and three numbers such as (1,0,0) are expected"),
+        (b"10.0", b"1\x000", "is damaged: its header has the line 'space origin: (1\\x000"),
+    ],
+    ids=str,
+)
+def test_a_damaged_line_of_a_nrrd_header_is_not_passed_over(tmp_path, old, new, said):
+    path = nrrd(tmp_path / "a.nrrd")
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+        open_volume(path)
+    assert str(raised.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            b"TransformMatrix",
+            b"TranrformMatrix",
+            "has the field 'TranrformMatrix' in its header, is it TransformMatrix?",
+        ),
+        (b"Offset", b"Nffset", "has the field 'Nffset' in its header, is it Offset?"),
+        (b"NDims = 3", b"NDims = 3\nOffset = 0 0 0", "says its Offset twice"),
+        (b"0.9912", b"0.1912", "has a TransformMatrix whose rows have the lengths 0.23"),
+        (b"= LOCAL", b"= LO\x00AL", "is damaged: its header has the line 'ElementDataFile = LO\\x00AL'"),
+    ],
+    ids=str,
+)
+def test_a_damaged_line_of_a_metaimage_header_is_not_passed_over(tmp_path, old, new, said):
+    path = metaimage(tmp_path / "a.mha", Study="a field of one's own")
+    content = path.read_bytes()
+    assert old in content
+    assert open_volume(path).grid.size
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+        open_volume(path)
+    assert str(raised.value).startswith(str(path))

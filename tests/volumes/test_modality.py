@@ -128,6 +128,14 @@ def test_what_a_file_says_of_its_frames_is_checked(tmp_path):
     assert "says that it holds 0 frames" in why_not(tmp_path)
 
 
+def test_pixels_beyond_what_the_header_says_are_no_picture(tmp_path):
+    slices = series(3)
+    for each in slices:
+        each.Rows -= 2  # and the pixels of all stay
+    save(tmp_path, slices)
+    assert ".dcm is damaged: 126 bytes of pixels are there, and its header announces 90" in why_not(tmp_path)
+
+
 def test_channels_are_known_by_their_names():
     names = ["CT", "cta", "PET", "T1w", "CT-PET", "image", "ct/*.nii.gz", "pectoral"]
     assert [modality_of_name(name) for name in names] == ["CT", "CT", "PT", "MR", "", "", "", ""]

@@ -112,6 +112,22 @@ def test_labels_that_are_no_whole_numbers_are_refused(tmp_path, value, shown):
         read_label_volume(save(tmp_path / "a.nii", values))
 
 
+@pytest.mark.parametrize("values", [(0, 1), (0, 3, 7), (0, 1, 255), (0, 40_000)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_labels_that_a_slope_rounds_are_the_whole_numbers_that_they_were(tmp_path, values, dtype):
+    label = np.resize(np.array(values, float), SIZE)
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(dtype)  # a float array saved with the header of an earlier label, which nibabel scales
+    nibabel.save(nibabel.Nifti1Image(label, SHEARED, header), tmp_path / "a.nii")
+    if len(values) == 2:  # others are moved by up to half of the slope, which is no rounding
+        np.testing.assert_array_equal(read_label_volume(tmp_path / "a.nii")[0], label.T)
+    for kind in (np.float32, np.float64):
+        nearly = label.astype(kind)
+        nearly[label > 0] = np.nextafter(nearly[label > 0], kind(0))
+        save(tmp_path / "b.nii", nearly)
+        np.testing.assert_array_equal(read_label_volume(tmp_path / "b.nii")[0], label.T)
+
+
 def test_labels_stored_as_whole_floats_or_with_a_fourth_axis_of_one_are_read(tmp_path):
     for values in (VALUES.astype(np.float32), VALUES[..., None]):
         label, _ = read_label_volume(save(tmp_path / "a.nii", values))

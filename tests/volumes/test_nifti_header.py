@@ -11,8 +11,9 @@ import pytest
 from densevit.volumes.volume import ReadOptions, open_volume
 
 PLACES = dict(  # of fields in the header of NIfTI-1: where, and how stored
-    dim=(40, "<8h"), datatype=(70, "<h"), pixdim=(76, "<8f"), xyzt_units=(123, "<b"), sform_code=(254, "<h")
-)
+    dim=(40, "<8h"), datatype=(70, "<h"), bitpix=(72, "<h"), pixdim=(76, "<8f"), scl_slope=(112, "<f"),
+    scl_inter=(116, "<f"), xyzt_units=(123, "<b"), qform_code=(252, "<h"), sform_code=(254, "<h"),
+)  # fmt: skip
 
 
 def spoilt(path, **fields):
@@ -112,3 +113,48 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
     monkeypatch.setattr(nibabel, "load", refuse)  # the tests may run as root, who may read everything
     with pytest.raises(PermissionError, match="Permission denied"):
         open_volume(path)
+
+
+def test_a_file_that_holds_more_than_its_header_says_is_refused(tmp_path):
+    path = spoilt(tmp_path / "a.nii", dim=(3, 4, 5, 3, 1, 1, 1, 1))
+    assert "is damaged (472 bytes are expected, and 592 are there)" in why_not(path)
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert "is damaged (it holds more values than its header says)" in why_not(tmp_path / "b.nii.gz")
+
+
+def test_bits_that_are_not_those_of_the_type_are_refused(tmp_path):
+    assert "says that a voxel has 16 bits, and values of its type uint8 have 8" in why_not(
+        spoilt(tmp_path / "a.nii", datatype=(2,))
+    )
+    assert open_volume(spoilt(tmp_path / "b.nii", bitpix=(0,))).image.shape == (1, 6, 5, 4)  # which says nothing
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (dict(sform_code=(68,)), "has the sform_code 68, so that which side is left is not known"),
+        (dict(qform_code=(-1,)), "has the qform_code -1, so that"),
+        (dict(sform_code=(0,), qform_code=(0,)), "has the sform_code 0 and the qform_code 0, beside numbers of a form"),
+        (dict(pixdim=(1.5, 1.5, 1.5, 2, 1, 1, 1, 1), qform_code=(1,)), "has the pixdim[0] 1.5, so that"),
+    ],
+    ids=str,
+)
+def test_codes_that_would_turn_left_and_right_are_refused_until_a_form_is_chosen(tmp_path, fields, said):
+    path = spoilt(tmp_path / "a.nii", **fields)
+    sentence = why_not(path)
+    assert said in sentence
+    assert "choose geometry='sform'" in sentence
+    chosen = open_volume(path, options=ReadOptions(geometry="sform"))
+    np.testing.assert_array_equal(chosen.affine, np.diag([1.5, 1.5, 2, 1]))
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(np.inf, 0), (2, np.nan), (np.nan, 3)])
+def test_a_scale_that_is_no_number_is_refused(tmp_path, slope, intercept):
+    sentence = why_not(spoilt(tmp_path / "a.nii", scl_slope=(slope,), scl_inter=(intercept,)))
+    assert "scales its values by" in sentence or "cannot be read as NIfTI" in sentence
+
+
+def test_a_small_file_of_many_equal_values_does_not_hold_the_job(tmp_path):
+    content = spoilt(tmp_path / "a.nii", dim=(3, 1000, 1000, 1000, 1, 1, 1, 1)).read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
+    assert "of values, nearly all of them the same; correct the header, or decompress" in why_not(tmp_path / "a.nii.gz")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from densevit.labels import check_classes
+from densevit.labels import MOST_VALUE, check_classes
 
 FORMS = '{"background": 0, "liver": 1} or {"0": "background", "1": "liver"}'
 IGNORED = "ignore"  # the name that nnU-Net gives to voxels that nobody has labelled
@@ -42,6 +42,9 @@ def _pairs(labels: Any, said_by: Path | str) -> tuple[Sequence[str], Sequence[in
         for name, value in labels.items():
             _check_label(name, value, said_by)
         labels = list(labels.items())
+    too_large = [value for _, value in labels if value > MOST_VALUE]
+    if too_large:
+        raise ValueError(f"{said_by} names a label of {too_large[0]}, and {MOST_VALUE} is the most; number it anew")
     names, values = zip(*sorted(labels, key=lambda pair: pair[1]), strict=True)
     if len(set(values)) < len(values):
         twice = next(value for value in values if values.count(value) > 1)

@@ -56,6 +56,8 @@ class MonaiNetwork(nn.Module):
         self.out_channels = (num_classes,) * num_maps
         self.out_strides = (1,) * num_maps  # MONAI does not say how coarse its maps are
         self.divisor = nd.ntuple(divisor, spatial_dims)
+        if min(self.divisor) < 1:
+            raise ValueError(f"divisor must be at least 1 on every axis, got {divisor!r}")
 
     def forward(self, x: Tensor) -> list[Tensor]:
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels:

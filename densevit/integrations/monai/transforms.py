@@ -17,6 +17,7 @@ from densevit.data.case import decode_label
 from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
 from densevit.integrations.monai.reader import MODALITY
 from densevit.normalization import ZSCORE, as_written_before, create_normalization
+from densevit.volumes.formats.stored_volume import whole_numbers
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality
 from densevit.volumes.resample import prepare_image, resample_label, resampled_grid, working_size
@@ -103,11 +104,7 @@ class PrepareLabeld(MapTransform):
     def _decode(self, values: np.ndarray, name: str) -> np.ndarray:
         if len(values) != 1:
             raise ValueError(f"{name} has {len(values)} channels, and a label map has one; save one label per voxel")
-        _check_finite(values, name)
-        whole = values.astype(np.int64)
-        if not (whole == values).all():
-            raise ValueError(f"{name} holds {values[whole != values][0]}, and labels are whole numbers")
-        return decode_label(whole, self.values, classes=self.classes, path=name)
+        return decode_label(whole_numbers(values, name), self.values, classes=self.classes, path=name)
 
     def _scan(self, sample: Sample) -> tuple[str, Grid]:
         image = sample.get(self.image_key)

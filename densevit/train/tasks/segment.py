@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from densevit.checkpoint import Header
+from densevit.checkpoint.files import without_weights
 from densevit.colors import colorize
 from densevit.data import Dataset, Sample
 from densevit.evaluate.evaluate import evaluate
@@ -249,7 +250,7 @@ def create_model(options: ModelOptions, *, trained: bool = False) -> Segmentor:
     ValueError that begins with "model" for what its builders refuse.
     """
     if trained:
-        inner = {key: value for key, value in options.backbone_options.items() if key not in ("weights", "frozen")}
+        inner = {key: value for key, value in without_weights(options.backbone_options).items() if key != "frozen"}
         options = replace(options, weights=None, backbone_options=inner)
     try:
         return create_segmentor(**vars(options))

@@ -75,11 +75,22 @@ def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[
         stored = data.pixel_array
     except Exception as error:  # decoders of many kinds, each with errors of its own
         raise ValueError(_undecoded(path, data, error)) from error
+    _check_length(path, data, stored)
     stored = stored.reshape(-1, *stored.shape[-2:])
     if stored.shape[1:] != shape[1::-1] or len(stored) <= max(frames):
         raise ValueError(f"{path} is damaged: its pixels are {stored.shape}, unlike its header; get the file again")
     with naming(path):
         return [rescale(stored[frame], data, frame, path) for frame in frames]
+
+
+def _check_length(path: Path, data: Any, stored: np.ndarray) -> None:
+    """ValueError for a row or more of uncompressed pixels beyond what the header says, which pydicom passes over."""
+    if "PixelData" in data and not data.file_meta.TransferSyntaxUID.is_encapsulated:
+        needed, there = stored.size * int(data.BitsAllocated) // 8, len(data.PixelData)
+        if there - needed >= int(data.Columns) * int(data.BitsAllocated) // 8:
+            raise ValueError(
+                f"{path} is damaged: {there} bytes of pixels are there, and its header announces {needed}; get it again"
+            )
 
 
 def _undecoded(path: Path, data: Any, error: Exception) -> str:

@@ -126,14 +126,17 @@ def quiet_pydicom() -> AbstractContextManager:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Each error that pydicom has for what it cannot read becomes a ValueError of one sentence with the file's name."""
+    """Each error that pydicom has for what it cannot read becomes a ValueError of one sentence with the file's name.
+
+    What the system says of the file, such as that it may not be read, stays as it is.
+    """
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:  # some of pydicom's own are nothing more special
         text = " ".join(str(error).split())
-        if str(path) in text and isinstance(error, ValueError):
+        if (str(path) in text and isinstance(error, ValueError)) or (isinstance(error, OSError) and error.errno):
             raise
         raise ValueError(f"{path} is damaged ({text[:200]}); get the file again") from error
 

@@ -1,14 +1,27 @@
 """MetaImage files (.mha, and .mhd with its values beside), https://itk.org/Wiki/ITK/MetaIO/Documentation."""
 
+import logging
+from difflib import get_close_matches
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from densevit.volumes.formats.raw_values import FROM_THE_END, MOST_HEADER, data_file, integers, numbers, read_values
+from densevit.volumes.formats.raw_values import (
+    FROM_THE_END,
+    MOST_HEADER,
+    add_field,
+    data_file,
+    integers,
+    numbers,
+    read_values,
+    text_line,
+)
 from densevit.volumes.formats.stored_volume import StoredVolume, check_header
+from densevit.volumes.grid import times
 from densevit.volumes.read_options import REFUSING, ReadOptions
 
+logger = logging.getLogger("densevit")
 TYPES = dict(
     MET_CHAR="i1",
     MET_UCHAR="u1",
@@ -21,6 +34,15 @@ TYPES = dict(
     MET_FLOAT="f4",
     MET_DOUBLE="f8",
 )
+UNIT = 1e-3  # how far the length of a direction may lie from 1
+LONGEST_LINE = 2**16  # bytes: of one that lists several files
+FIELDS = {  # of the format; files may hold others, of the user's own
+    "NDims", "DimSize", "ElementNumberOfChannels", "ElementType", "ElementSpacing", "ElementSize", "ElementDataFile",
+    "ElementMin", "ElementMax", "ElementByteOrderMSB", "ElementToIntensityFunctionSlope", "BinaryData",
+    "ElementToIntensityFunctionOffset", "BinaryDataByteOrderMSB", "CompressedData", "CompressedDataSize", "HeaderSize",
+    "TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin", "CenterOfRotation", "Modality",
+    "AnatomicalOrientation", "ObjectType", "ObjectSubType", "DistanceUnits", "CompressionLevel", "Comment",
+}  # fmt: skip
 SAME = dict(  # names that mean the same as another one
     Position="Offset",
     Origin="Offset",
@@ -42,6 +64,7 @@ def open_metaimage(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolu
             f"{path} has {len(sizes)} axes, and a volume has three, or a fourth of channels; give a volume"
         )
     affine = _affine(path, fields, len(sizes))
+    _check_unscaled(path, fields)
     check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
     dtype, compressed = _dtype(path, fields), _is(path, fields, "CompressedData")
     data, offset = _place(path, fields, length, compressed=compressed)
@@ -60,15 +83,25 @@ def _read_header(path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     with open(path, "rb") as file:
         while file.tell() < MOST_HEADER:
-            line = file.readline(4096)
-            name, equals, value = line.decode("utf-8", "replace").partition("=")
+            name, equals, value = text_line(path, file.readline(LONGEST_LINE)).partition("=")
             if not equals:
                 break
             name = SAME.get(name.strip(), name.strip())
-            fields[name] = value.strip()
+            _check_name(path, name)
+            add_field(path, fields, name, value.strip())
             if name == "ElementDataFile":
                 return fields, file.tell()
     raise ValueError(f"{path} cannot be read as MetaImage (its header has no ElementDataFile); get the file again")
+
+
+def _check_name(path: Path, name: str) -> None:
+    """ValueError for a name that is nearly one of the format: it would be passed over as one of the user's own."""
+    near = [] if name in FIELDS else get_close_matches(name.lower(), map(str.lower, FIELDS), n=1, cutoff=0.8)
+    if near:
+        meant = next(known for known in FIELDS if known.lower() == near[0])
+        raise ValueError(
+            f"{path} has the field {name!r} in its header, is it {meant}? Correct it, or get the file again"
+        )
 
 
 def _need(path: Path, fields: dict[str, str], name: str) -> str:
@@ -92,12 +125,29 @@ def _affine(path: Path, fields: dict[str, str], axes: int) -> np.ndarray:
         raise ValueError(f"{path} has the ElementSpacing {text}, and it must be positive; correct its header")
     identity = " ".join(str(n) for n in np.eye(axes).ravel())
     matrix = numbers(path, fields.get("TransformMatrix", identity), field="TransformMatrix", count=axes * axes)
+    if "TransformMatrix" not in fields:
+        logger.warning("%s says not which way its axes run; they are taken to run left, posterior and superior", path)
+    lengths = np.linalg.norm(np.reshape(matrix, (axes, axes)), axis=1)
+    if not np.allclose(lengths, 1, atol=UNIT):
+        raise ValueError(
+            f"{path} has a TransformMatrix whose rows have the lengths {times(lengths.round(4))}, and directions have "
+            "the length 1; correct its header, or get the file again"
+        )
     offset = numbers(path, fields.get("Offset", "0 " * axes), field="Offset", count=axes)
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(matrix, (axes, axes))[:3, :3].T  # the file lists the direction of each axis in turn
     affine[:3, :3] *= spacing[:3]
     affine[:3, 3] = offset[:3]
     return np.diag([-1, -1, 1, 1]) @ affine
+
+
+def _check_unscaled(path: Path, fields: dict[str, str]) -> None:
+    """ValueError for values that are to be rescaled, which programs differ about."""
+    for name, usual in (("ElementToIntensityFunctionSlope", 1), ("ElementToIntensityFunctionOffset", 0)):
+        if numbers(path, fields.get(name, str(usual)), field=name, count=1) != [usual]:
+            raise ValueError(
+                f"{path} has the {name} {fields[name]}, which is not read; save its values as they are meant"
+            )
 
 
 def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:

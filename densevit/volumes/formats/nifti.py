@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from densevit.volumes.formats.nifti_header import (
-    MOST_EXTENSIONS,
+    check_codes,
     check_lengths,
     check_name,
+    check_storage,
     quiet_nibabel,
     read_raw_header,
 )
-from densevit.volumes.formats.raw_values import raise_system_error
+from densevit.volumes.formats.raw_values import check_ratio, raise_system_error
 from densevit.volumes.formats.stored_volume import StoredVolume, check_header, check_shape
 from densevit.volumes.grid import GRID_TOLERANCE, Grid, times
 from densevit.volumes.read_options import REFUSING, ReadOptions
 
 logger = logging.getLogger("densevit")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)
-CHUNK = 2**20
 
 
 def quietly() -> np.errstate:
@@ -55,7 +55,9 @@ def _open(path: Path, options: ReadOptions) -> StoredVolume:
     dtype = image.get_data_dtype()
     if dtype.kind not in "iufb":
         raise ValueError(f"{path} holds {_type_name(dtype)} values, and a volume holds plain numbers; convert the file")
+    check_storage(path, raw)
     check_lengths(path, raw, geometry=options.geometry)
+    check_codes(path, raw, geometry=options.geometry)
     affine = check_geometry(image, path, geometry=options.geometry)
     check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
     return StoredVolume(path, shape, affine, lambda: _values(image, path))
@@ -73,6 +75,8 @@ def check_geometry(image: Any, path: str | Path, *, geometry: str | None = None)
         raise ValueError(f"{path} has a qform that is none ({error}); correct the file") from error
     forms = {name: affine for name, affine in forms.items() if affine is not None}
     if geometry is not None:
+        if geometry == "sform" and geometry not in forms and np.linalg.det(header.get_sform()[:3, :3]):
+            return header.get_sform()  # chosen, whatever its code says
         if geometry not in forms:
             raise ValueError(f"{path} has no valid {geometry}, only {' and '.join(forms) or 'voxel sizes'}")
         return forms[geometry]
@@ -98,9 +102,10 @@ def check_geometry(image: Any, path: str | Path, *, geometry: str | None = None)
 
 
 def _values(image: Any, path: Path) -> np.ndarray:
+    compressed = path.name.lower().endswith(".gz")  # which `check_name` compared with what is there
+    if compressed:
+        check_ratio(path, path.stat().st_size, _needed(image))
     try:
-        with open(path, "rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
         if not compressed:
             _check_length(image, path)
         source = type(image).from_bytes(_inflate(image, path)) if compressed else image
@@ -117,9 +122,9 @@ def _needed(image: Any) -> int:
 
 
 def _check_length(image: Any, path: Path) -> None:
-    """ValueError for an uncompressed file that is too short, before memory is taken for it."""
+    """ValueError for an uncompressed file that is too short, before memory is taken for it, or too long."""
     needed, there = _needed(image), path.stat().st_size
-    if there < needed:
+    if there != needed:
         raise ValueError(f"{needed} bytes are expected, and {there} are there")
 
 
@@ -133,11 +138,8 @@ def _inflate(image: Any, path: Path) -> bytes:
     needed = _needed(image)
     with gzip.open(path) as file:
         content = file.read(needed)
-        more = 0
-        while rest := file.read(CHUNK):
-            more += len(rest)
-            if more > MOST_EXTENSIONS:
-                raise ValueError("it holds more values than its header says")
+        if file.read(1):
+            raise ValueError("it holds more values than its header says")
     return content
 
 

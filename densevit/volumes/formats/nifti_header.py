@@ -13,6 +13,7 @@ from densevit.volumes.grid import times
 
 MOST_EXTENSIONS = 64 * 2**20  # bytes between header and values, or after them
 GZIP = b"\x1f\x8b"
+XFORM_CODES = tuple(range(6))  # of sform_code and qform_code: 0 says nothing
 OTHER_UNITS = {1: "metres", 3: "micrometres"}  # of xyzt_units; 0 says nothing, and 2 is millimetres
 
 
@@ -63,6 +64,49 @@ def read_raw_header(path: Path) -> Any:
     if not 0 <= offset <= MOST_EXTENSIONS:
         raise ValueError(f"its header says that values start at byte {offset:.4g}")
     return raw
+
+
+def check_storage(path: Path, raw: Any) -> None:
+    """ValueError for a header that says two things of how values are stored, or scales them by what is no number."""
+    said, needed = int(raw["bitpix"]), raw.get_data_dtype().itemsize * 8
+    if said not in (0, needed):
+        raise ValueError(
+            f"{path} says that a voxel has {said} bits, and values of its type {raw.get_data_dtype()} have {needed}; "
+            "one of them is wrong: get the file again"
+        )
+    slope, intercept = (float(raw[name]) for name in ("scl_slope", "scl_inter"))
+    unscaled = slope == 0 or (np.isnan(slope) and np.isnan(intercept))
+    if not unscaled and not np.isfinite([slope, intercept]).all():
+        raise ValueError(f"{path} scales its values by {slope} and {intercept}; get the file again, or correct it")
+
+
+def check_codes(path: Path, raw: Any, *, geometry: str | None) -> None:
+    """ValueError for a header whose codes would turn left and right, unless `geometry` chooses a form.
+
+    nibabel goes without a form whose code the standard does not have, takes an odd pixdim[0] for 1, and where both
+    codes are 0 it takes the first axis to run to the left, whatever the forms hold.
+    """
+    codes = {form: int(raw[f"{form}_code"]) for form in ("sform", "qform")}
+    asked = tuple(codes) if geometry is None else (geometry,)
+    wrong = [f"{form}_code {codes[form]}" for form in asked if geometry is None and codes[form] not in XFORM_CODES]
+    factor = float(raw["pixdim"][0])
+    if "qform" in asked and codes["qform"] > 0 and factor not in (-1.0, 0.0, 1.0):
+        wrong.append(f"pixdim[0] {factor:.4g}")
+    if not wrong and geometry is None and not any(codes.values()) and _holds_a_form(raw):
+        wrong.append("sform_code 0 and the qform_code 0, beside numbers of a form")
+    if wrong:
+        ways = [f"geometry='{form}'" for form, code in codes.items() if form == "sform" or code in XFORM_CODES[1:]]
+        raise ValueError(
+            f"{path} has the {wrong[0]}, so that which side is left is not known; choose {' or '.join(ways)} if that "
+            "holds, or correct the file"
+        )
+
+
+def _holds_a_form(raw: Any) -> bool:
+    """Whether there is a direction or a place in the fields of sform and qform."""
+    rows = [np.asarray(raw[name], float) for name in ("srow_x", "srow_y", "srow_z")]
+    names = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+    return bool(np.any(rows) or any(float(raw[name]) for name in names))
 
 
 def check_lengths(path: Path, raw: Any, *, geometry: str | None) -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from densevit.volumes.formats.raw_values import FROM_THE_END, MOST_HEADER, data_file, integers, numbers, read_values
+from densevit.volumes.formats.raw_values import (
+    FROM_THE_END,
+    MOST_HEADER,
+    add_field,
+    data_file,
+    integers,
+    numbers,
+    read_values,
+    text_line,
+)
 from densevit.volumes.formats.stored_volume import StoredVolume, check_header
 from densevit.volumes.read_options import REFUSING, ReadOptions
 
@@ -30,6 +39,12 @@ SPACES = {  # signs that turn a space to right, anterior, superior
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
+FIELDS = {  # of the format, without blanks
+    "dimension", "type", "blocksize", "encoding", "endian", "content", "min", "max", "oldmin", "oldmax", "datafile",
+    "lineskip", "byteskip", "number", "sampleunits", "space", "spacedimension", "spaceunits", "spaceorigin", "centers",
+    "spacedirections", "measurementframe", "sizes", "spacings", "thicknesses", "axismins", "axismaxs", "centerings",
+    "labels", "units", "kinds",
+}  # fmt: skip
 COMPRESSED = {"raw": False, "gzip": True, "gz": True}
 
 
@@ -60,13 +75,19 @@ def _read_header(path: Path) -> tuple[dict[str, str], int]:
         if not re.match(rb"NRRD000\d\s*$", file.readline(80)):
             raise ValueError(f"{path} cannot be read as NRRD (it does not begin with NRRD000); get the file again")
         while file.tell() < MOST_HEADER:
-            line = file.readline(MOST_HEADER)
-            text = line.decode("utf-8", "replace").strip()
+            text = text_line(path, file.readline(MOST_HEADER))
             if not text:  # a blank line, or the end of a header that stands alone
                 return fields, file.tell()
             name, colon, value = text.partition(":")
-            if not text.startswith("#") and colon and not value.startswith("="):
-                fields[name.strip().lower().replace(" ", "")] = value.strip()
+            if text.startswith("#") or value.startswith("="):  # a comment, or a key and value of the user's own
+                continue
+            key = name.strip().lower().replace(" ", "")
+            if not colon or key not in FIELDS:
+                raise ValueError(
+                    f"{path} has the line {text[:80]!r} in its header, which is no field of NRRD; correct it, or get "
+                    "the file again"
+                )
+            add_field(path, fields, key, value.strip())
     raise ValueError(f"{path} has a header that does not end; get the file again")
 
 
@@ -98,7 +119,10 @@ def _affine(path: Path, fields: dict[str, str], axes: int) -> tuple[np.ndarray, 
 
 
 def _vector(path: Path, text: str, field: str) -> list[float]:
-    return numbers(path, text.strip("()").replace(",", " "), field=field, count=3)
+    inside = re.fullmatch(r"\(([^(),]+),([^(),]+),([^(),]+)\)", text)
+    if not inside:
+        raise ValueError(f"{path} says {field} {text!r}, and three numbers such as (1,0,0) are expected; correct it")
+    return numbers(path, " ".join(inside.groups()), field=field, count=3)
 
 
 def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:

@@ -9,7 +9,13 @@ from typing import BinaryIO
 
 import numpy as np
 
+from densevit.units import format_bytes
+
 CHUNK = 2**22
+MOST_EMPTY, MOST_RATIO = (
+    2**30,
+    200,
+)  # bytes of values that any file may announce, and times its own that a larger one may
 MOST_HEADER = 2**20  # bytes
 FROM_THE_END = -1
 
@@ -22,6 +28,8 @@ def read_values(header: Path, data: Path, *, offset: int, compressed: bool, dtyp
     read.
     """
     needed = count * dtype.itemsize
+    if compressed:
+        check_ratio(header, data.stat().st_size, needed)
     try:
         with open(data, "rb") as file:
             content, more = _inflate(file, offset, needed) if compressed else _take(file, offset, needed)
@@ -35,6 +43,17 @@ def read_values(header: Path, data: Path, *, offset: int, compressed: bool, dtyp
     if more:
         raise ValueError(f"{header} holds more than the {needed} bytes of values that it announces; correct its header")
     return np.frombuffer(content, dtype)
+
+
+def check_ratio(path: Path, there: int, needed: int) -> None:
+    """ValueError for a compressed file of `there` bytes that would hold a job for minutes, for values that must nearly
+    all be the same: `needed` bytes, over `MOST_EMPTY` and over `MOST_RATIO` times as many.
+    """
+    if needed > max(MOST_EMPTY, MOST_RATIO * there):
+        raise ValueError(
+            f"{path} has {format_bytes(there)}, and its header announces {format_bytes(needed)} of values, nearly "
+            "all of them the same; correct the header, or decompress the file first if it is right"
+        )
 
 
 def raise_system_error(error: Exception) -> None:
@@ -51,6 +70,21 @@ def data_file(header: Path, name: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{header} takes its values from {name}, which is not there; put it beside the header")
     return path
+
+
+def text_line(header: Path, line: bytes) -> str:
+    """A line of a header, without its end; ValueError for characters that no text holds."""
+    text = line.decode("utf-8", "replace").strip("\r\n")
+    if any((ord(letter) < 32 and letter != "\t") or letter == "\x7f" for letter in text):
+        raise ValueError(f"{header} is damaged: its header has the line {text[:80]!r}; get the file again")
+    return text.strip()
+
+
+def add_field(header: Path, fields: dict[str, str], name: str, value: str) -> None:
+    """Take down a field; ValueError for one that is there twice."""
+    if name in fields:
+        raise ValueError(f"{header} says its {name} twice, {fields[name]!r} and {value!r}; correct its header")
+    fields[name] = value
 
 
 def numbers(header: Path, text: str, *, field: str, count: int | None = None) -> list[float]:

@@ -63,14 +63,7 @@ class StoredVolume:
             raise ValueError(
                 f"{self.path} has {len(self.shape)} axes, and a label volume has three; save one label per voxel"
             )
-        values = self._turned(self.load())[0]
-        usable = np.nan_to_num(values, nan=0.5).clip(-(2**53), 2**53) if values.dtype.kind == "f" else values
-        whole = usable.astype(np.int64)
-        if not (whole == values).all():
-            raise ValueError(
-                f"{self.path} holds {values[whole != values][0]}, and labels are whole numbers; save it as integers"
-            )
-        return np.ascontiguousarray(whole)
+        return np.ascontiguousarray(whole_numbers(self._turned(self.load())[0], self.path))
 
     @property
     def _turns(self) -> np.ndarray:
@@ -81,6 +74,24 @@ class StoredVolume:
     def _turned(self, values: np.ndarray) -> np.ndarray:
         """(X, Y, Z) or (X, Y, Z, C) -> a view (C, D, H, W)."""
         return to_standard(values if values.ndim == 4 else values[..., None], self.affine)
+
+
+def whole_numbers(values: np.ndarray, name: object) -> np.ndarray:
+    """Labels as int64; ValueError for values that are no whole numbers.
+
+    A program that stores labels by a slope and an intercept rounds them as float32 does: such numbers are whole.
+    """
+    if values.dtype.kind != "f":
+        wrong, whole = (values > np.iinfo(np.int64).max), values.astype(np.int64)
+    else:
+        inside = np.abs(values) <= 2**53  # what is no number is not
+        kept = np.where(inside, values, 0)
+        rounding = min(4 * np.finfo(np.float32).eps * max(1.0, float(np.abs(kept).max(initial=0))), 0.05)
+        whole = np.rint(kept).astype(np.int64)
+        wrong = ~inside | (np.abs(kept - whole) > rounding)
+    if wrong.any():
+        raise ValueError(f"{name} holds {values[wrong][0]}, and labels are whole numbers; save it as integers")
+    return whole
 
 
 def to_standard(values: np.ndarray, affine: np.ndarray) -> np.ndarray:

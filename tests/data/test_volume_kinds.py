@@ -1,9 +1,10 @@
-"""A set of DICOM scans is of one kind: what its files say is compared with its names, its numbers and one another."""
+"""A set of scans is of one kind, by its files, names and numbers; its label values are those that files can hold."""
 
 import numpy as np
 import pytest
 
 from densevit.data import create_dataset
+from densevit.data.layouts.label_names import named_labels
 from densevit.volumes.formats.dicom_seg import write_dicom_seg
 from densevit.volumes.volume import open_volume
 from tests.volumes.dicom_files import save, series
@@ -48,3 +49,9 @@ def test_an_mr_is_not_normalised_as_hounsfield_units(scans):
     dataset = scans(leave_out=["a", "b"], normalization=window, check="load")
     with pytest.raises(ValueError, match="is MR, and this set is for CT"):
         dataset[0]
+
+
+@pytest.mark.parametrize("labels", [{"background": 0, "x": 2**70}, {"0": "background", str(2**70): "x"}])
+def test_a_label_value_that_no_file_holds_is_refused(labels):
+    with pytest.raises(ValueError, match=f"dataset.json names a label of {2**70}, and 2147483647 is the most"):
+        named_labels(labels, said_by="dataset.json")
