@@ -7,7 +7,7 @@ the exit code is then 1. Existing outputs are made anew; --resume leaves those t
 with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
-file a channel is NAME_0000, NAME_0001, ..., or in a folder a case what it was called in training. Masks lie on the scan's
+file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's
 own grid, OUT/NAME.nii.gz, with what was measured of every structure in NAME.json and, of all scans, in volumes.csv;
 labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a path too where scans lie in subfolders.
 """
