@@ -4,8 +4,10 @@ Each room owns one such dataclass, and the types of its fields say what fits. Ra
 in its `__post_init__`, whose messages begin with a field's name where they are about one: "inference." is put before.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from inspect import Parameter, formatannotation
 from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -102,6 +104,31 @@ def check_fields(made: Any, *, owner: str) -> None:
             fit(getattr(made, field.name), hints[field.name], where=field.name)
         except ValueError as error:
             raise ValueError(f"{owner} needs {str(error).replace(' must be ', ' to be ', 1)}") from None
+
+
+def check_bools(takes: Mapping[str, Parameter], given: Mapping[str, Any], *, where: str = "") -> None:
+    """Raise ValueError for True or False, at any depth, where a keyword's type or default asks for numbers.
+
+    Python counts them among the whole numbers: frozen=True would freeze one stage. `takes` are a builder's parameters,
+    `where` is put before the key.
+    """
+    for key, value in given.items():
+        if key not in takes or not _holds_bool(value):
+            continue
+        kind, default = formatannotation(takes[key].annotation), takes[key].default
+        numbers = bool(re.search(r"\b(int|float)\b", kind)) or _is_of_numbers(default)
+        if numbers and not re.search(r"\bbool\b", kind):
+            raise ValueError(f"{where}{key} must be numbers, got {value!r}; write the number that is meant")
+
+
+def _holds_bool(value: Any) -> bool:
+    return any(map(_holds_bool, value)) if isinstance(value, (list, tuple)) else isinstance(value, bool)
+
+
+def _is_of_numbers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_of_numbers, value))
+    return type(value) in (int, float)
 
 
 def _fit_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 Builder = Callable[..., Any]
@@ -76,9 +76,13 @@ class Registry:
         """Call the builder called `name` with its defaults and the given keywords."""
         return self._find(name, self._builders)(**kwargs)
 
+    def parameters(self, name: str) -> Mapping[str, Parameter]:
+        """The keywords that the builder called `name` takes."""
+        return signature(self._find(name, self._builders)).parameters
+
     def keywords(self, name: str) -> list[str]:
-        """The names of the keywords that the builder called `name` takes."""
-        return list(signature(self._find(name, self._builders)).parameters)
+        """Their names."""
+        return list(self.parameters(name))
 
     def family(self, name: str) -> Builder:
         """The builder that `name` shares with the other variants of its family."""
