@@ -12,6 +12,7 @@ from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from densevit.quoting import shown
 from densevit.registry import check_known
 
 Options = TypeVar("Options")
@@ -26,6 +27,13 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     for it. `where` is the dotted name of the dictionary in what the user wrote. Raises ValueError for an unknown key,
     naming the nearest known one, for a missing key and for a value of another type.
     """
+    try:
+        return _read_options(kind, given, where)
+    except RecursionError:
+        raise ValueError(f"{where or 'this'} holds lists or dicts too deep in one another") from None
+
+
+def _read_options(kind: type[Options], given: Any, where: str) -> Options:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
@@ -77,20 +85,11 @@ def fit(value: Any, kind: Any, *, where: str) -> Any:
     raise ValueError(f"{where} must be {_describe(kind)}, got {shown(value)}")
 
 
-def shown(value: Any) -> str:
-    """A value in a message: as Python writes it, cut off where it is long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list that holds itself
-        return f"a {type(value).__name__} too large to be shown"
-    return text if len(text) <= 200 else f"{text[:197]}..."
-
-
 def check_range(options: Any, names: Iterable[str], *, least: float, most: float = float("inf")) -> None:
     """Raise ValueError for a field of that name with a number outside, alone or in a tuple; None is left out."""
     for name in names:
         value = getattr(options, name)
-        numbers = value if isinstance(value, tuple) else [value]
+        numbers = value if isinstance(value, tuple) and not isinstance(least, tuple) else [value]
         if value is not None and not all(least <= number <= most for number in numbers):
             limits = f"at least {least}" if most == float("inf") else f"from {least} to {most}"
             raise ValueError(f"{name} must be {limits}, got {value!r}")

@@ -7,7 +7,10 @@ from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
+from densevit.quoting import shown
+
 Builder = Callable[..., Any]
+QUOTES = "'\""
 INTEGRATIONS = ("mmseg", "monai")  # whose names begin with theirs and a dot, once they are imported
 
 
@@ -21,8 +24,9 @@ def check_known(
     """
     known = list(known)
     if name not in known:
-        shown = f"{prefix}{name}" if prefix else name
-        raise error(f"{what} {shown!r}; {_hint(str(name), known)}")
+        raise error(
+            f"{what} {shown(f'{prefix}{name}' if prefix else name)}; {_hint(shown(name)[:100].strip(QUOTES), known)}"
+        )
 
 
 def _hint(name: str, known: list[str]) -> str:
