@@ -19,6 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h>, <linux/fs.h>
 ASIDE = re.compile(r"\.[0-9a-f]{12}\..+", re.DOTALL)  # names that `_name_aside` gives
 PathType, Content, Options = TypeVar("PathType"), TypeVar("Content"), ParamSpec("Options")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says when there is no room for more
 FORMER = ".former"  # ending of a folder that was moved aside
 
 

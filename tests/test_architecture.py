@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "quoting",
     "registry labels devices sides",
-    "files imports options units colors processes tables progress environment quiet texts tensorfile",
+    "files imports options units colors processes tables progress environment quiet texts tensorfile workers",
     "blocks normalization",
     "backbones decoders",
     "weights",

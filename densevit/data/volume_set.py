@@ -162,7 +162,9 @@ class VolumeDataset:
             check_modality(case.name, each["modality"], facts[0]["modality"], who=f"{self.cases[0].name} of this set")
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
         if self.has_labels:
-            report.check_something_is_labelled([case.label for case in self.cases])
+            labels = [case.label for case in self.cases]
+            report.check_something_is_labelled(labels)
+            report.warn(self.classes, labels=labels)
         return report
 
     def _look(self, index: int) -> Facts:
