@@ -108,7 +108,8 @@ def choose_cases(listing: Listing, keys: VolumeLayout, *, root: Path) -> dict[st
         chosen = listing.cases.get("test", {})
         if not chosen:
             raise ValueError(
-                f"{listing.said_by} lists no case for split 'test'; of a set that is all for testing give split='train' without val_every"
+                f"{listing.said_by} lists no case for split 'test'; of a set that is all for testing "
+                "give split='train' without val_every"
             )
         return chosen
     subjects = subjects_of(list(listing.labelled), keys.group, root=root)
