@@ -113,7 +113,10 @@ def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | P
 def _existing_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
-        path = find_weights(path)
+        try:
+            path = find_weights(path)
+        except FileNotFoundError:
+            raise ValueError(f"{path} is a folder, and not that of a run; give the checkpoint file inside it") from None
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     if path.stat().st_size == 0:

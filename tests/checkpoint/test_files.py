@@ -91,5 +91,5 @@ def test_the_folder_of_a_run_stands_for_its_weights_wherever_weights_are_read(tm
         model = create_segmentor(**description, weights=folder)
         assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+    with pytest.raises(ValueError, match="empty is a folder, and not that of a run"):
         read_checkpoint(tmp_path / "empty")
