@@ -11,7 +11,7 @@ from torch import Tensor
 from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
-from densevit.data.case import Case, decode_label, read_case_label
+from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
 from densevit.data.foreground import foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
@@ -117,6 +117,11 @@ class VolumeDataset:
     @property
     def names(self) -> list[str]:
         return [case.name for case in self.cases]
+
+    @property
+    def image_names(self) -> tuple[str, ...] | None:
+        """How the files of each channel are called, see `names_of_channels`."""
+        return names_of_channels([case.images for case in self.cases])
 
     @property
     def files(self) -> list[str]:
