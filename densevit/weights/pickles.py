@@ -4,6 +4,7 @@ A pickle may ask for any function by its name. torch's own reader gives it tenso
 on a list get a class that does nothing, and all others are refused.
 """
 
+import errno
 import pickle
 import re
 import zipfile
@@ -107,8 +108,10 @@ def read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         raise (_damaged(path, error) if asked is None else _refused(path, asked[1])) from error
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of an archive whose parts lie nowhere
+            raise
+        raise ValueError(f"{path} is damaged or not a checkpoint: its parts lie outside of it") from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise _damaged(path, error) from error
 
