@@ -9,7 +9,7 @@ with the same options.
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
 every structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer
-and ITK-SNAP.
+and ITK-SNAP. Scans of one name in several folders keep those: OUT/p1/ct.nii.gz, OUT/p2/ct.nii.gz.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_options_of_others(args, header)
     rank, size, local_rank = launched_as(args.launcher)
     # A mistyped path is told before the model is built.
-    open_reader(header, read).find(args.inputs, recursive=args.recursive)
+    open_reader(header, read).find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
     check_writable(Path(args.out))
     predictor = Predictor(
         opened,
@@ -152,8 +152,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:
     """ValueError for options of pictures with a checkpoint of volumes, and the other way round."""
-    if header.is_of_volumes and (args.format is not None or args.recursive):
-        raise ValueError("--format and --recursive are for pictures, and this is a checkpoint of volumes")
+    if header.is_of_volumes and args.format is not None:
+        raise ValueError("--format is for pictures, and this is a checkpoint of volumes")
     for name, default in SCAN_DEFAULTS.items():
         if not header.is_of_volumes and getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")

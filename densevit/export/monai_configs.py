@@ -19,6 +19,7 @@ from densevit.export.monai_parts import (
     save,
 )
 from densevit.export.source import Source
+from densevit.quoting import monai_data
 
 DEVICE = "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')"
 LABELLED = ["$import torch", "$from monai.handlers import from_engine", f"$from {OURS}.cases import list_cases"]
@@ -28,7 +29,14 @@ BENCHMARK = "$setattr(torch.backends.cudnn, 'benchmark', True)"
 def make_inference(source: Source) -> Config:
     """Scans in, masks on the scans' own grids out."""
     return dict(
-        imports=["$import numpy", "$import torch", f"$from {OURS}.cases import list_scans", *own_imports(source)],
+        imports=[
+            "$import sys",
+            "$import numpy",
+            "$import torch",
+            f"$from {OURS}.cases import folder_of_names",
+            f"$from {OURS}.cases import list_scans",
+            *own_imports(source),
+        ],
         bundle_root=".",
         device=DEVICE,
         datalist="$@bundle_root + '/scans'",
@@ -36,17 +44,14 @@ def make_inference(source: Source) -> Config:
         label_values=source.header.values.tolist(),
         **network(source),
         preprocessing=call("Compose", transforms=[*load(["image"]), prepare_scan(source)]),
-        dataset=call(
-            "Dataset",
-            data=f"$list_scans(@datalist, channels={source.header.in_channels})",
-            transform="@preprocessing",
-        ),
+        scans=f"$list_scans(@datalist, channels={source.header.in_channels})",
+        dataset=call(f"{OURS}.bundle.ScanDataset", data="@scans", transform="@preprocessing"),
         dataloader=call("DataLoader", dataset="@dataset", batch_size=1, shuffle=False, num_workers=0),
         inferer=inferer(source),
         postprocessing=call("Compose", transforms=[restore("@label_values"), save(source)]),
         handlers=[load_weights(), call("StatsHandler", iteration_log=False)],
         evaluator=call(
-            "SupervisedEvaluator",
+            f"{OURS}.bundle.ScanEvaluator",
             device="@device",
             val_data_loader="@dataloader",
             network="@network",
@@ -55,19 +60,18 @@ def make_inference(source: Source) -> Config:
             val_handlers="@handlers",
         ),
         initialize=[BENCHMARK],
-        run=["$@evaluator.run()"],
+        run=["$@evaluator.run()", "$sys.exit(1) if @evaluator.failed else None"],
     )
 
 
 def make_evaluate(source: Source) -> Config:
     """Mean Dice of cases with labels, on the scans' own grids; each case's goes to a CSV file in `output_dir`."""
     saver = call(
-        "MetricsSaver",
+        f"{OURS}.bundle.ScoreSaver",
+        classes=monai_data(list(source.header.classes[1:])),
         save_dir="@output_dir",
-        metrics=["val_mean_dice"],
-        metric_details=["val_mean_dice"],
+        metric="val_mean_dice",
         batch_transform="$lambda batch: [sample['image'].meta for sample in batch]",
-        summary_ops="*",
     )
     return dict(
         imports=[*LABELLED, *own_imports(source)],

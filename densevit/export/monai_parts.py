@@ -76,6 +76,8 @@ def save(source: Source) -> Config:
         output_dtype=f"$numpy.{source.header.values.dtype.name}",
         resample=False,
         separate_folder=False,
+        data_root_dir="$folder_of_names(@scans)",
+        writer=f"{OURS}.bundle.MaskWriter",
     )
 
 

@@ -121,14 +121,14 @@ class ScanWriter:
         write_text(self.path / "labels.txt", itk_snap_table(rows))
         lines: list[dict[str, Any]] = []
         others: list[str] = []
-        for path in sorted(self.path.glob("[!.]*.json")):
-            content = _read(path)
+        for path in sorted(self.path.rglob("[!.]*.json")):
+            content, name = _read(path), path.relative_to(self.path).with_suffix("").as_posix()
             if not isinstance(content.get("structures"), dict) or not path.with_name(f"{path.stem}.nii.gz").is_file():
                 continue  # something else
             if is_same(content.get("origin"), origin):
-                lines += _rows(path.stem, content["structures"])
-            else:
-                others.append(path.stem)
+                lines += _rows(name, content["structures"])
+            elif "/" not in name:  # what lies deeper may be results of their own
+                others.append(name)
         if others:
             logger.warning(
                 "volumes.csv leaves out %d results of another model or other options that lie in %s, such as %s; "

@@ -81,10 +81,31 @@ def test_a_single_channel_loses_its_number_and_numbered_cases_keep_theirs(tmp_pa
 
 
 def test_each_scan_comes_once_and_names_must_differ(tmp_path):
-    touch(tmp_path, "a/scan.nii.gz", "b/scan.mha")
-    assert len(find_scans([tmp_path / "a", tmp_path / "a" / "scan.nii.gz"])) == 1
+    touch(tmp_path, "a/scan.nii.gz", "a/scan.mha")
+    assert len(find_scans([tmp_path / "a" / "scan.nii.gz", tmp_path / "a" / "scan.nii.gz"])) == 1
     with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
-        find_scans([tmp_path / "a", tmp_path / "b"])
+        find_scans(tmp_path / "a")
+
+
+def test_scans_of_one_name_in_several_folders_keep_their_folders(tmp_path, monkeypatch):
+    touch(tmp_path, "study/p1/ct.nii.gz", "study/p2/ct.nii.gz", "study/p2/mr.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    assert names(find_scans(["study/p1", "study/p2"])) == ["p1/ct", "p2/ct", "p2/mr"]
+    assert names(find_scans("study/*/ct.nii.gz")) == ["p1/ct", "p2/ct"]
+    assert names(find_scans(["study/p1", "study/p2/mr.nii.gz"])) == ["ct", "mr"]
+
+
+def test_subfolders_are_gone_into_on_request_and_names_are_paths_below_the_folder(tmp_path):
+    touch(tmp_path, "a.nii.gz", "p1/ct.nii.gz", "p1/deep/x_0000.nii.gz", "p1/deep/x_0001.nii.gz", "out/old.nii.gz")
+    touch(tmp_path, ".hidden/b.nii.gz", "p3.nii/notes.txt")
+    save(tmp_path / "p2" / "ct", series(2))
+    options = dict(recursive=True, exclude=tmp_path / "out")
+    found = find_scans(tmp_path, channels=2, **options)
+    assert names(found) == ["a", "p3", "p1/ct", "p1/deep/x", "p2/ct"]
+    assert names(find_scans(tmp_path / "p1", recursive=True)) == ["ct", "deep/x_0000", "deep/x_0001"]
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="empty and its subfolders hold no scan"):
+        find_scans(tmp_path / "empty", recursive=True)
 
 
 @pytest.mark.parametrize("inner", ["scan.nii.gz", "1.dcm"])

@@ -276,10 +276,10 @@ def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
         find_scans(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match=r"holds no scan; what is looked for is .nii.gz, .nii"):
         find_scans(tmp_path)
-    for name in ("a/scan.nii", "b/scan.nii.gz"):
+    for name in ("a/scan.nii", "a/scan.nii.gz"):
         save_scan(tmp_path / name)
     with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
-        find_scans([tmp_path / "a", tmp_path / "b"])
+        find_scans(tmp_path / "a")
     with pytest.raises(ValueError, match="a mask would overwrite"):
         find_scans(tmp_path / "a", exclude=tmp_path / "a")
 
@@ -307,4 +307,18 @@ def test_the_command_predicts_scans_with_a_checkpoint_of_volumes(checkpoint, pre
     stored = np.asarray(nibabel.load(out / "scan.nii.gz").dataobj)
     assert np.array_equal(stored, open_volume(scan).on_own_axes(predictor.label(scan)))
     assert main([*command, "--format", "overlay"]) == 2
-    assert "--format and --recursive are for pictures" in capsys.readouterr().err
+    assert "--format is for pictures" in capsys.readouterr().err
+
+
+def test_scans_of_one_name_are_written_to_folders_of_their_own_and_listed_in_one_table(predictor, tmp_path):
+    for seed, name in enumerate(("p1", "p2")):
+        save_scan(tmp_path / "in" / name / "ct.nii.gz", seed=seed)
+    predict(predictor, tmp_path / "in", tmp_path / "out", recursive=True, progress=False)
+    for name in ("p1/ct", "p2/ct"):
+        stored = np.asarray(nibabel.load(tmp_path / "out" / f"{name}.nii.gz").dataobj)
+        volume = open_volume(tmp_path / "in" / f"{name}.nii.gz")
+        assert np.array_equal(stored, volume.on_own_axes(predictor.label(volume)))
+    rows = list(csv.DictReader((tmp_path / "out" / "volumes.csv").read_text().splitlines()))
+    assert list(dict.fromkeys(row["case"] for row in rows)) == ["p1/ct", "p2/ct"]
+    again = predict(predictor, tmp_path / "in", tmp_path / "out", recursive=True, resume=True, progress=False)
+    assert len(again.resumed) == 2
