@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from densevit.quoting import shown
+
 MOST_VALUE = 2**31 - 1  # of a class in label files
 IGNORE = 255  # the ignored class in every label that leaves densevit.data
 
@@ -19,7 +21,7 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """The class names as a tuple; none, an empty or a repeated name raises ValueError."""
     listed = isinstance(classes, list | tuple) and len(classes) > 0
     if not listed or not all(isinstance(name, str) and name.strip() for name in classes):
-        raise ValueError(f"classes must be a list of names, got {classes!r}")
+        raise ValueError(f"classes must be a list of names, got {shown(classes)}")
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     if twice:
         raise ValueError(f"the classes name {', '.join(twice)} more than once; each name may appear once")

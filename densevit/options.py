@@ -4,12 +4,15 @@ Each room owns one such dataclass, and the types of its fields say what fits. Ra
 in its `__post_init__`, whose messages begin with a field's name where they are about one: "inference." is put before.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from inspect import Parameter, formatannotation
 from os import PathLike, fspath
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from densevit.quoting import shown
 from densevit.registry import check_known
 
 Options = TypeVar("Options")
@@ -24,6 +27,13 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     for it. `where` is the dotted name of the dictionary in what the user wrote. Raises ValueError for an unknown key,
     naming the nearest known one, for a missing key and for a value of another type.
     """
+    try:
+        return _read_options(kind, given, where)
+    except RecursionError:
+        raise ValueError(f"{where or 'this'} holds lists or dicts too deep in one another") from None
+
+
+def _read_options(kind: type[Options], given: Any, where: str) -> Options:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
@@ -75,20 +85,11 @@ def fit(value: Any, kind: Any, *, where: str) -> Any:
     raise ValueError(f"{where} must be {_describe(kind)}, got {shown(value)}")
 
 
-def shown(value: Any) -> str:
-    """A value in a message: as Python writes it, cut off where it is long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list that holds itself
-        return f"a {type(value).__name__} too large to be shown"
-    return text if len(text) <= 200 else f"{text[:197]}..."
-
-
 def check_range(options: Any, names: Iterable[str], *, least: float, most: float = float("inf")) -> None:
     """Raise ValueError for a field of that name with a number outside, alone or in a tuple; None is left out."""
     for name in names:
         value = getattr(options, name)
-        numbers = value if isinstance(value, tuple) else [value]
+        numbers = value if isinstance(value, tuple) and not isinstance(least, tuple) else [value]
         if value is not None and not all(least <= number <= most for number in numbers):
             limits = f"at least {least}" if most == float("inf") else f"from {least} to {most}"
             raise ValueError(f"{name} must be {limits}, got {value!r}")
@@ -102,6 +103,31 @@ def check_fields(made: Any, *, owner: str) -> None:
             fit(getattr(made, field.name), hints[field.name], where=field.name)
         except ValueError as error:
             raise ValueError(f"{owner} needs {str(error).replace(' must be ', ' to be ', 1)}") from None
+
+
+def check_bools(takes: Mapping[str, Parameter], given: Mapping[str, Any], *, where: str = "") -> None:
+    """Raise ValueError for True or False, at any depth, where a keyword's type or default asks for numbers.
+
+    Python counts them among the whole numbers: frozen=True would freeze one stage. `takes` are a builder's parameters,
+    `where` is put before the key.
+    """
+    for key, value in given.items():
+        if key not in takes or not _holds_bool(value):
+            continue
+        kind, default = formatannotation(takes[key].annotation), takes[key].default
+        numbers = bool(re.search(r"\b(int|float)\b", kind)) or _is_of_numbers(default)
+        if numbers and not re.search(r"\bbool\b", kind):
+            raise ValueError(f"{where}{key} must be numbers, got {value!r}; write the number that is meant")
+
+
+def _holds_bool(value: Any) -> bool:
+    return any(map(_holds_bool, value)) if isinstance(value, (list, tuple)) else isinstance(value, bool)
+
+
+def _is_of_numbers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_of_numbers, value))
+    return type(value) in (int, float)
 
 
 def _fit_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:

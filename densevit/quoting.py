@@ -37,6 +37,15 @@ def shell(*words: Any) -> str:
     return " ".join(_shell_word(str(word)) for word in words)
 
 
+def shown(value: Any) -> str:
+    """A value in a message: as Python writes it, cut off where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list that holds itself
+        return f"a {type(value).__name__} too large to be shown"
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
 def csv_cell(value: Any) -> Any:
     """A value of a CSV file: text that a spreadsheet would compute begins with an apostrophe; numbers stay."""
     if not isinstance(value, str):

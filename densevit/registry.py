@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
+from densevit.quoting import shown
+
 Builder = Callable[..., Any]
+QUOTES = "'\""
 INTEGRATIONS = ("mmseg", "monai")  # whose names begin with theirs and a dot, once they are imported
 
 
@@ -21,8 +24,9 @@ def check_known(
     """
     known = list(known)
     if name not in known:
-        shown = f"{prefix}{name}" if prefix else name
-        raise error(f"{what} {shown!r}; {_hint(str(name), known)}")
+        raise error(
+            f"{what} {shown(f'{prefix}{name}' if prefix else name)}; {_hint(shown(name)[:100].strip(QUOTES), known)}"
+        )
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -76,9 +80,13 @@ class Registry:
         """Call the builder called `name` with its defaults and the given keywords."""
         return self._find(name, self._builders)(**kwargs)
 
+    def parameters(self, name: str) -> Mapping[str, Parameter]:
+        """The keywords that the builder called `name` takes."""
+        return signature(self._find(name, self._builders)).parameters
+
     def keywords(self, name: str) -> list[str]:
-        """The names of the keywords that the builder called `name` takes."""
-        return list(signature(self._find(name, self._builders)).parameters)
+        """Their names."""
+        return list(self.parameters(name))
 
     def family(self, name: str) -> Builder:
         """The builder that `name` shares with the other variants of its family."""

@@ -1,6 +1,7 @@
 """Segmentor: backbone, decoder, head. The whole model is one line, `resize(head(decoder(backbone(x))))`."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.decoders import DECODERS, Decoder, FirstMap, Output
+from densevit.options import check_bools
 from densevit.registry import NETWORKS
 from densevit.weights import load_weights, published_options
 
@@ -90,6 +92,9 @@ def create_backbone(
     Unknown names and options raise KeyError and TypeError.
     """
     _check_rank(spatial_dims)
+    shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, frozen=frozen)
+    check_bools(signature(create_backbone).parameters, shape)
+    check_bools(BACKBONES.parameters(name), options)
     backbone = BACKBONES.create(name, spatial_dims=spatial_dims, in_channels=in_channels, **options)
     if weights is not None:
         _load(backbone, weights)
@@ -115,6 +120,7 @@ def create_decoder(
     how many channels it has.
     """
     _check_rank(spatial_dims)
+    check_bools(DECODERS.parameters(name), options)
     return DECODERS.create(name, spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides, **options)
 
 
@@ -139,6 +145,7 @@ def create_segmentor(
     such as "monai.SegResNet", built with `backbone_options`.
     """
     options = dict(backbone_options or {})
+    check_bools(signature(create_segmentor).parameters, dict(num_classes=num_classes, in_channels=in_channels))
     if decoder is None and decoder_options:
         raise ValueError(f"decoder_options {sorted(decoder_options)} need a decoder; name one, or leave them out")
     if isinstance(backbone, nn.Module):
@@ -182,6 +189,7 @@ def _whole_network(name: str, num_classes: int, options: Mapping[str, Any]) -> n
     if name in BACKBONES:
         raise ValueError(f"the backbone {name!r} needs a decoder, got None; name one, such as 'all_mlp'")
     _check_rank(options["spatial_dims"])
+    check_bools(NETWORKS.parameters(name), options)
     return NETWORKS.create(name, num_classes=num_classes, **options)
 
 

@@ -12,8 +12,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
-    "registry labels devices sides",
     "quoting",
+    "registry labels devices sides",
     "files imports options units colors processes tables progress environment quiet texts tensorfile",
     "blocks normalization",
     "backbones decoders",

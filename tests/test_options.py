@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from densevit.options import check_range, read_options
+from densevit.options import check_bools, check_range, read_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +84,18 @@ def test_any_choice_of_a_union_fits(weights):
 def test_a_mistake_is_one_sentence_with_its_dotted_name(given, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         read_options(Room, given, where="inference")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("count", True), ("sizes", (2, False)), ("plain", True), ("several", [1, True])]
+)
+def test_true_and_false_are_no_numbers(key, value):
+    def builder(
+        *, count: int, sizes: Sequence[int] | int = 3, plain=2, several=(1, 2), switch: bool | int = 0, act=None
+    ):
+        """Takes numbers by its types, and by its defaults."""
+
+    takes = signature(builder).parameters
+    check_bools(takes, dict(count=1, sizes=[1, 2], switch=True, act=("relu", {"inplace": True}), unknown=True))
+    with pytest.raises(ValueError, match=f"^model.{key} must be numbers, got "):
+        check_bools(takes, {key: value}, where="model.")

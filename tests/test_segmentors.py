@@ -275,3 +275,19 @@ def test_a_name_is_registered_once():
         taken = registry.names()[0]
         with pytest.raises(ValueError, match="registered twice"):
             registry.register({taken: {}})(nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (dict(backbone_options=dict(frozen=True)), "frozen"),
+        (dict(backbone_options=dict(depths=(2, 2, True, 2))), "depths"),
+        (dict(decoder_options=dict(dim=True)), "dim"),
+        (dict(num_classes=True), "num_classes"),
+        (dict(in_channels=True), "in_channels"),
+    ],
+)
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_true_is_no_number_of_stages_blocks_or_channels(given, named, spatial_dims):
+    with pytest.raises(ValueError, match=f"^{named} must be numbers, got .*True"):
+        densevit.create_segmentor("mit_b0", "all_mlp", **{"num_classes": 2, "spatial_dims": spatial_dims, **given})

@@ -54,15 +54,20 @@ def ceil_div(size: Sequence[int], divisor: int | Sequence[int]) -> tuple[int, ..
 
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
     """(B, C, *S) -> (B, C, *size), linear along every spatial dimension, half-pixel centres."""
-    if tuple(image.shape[2:]) == tuple(size):
+    if not torch.jit.is_tracing() and tuple(image.shape[2:]) == tuple(size):  # a trace would keep the answer
         return image
     return F.interpolate(image, size=tuple(size), mode=LINEAR_MODE[image.ndim - 2], align_corners=False)
 
 
 def pad_to_at_least(grid: Tensor, size: Sequence[int]) -> Tensor:
     """(B, *S, C) -> (B, *max(S, size), C), zeros added at the far end of the axes that are too short."""
-    missing = [max(least - s, 0) for s, least in zip(grid.shape[1:-1], size, strict=True)]
-    return F.pad(grid, [0, 0] + [p for m in reversed(missing) for p in (0, m)]) if any(missing) else grid
+    if torch.jit.is_tracing():  # which would keep the answers to "how much, if any"
+        missing = [(least - s) * (s < least) for s, least in zip(grid.shape[1:-1], size, strict=True)]
+    else:
+        missing = [max(least - s, 0) for s, least in zip(grid.shape[1:-1], size, strict=True)]
+        if not any(missing):
+            return grid
+    return F.pad(grid, [0, 0] + [p for m in reversed(missing) for p in (0, m)])
 
 
 def pad_to_multiple(grid: Tensor, divisor: int | Sequence[int]) -> Tensor:

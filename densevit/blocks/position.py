@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens
+from densevit.blocks.traced import refuse_any_size, within_bounds
 
 # To the size of the grid, or by DINO's factor of (n + 0.1) / N for n cells from N, which reads slightly other places.
 RESIZINGS = ("size", "dino")
@@ -78,6 +79,9 @@ class LearnedPositions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | Tokens:
         size = x.shape[1:-1]
+        if self.resizing == "dino":
+            refuse_any_size(size, who="resizing='dino'")
+            x = within_bounds(x, size, size, why="resizing='dino' computes a factor from the size")
         table = resize_positions(self.pos_embed, grid=self.grid, size=size, mode=self.mode, resizing=self.resizing)
         return self.tokens(x + table[:, self.num_tokens :].unflatten(1, size), table[:, : self.num_tokens])
 
@@ -120,12 +124,13 @@ def resize_positions(
 ) -> Tensor:
     """(1, T + prod(grid), C) -> (1, T + prod(size), C): the first T rows stay, the others are interpolated."""
     grid, size = tuple(grid), tuple(size)
-    if not torch.compiler.is_exporting() and grid == size:  # a program for every size must not ask for one
+    of_any_size = resizing == "size" and (torch.compiler.is_exporting() or torch.jit.is_tracing())
+    if not of_any_size and grid == size:  # a program for every size must not ask for one
         return table
     num_tokens = table.shape[1] - prod(grid)
     cells = nd.to_image(table[:, num_tokens:].unflatten(1, grid))
     if resizing == "dino":
-        scale = [(n + DINO_OFFSET) / length for n, length in zip(size, grid, strict=True)]
+        scale = [(int(n) + DINO_OFFSET) / length for n, length in zip(size, grid, strict=True)]
         resized = F.interpolate(cells, scale_factor=scale, mode=mode, align_corners=False)
     else:
         resized = F.interpolate(cells, size=size, mode=mode, align_corners=False)

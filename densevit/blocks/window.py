@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+from densevit.blocks.traced import ANY, refuse_any_size, within_bounds
 
 # What happens along an axis that one window covers, see WindowAttention.
 SMALL_MAPS = ("shift", "no_shift", "shrink")
@@ -119,7 +120,9 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[1:-1]
+        refuse_any_size(size, who="attention in shifted windows")
         window, shift = self._fit(size)
+        x = within_bounds(x, *self._bounds(size), why="one window covers an axis of one of them and not of the other")
         bias = self._bias(prod(window))
 
         def attend(qkv: Tensor, wrapped: tuple[bool, ...]) -> Tensor:
@@ -138,6 +141,14 @@ class WindowAttention(nn.Module):
             return self.window, shift
         return tuple(s if c else w for s, w, c in zip(size, self.window, covered, strict=True)), shift
 
+    def _bounds(self, size: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The sizes for which the windows are laid out as they are for this one."""
+        alone = [s <= w for s, w in zip(size, self.window, strict=True)]
+        kept = self.small_maps == "shrink"  # then the window is as long as the axis
+        pairs = list(zip(size, self.window, alone, strict=True))
+        low = [(s if kept else 1) if one else w + 1 for s, w, one in pairs]
+        return low, [(s if kept else w) if one else ANY for s, w, one in pairs]
+
     def _bias(self, num_tokens: int) -> Tensor:
         """Bias of each pair among the first tokens of a window: (H, N, N)."""
         table = self.relative_position_bias_table.t().contiguous()  # (H, rows)
@@ -148,7 +159,7 @@ class WindowAttention(nn.Module):
         """(B, *S, 3C) -> (B, *S', 3C), S' whole windows: what a token of zeros projects to is the projection's bias."""
         for dim, w in enumerate(window, start=1):
             missing = -qkv.shape[dim] % w
-            if missing:
+            if missing or torch.jit.is_tracing():
                 shape = [missing if i == dim else n for i, n in enumerate(qkv.shape)]
                 qkv = torch.cat([qkv, self.qkv.bias.to(qkv.dtype).expand(shape)], dim)
         return qkv

@@ -5,7 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from densevit.data.dataset import DATASETS, Dataset
-from densevit.options import check_fields
+from densevit.options import check_bools, check_fields
 from densevit.registry import check_known
 
 CHECKS = ("open", "load")
@@ -40,6 +40,8 @@ def check_dataset_config(config: dict) -> None:
     described = _describe(config)
     if is_dataclass(described):
         check_fields(described, owner=f"the dataset {config['type']!r}")
+    else:
+        check_bools(DATASETS.parameters(config["type"]), config, where=f"the dataset {config['type']!r}: ")
 
 
 def _describe(config: Mapping) -> Any:

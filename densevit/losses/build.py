@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from densevit.decoders import Output
 from densevit.losses.pixel import cross_entropy, focal_loss, ohem_cross_entropy
 from densevit.losses.region import dice_loss, lovasz_softmax
+from densevit.options import check_bools
 from densevit.registry import check_known
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -83,4 +84,6 @@ def check_loss(config: LossConfig) -> list[Mapping[str, Any]]:
         known = [p.name for p in signature(LOSSES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
         for key in term:
             check_known(key, ["type", "weight", *known], what=f"loss {name!r} has no option")
+        takes = {**signature(Term).parameters, **signature(LOSSES[name]).parameters}
+        check_bools(takes, term, where=f"loss {name!r}: ")
     return terms

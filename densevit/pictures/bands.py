@@ -13,9 +13,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Tags
 from PIL.TiffImagePlugin import TiffImageFile
 
 from densevit.pictures import tiff
+from densevit.pictures.opening import check_size, make_memory
 
-MAX_PIXELS = 178_956_970  # PIL's own limit, above which a file counts as a decompression bomb
-MAX_BYTES = 16  # a pixel of so many pixels may have
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # of the tag PREDICTOR: each number less the one to its left
 KINDS = {1: "u", 2: "i", 3: "f"}  # of the tag FORMAT
 
@@ -37,8 +36,7 @@ def read_bands(path: str | PathLike, *, channels: int) -> tuple[np.ndarray, int]
         content = file.read()
     count = tags.get(tiff.SAMPLES, 1)
     dtype = _dtype(tags, order="<" if content[:2] == b"II" else ">")
-    if tags[tiff.WIDTH] * tags[tiff.HEIGHT] * max(1, count * dtype.itemsize / MAX_BYTES) > MAX_PIXELS:
-        raise ValueError(f"it has {tags[tiff.WIDTH]} x {tags[tiff.HEIGHT]} pixels of {count} bands; cut it into tiles")
+    check_size((tags[tiff.WIDTH], tags[tiff.HEIGHT]), count)
     if tiff.holds_several(tags, content):
         raise ValueError("it holds several pages or frames, and one picture is expected")
     tiff.check_complete(tags, content)
@@ -107,6 +105,7 @@ def _decode(content: bytes, tags: Tags, dtype: np.dtype, *, samples: int, part: 
         number = len(tags[key]) // part[1]
         shown[key] = tags[key][part[0] * number : (part[0] + 1) * number]
     with TiffImageFile(BytesIO(_with_table(content, shown))) as image:
+        make_memory(image)
         stored = np.asarray(image).reshape(height, width, factor)
     step = tags[tiff.TILE_WIDTH] if tiled else width
     parts = [_undo(stored[:, x : x + step], tags.get(tiff.PREDICTOR, 1), dtype, samples) for x in range(0, width, step)]

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from densevit.pictures import jpeg, png, tiff
-from densevit.pictures.bands import MAX_PIXELS
+from densevit.pictures.opening import PILS_WARNING, check_size, open_image
 from densevit.pictures.raster import check_length
+from densevit.quiet import ignore_warnings
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 ARRAY_ENDINGS = (".npy",)
 _asked_otherwise = Lock()
@@ -45,14 +45,14 @@ class Picture:
 def load_picture(path: str | PathLike) -> Picture:
     """Decode the whole file; anything that is not a complete picture raises ValueError."""
     path = str(path)
-    with naming(path), _complete_alone():
+    with naming(path), _complete_alone(), ignore_warnings(PILS_WARNING):
         content = Path(path).read_bytes()
         tags = tiff.read_tags(BytesIO(content)) if content[:4] in tiff.STARTS else None
         white = tags is not None and tags.get(tiff.PHOTOMETRIC) == tiff.WHITE
         if tags is not None:
             _check_bands(tags, path)
             content = tiff.counted_from_black(content) if white else content
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
+        with open_image(BytesIO(content)) as image:
             _check_header(image, content)
         opened, watched = _checked(image, content)
         with opened as image:
@@ -103,19 +103,20 @@ def naming(path: str | PathLike) -> Iterator[None]:
 
 def read_view(path: str | PathLike) -> View:
     """The upright size (H, W) and the EXIF orientation that says so, from the file's header alone."""
-    with naming(path):
+    with naming(path), ignore_warnings(PILS_WARNING):
         if is_array(path):
             return np.load(path, mmap_mode="r", allow_pickle=False).shape[:2], 1
         with open(path, "rb") as file:
             tags = tiff.read_tags(file)
-        if tags is not None:
-            orientation = tiff.orientation_of(tags)
-            size, swapped = (tags[tiff.HEIGHT], tags[tiff.WIDTH]), orientation >= 5
-        else:
-            with Image.open(path, formats=FORMATS) as image:
-                orientation = _orientation(image)
-                size, swapped = (image.height, image.width), orientation >= 5 and image.format != "TIFF"
-        return size[::-1] if swapped else size, orientation
+            if tags is not None:
+                width, height, channels = tags[tiff.WIDTH], tags[tiff.HEIGHT], tags.get(tiff.SAMPLES, 1)
+                orientation = tiff.orientation_of(tags)
+            else:
+                file.seek(0)
+                with open_image(file) as image:
+                    orientation, (width, height), channels = _orientation(image), image.size, len(image.getbands())
+        check_size((width, height), channels)
+        return (width, height) if orientation >= 5 else (height, width), orientation
 
 
 def is_array(path: str | PathLike) -> bool:
@@ -167,8 +168,7 @@ def _check_bands(tags: Mapping[int, Any], path: str) -> None:
 
 
 def _check_header(image: Image.Image, content: bytes) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; cut it into tiles")
+    check_size(image.size, len(image.getbands()))
     if _is_stack(image, content):
         raise ValueError("it holds several pages or frames, and one picture is expected")
 
@@ -183,18 +183,18 @@ def _checked(image: Image.Image, content: bytes) -> tuple[Image.Image, jpeg.Watc
     """The picture opened anew, so that nothing of it is decoded that its file does not hold; ValueError for damage that
     PIL would not see. A JPEG also gives what watches its decoder."""
     if image.format == "PNG":
-        return Image.open(BytesIO(png.unpacked(content)), formats=["PNG"]), None
+        return open_image(BytesIO(png.unpacked(content)), formats=("PNG",)), None
     if image.format in ("JPEG", "MPO"):
         scan = jpeg.check_structure(content)
         if scan is not None and scan[1] - scan[0] > jpeg.TAIL:
             watched = jpeg.Watched(content, scan)
-            opened = Image.open(watched, formats=["JPEG"])
+            opened = open_image(watched, formats=("JPEG",))
             watched.watch(opened)
             return opened, watched
     if image.format == "TIFF":
         tiff.check_complete(image.tag_v2, content)
     check_length(image, content)
-    return Image.open(BytesIO(content), formats=FORMATS), None
+    return open_image(BytesIO(content)), None
 
 
 def _packing(image: Image.Image) -> str:

@@ -38,7 +38,7 @@ def unpacked(content: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(f"its pixels are damaged ({error})") from None
     if len(raw) != expected or not inflater.eof:
-        more = "more" if len(raw) > expected else "fewer"
+        more = "more" if len(raw) > expected else "fewer, as a decompression bomb does"
         raise ValueError(f"its header says {width} x {height} pixels of {bits} bits, and it holds {more}")
     first = names.index(b"IDAT")
     after = [chunk for chunk in chunks[first:] if chunk[0] != b"IDAT"]

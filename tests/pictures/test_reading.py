@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from densevit.data import read_image
+from densevit.pictures.picture import read_view
 from densevit.pictures.reading import turn, turn_back
 
 
@@ -131,6 +132,25 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b""))
     assert "decompression bomb" in message(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp", "a.ppm"])
+def test_pictures_larger_than_pils_limit_are_read(tmp_path, photo, save, monkeypatch, recwarn, name):
+    path = save(tmp_path / name, photo)
+    before = read_image(path)
+    for limit in (photo.shape[0] * photo.shape[1] // 4, photo.shape[0] * photo.shape[1] - 1):  # an error, and a warning
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        np.testing.assert_array_equal(read_image(path), before)
+        assert read_view(path) == ((12, 20), 1)
+    assert not recwarn.list
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(tmp_path, save):
+    path = save(tmp_path / "a.bmp", np.zeros((8, 8, 3), np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content[:18] + struct.pack("<ii", 40_000, 30_000) + content[26:])
+    for read in (read_image, read_view):
+        assert "its 40000 x 30000 pixels of 3 channels would take 14.4 GB as float32" in message(path, read)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

@@ -176,3 +176,18 @@ def test_a_dumped_config_reads_back_the_same(tmp_path, path):
 def test_a_dict_is_emptied_by_delete(path):
     config = load_config(path, parse_overrides(["model.decoder_options={'_delete_': True}"]))
     assert config.model.decoder_options == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "named"),
+    [
+        ("model", dict(backbone_options=dict(frozen=True)), r"model\.backbone_options\.frozen"),
+        ("model", dict(decoder_options=dict(dim=True)), r"model\.decoder_options\.dim"),
+        ("loss", [dict(type="cross_entropy", label_smoothing=True)], r"label_smoothing"),
+        ("loss", [dict(type="cross_entropy", weight=True)], r"weight"),
+    ],
+)
+def test_a_bool_in_place_of_a_number_is_refused_when_the_config_is_read(config, section, options, named):
+    changed = {**config[section], **options} if isinstance(options, dict) else options
+    with pytest.raises(ValueError, match=f"{named} must be numbers, got True"):
+        check_config({**config, section: changed})

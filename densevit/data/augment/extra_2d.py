@@ -11,6 +11,7 @@ import numpy as np
 from densevit.data.augment.probe import SEEDS, check_changes
 from densevit.environment import environment_variable
 from densevit.labels import IGNORE
+from densevit.options import check_bools
 from densevit.registry import check_known
 
 with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):  # else importing it asks the network for a newer version
@@ -34,9 +35,10 @@ def create_extra(entry: Mapping[str, Any], *, fill: Fill, size: tuple[int, int])
         )
     known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
     check_known(name, known, what="augment.extra: albumentations has no transform named")
-    takes = [word for word in signature(getattr(A, name).__init__).parameters if word != "self"]
+    takes = signature(getattr(A, name)).parameters
     for key in options:
         check_known(key, takes, what=f"augment.extra: {name} has no key")
+    check_bools(takes, options, where=f"augment.extra: {name}.")
     transform = _build(getattr(A, name), options, fill=fill)
     _try(name, transform, size)
     return transform

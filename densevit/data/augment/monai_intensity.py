@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from densevit.data.augment.probe import SEEDS, check_changes
+from densevit.options import check_bools
 from densevit.registry import check_known
 
 # A base class, and two that draw numbers which no seed reaches (MONAI 1.6.1).
@@ -46,9 +47,10 @@ def _create(entry: Mapping[str, Any]) -> tuple[Any, bool]:
     name, per_channel = options.pop("type", None), options.pop("per_channel", False)
     known = _known_transforms()
     check_known(name, known, what="augment.extra: MONAI has no random intensity transform named")
-    takes = [word for word in signature(known[name].__init__).parameters if word != "self"]
+    takes = signature(known[name]).parameters
     for key in options:
         check_known(key, [*takes, "per_channel"], what=f"augment.extra: {name} has no key")
+    check_bools(takes, options, where=f"augment.extra: {name}.")
     try:
         transform = known[name](**options)
         _try(name, transform)

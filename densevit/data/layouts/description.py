@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from densevit.data.case import Case
+from densevit.quoting import printable
 from densevit.texts import read_json
 from densevit.volumes.volume import case_name
 
@@ -32,7 +33,7 @@ def inside(root: Path, name: Any, *, said_by: Path | str) -> Path:
         raise ValueError(f"{said_by} names {name!r}, which lies outside {root}; write paths below it")
     path = Path(below)
     if not path.exists():
-        raise ValueError(f"{said_by} lists {path}, which does not exist")
+        raise ValueError(f"{said_by} lists {printable(path)}, which does not exist")
     return path
 
 

@@ -18,7 +18,7 @@ from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
 from densevit.imports import import_modules
 from densevit.options import fit, read_options
-from densevit.quoting import in_docstring
+from densevit.quoting import in_docstring, shown
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
 from densevit.train.config.schema import ConfigFile
 
@@ -47,6 +47,8 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
     """
     if isinstance(config, ConfigFile):
         return config
+    if not isinstance(config, Mapping | Config):
+        raise ValueError(f"{path or 'the config'} must be a dict of sections such as model, got {shown(config)}")
     plain = config.to_dict() if isinstance(config, Config) else dict(config)
     try:
         named = fit(plain.get("custom_imports", ()), tuple[str, ...], where="custom_imports")
@@ -64,7 +66,11 @@ def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
         return {}
     rank = model.get("spatial_dims", 2)
-    augment = read_augment(section["augment"], spatial_dims=rank if rank in AUGMENTS else 2, where="train_data.augment")
+    augment = read_augment(
+        section["augment"],
+        spatial_dims=rank if isinstance(rank, int) and rank in AUGMENTS else 2,
+        where="train_data.augment",
+    )
     return {"train_data": {**section, "augment": augment}}
 
 

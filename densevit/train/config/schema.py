@@ -4,9 +4,9 @@ An iteration is one update of the weights: it takes `accumulate` batches of `bat
 of a recipe is batch_size * accumulate * processes, and its schedule stays as published however it is split.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 from densevit.data.augment.options import AnyAugmentOptions, VolumeAugmentOptions
@@ -14,7 +14,7 @@ from densevit.data.create import check_dataset_config
 from densevit.data.rare_classes import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import check_loss
-from densevit.options import check_range
+from densevit.options import check_bools, check_range
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import create_backbone
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
@@ -42,19 +42,19 @@ class ModelOptions:
         """Names and keywords; what only the builders know, they say when the model is built."""
         if self.decoder is None:
             if self.backbone in NETWORKS:
-                self._check_keys("backbone_options", NETWORKS.keywords(self.backbone))
+                self._check_keys("backbone_options", NETWORKS.parameters(self.backbone))
             return
         check_known(self.backbone, BACKBONES.names(), what="unknown backbone")
         check_known(self.decoder, DECODERS.names(), what="unknown decoder")
-        self._check_keys(
-            "backbone_options", [*signature(create_backbone).parameters, *BACKBONES.keywords(self.backbone)]
-        )
-        self._check_keys("decoder_options", DECODERS.keywords(self.decoder))
+        of_all = signature(create_backbone).parameters
+        self._check_keys("backbone_options", {**of_all, **BACKBONES.parameters(self.backbone)})
+        self._check_keys("decoder_options", DECODERS.parameters(self.decoder))
 
-    def _check_keys(self, where: str, keywords: Iterable[str]) -> None:
-        known = sorted(set(keywords).difference(OF_THE_MODEL))
+    def _check_keys(self, where: str, takes: Mapping[str, Parameter]) -> None:
+        known = sorted(set(takes).difference(OF_THE_MODEL))
         for key in getattr(self, where):
             check_known(key, known, what="unknown key", prefix=f"{where}.")
+        check_bools(takes, getattr(self, where), where=f"{where}.")
 
 
 @dataclass(frozen=True, kw_only=True)
