@@ -278,6 +278,8 @@ def test_evaluation_gives_the_mean_dice_on_the_scans_own_grids(monai, bundle, ru
 
 
 def test_one_bad_scan_and_one_of_a_single_slice_do_not_end_the_run(monai, bundle, run, tmp_path):
+    from densevit.volumes.volume import open_volume
+
     scans = [save_scan(tmp_path / "in" / name / "ct.nii.gz", size=size) for name, size in SIZES.items()]
     scans[0].write_bytes(scans[0].read_bytes()[:-40])
     with pytest.raises(SystemExit) as ended:
@@ -287,7 +289,8 @@ def test_one_bad_scan_and_one_of_a_single_slice_do_not_end_the_run(monai, bundle
     for name, scan in list(zip(SIZES, scans, strict=True))[1:]:
         mask = tmp_path / "out" / name / "ct_seg.nii.gz"
         assert nibabel.load(mask).shape == SIZES[name]
-        check_mask(mask, scan, predictor)
+        volume = open_volume(scan)
+        assert np.array_equal(values(mask), volume.on_own_axes(predictor.label(volume)))
     assert not (tmp_path / "out" / "a").exists()
 
 

@@ -101,7 +101,7 @@ def test_subfolders_are_gone_into_on_request_and_names_are_paths_below_the_folde
     save(tmp_path / "p2" / "ct", series(2))
     options = dict(recursive=True, exclude=tmp_path / "out")
     found = find_scans(tmp_path, channels=2, **options)
-    assert names(found) == ["a", "p3", "p1/ct", "p1/deep/x", "p2/ct"]
+    assert names(found) == ["a", "p3.nii", "p1/ct", "p1/deep/x", "p2/ct"]
     assert names(find_scans(tmp_path / "p1", recursive=True)) == ["ct", "deep/x_0000", "deep/x_0001"]
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match="empty and its subfolders hold no scan"):
@@ -139,7 +139,7 @@ def test_a_subfolder_of_structure_sets_alone_is_no_scan(tmp_path):
 def test_scans_deeper_down_are_told_of(tmp_path):
     touch(tmp_path, "a/b/one.nii.gz", "a/two.mha", "c/notes.txt")
     with pytest.raises(
-        FileNotFoundError, match=r"itself holds no scan, its subfolders hold 2, such as .*a/two.mha: name"
+        FileNotFoundError, match=r"itself holds no scan, its subfolders hold 2, such as .*a/two.mha: add"
     ):
         find_scans(tmp_path)
 

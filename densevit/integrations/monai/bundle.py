@@ -1,18 +1,23 @@
 """What a bundle runs in place of MONAI's own: bad scans are skipped, masks keep three axes, tables name the classes."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine
+from monai.config import KeysCollection
 from monai.data import Dataset, NibabelWriter
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MetricsSaver, write_metrics_reports
+from monai.transforms import SaveImaged
 from torch import Tensor
 
+from densevit.integrations.monai.cases import NAME
 from densevit.quoting import csv_cell
 
 logger = logging.getLogger("densevit")
+POSTFIX = "seg"
 FAILED = "failed"  # in a sample, in place of the scan: which one, and why
 
 
@@ -61,7 +66,29 @@ class MaskWriter(NibabelWriter):
     def set_data_array(
         self, data_array: Tensor, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **options: Any
     ) -> None:
-        super().set_data_array(data_array[0], channel_dim=None, squeeze_end_dims=False, **options)
+        super().set_data_array(data_array, channel_dim=channel_dim, squeeze_end_dims=False, **options)
+        self.data_obj, self.channel_dim = self.data_obj[..., 0], None  # the channel, which is the last axis here
+
+
+class SaveImageMaskd(SaveImaged):
+    """SaveImaged of masks by `MaskWriter`: OUTPUT_DIR/NAME_seg.nii.gz, in the folder that `list_scans` may have named.
+
+    MONAI Label and MONAI Deploy recognise it by its base class and its name, and leave it out.
+    """
+
+    def __init__(self, keys: KeysCollection, *, output_dir: str, output_dtype: Any):
+        options = dict(output_postfix=POSTFIX, resample=False, separate_folder=False, writer=MaskWriter)
+        super().__init__(keys, output_dir=output_dir, output_dtype=output_dtype, **options)
+        self.folder = Path(output_dir)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        if NAME not in data:
+            return super().__call__(data)
+        path = self.folder / f"{data[NAME]}_{POSTFIX}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for key in self.key_iterator(dict(data)):
+            self.saver(img=data[key], filename=path)
+        return dict(data)
 
 
 class ScoreSaver(MetricsSaver):

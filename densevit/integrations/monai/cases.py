@@ -1,6 +1,5 @@
 """Lists of the cases that densevit finds, for MONAI's data sets."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,31 +11,28 @@ from densevit.predictor.scans import find_scans, name_apart
 from densevit.volumes.paths import case_name
 
 Files = str | list[str]
+NAME = "mask_name"  # in a sample
 
 
 def list_scans(inputs: str | Path | Sequence[Any], *, channels: int = 1) -> list[dict[str, Files]]:
     """Files, folders or a list of them -> [{"image": path}, ...], the scans that `densevit predict` would find.
 
-    An entry of a list may also be a list of files, one a channel, or a dictionary, which is taken as it is.
+    An entry of a list may also be a list of files, one a channel, or a dictionary, which is taken as it is. Where scans
+    of several folders have one name, "mask_name" tells them apart: p1/ct, p2/ct.
     """
     entries = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     if all(isinstance(entry, str | Path) for entry in entries):
-        return [dict(image=_files(scan.paths)) for scan in find_scans(entries, channels=channels)]
+        found = find_scans(entries, channels=channels)
+        return [dict(image=_files(scan.paths)) | _named(scan) for scan in found]
     scans = [dict(entry) if isinstance(entry, Mapping) else dict(image=_files(entry)) for entry in entries]
-    name_apart(_inputs(scans))
-    return scans
-
-
-def folder_of_names(scans: Sequence[Mapping[str, Any]]) -> str:
-    """The folder to which names of masks are relative where scans of several folders have one name; else none, ""."""
-    inputs = _inputs(scans)
-    apart = any("/" in scan.name for scan in name_apart(inputs))
-    return os.path.commonpath([os.path.abspath(scan.path.parent) for scan in inputs]) if apart else ""
-
-
-def _inputs(scans: Sequence[Mapping[str, Any]]) -> list[Input]:
     files = [scan["image"] if isinstance(scan["image"], list | tuple) else [scan["image"]] for scan in scans]
-    return [Input(case_name(paths[0]), tuple(map(Path, paths))) for paths in files]
+    inputs = name_apart([Input(case_name(paths[0]), tuple(map(Path, paths))) for paths in files])
+    return [scan | _named(each) for scan, each in zip(scans, inputs, strict=True)]
+
+
+def _named(scan: Input) -> dict[str, str]:
+    """The name of a scan's mask, where that of its file is not enough."""
+    return {NAME: scan.name} if "/" in scan.name else {}
 
 
 def list_cases(dataset: Mapping[str, Any]) -> list[dict[str, Files]]:
