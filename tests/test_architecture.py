@@ -65,7 +65,7 @@ KNOW_THE_RANK = [
     "weights/operations",
     "weights/tables",
     "predictor/inputs",
-    "predictor/scans",
+    "predictor/scan_reader",
     "integrations/monai/transforms",
 ]
 FORM = re.compile(
