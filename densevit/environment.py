@@ -6,7 +6,8 @@ Nothing here imports torch, because what the threads of torch do is decided as i
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -40,6 +41,25 @@ def environment_variable(name: str, value: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[name]
+
+
+@contextmanager
+def quiet_threads(errnos: Container[int]) -> Iterator[None]:
+    """Within the block, a thread that such an error of the system ends leaves no traceback on the terminal.
+
+    TensorBoard writes in a thread, and gives the error to whoever writes next as well.
+    """
+    before = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if not isinstance(ended.exc_value, OSError) or ended.exc_value.errno not in errnos:
+            before(ended)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

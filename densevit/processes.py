@@ -154,12 +154,3 @@ class StopSignal:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def outlive_signals(worker: int) -> None:
-    """In a loader's worker: let a Ctrl-C or a scheduler's SIGTERM, which reach every process, wait for the main one.
-
-    That one saves and stops by itself; a worker that nobody has ended after 30 seconds ends then.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(30))

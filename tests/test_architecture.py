@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "quoting",
     "registry labels devices sides",
-    "files imports options units colors processes tables progress environment quiet texts tensorfile",
+    "files imports options units colors processes tables progress environment quiet texts tensorfile workers",
     "blocks normalization",
     "backbones decoders",
     "weights",
@@ -65,7 +65,7 @@ KNOW_THE_RANK = [
     "weights/operations",
     "weights/tables",
     "predictor/inputs",
-    "predictor/scan_reader",
+    "predictor/scans",
     "integrations/monai/transforms",
 ]
 FORM = re.compile(

@@ -177,7 +177,7 @@ def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: Header,
 
 def _advice(work_dir: Path, name: str, error: Exception) -> str:
     left = [checkpoint.folder.name for checkpoint in list_snapshots(work_dir) if checkpoint.fault() is None]
-    kept = f"{left[0]} is whole, continue from it with --resume" if left else "there is no earlier one"
+    kept = f"{left[0]} is whole, continue from it with --resume" if left else "there is no earlier one, train anew"
     return f"could not save checkpoint {name} in {work_dir} ({_reason(error)}); {kept} once the cause is removed"
 
 

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import densevit
 from densevit.cli.streams import lasting_output
-from densevit.environment import keep_freed_memory, let_threads_sleep
+from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
+from densevit.files import FULL, system_error
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
 
@@ -22,6 +23,7 @@ EXTRAS = dict(
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
+WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
 COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 
@@ -81,11 +83,11 @@ def _run(words: Sequence[str]) -> int:
     named = [word for word in words[:1] if word in COMMANDS]  # the others' modules are not needed
     args = build_parser(named or COMMANDS).parse_args(words)
     try:
-        with keep_freed_memory():
+        with keep_freed_memory(), quiet_threads(FULL):
             if args.custom_imports:
                 import_modules(args.custom_imports, folders=[Path()])
             return args.run(args)
-    except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, KeyError, ModuleNotFoundError, RuntimeError) as error:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
@@ -103,6 +105,11 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, KeyError):  # a registry's KeyError holds a sentence, a programming error's holds a key
         text = error.args[0] if error.args else None
         return text if isinstance(text, str) and " " in text else None
+    if isinstance(error, RuntimeError):
+        cause = system_error(error)
+        if cause is not None and cause.errno in FULL:
+            return explain(cause)
+        return "a file could not be written to its end, as on a full disk" if WRITER.search(str(error)) else None
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     return _without_worker(str(error))

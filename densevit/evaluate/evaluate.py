@@ -17,7 +17,8 @@ from densevit.inference import InferenceOptions
 from densevit.metrics import CaseDice, ConfusionMatrix
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor.labels import label_image
-from densevit.processes import gather, outlive_signals, rank_and_size
+from densevit.processes import gather, rank_and_size
+from densevit.workers import Workers, drawing
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -54,7 +55,7 @@ def evaluate(
         sampler=order,
         num_workers=num_workers,
         generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
-        worker_init_fn=outlive_signals,
+        worker_init_fn=Workers(num_workers),
     )
     dataset = samples.dataset
     options = InferenceOptions.read(inference).for_classes(
@@ -65,15 +66,16 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        for done, sample in enumerate(loader, start=1):
-            prediction = _predict(model, sample, samples.dataset, options=options, device=device)
-            counter.update(prediction, sample.label.to(prediction.device))
-            if on_prediction is not None:
-                on_prediction(sample, prediction)
-            if len(pictures) < num_pictures:
-                pictures.append(_thinned(samples.dataset.shown(sample, prediction)))
-            if on_image is not None and on_image(done, len(order)):
-                return None
+        with drawing(loader) as drawn:
+            for done, sample in enumerate(drawn, start=1):
+                prediction = _predict(model, sample, samples.dataset, options=options, device=device)
+                counter.update(prediction, sample.label.to(prediction.device))
+                if on_prediction is not None:
+                    on_prediction(sample, prediction)
+                if len(pictures) < num_pictures:
+                    pictures.append(_thinned(samples.dataset.shown(sample, prediction)))
+                if on_image is not None and on_image(done, len(order)):
+                    return None
     finally:
         model.train(was_training)
     return Evaluation(counter.compute(), pictures)

@@ -21,7 +21,7 @@ from densevit.labels import label_type
 from densevit.predictor.inputs import Opened, PictureReader, Reader
 from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
 from densevit.predictor.origin import Origin, as_json, model_digest
-from densevit.predictor.scan_reader import ScanReader
+from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
 from densevit.sides import read_sides
 from densevit.units import parse_bytes

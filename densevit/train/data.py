@@ -8,9 +8,10 @@ from torch.utils.data import DataLoader
 
 from densevit.data import Dataset, create_dataset
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
-from densevit.processes import outlive_signals, rank_and_size
+from densevit.processes import rank_and_size
 from densevit.sides import Sides, read_sides
 from densevit.train.config.schema import ConfigFile
+from densevit.workers import Workers
 
 logger = logging.getLogger("densevit")
 
@@ -81,7 +82,7 @@ def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, de
         collate_fn=collate,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(config.seed),  # so that the global one is left alone
-        worker_init_fn=outlive_signals,
+        worker_init_fn=Workers(config.train_data.num_workers),
     )
 
 

@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,20 @@ CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.
 RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
 
 
+def make_folder(work_dir: Path) -> None:
+    """Make the folder and prove that it can be written; ValueError with one sentence when it cannot."""
+    try:
+        check_writable(work_dir, what="work dir", advice="choose another with --work-dir")
+    except OSError as error:
+        raise ValueError(str(error)) from None
+
+
 def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
     """Make the folder and prove that it can be written; unless `keep`, move an earlier run's files to a folder inside.
 
     Returns that folder, or None. Raises ValueError with one sentence when the folder cannot be used.
     """
-    try:
-        check_writable(work_dir, what="work dir", advice="choose another with --work-dir")
-    except OSError as error:
-        raise ValueError(str(error)) from None
+    make_folder(work_dir)
     present = [] if keep else [work_dir / name for name in RUN_FILES if (work_dir / name).exists()]
     if not present:
         return None
@@ -46,9 +51,13 @@ def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
 
 
 def append_scalars(work_dir: Path, row: Mapping[str, Any]) -> None:
-    """Add one line to scalars.jsonl."""
-    with open(work_dir / SCALARS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    """Add one line to scalars.jsonl; OSError that names it where it cannot be written."""
+    path = work_dir / SCALARS
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_scalars(work_dir: Path) -> list[dict[str, Any]]:
@@ -94,7 +103,7 @@ def run_logging(work_dir: Path) -> Iterator[None]:
     """
     handlers: list[logging.Handler] = []
     if rank_and_size()[0] == 0:
-        handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(work_dir / LOG, encoding="utf-8")]
+        handlers = [logging.StreamHandler(sys.stdout), _LogFile(work_dir / LOG, encoding="utf-8")]
     for handler in handlers:
         handler.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
@@ -109,6 +118,18 @@ def run_logging(work_dir: Path) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be full: a run then ends, and says so, where it writes scores or weights."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 class _Lines(logging.Formatter):

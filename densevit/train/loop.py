@@ -19,6 +19,7 @@ from densevit.train.optim import OptimizerStep, ScheduleOptions
 from densevit.train.record import Recorder
 from densevit.train.resume import ANEW, Resumption, get_random_state, set_random_state
 from densevit.train.task import Task
+from densevit.workers import drawing
 
 logger = logging.getLogger("densevit")
 
@@ -67,13 +68,13 @@ class Loop:
             self._restore(self.resumed)
         self._call("before_train")
         self._call("before_train_epoch")
-        batches = iter(self.batches)
-        if self.resumed is not None and not was_validated(self.recorder.work_dir, self.iteration):
-            self._validate_if_due()
-        while self.iteration < self.options.max_iters and not self.stopping:
-            self.task.network.train()
-            self._iterate(batches)
-            self._validate_if_due()
+        with drawing(self.batches) as batches:
+            if self.resumed is not None and not was_validated(self.recorder.work_dir, self.iteration):
+                self._validate_if_due()
+            while self.iteration < self.options.max_iters and not self.stopping:
+                self.task.network.train()
+                self._iterate(batches)
+                self._validate_if_due()
         if self.saved != self.iteration:  # a hook ended the run after a validation
             self._save()
         self._call("after_train_epoch")

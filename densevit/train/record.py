@@ -77,10 +77,17 @@ class Recorder:
         if not self.active:
             return
         append_scalars(self.work_dir, row)
+        named = {f"{prefix}{name}": value for name, value in row.items() if name != "iter" and value is not None}
+        self._show("add_scalar", named, step=row["iter"])
+
+    def _show(self, method: str, named: Mapping[str, Any], *, step: int) -> None:
+        """Give every back end something under a name; OSError that names the run's folder, which their own do not."""
         for board in self.boards:
-            for name, value in row.items():
-                if name != "iter" and value is not None:
-                    board.add_scalar(f"{prefix}{name}", value, step=row["iter"])
+            try:
+                for name, value in named.items():
+                    getattr(board, method)(name, value, step=step)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror or str(error), str(self.work_dir)) from error
 
     def add_validation(self, found: Validation, task: Task, *, iteration: int) -> None:
         """Scores and pictures; the weights too, if no earlier validation had a higher score of the kind in `best`.
@@ -95,9 +102,7 @@ class Recorder:
             save_best(self.work_dir, weights=task.weights(), header=header)
             self.best = score
         self.add_row(dict(iter=iteration, **found.means), prefix="val/")
-        for board in self.boards:
-            for i, image in enumerate(found.images):
-                board.add_image(f"val_{i}", image, step=iteration)
+        self._show("add_image", {f"val_{i}": image for i, image in enumerate(found.images)}, step=iteration)
         self.say(f"validation at iteration {iteration}\n{found.text}")
         if better:
             logger.info("best %s so far: %.2f", self.best_by, score)
@@ -109,10 +114,14 @@ class Recorder:
         elif self.active:
             only_in_file(message)
 
-    def close(self) -> None:
-        """Write out what the back ends still hold."""
+    def close(self, *, quietly: bool = False) -> None:
+        """Write out what the back ends still hold; where that fails it is said, unless `quietly`, and ends nothing."""
         for board in self.boards:
-            board.close()
+            try:
+                board.close()
+            except OSError as error:
+                if not quietly:
+                    logger.warning("%s lacks the end of the run: %s", type(board).__name__, error.strerror or error)
 
     def draw_curves(self) -> None:
         """Draw the run so far as curves.png."""

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ from densevit.processes import StopSignal, any_process, process_group, rank_and_
 from densevit.progress import Bars
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.config.schema import ConfigFile
-from densevit.train.folder import CONFIG, prepare_folder, run_logging, truncate_scalars
+from densevit.train.folder import CONFIG, make_folder, prepare_folder, run_logging, truncate_scalars
+from densevit.train.lock import only_run_in
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder
@@ -54,17 +56,19 @@ def train(
 
     `resume` continues from the folder's last whole checkpoint, or starts afresh, saying so, where there is none.
     Without it an earlier run in the folder is moved to a folder inside. Raises ValueError for what the user can mend,
-    CheckpointError (an OSError) when a checkpoint cannot be written.
+    such as a folder in which another run is at work, CheckpointError (an OSError) when a checkpoint cannot be written.
     """
     config = check_config(config)
     folder = Path(work_dir or config.work_dir or Path("work_dirs", config.name))
-    with process_group(launcher, device) as chosen:
+    with process_group(launcher, device) as chosen, ExitStack() as held:
         set_seed(config.seed)
         task = SegmentTask(config, chosen)
         first = rank_and_size()[0] == 0
-        earlier = prepare_folder(folder, keep=resume) if first else None
         if first:
+            make_folder(folder)
+            held.enter_context(only_run_in(folder))
             clean_up(folder)
+        earlier = prepare_folder(folder, keep=resume) if first else None
         any_process(False)  # the others wait here until the folder is ready
         with Bars(enabled=progress and first, stream=sys.stdout) as shown, run_logging(folder):
             if earlier is not None:
@@ -104,8 +108,10 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
         set_seed(config.seed + rank, deterministic=settings.deterministic)  # processes draw different noise
         try:
             loop.run()
-        finally:
-            recorder.close()
+        except BaseException:
+            recorder.close(quietly=True)
+            raise
+        recorder.close()
     recorder.draw_curves()
     return _result(loop)
 
@@ -122,6 +128,8 @@ def _introduce(config: ConfigFile, task: SegmentTask) -> None:
     size, settings = rank_and_size()[1], config.train_cfg
     where = f"{task.device} x {size} processes" if size > 1 else str(task.device)
     logger.info("%s, on %s, %s", task, where, settings.amp or "fp32")
+    for path, report in task.load_reports:
+        logger.info("weights of %s: %s", path, report)
     samples = task.batch_size * settings.accumulate * size
     logger.info("%d samples an iteration, %d iterations, seed %d", samples, settings.max_iters, config.seed)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from densevit.cli import main
 from densevit.predictor import Predictor, predict
-from densevit.predictor.scan_reader import ScanReader
+from densevit.predictor.scans import ScanReader
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.volumes.volume import open_volume, read_label_volume
 from tests.checkpoints import save_tiny_checkpoint

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor import Predictor, predict
-from densevit.predictor.scans import find_scans
+from densevit.predictor.scan_files import find_scans
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
@@ -209,8 +209,8 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (dict(label_values=[0, 1]), "it has 2 label values, and its model has 3 outputs"),
-        (dict(classes=["a"]), "it has 1 classes, and its model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
+        (dict(classes=["a"]), "classes has 1 entries, and the model has 3 outputs"),
         (
             dict(normalization=dict(type="hounsfield")),
             "no normalization named 'hounsfield'; known: by_channel, ct",
@@ -276,10 +276,10 @@ def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
         find_scans(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match=r"holds no scan; what is looked for is .nii.gz, .nii"):
         find_scans(tmp_path)
-    for name in ("a/scan.nii", "a/scan.nii.gz"):
+    for name in ("a/scan.nii", "b/scan.nii.gz"):
         save_scan(tmp_path / name)
     with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
-        find_scans(tmp_path / "a")
+        find_scans([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(ValueError, match="a mask would overwrite"):
         find_scans(tmp_path / "a", exclude=tmp_path / "a")
 
@@ -308,17 +308,3 @@ def test_the_command_predicts_scans_with_a_checkpoint_of_volumes(checkpoint, pre
     assert np.array_equal(stored, open_volume(scan).on_own_axes(predictor.label(scan)))
     assert main([*command, "--format", "overlay"]) == 2
     assert "--format is for pictures" in capsys.readouterr().err
-
-
-def test_scans_of_one_name_are_written_to_folders_of_their_own_and_listed_in_one_table(predictor, tmp_path):
-    for seed, name in enumerate(("p1", "p2")):
-        save_scan(tmp_path / "in" / name / "ct.nii.gz", seed=seed)
-    predict(predictor, tmp_path / "in", tmp_path / "out", recursive=True, progress=False)
-    for name in ("p1/ct", "p2/ct"):
-        stored = np.asarray(nibabel.load(tmp_path / "out" / f"{name}.nii.gz").dataobj)
-        volume = open_volume(tmp_path / "in" / f"{name}.nii.gz")
-        assert np.array_equal(stored, volume.on_own_axes(predictor.label(volume)))
-    rows = list(csv.DictReader((tmp_path / "out" / "volumes.csv").read_text().splitlines()))
-    assert list(dict.fromkeys(row["case"] for row in rows)) == ["p1/ct", "p2/ct"]
-    again = predict(predictor, tmp_path / "in", tmp_path / "out", recursive=True, resume=True, progress=False)
-    assert len(again.resumed) == 2

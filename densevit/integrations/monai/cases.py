@@ -1,13 +1,13 @@
 """Lists of the cases that densevit finds, for MONAI's data sets."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from densevit.data.create import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split
-from densevit.predictor.inputs import Input
-from densevit.predictor.scans import find_scans, name_apart
+from densevit.predictor.scan_files import find_scans
 from densevit.volumes.paths import case_name
 
 Files = str | list[str]
@@ -23,16 +23,29 @@ def list_scans(inputs: str | Path | Sequence[Any], *, channels: int = 1) -> list
     entries = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     if all(isinstance(entry, str | Path) for entry in entries):
         found = find_scans(entries, channels=channels)
-        return [dict(image=_files(scan.paths)) | _named(scan) for scan in found]
+        return [dict(image=_files(scan.paths)) | _named(scan.name) for scan in found]
     scans = [dict(entry) if isinstance(entry, Mapping) else dict(image=_files(entry)) for entry in entries]
     files = [scan["image"] if isinstance(scan["image"], list | tuple) else [scan["image"]] for scan in scans]
-    inputs = name_apart([Input(case_name(paths[0]), tuple(map(Path, paths))) for paths in files])
-    return [scan | _named(each) for scan, each in zip(scans, inputs, strict=True)]
+    names = _apart([Path(paths[0]) for paths in files])
+    return [scan | _named(name) for scan, name in zip(scans, names, strict=True)]
 
 
-def _named(scan: Input) -> dict[str, str]:
-    """The name of a scan's mask, where that of its file is not enough."""
-    return {NAME: scan.name} if "/" in scan.name else {}
+def _apart(paths: Sequence[Path]) -> list[str]:
+    """The names of scans; where several have one, all are paths below the folder that holds them: p1/ct, p2/ct."""
+    names = [case_name(path) for path in paths]
+    if len(set(names)) < len(names):
+        root = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
+        folders = [os.path.relpath(path.parent, root) for path in paths]
+        names = [os.path.join(folder, name) for folder, name in zip(folders, names, strict=True)]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"several scans would be written as {twice[0]}_seg.nii.gz; rename one, or leave it out")
+    return names
+
+
+def _named(name: str) -> dict[str, str]:
+    """What names a mask where its scan's file is not enough."""
+    return {NAME: name} if "/" in name else {}
 
 
 def list_cases(dataset: Mapping[str, Any]) -> list[dict[str, Files]]:
