@@ -85,6 +85,7 @@ def _run(words: Sequence[str]) -> int:
     try:
         with keep_freed_memory(), quiet_threads(FULL):
             if args.custom_imports:
+                import_module("densevit.segmentor")  # what a module of one's own adds to is there
                 import_modules(args.custom_imports, folders=[Path()])
             return args.run(args)
     except (ValueError, OSError, KeyError, ModuleNotFoundError, RuntimeError) as error:
