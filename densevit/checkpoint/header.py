@@ -90,7 +90,8 @@ class Header:
         palette = default_palette(self.num_classes) if self.palette is None else self.palette
         for name, given in (("classes", classes), ("palette", palette), ("label_values", self.label_values)):
             if given is not None and len(given) != self.num_classes:
-                raise ValueError(f"{name} has {len(given)} entries, and the model has {self.num_classes} outputs")
+                many = f"it has {len(given)} {'colours' if name == 'palette' else name.replace('_', ' ')}"
+                raise ValueError(f"{name}: {many}, and its model has {self.num_classes} outputs")
         if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
             raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
         if self.spacing is not None and len(self.spacing) != self.image_dims:
