@@ -56,7 +56,8 @@ class Header:
     ("apply"), or seen as they are stored ("ignore"); None where that is not known, and then they are turned.
     `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
     millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
-    volumes slice by slice; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
+    volumes slice by slice; `images`, how the file of each channel was called ("t1.nii.gz", "*_t1.nii.gz"), None where
+    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
     holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
@@ -72,6 +73,7 @@ class Header:
     spacing: tuple[float, ...] | None = None
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None
+    images: tuple[str, ...] | None = None
     modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
     version: str = densevit.__version__

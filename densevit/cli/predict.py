@@ -7,9 +7,9 @@ the exit code is then 1. Existing outputs are made anew; --resume leaves those t
 with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
-file a channel is NAME_0000, NAME_0001, ... Masks lie on the scan's own grid, OUT/NAME.nii.gz, with what was measured of
-every structure in NAME.json and, of all scans, in volumes.csv; labels.ctbl and labels.txt name the labels in 3D Slicer
-and ITK-SNAP.
+file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's
+own grid, OUT/NAME.nii.gz, with what was measured of every structure in NAME.json and, of all scans, in volumes.csv;
+labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a path too where scans lie in subfolders.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
     from densevit.volumes.read_options import ReadOptions
 
 SCAN_DEFAULTS = dict(
-    geometry=None, series=None, modality=None, allow_gantry_tilt=False, on_missing="error", stored_values=False,
-    max_bytes=None, dicom_seg=False, preview=False, largest_component=None, fill_holes=None,
+    images=None, geometry=None, series=None, modality=None, allow_gantry_tilt=False, on_missing="error",
+    stored_values=False, max_bytes=None, dicom_seg=False, preview=False, largest_component=None, fill_holes=None,
 )  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `predict`."""
     parser.usage = "densevit predict CHECKPOINT INPUTS... -o OUT [options]"
-    parser.add_argument("checkpoint", help="weights.safetensors of a run; it holds all that is needed")
+    parser.add_argument("checkpoint", help="the folder of a run, or a weights.safetensors; it holds all that is needed")
     parser.add_argument(
         "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; or scans"
     )
@@ -92,6 +93,13 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-bytes", metavar="AMOUNT", help="what a scan may take as float32, such as 16GB; default 8 GiB"
     )
+    group.add_argument(
+        "--images",
+        nargs="+",
+        metavar="NAME",
+        help="what the file of each channel is called in a folder a case, such as t1.nii.gz '*_t2.nii.gz'; the default "
+        "is as in training",
+    )
     group.add_argument("--dicom-seg", action="store_true", help="write NAME.dcm too, for DICOM series")
     group.add_argument("--preview", action="store_true", help="write NAME.png too, three planes with the structures")
     group.add_argument(
@@ -113,11 +121,13 @@ def run(args: argparse.Namespace) -> int:
     from densevit.processes import launched_as
 
     opened = open_checkpoint(args.checkpoint)
+    if args.images is not None:
+        opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)
     _refuse_options_of_others(args, header)
     rank, size, local_rank = launched_as(args.launcher)
-    # A mistyped path is told before the model is built.
-    open_reader(header, read).find(args.inputs, recursive=args.recursive)
+    with _log_to_stderr(logging.ERROR):  # a mistyped path is told before the model is built, and all else later
+        open_reader(header, read).find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
     check_writable(Path(args.out))
     predictor = Predictor(
         opened,
@@ -152,8 +162,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:
     """ValueError for options of pictures with a checkpoint of volumes, and the other way round."""
-    if header.is_of_volumes and (args.format is not None or args.recursive):
-        raise ValueError("--format and --recursive are for pictures, and this is a checkpoint of volumes")
+    if header.is_of_volumes and args.format is not None:
+        raise ValueError("--format is for pictures, and this is a checkpoint of volumes")
     for name, default in SCAN_DEFAULTS.items():
         if not header.is_of_volumes and getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")

@@ -31,6 +31,36 @@ class Case:
         return (*self.images, *([] if self.label is None else [self.label]))
 
 
+def names_of_channels(cases: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
+    """How the file of each channel is called in every case: "t1.nii.gz", or with * for what differs, "*_t1.nii.gz".
+
+    None where that does not tell channels apart, and for a single channel whose names share an ending such as ".nii"
+    alone.
+    """
+    channels = list(zip(*([Path(path).name for path in images] for images in cases), strict=True)) if cases else []
+    ends = ["*" + _shared_end(names) for names in channels]
+    starts = [_shared_end([name[::-1] for name in names])[::-1] for names in channels]
+    for patterns in (ends, [start + end for start, end in zip(starts, ends, strict=True)]):
+        found = [names[0] if len({*names}) == 1 else pattern for names, pattern in zip(channels, patterns, strict=True)]
+        tell = not any(is_any_name(pattern) for pattern in found)
+        if len(cases) > 1 and tell and len({*found}) == len(found):
+            return tuple(found)
+    return None
+
+
+def is_any_name(pattern: str) -> bool:
+    """Whether a pattern is * with an ending alone, which most files have."""
+    return pattern.startswith("*") and pattern[1:2] in ("", ".")
+
+
+def _shared_end(names: Sequence[str]) -> str:
+    """`p10_t1.nii`, `p20_t1.nii` -> `_t1.nii`: the end that names share, from its first separator on."""
+    shortest = min(map(len, names))
+    count = next((n for n in range(shortest) if len({name[-1 - n] for name in names}) > 1), shortest)
+    end = names[0][len(names[0]) - count :]
+    return end[next((i for i, letter in enumerate(end) if not letter.isalnum()), len(end)) :]
+
+
 def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
     """The label file's integers int64 (D, H, W), and its grid.
 

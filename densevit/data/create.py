@@ -14,9 +14,9 @@ CHECKS = ("open", "load")
 def create_dataset(config: dict) -> Dataset:
     """Open the set that `config` describes, such as dict(type="cityscapes", root="data/cityscapes", split="train").
 
-    With check="open" (the default) every label is checked now, once: what is found is remembered until a file changes.
-    With check="load" labels are checked as they are read. A missing root, an empty split, an image without label, an
-    unknown key and a label value out of range raise ValueError.
+    With check="open" (the default) every picture and label is checked now, once: what is found is remembered
+    until a file changes. With check="load" they are checked as they are read. A missing root, an empty split, an image
+    without label, an unknown key and a label value out of range raise ValueError.
     """
     check_dataset_config(config)
     dataset = _describe(config).open()

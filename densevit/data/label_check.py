@@ -15,6 +15,7 @@ from densevit.labels import IGNORE
 from densevit.progress import Bars
 
 logger = logging.getLogger("densevit")
+FEW = 0.1  # of all labels: so many may have one class alone
 _BAR_FROM = 200  # files; fewer take no time worth a progress bar
 Progress = Callable[[int, int], None]  # of how many are done, and how many there are
 Facts = dict[str, Any]  # ready for JSON
@@ -42,13 +43,36 @@ class LabelReport:
         """Warn of labels that are ignored throughout; a set of nothing else, which teaches nothing, is a ValueError."""
         empty = self.all_ignored
         if empty:
-            names = ", ".join(labels[index] for index in empty[:3]) + (", ..." if len(empty) > 3 else "")
+            names = _some([labels[index] for index in empty])
             if len(empty) == len(labels):
                 raise ValueError(
                     f"in all {len(labels)} labels every pixel is ignored ({names}): nothing can be learned or scored; "
                     "check ignore_index, reduce_zero_label and the values in these files"
                 )
             logger.warning("in %d of %d labels every pixel is ignored: %s", len(empty), len(labels), names)
+
+    def warn(self, classes: Sequence[str], *, labels: Sequence[str], constant: Sequence[str] = ()) -> None:
+        """Warn of classes in no label, of labels that look like masks of another convention, of `constant` images."""
+        absent = [name for name, count in zip(classes, self.counts.sum(0), strict=True) if not count]
+        if absent:
+            logger.warning(
+                "%d of %d classes are in none of the %d labels, and can be neither learned nor scored: %s",
+                *(len(absent), len(classes), len(labels), _some(absent)),
+            )
+        others = self.counts[:, 1:].any(1)
+        alone = np.flatnonzero(~others & (self.counts[:, 0] > 0) & (self.ignored > 0))
+        if others.any() and len(alone) >= (1 if len(classes) == 2 else FEW * len(labels)) and len(alone):
+            logger.warning(
+                "in %d of %d labels the only class is %s and all else is ignored, while others hold more: if some "
+                "masks are 0 and 255 and others 0 and 1, bring them to one convention: %s",
+                *(len(alone), len(labels), classes[0], _some([labels[index] for index in alone])),
+            )
+        if constant:
+            logger.warning("in %d images every value is the same: %s", len(constant), _some(constant))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def count_classes(label: np.ndarray) -> dict[str, int]:

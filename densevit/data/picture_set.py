@@ -17,7 +17,7 @@ from densevit.data.shown import Shown, show_picture
 from densevit.labels import IGNORE, check_classes
 from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.pictures.coding import LabelCoding
-from densevit.pictures.picture import View, read_view
+from densevit.pictures.picture import View
 from densevit.pictures.reading import read_input, read_oriented_label, turn_back
 from densevit.volumes.grid import Grid
 
@@ -134,18 +134,21 @@ class PictureDataset:
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         if not self.has_labels:
             raise ValueError("labels can be checked in a set with labels, and this one was opened without")
-        facts = look_once(self.pairs, self._look, asked=repr((self.codings, self.exif)), progress=progress)
+        asked = repr((self.codings, self.exif, self.in_channels, self.normalization))
+        facts = look_once(self.pairs, self._look, asked=asked, progress=progress)
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
         self._check_not_black_and_white(report)
-        report.check_something_is_labelled([label for _, label in self.pairs])
+        labels = [label for _, label in self.pairs]
+        report.check_something_is_labelled(labels)
+        constant = [name for name, each in zip(self.names, facts, strict=True) if each["constant"]]
+        report.warn(self.classes, labels=labels, constant=constant)
         return report
 
     def _look(self, index: int) -> Facts:
-        """Pixels by class of one label, whose size is compared with its image's."""
-        image, path = self.pairs[index]
-        label, turned = self.read_label(path)
-        self.check_fit((image, path), image=read_view(image), label=(label.shape, turned))
-        return dict(counts=count_classes(label))
+        """Pixels by class of one label; the image is read as in training, and must have the label's size."""
+        sample = self[index]
+        first = sample.image[..., :1, :1]
+        return dict(counts=count_classes(sample.label), constant=bool((sample.image == first).all()))
 
     def _check_not_black_and_white(self, report: LabelReport) -> None:
         """Black-and-white masks pass as class 0 and ignored, and a network would learn nothing from them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
-from densevit.data.case import Case, decode_label, read_case_label
+from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
 from densevit.data.foreground import foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
@@ -119,6 +119,11 @@ class VolumeDataset:
         return [case.name for case in self.cases]
 
     @property
+    def image_names(self) -> tuple[str, ...] | None:
+        """How the files of each channel are called, see `names_of_channels`."""
+        return names_of_channels([case.images for case in self.cases])
+
+    @property
     def files(self) -> list[str]:
         return [path for case in self.cases for path in case.files]
 
@@ -157,7 +162,9 @@ class VolumeDataset:
             check_modality(case.name, each["modality"], facts[0]["modality"], who=f"{self.cases[0].name} of this set")
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
         if self.has_labels:
-            report.check_something_is_labelled([case.label for case in self.cases])
+            labels = [case.label for case in self.cases]
+            report.check_something_is_labelled(labels)
+            report.warn(self.classes, labels=labels)
         return report
 
     def _look(self, index: int) -> Facts:

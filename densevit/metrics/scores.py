@@ -1,4 +1,4 @@
-"""Scores of semantic segmentation from a confusion matrix, defined as mmsegmentation defines them."""
+"""Scores of semantic segmentation from a confusion matrix, as mmsegmentation has them but for missed classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """Per class (K,) float64 fractions, nan where a score is 0 / 0; the means leave nan out, as mmsegmentation does.
+    """Per class (K,) float64 fractions; the means leave nan out: all scores of a class that neither label nor
+    prediction holds, and `acc` (which is `recall`) where the label does not hold it.
 
-    `iou` and `dice` are nan for a class that neither label nor prediction holds, `acc` (which is `recall`) where the
-    label does not hold it, `precision` where the prediction does not. `fscore` is the harmonic mean of precision and
-    recall and nan also where both are 0: a class that was always missed lowers mDice but not mFscore.
-    `case_dice`, where it was measured, is the mean over cases of each case's own Dice, as is usual for volumes.
+    A class that was always missed has `precision` 0, and `fscore` is `dice`, two names of 2 tp / (2 tp + fp + fn):
+    mmsegmentation leaves missed classes out of both means, which makes them better than the rest.
+    `case_dice`, where it was measured, is the mean over cases of each case's own Dice, as is usual for volumes. Class 0
+    is then the background, and counts in no mean over classes.
     """
 
     aAcc: float
@@ -37,32 +38,35 @@ class SegmentationScores:
 
     @property
     def mIoU(self) -> float:
-        return self.iou.nanmean().item()
+        return self._mean(self.iou)
 
     @property
     def mAcc(self) -> float:
-        return self.acc.nanmean().item()
+        return self._mean(self.acc)
 
     @property
     def mDice(self) -> float:
-        return self.dice.nanmean().item()
+        return self._mean(self.dice)
 
     @property
     def mFscore(self) -> float:
-        return self.fscore.nanmean().item()
+        return self._mean(self.fscore)
 
     @property
     def mPrecision(self) -> float:
-        return self.precision.nanmean().item()
+        return self._mean(self.precision)
 
     @property
     def mRecall(self) -> float:
-        return self.recall.nanmean().item()
+        return self._mean(self.recall)
 
     @property
     def mCaseDice(self) -> float:
-        """Class 0, the background, is left out."""
-        return float("nan") if self.case_dice is None else self.case_dice[1:].nanmean().item()
+        return float("nan") if self.case_dice is None else self._mean(self.case_dice)
+
+    def _mean(self, scores: Tensor) -> float:
+        """Over the classes, of volumes without the background."""
+        return scores[0 if self.case_dice is None else 1 :].nanmean().item()
 
     def as_dict(self, classes: Sequence[str]) -> dict:
         """JSON-ready, in percent: `aAcc`, `mIoU`, ..., and under `classes` the scores of each; nan becomes None."""
@@ -80,8 +84,9 @@ class SegmentationScores:
         scores = self.as_dict(classes)
         rows = [{"Class": name} | {c: _shown(v) for c, v in row.items()} for name, row in scores.pop("classes").items()]
         summary = {name: _shown(value) for name, value in scores.items()}
-        tables = (format_table(part, style="framed") for part in (rows, [summary]))
-        return "per class results:\n\n{}\n\nsummary:\n\n{}".format(*tables)
+        tables = [format_table(part, style="framed") for part in (rows, [summary])]
+        means = "summary" if self.case_dice is None else f"summary, means without {classes[0]}"
+        return f"per class results:\n\n{tables[0]}\n\n{means}:\n\n{tables[1]}"
 
     def _columns(self) -> dict[str, str]:
         return COLUMNS if self.case_dice is None else {**COLUMNS, "CaseDice": "case_dice"}
@@ -98,15 +103,16 @@ def scores_from_counts(counts: Tensor) -> SegmentationScores:
     """(K, K) counts, rows are the truth -> scores."""
     counts = counts.double()
     hit, label, prediction = counts.diagonal(), counts.sum(1), counts.sum(0)
-    precision, recall = hit / prediction, hit / label
+    precision, dice = hit / prediction, 2 * hit / (label + prediction)
+    precision = precision.where((prediction > 0) | (label == 0), 0.0)  # a class that was always missed
     return SegmentationScores(
         aAcc=(hit.sum() / label.sum()).item(),
         iou=hit / (label + prediction - hit),
-        acc=recall,
-        dice=2 * hit / (label + prediction),
-        fscore=2 * precision * recall / (precision + recall),
+        acc=hit / label,
+        dice=dice,
+        fscore=dice,
         precision=precision,
-        recall=recall,
+        recall=hit / label,
     )
 
 

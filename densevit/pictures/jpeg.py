@@ -85,6 +85,8 @@ def _check_scan(seen: _Seen, content: bytes, body: bytes, start: int) -> int:
     data = content[start:end]
     parts = {body[1 + 2 * i]: body[2 + 2 * i] for i in range(body[0])}
     spectral_start, spectral_end, successive = body[-3:]
+    if spectral_start == 0 and 8 * len(data) < _units(seen, list(parts)):
+        raise ValueError("its pixel data are too few for its size: a part of it is damaged")
     restarts = [data[each.end()] - 0xD0 for each in _RESTART.finditer(data)]
     expected = 0 if not seen.interval else max(0, ceil(_units(seen, list(parts)) / seen.interval) - 1)
     if restarts != [i % 8 for i in range(expected)]:

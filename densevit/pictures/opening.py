@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from densevit.pictures.tiff import HEIGHT, WIDTH
 from densevit.units import format_bytes
 
+KEEP_THE_LIMIT = ("WEBP", "GIF")  # nothing tells in advance whether a file holds as many pixels as it says
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
 MAX_BYTES = 8 * 2**30  # of a picture as float32 numbers, as of a scan
 PILS_WARNING = "Image size"  # how PIL's warning of half its limit begins
@@ -23,9 +24,11 @@ def open_image(stream: BinaryIO, *, formats: tuple[str, ...] = FORMATS) -> Image
     except Image.DecompressionBombError:
         stream.seek(0)
         start = stream.read(16)
-        factory = next(factory for factory, accept in (Image.OPEN[name] for name in formats) if accept(start))
+        name = next(name for name in formats if Image.OPEN[name][1](start))
+        if name in KEEP_THE_LIMIT:
+            raise
         stream.seek(0)
-        image = factory(stream, None)
+        image = Image.OPEN[name][0](stream, None)
         check_size(image.size, len(image.getbands()))
         if image.format == "TIFF":
             make_memory(image)

@@ -118,7 +118,10 @@ def _own_pixels(path: str | PathLike, channels: int) -> tuple[np.ndarray, int]:
 def read_array(path: str | PathLike) -> np.ndarray:
     """Numbers (H, W) or (H, W, C) from a .npy file; ValueError for anything else in it."""
     with naming(path):
-        array = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
+            if file.read(1):
+                raise ValueError(f"it holds more than the {array.dtype} of shape {array.shape} that its header says")
         if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or not array.size:
             raise ValueError(f"it holds {array.dtype} of shape {array.shape}, and numbers (H, W, C) are expected")
     return array.astype(np.uint8) if array.dtype.kind == "b" else array

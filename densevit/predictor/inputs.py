@@ -169,7 +169,7 @@ def find_pictures(
     pictures: dict[str, Input] = {}
     for each in named:
         for path, root in _expand(each, recursive=recursive, endings=endings):
-            if exclude is None or not (_is_below(exclude, root) and _is_below(path, exclude)):
+            if exclude is None or not (is_below(exclude, root) and is_below(path, exclude)):
                 pictures.setdefault(
                     os.path.abspath(path), Input(path.relative_to(root).with_suffix("").as_posix(), (path,))
                 )
@@ -208,7 +208,7 @@ def _expand(named: str | Path, *, recursive: bool, endings: tuple[str, ...]) -> 
         found = [match for match in matches if _is_image(match, endings)]
         if not found:
             raise FileNotFoundError(f"no image matches {str(named)!r}: check the pattern and the working folder")
-        yield from ((image, _fixed_part(path)) for image in found)
+        yield from ((image, fixed_part(path)) for image in found)
     else:
         raise FileNotFoundError(f"no such file or folder: {path}; check the path")
 
@@ -231,7 +231,7 @@ def _nothing_in(folder: Path, *, recursive: bool, endings: tuple[str, ...]) -> s
     return f"{folder} holds no image; files with one of the endings {' '.join(endings)} are looked for"
 
 
-def _fixed_part(pattern: Path) -> Path:
+def fixed_part(pattern: Path) -> Path:
     """The folders before the first wildcard: data/*/x_*.png -> data."""
     fixed = Path()
     for part in pattern.parts[:-1]:
@@ -241,5 +241,6 @@ def _fixed_part(pattern: Path) -> Path:
     return fixed
 
 
-def _is_below(path: Path, folder: Path) -> bool:
+def is_below(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder, or in one below it, links followed."""
     return folder.resolve() in path.resolve().parents

@@ -20,7 +20,7 @@ from densevit.files import write_text
 from densevit.predictor.inputs import Input
 from densevit.predictor.origin import Origin, is_same
 from densevit.predictor.outputs import Predicted
-from densevit.predictor.scans import is_dicom
+from densevit.predictor.scan_files import is_dicom
 from densevit.predictor.structures import measure_structures, table_rows
 from densevit.quoting import csv_cell, label_name
 
@@ -121,14 +121,16 @@ class ScanWriter:
         write_text(self.path / "labels.txt", itk_snap_table(rows))
         lines: list[dict[str, Any]] = []
         others: list[str] = []
-        for path in sorted(self.path.glob("[!.]*.json")):
-            content = _read(path)
+        for path in sorted(self.path.rglob("*.json")):
+            content, name = _read(path), path.relative_to(self.path).with_suffix("").as_posix()
+            if name.startswith(".") or "/." in name:
+                continue
             if not isinstance(content.get("structures"), dict) or not path.with_name(f"{path.stem}.nii.gz").is_file():
                 continue  # something else
             if is_same(content.get("origin"), origin):
-                lines += _rows(path.stem, content["structures"])
+                lines += _rows(name, content["structures"])
             else:
-                others.append(path.stem)
+                others.append(name)
         if others:
             logger.warning(
                 "volumes.csv leaves out %d results of another model or other options that lie in %s, such as %s; "

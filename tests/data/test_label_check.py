@@ -197,3 +197,45 @@ def test_an_unknown_exif_mode_is_refused(turned_set):
     config, _ = turned_set(1, (12, 20))
     with pytest.raises(ValueError, match="exif must be None, 'apply' or 'ignore'"):
         create_dataset(dict(config, exif="turn"))
+
+
+def test_a_class_in_no_label_is_told(folder_set, caplog):
+    create_dataset(config(folder_set([LABEL, LABEL % 2], classes=("road", "car", "tree", "ghost"))))
+    assert "1 of 4 classes are in none of the 2 labels" in caplog.text
+    assert "scored: ghost" in caplog.text
+
+
+def test_masks_of_two_conventions_in_one_set_are_told(folder_set, caplog):
+    root = folder_set([LABEL % 2, LABEL % 2 * 255, LABEL % 2, LABEL % 2 * 255], classes=("background", "object"))
+    create_dataset(config(root))
+    assert "in 2 of 4 labels the only class is background and all else is ignored" in caplog.text
+    assert "01.png" in caplog.text
+
+
+def test_pictures_of_one_value_are_told(folder_set, save, caplog):
+    root = folder_set([LABEL, LABEL])
+    save(root / "images/train/01.png", np.full((8, 10, 3), 7, np.uint8))
+    create_dataset(config(root))
+    assert "in 1 images every value is the same" in caplog.text
+    assert "01.png" in caplog.text
+
+
+def test_a_good_set_is_opened_without_a_word(folder_set, caplog):
+    create_dataset(config(folder_set([LABEL, LABEL])))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("kind", ["transparent", "pages", "cut off"])
+def test_a_photo_that_cannot_be_read_is_named_when_the_set_is_opened(folder_set, save, kind):
+    root = folder_set([LABEL, LABEL])
+    path = root / "images/train/01.png"
+    if kind == "transparent":
+        save(path, np.zeros((8, 10, 4), np.uint8))
+    elif kind == "pages":
+        path.unlink()
+        pages = [Image.fromarray(np.zeros((8, 10, 3), np.uint8)) for _ in range(2)]
+        pages[0].save(path.with_suffix(".tif"), save_all=True, append_images=pages[1:])
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"01\.(png|tif)"):
+        create_dataset(config(root))

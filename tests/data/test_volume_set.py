@@ -11,7 +11,7 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 
 from densevit.data import create_dataset
 from densevit.data.augment import create_augment
-from densevit.data.case import Case
+from densevit.data.case import Case, names_of_channels
 from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.data.volume_set import VolumeDataset
@@ -453,3 +453,23 @@ def test_a_network_of_pictures_sees_a_set_of_volumes_by_slices(decathlon):
 def test_wrong_slices_are_one_sentence(decathlon, slices, said):
     with pytest.raises(ValueError, match=said):
         open_set(decathlon(), slices=slices)
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/t1.nii.gz b/t2.nii.gz", "c/t1.nii.gz d/t2.nii.gz"], ("t1.nii.gz", "t2.nii.gz")),
+        (["p10_t1.nii p10_t2.nii", "p20_t1.nii p20_t2.nii"], ("*_t1.nii", "*_t2.nii")),
+        (["t1_10.nii t2_10.nii", "t1_20.nii t2_20.nii"], ("t1_*.nii", "t2_*.nii")),
+        (["a/CT a/PT", "b/CT b/PT"], ("CT", "PT")),
+        (["a_ct.nii", "b_ct.nii"], ("*_ct.nii",)),
+        (["a.nii", "ba.nii"], None),
+        (["a.nii", "b.nii"], None),
+        (["a.nii b.nii", "c.nii d.nii"], None),
+        (["a/t1.nii"], None),  # of one case nothing follows
+        ([], None),
+    ],
+    ids=str,
+)
+def test_the_names_of_channels_are_what_the_files_of_all_cases_share(files, names):
+    assert names_of_channels([tuple(case.split()) for case in files]) == names

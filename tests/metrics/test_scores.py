@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_scores_of_a_matrix_counted_by_hand():
         dice=[8 / 11, 6 / 8, 0, nan],
         precision=[4 / 5, 3 / 4, 0, nan],
         recall=[4 / 6, 3 / 4, nan, nan],
-        fscore=[8 / 11, 6 / 8, nan, nan],
+        fscore=[8 / 11, 6 / 8, 0, nan],
     )
     for field, values in expected.items():
         assert_close(getattr(scores, field), torch.tensor(values, dtype=torch.float64), equal_nan=True)
@@ -68,8 +69,11 @@ def test_scores_are_those_of_mmseg(absent):
     ours = score(pairs, 7)
     assert ours.aAcc == pytest.approx(theirs["aAcc"], abs=1e-6)
     for column, field in COLUMNS.items():
-        assert_close(getattr(ours, field).float().numpy(), theirs[column], equal_nan=True, rtol=1e-5, atol=0)
-        assert getattr(ours, f"m{column}") == pytest.approx(np.nanmean(theirs[column]), abs=1e-6)
+        expected, found = np.array(theirs[column]), getattr(ours, field).float().numpy()
+        if column in ("Fscore", "Precision"):  # which leave out classes that were missed or made up
+            expected = np.where(np.isnan(expected) & ~np.isnan(np.array(theirs["Dice"])), 0, expected)
+        assert_close(found, expected.astype(np.float32), equal_nan=True, rtol=1e-5, atol=0)
+        assert getattr(ours, f"m{column}") == pytest.approx(np.nanmean(expected), abs=1e-6)
 
 
 @pytest.mark.parity
@@ -103,7 +107,7 @@ def test_the_table_is_in_percent_with_two_decimals():
     assert _cells(table)[:3] == [
         ["Class", "IoU", "Acc", "Dice", "Fscore", "Precision", "Recall"],
         ["road", "66.67", "66.67", "80.00", "80.00", "100.00", "66.67"],
-        ["sky", "0.00", "nan", "0.00", "nan", "0.00", "nan"],
+        ["sky", "0.00", "nan", "0.00", "0.00", "0.00", "nan"],
     ]
     assert _cells(table)[3][:3] == ["aAcc", "mIoU", "mAcc"]
     assert _cells(table)[4][:3] == ["66.67", "33.33", "66.67"]
@@ -116,7 +120,7 @@ def test_the_dictionary_is_json_in_percent_with_none_for_nan():
     assert values["aAcc"] == pytest.approx(200 / 3)
     assert values["mIoU"] == pytest.approx(100 / 3)
     assert values["classes"]["road"]["Precision"] == 100
-    assert values["classes"]["sky"] == dict(IoU=0, Acc=None, Dice=0, Fscore=None, Precision=0, Recall=None)
+    assert values["classes"]["sky"] == dict(IoU=0, Acc=None, Dice=0, Fscore=0, Precision=0, Recall=None)
 
 
 def test_no_counted_pixel_at_all_gives_nan_and_none_but_no_error():
@@ -136,3 +140,20 @@ def test_a_class_always_missed_lowers_the_dice_mean():
     perfect_but_one = scores_from_counts(torch.tensor([[9, 0], [1, 0]]))
     assert perfect_but_one.dice[1] == 0
     assert perfect_but_one.mDice == pytest.approx(18 / 19 / 2)
+
+
+def test_a_missed_class_lowers_every_mean():
+    scores = scores_from_counts(torch.tensor([[6, 0], [2, 0]]))  # class 1 is never found
+    assert scores.mFscore == scores.mDice == pytest.approx(12 / 14 / 2)
+    assert scores.precision.tolist() == [6 / 8, 0]
+    assert scores.mPrecision == pytest.approx(6 / 8 / 2)
+
+
+def test_all_means_of_volumes_leave_out_the_background():
+    scores = scores_from_counts(torch.tensor([[90, 0], [5, 5]]))
+    cases = replace(scores, case_dice=torch.tensor([0.9, 0.5]))
+    assert scores.mDice == pytest.approx((180 / 185 + 10 / 15) / 2)
+    assert cases.mDice == cases.mFscore == pytest.approx(10 / 15)
+    assert (cases.mIoU, cases.mAcc, cases.mCaseDice) == pytest.approx((0.5, 0.5, 0.5))
+    assert cases.aAcc == scores.aAcc
+    assert "summary, means without air" in cases.table(["air", "liver"])

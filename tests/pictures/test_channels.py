@@ -150,6 +150,13 @@ def test_an_array_that_is_no_picture_is_refused(tmp_path, array, said):
     assert said in refused(tmp_path / "a.npy", 4 if said.startswith("has") else 1)
 
 
+def test_an_array_file_that_holds_more_than_its_header_says_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((9, 14), np.uint8))
+    with open(tmp_path / "a.npy", "ab") as file:
+        file.write(bytes(14))
+    assert "it holds more than the uint8 of shape (9, 14)" in refused(tmp_path / "a.npy", 1)
+
+
 def test_an_array_file_of_objects_runs_nothing(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[{}]]), allow_pickle=True)
     assert "cannot read" in refused(tmp_path / "a.npy", 1)

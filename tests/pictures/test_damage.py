@@ -136,6 +136,20 @@ def test_a_jpeg_whose_header_does_not_fit_its_pixels_is_refused(tmp_path, axis, 
     assert "a part of it is damaged" in refused(tmp_path / "a.jpg", bytes(content), read_image)
 
 
+@pytest.mark.parametrize("options", [{}, dict(progressive=True)], ids=str)
+def test_a_small_jpeg_that_says_it_is_huge_is_refused_before_it_is_decoded(tmp_path, options):
+    content = bytearray(encoded(photo(), "JPEG", **options))
+    place = content.index(b"\xff\xc2" if options else b"\xff\xc0") + 5
+    content[place : place + 4] = struct.pack(">HH", 24_000, 24_000)
+    assert "too few for its size" in refused(tmp_path / "a.jpg", bytes(content), read_image)
+
+
+def test_a_gif_larger_than_pils_limit_is_refused(tmp_path):
+    content = bytearray(encoded(photo().convert("P"), "GIF"))
+    content[6:10] = struct.pack("<HH", 40_000, 40_000)
+    assert "decompression bomb" in refused(tmp_path / "a.gif", bytes(content))
+
+
 @pytest.mark.parametrize(("marker", "said"), [(b"\xff\xdb", "quantization tables hold 0"), (b"\xff\xc4", "a.jpg")])
 def test_a_jpeg_with_zeroed_tables_is_refused(tmp_path, marker, said):
     content = encoded(photo(), "JPEG")

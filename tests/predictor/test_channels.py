@@ -1,5 +1,7 @@
 """One predictor for pictures of any channels, for scans, and for scans slice by slice; of a file or of a model."""
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -144,3 +146,35 @@ def test_any_module_with_a_header_is_a_predictor():
     pixels = np.random.default_rng(0).integers(0, 256, (13, 17, 2), np.uint8)
     label = Predictor(torch.nn.Identity(), header).label(pixels)
     assert np.array_equal(label, pixels.argmax(2))
+
+
+def turned_photo(path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(make_photo((40, 56))).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize(("exif", "size"), [("ignore", (40, 56)), ("apply", (56, 40)), (None, (56, 40))])
+def test_photos_are_turned_as_in_training(tmp_path, caplog, exif, size):
+    model, description = make_model(3)
+    trained = Header(model=description, exif=exif, training=dict(iteration=1))
+    predictor = Predictor(model, trained)
+    assert [predictor.label(turned_photo(tmp_path / f"{i}.png")).shape for i in range(2)] == [size] * 2
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if "does not say whether training did so" in record.getMessage()
+    ]
+    assert len(said) == (exif is None)
+    assert Header.read(json.loads(json.dumps(trained.as_dict())), tmp_path).exif == exif
+
+
+def test_one_file_a_channel_is_left_as_stored_where_training_left_photos_so(tmp_path):
+    model, description = make_model(2)
+    paths = [turned_photo(tmp_path / f"{i}.png") for i in range(2)]
+    for path in paths:
+        with Image.open(path) as photo:
+            photo.convert("L").save(path, exif=photo.getexif())
+    assert Predictor(model, Header(model=description, exif="ignore")).label(paths).shape == (40, 56)
+    assert Predictor(model, Header(model=description)).label(paths).shape == (56, 40)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from densevit.predictor.scans import find_scans, is_dicom
+from densevit.predictor.scan_files import find_scans, is_dicom
 from tests.volumes.dicom_files import save, series
 
 DICOM = bytes(128) + b"DICM"
@@ -125,7 +125,7 @@ def test_scans_deeper_down_are_told_of(tmp_path):
 
 def test_globs_and_links_are_followed_and_an_empty_text_is_no_folder(tmp_path, monkeypatch):
     touch(tmp_path, "a/x.nii.gz", "b/y.nii.gz", "b/[z].nii.gz")
-    assert names(find_scans(str(tmp_path / "*" / "*.nii.gz"))) == ["x", "[z]", "y"]
+    assert names(find_scans(str(tmp_path / "*" / "*.nii.gz"))) == ["a/x", "b/[z]", "b/y"]
     assert names(find_scans(tmp_path / "b" / "[z].nii.gz")) == ["[z]"]
     assert len(find_scans([tmp_path / "a" / "x.nii.gz", tmp_path / "b" / ".." / "a" / "x.nii.gz"])) == 1
     (tmp_path / "a" / "gone.nii").symlink_to(tmp_path / "nowhere.nii")
@@ -135,3 +135,51 @@ def test_globs_and_links_are_followed_and_an_empty_text_is_no_folder(tmp_path, m
     monkeypatch.chdir(tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="one of the inputs is an empty text"):
         find_scans("")
+
+
+def test_scans_of_one_name_in_several_folders_keep_their_folders(tmp_path):
+    touch(tmp_path, "a/scan.nii.gz", "b/scan.nii.gz", "b/deep/scan.mha", "out/a/scan.nii.gz", ".hidden/scan.nii.gz")
+    touch(tmp_path, "c/ct/1", "c/ct/2", content=DICOM)
+    every = find_scans(tmp_path, recursive=True, exclude=tmp_path / "out")
+    assert names(every) == ["a/scan", "b/scan", "b/deep/scan", "c/ct"]
+    assert names(find_scans(str(tmp_path / "[ab]" / "scan.nii.gz"))) == ["a/scan", "b/scan"]
+    with pytest.raises(ValueError, match="or give the folder above both with --recursive, or a quoted glob"):
+        find_scans([tmp_path / "a", tmp_path / "b" / "scan.nii.gz"])
+    with pytest.raises(FileNotFoundError, match="add --recursive to go into them"):
+        find_scans(tmp_path / "b" / "..", images=["t1.nii.gz"], exclude=tmp_path / "c")
+
+
+def test_files_called_as_in_training_are_the_channels_of_a_folder_a_case(tmp_path, caplog):
+    for case in ("p1", "p2", "late/p3"):
+        touch(tmp_path, f"{case}/t2.nii.gz", f"{case}/t1.nii.gz", f"{case}/seg.nii.gz")
+    two = dict(channels=2, images=["t1.nii.gz", "t2.nii.gz"])
+    found = find_scans(tmp_path, **two)
+    assert names(found) == ["p1", "p2"]
+    assert found[0].source == [tmp_path / "p1" / "t1.nii.gz", tmp_path / "p1" / "t2.nii.gz"]
+    assert names(find_scans(tmp_path, recursive=True, **two)) == ["late/p3", "p1", "p2"]
+    assert (
+        names(find_scans(tmp_path / "p1", **two)) == names(find_scans(str(tmp_path / "p1" / "t?.*"), **two)) == ["p1"]
+    )
+    assert "1 files in" in caplog.text
+    assert "seg.nii.gz: in training scans were called t1.nii.gz, t2.nii.gz; name a file" in caplog.text
+    assert names(find_scans(tmp_path, images=["t1.nii.gz"])) == ["p1", "p2"]
+    assert names(find_scans([tmp_path / "p1", tmp_path / "p2"], images=["t1.nii.gz"])) == ["p1", "p2"]
+    assert names(find_scans(tmp_path / "p1" / "seg.nii.gz", images=["t1.nii.gz"])) == ["seg"]  # by itself
+
+
+def test_patterns_stand_for_the_channels_of_cases_in_one_folder(tmp_path):
+    touch(tmp_path, "x_flair.nii", "x_t1.nii", "x_seg.nii", "y_flair.nii", "y_t1.nii", "z_flair.nii")
+    found = find_scans(tmp_path, channels=2, images=["*_t1.nii", "*_flair.nii"])
+    assert [(scan.name, len(scan.paths)) for scan in found] == [("x", 2), ("y", 2), ("z_flair", 1)]  # refused when read
+    assert names(find_scans(tmp_path, images=["*_t1.nii"])) == ["x_t1", "y_t1"]
+
+
+def test_series_of_a_case_are_its_channels(tmp_path):
+    for case in ("p1", "p2"):
+        for kind in ("CT", "PT"):
+            save(tmp_path / case / kind, series(1))
+    found = find_scans(tmp_path, channels=2, images=["CT", "PT"])
+    assert [(scan.name, scan.source) for scan in found] == [
+        (case, [tmp_path / case / "CT", tmp_path / case / "PT"]) for case in ("p1", "p2")
+    ]
+    assert names(find_scans(tmp_path / "p1", channels=2, images=["CT", "PT"])) == ["p1"]

@@ -1,5 +1,6 @@
 """Files of predicted scans: what they say, and what is left when something goes wrong."""
 
+import csv
 import json
 import logging
 import os
@@ -283,3 +284,36 @@ def test_dicom_and_nifti_of_one_scan_give_the_same_mask(shared_data, tmp_path):
     np.testing.assert_allclose(one.affine, other.affine, atol=1e-3)
     assert len(np.unique(np.asarray(one.dataobj))) == 3
     assert np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+
+
+def test_a_folder_a_case_is_predicted_as_it_was_trained_on_from_the_folder_of_the_run(tmp_path, capsys):
+    best = tmp_path / "run" / "best" / "weights.safetensors"
+    best.parent.mkdir(parents=True)
+    save_checkpoint(best, in_channels=2, images=["t1.nii.gz", "t2.nii.gz"])
+    for seed, case in enumerate(("p1", "p2", "site/p3")):
+        for channel, name in enumerate(("t1", "t2", "seg")):
+            save_scan(tmp_path / "data" / case / f"{name}.nii.gz", seed=2 * seed + channel)
+    out = tmp_path / "data" / "out"
+    command = ["predict", str(tmp_path / "run"), str(tmp_path / "data"), "-o", str(out), "--recursive", "--quiet"]
+    for _ in range(2):
+        assert main(command) == 0
+        assert capsys.readouterr().err.count("3 files in") == 1
+    cases = ["p1", "p2", "site/p3"]
+    rows = list(csv.DictReader((out / "volumes.csv").read_text().splitlines()))
+    assert [row["case"] for row in rows[::3]] == cases
+    predictor = Predictor(tmp_path / "run")
+    for case in cases:
+        files = [tmp_path / "data" / case / f"{name}.nii.gz" for name in ("t1", "t2")]
+        assert np.array_equal(mask_of(out / f"{case}.nii.gz"), open_volume(files).on_own_axes(predictor.label(files)))
+    assert main([*command, "--resume"]) == 0
+    assert "0 predicted, 3 done before" in capsys.readouterr().out
+
+
+def test_names_of_channels_are_given_where_the_checkpoint_knows_none(tmp_path):
+    checkpoint = save_checkpoint(tmp_path / "weights.safetensors", in_channels=2)
+    for name in ("a", "b"):
+        save_scan(tmp_path / "data" / "p1" / f"{name}.nii.gz")
+    command = ["predict", str(checkpoint), str(tmp_path / "data"), "-o", str(tmp_path / "out"), "--quiet"]
+    assert main(command) == 2
+    assert main([*command, "--images", "a.nii.gz", "b.nii.gz"]) == 0
+    assert (tmp_path / "out" / "p1.nii.gz").is_file()

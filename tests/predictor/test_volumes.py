@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor import Predictor, predict
-from densevit.predictor.scans import find_scans
+from densevit.predictor.scan_files import find_scans
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
@@ -209,8 +209,8 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (dict(label_values=[0, 1]), "it has 2 label values, and its model has 3 outputs"),
-        (dict(classes=["a"]), "it has 1 classes, and its model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
+        (dict(classes=["a"]), "classes has 1 entries, and the model has 3 outputs"),
         (
             dict(normalization=dict(type="hounsfield")),
             "used: no normalization named 'hounsfield'; known: by_channel, ct",
@@ -307,4 +307,4 @@ def test_the_command_predicts_scans_with_a_checkpoint_of_volumes(checkpoint, pre
     stored = np.asarray(nibabel.load(out / "scan.nii.gz").dataobj)
     assert np.array_equal(stored, open_volume(scan).on_own_axes(predictor.label(scan)))
     assert main([*command, "--format", "overlay"]) == 2
-    assert "--format and --recursive are for pictures" in capsys.readouterr().err
+    assert "--format is for pictures" in capsys.readouterr().err

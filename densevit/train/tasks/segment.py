@@ -89,6 +89,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         exif=(dataset.exif or "apply") if hasattr(dataset, "exif") else None,  # which sets of volumes do not have
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
+        images=getattr(dataset, "image_names", None),  # which a data set of one's own need not have
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
         more={key: value for key, value in dict(custom_imports=_named(config.custom_imports)).items() if value},
         modality=getattr(dataset, "modality", None),  # a data set of one's own may say nothing of it
