@@ -16,6 +16,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from densevit.quoting import sentence
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: <fcntl.h>, <linux/fs.h>
 ASIDE = re.compile(r"\.[0-9a-f]{12}\..+", re.DOTALL)  # names that `_name_aside` gives
 PathType, Content, Options = TypeVar("PathType"), TypeVar("Content"), ParamSpec("Options")
@@ -55,11 +57,20 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def about_file(path: object, *, verb: str = "read") -> Iterator[None]:
     """Whatever goes wrong inside is said of this file: what libraries raise on odd files becomes a ValueError.
 
-    OSError, ValueError and MemoryError stay as they are.
+    MemoryError stays as it is, and OSError with the file's name. A ValueError becomes one line, whatever names and
+    texts of the file it quotes.
     """
     try:
         yield
-    except (OSError, ValueError, MemoryError):
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    except ValueError as error:
+        if sentence(str(error)) == str(error):
+            raise
+        raise ValueError(sentence(str(error))) from error
+    except MemoryError:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:200]

@@ -46,6 +46,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
+def sentence(text: str) -> str:
+    """A refusal as one line, which names and texts of a file may be part of; what is very long is cut in the middle."""
+    text = printable(text)
+    return text if len(text) <= 2000 else f"{text[:1200]} ... {text[-600:]}"
+
+
 def csv_cell(value: Any) -> Any:
     """A value of a CSV file: text that a spreadsheet would compute begins with an apostrophe; numbers stay."""
     if not isinstance(value, str):

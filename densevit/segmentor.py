@@ -97,7 +97,7 @@ def create_backbone(
     check_bools(BACKBONES.parameters(name), options)
     backbone = BACKBONES.create(name, spatial_dims=spatial_dims, in_channels=in_channels, **options)
     if weights is not None:
-        _load(backbone, weights)
+        load_given(backbone, weights)
     if frozen:
         backbone.freeze(frozen)
     if checkpointing:
@@ -163,7 +163,7 @@ def create_segmentor(
         made = _create_decoder_on(encoder, decoder, published_options(backbone, decoder) | dict(decoder_options or {}))
     model = Segmentor(encoder, made, num_classes=num_classes)
     if weights is not None:
-        _load(model, weights)
+        load_given(model, weights)
     return model
 
 
@@ -216,8 +216,11 @@ def _create_decoder_on(backbone: nn.Module, name: str, options: Mapping[str, Any
     )
 
 
-def _load(model: nn.Module, weights: str | Path | Mapping[str, Any]) -> None:
-    load_weights(model, **(weights if isinstance(weights, Mapping) else {"path": weights}))
+def load_given(model: nn.Module, weights: str | Path | Mapping[str, Any]) -> None:
+    """Load a file, or by the keywords of `load_weights`; the model keeps (path, report) in `load_reports`."""
+    keywords = weights if isinstance(weights, Mapping) else {"path": weights}
+    report = load_weights(model, **keywords)
+    vars(model).setdefault("load_reports", []).append((str(keywords["path"]), report))
 
 
 def _check_rank(spatial_dims: int) -> None:

@@ -128,6 +128,8 @@ def _introduce(config: ConfigFile, task: SegmentTask) -> None:
     size, settings = rank_and_size()[1], config.train_cfg
     where = f"{task.device} x {size} processes" if size > 1 else str(task.device)
     logger.info("%s, on %s, %s", task, where, settings.amp or "fp32")
+    for path, report in task.load_reports:
+        logger.info("weights of %s: %s", path, report)
     samples = task.batch_size * settings.accumulate * size
     logger.info("%d samples an iteration, %d iterations, seed %d", samples, settings.max_iters, config.seed)
 

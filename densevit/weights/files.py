@@ -1,5 +1,6 @@
 """Checkpoint files: ours are safetensors with the config inside; others' pickles are read without running code."""
 
+import errno
 import json
 import re
 from collections.abc import Mapping
@@ -149,8 +150,10 @@ def _read_pickle(path: Path) -> Any:
             f"{path} was not loaded: it asks for {asked[1]}, which plain weights never need and which could run code; "
             "save its state dict alone, or as safetensors"
         ) from error
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of an archive whose parts lie nowhere
+            raise
+        raise ValueError(f"{path} is damaged or not a checkpoint: its parts lie outside of it") from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise ValueError(f"{path} is damaged or not a checkpoint: {_reason(error)}") from error
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,21 @@ from densevit.weights.stages import to_stages
 from densevit.weights.target import Target, target_of
 
 logger = logging.getLogger("densevit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """The keywords of `load_weights` that a config may hold."""
+
+    path: str
+    source: str | None = None
+    strict: bool = True
+    new_head: bool = False
+    adapt_channels: str | None = None
+    inflate: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_options(self.adapt_channels, self.inflate)
 
 
 def load_weights(

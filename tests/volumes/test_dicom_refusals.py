@@ -1,6 +1,7 @@
 """DICOM that is no regular stack of slices, or several: refused in a sentence that names the file and the way out."""
 
 import re
+import tracemalloc
 from copy import deepcopy
 
 import numpy as np
@@ -230,3 +231,22 @@ def test_options_that_cannot_be_are_refused():
     for wrong in (dict(on_missing="skip"), dict(geometry="affine"), dict(max_bytes=0)):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
             ReadOptions(**wrong)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")
+def test_a_length_beyond_the_file_takes_no_memory_and_names_of_the_file_break_no_line(tmp_path):
+    slices = series()
+    slices[2].FrameOfReferenceUID = "1.2\n\x1b3"
+    first, *_, last = save(tmp_path, slices)
+    assert "\\n\\x1b3" in why_not(tmp_path)
+    content = first.read_bytes()
+    place = content.index(b"LO", 300) + 2  # the length of a text
+    longest = content[: place - 2] + b"UT\0\0" + (2**31).to_bytes(4, "little") + content[place:]
+    first.write_bytes(longest)
+    tracemalloc.start()
+    said = why_not(first)
+    assert str(first) in said
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+    assert "\n" not in said
+    assert last.is_file()

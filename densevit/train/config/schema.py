@@ -14,15 +14,22 @@ from densevit.data.create import check_dataset_config
 from densevit.data.rare_classes import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import check_loss
-from densevit.options import check_bools, check_range
+from densevit.options import check_bools, check_range, read_options
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import create_backbone
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
 from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
+from densevit.weights import LoadOptions
 
 # Keywords of a builder that the model's own options set.
 OF_THE_MODEL = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides", "num_classes")
+
+
+def check_weights(given: Any, *, where: str) -> None:
+    """Raise ValueError for keywords that `load_weights` does not take."""
+    if isinstance(given, Mapping):
+        read_options(LoadOptions, given, where=where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +41,14 @@ class ModelOptions:
     num_classes: int
     in_channels: int = 3
     spatial_dims: int = 2
-    weights: str | None = None
+    weights: str | dict[str, Any] | None = None
     backbone_options: dict[str, Any] = field(default_factory=dict)
     decoder_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Names and keywords; what only the builders know, they say when the model is built."""
+        check_weights(self.weights, where="weights")
+        check_weights(self.backbone_options.get("weights"), where="backbone_options.weights")
         if self.decoder is None:
             if self.backbone in NETWORKS:
                 self._check_keys("backbone_options", NETWORKS.parameters(self.backbone))
@@ -138,12 +147,13 @@ class ConfigFile:
     custom_imports: tuple[str, ...] = ()
     custom_hooks: list[dict[str, Any]] = field(default_factory=list)
     seed: int = 0
-    load_from: str | None = None
+    load_from: str | dict[str, Any] | None = None
     work_dir: str | None = None
     name: str = "config"
 
     def __post_init__(self) -> None:
         check_loss(self.loss)
+        check_weights(self.load_from, where="load_from")
         augment = self.train_data.augment
         of_volumes = isinstance(augment, VolumeAugmentOptions)
         if of_volumes and self.inference.base_size is not None:

@@ -20,13 +20,12 @@ from densevit.evaluate.evaluate import evaluate
 from densevit.labels import IGNORE
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
-from densevit.segmentor import Segmentor, create_segmentor
+from densevit.segmentor import Segmentor, create_segmentor, load_given
 from densevit.train.config.schema import ConfigFile, ModelOptions
 from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
 from densevit.train.resume import list_settings
 from densevit.train.task import Validation
 from densevit.train.tasks.supervision import Supervision, create_supervision
-from densevit.weights import load_weights
 
 logger = logging.getLogger("densevit")
 
@@ -61,7 +60,10 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
     """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
     segmentor, settings = create_model(config.model), config.train_cfg
     if config.load_from is not None:
-        load_weights(segmentor, config.load_from)
+        try:
+            load_given(segmentor, config.load_from)
+        except ValueError as error:
+            raise ValueError(f"load_from: {error}") from error
     segmentor.backbone.set_checkpointing(settings.checkpointing)
     loss = create_loss(config.loss, ignore_index=IGNORE)
     supervision, auxiliary, deep = None, config.auxiliary, config.deep_supervision
@@ -138,6 +140,8 @@ class SegmentTask:
         self.header = make_header(config, self.stream.dataset)
         self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.stream.dataset)}
         self.counts = dict(ignored_batches=0)
+        parts = (self.model.segmentor.backbone, self.model.segmentor)
+        self.load_reports = [report for part in parts for report in vars(part).get("load_reports", [])]
         self.batch_size = config.train_data.batch_size
 
     @property

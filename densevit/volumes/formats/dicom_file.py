@@ -1,10 +1,12 @@
 """One DICOM file: what its header says, and every way in which it cannot be read as a sentence that names it."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from densevit.quiet import ignore_warnings
 from densevit.volumes.paths import looks_like_dicom
 
 logger = logging.getLogger("densevit")
+MANY = 2**16  # bytes that may be set aside before it is known whether they are there
 READERS = 8  # threads: they wait for the disk more than they compute
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 TAGS = (
@@ -180,15 +183,32 @@ def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[st
     from pydicom import dcmread
 
     with naming(path):
-        with open(path, "rb") as file:
-            start = file.read(2048)
-        if DEFLATED in start:
-            raise ValueError(f"{path} is deflated as a whole, which is not read; save it in another transfer syntax")
-        force = start[128:132] != b"DICM"
-        data = dcmread(path, stop_before_pixels=not pixels, force=force, specific_tags=specific_tags)
+        with _Bounded(FileIO(path)) as file:
+            start = file.peek(2048)[:2048]
+            if DEFLATED in start:
+                raise ValueError(
+                    f"{path} is deflated as a whole, which is not read; save it in another transfer syntax"
+                )
+            force = start[128:132] != b"DICM"
+            data = dcmread(file, stop_before_pixels=not pixels, force=force, specific_tags=specific_tags)
         if "SOPClassUID" not in data and "MediaStorageSOPClassUID" not in data.file_meta:
             raise ValueError(f"{path} is no DICOM file, or a damaged one; get it again, or take it out of the folder")
     return data
+
+
+class _Bounded(BufferedReader):
+    """A file of which no more is asked for than is there: an element may say that it is 4 GB long, which the reader
+    would set aside.
+    """
+
+    def __init__(self, raw: FileIO):
+        super().__init__(raw)
+        self._size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MANY:
+            size = max(min(size, self._size - self.tell()), 0)
+        return super().read(size)
 
 
 def _listed(value: Any) -> list[Any]:
