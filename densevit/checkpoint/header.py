@@ -16,6 +16,7 @@ from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options
+from densevit.registry import check_known
 from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
@@ -43,7 +44,7 @@ class ModelDescription:
 
 
 # Types within the sections that are dictionaries, and ranges of the numbers: a new key costs one line here.
-INSIDE = {"model": ModelDescription, "training.iteration": int, "training.scores": dict[str, float | None]}
+INSIDE = {"model": ModelDescription, "training.iteration": int, "training.scores": dict[str, Any]}
 RANGES = {"ignore_index": (-(2**31), 2**31 - 1), "label_values": (0, MOST_VALUE), "spacing": (1e-6, 1e4)}
 
 
@@ -81,6 +82,8 @@ class Header:
 
     def __post_init__(self) -> None:
         check_fields(self, owner="a header")
+        for key in self.model:
+            check_known(key, [field.name for field in fields(ModelDescription)], what="create_segmentor takes no")
         for key, kind in INSIDE.items():
             name, _, part = key.partition(".")
             section = getattr(self, name) or {}

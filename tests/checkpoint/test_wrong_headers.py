@@ -34,7 +34,7 @@ PICTURES = dict(
         mode="slide", roi_size=[32, 32], stride=16, batch_size=1, flips=[-1], scales=[1.0], divisor=32, base_size=[8, 8]
     ),
     normalization=dict(type="mean_std", mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 3.0]),
-    training=dict(iteration=3, scores=dict(mIoU=3.0)),
+    training=dict(iteration=3, scores=dict(mIoU=3.0, classes=dict(a=dict(IoU=1.0)))),
     version="0.1.0",
 )
 SCANS = dict(
@@ -136,7 +136,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
         (dict(model=dict(MODEL, num_classes=2**40)), "model.num_classes must be from 1 to 65536"),
         (dict(model=dict(MODEL, spatial_dims=4)), "model.spatial_dims must be from 2 to 3"),
         (dict(model=dict(MODEL, in_channels=0)), "model.in_channels must be from 1 to 65536"),
-        (dict(model=dict(MODEL, num_class=3)), "unknown key 'model.num_class'; did you mean num_classes"),
+        (dict(model=dict(MODEL, num_class=3)), "create_segmentor takes no 'num_class'; did you mean num_classes"),
     ],
     ids=str,
 )
