@@ -51,8 +51,20 @@ class LabelReport:
                 )
             logger.warning("in %d of %d labels every pixel is ignored: %s", len(empty), len(labels), names)
 
-    def warn(self, classes: Sequence[str], *, labels: Sequence[str], constant: Sequence[str] = ()) -> None:
-        """Warn of classes in no label, of labels that look like masks of another convention, of `constant` images."""
+    def warn(
+        self,
+        classes: Sequence[str],
+        *,
+        labels: Sequence[str],
+        constant: Sequence[str] = (),
+        remarks: Sequence[str] = (),
+    ) -> None:
+        """Warn of classes in no label, of labels that look like masks of another convention, of `constant` images.
+
+        Of `remarks` on single labels the first is said, and how many there are.
+        """
+        if remarks:
+            logger.warning("%s%s", remarks[0], f"; so do {len(remarks) - 1} others" if len(remarks) > 1 else "")
         absent = [name for name, count in zip(classes, self.counts.sum(0), strict=True) if not count]
         if absent:
             logger.warning(

@@ -164,7 +164,7 @@ class VolumeDataset:
         if self.has_labels:
             labels = [case.label for case in self.cases]
             report.check_something_is_labelled(labels)
-            report.warn(self.classes, labels=labels)
+            report.warn(self.classes, labels=labels, remarks=[each["remark"] for each in facts if each["remark"]])
         return report
 
     def _look(self, index: int) -> Facts:
@@ -176,8 +176,8 @@ class VolumeDataset:
         if case.label is None:
             return dict(spacing=grid.spacing, modality=modality, counts={})
         label, label_grid = self._label(case)
-        check_same_grid((case.name, grid), (case.label, label_grid))
-        return dict(spacing=grid.spacing, modality=modality, counts=count_classes(label))
+        remark = check_same_grid((case.name, grid), (case.label, label_grid))
+        return dict(spacing=grid.spacing, modality=modality, counts=count_classes(label), remark=remark)
 
     def _check_spacings(self, spacings: Sequence[tuple[float, ...]]) -> None:
         if self.wanted_spacing is not None:

@@ -6,7 +6,8 @@ from itertools import product
 
 import numpy as np
 
-GRID_TOLERANCE = 0.01  # of a voxel: how far the grids of an image and its label may lie apart
+GRID_TOLERANCE = 0.01  # of a voxel: how far grids may lie apart without a word
+READ_TOLERANCE = 0.1  # of a voxel: how far a label may lie off its image and be read as lying on it, with a remark
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,12 @@ class Grid:
         return float(np.linalg.norm(corners @ (self.affine - other.affine).T, axis=1).max())
 
 
-def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid], *, what: str = "label") -> None:
-    """Raise ValueError, saying by how much, where a label (or another channel) does not lie on its image's voxels."""
+def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid], *, what: str = "label") -> str | None:
+    """Raise ValueError, saying by how much, where a label (or another channel) does not lie on its image's voxels.
+
+    Where it lies off them by so little that it is read as lying on them, such as after a rounding of the spacing, what
+    comes back is a sentence that says so.
+    """
     (image_path, grid), (label_path, label_grid) = image, label
     if grid.size != label_grid.size:
         raise ValueError(
@@ -51,11 +56,17 @@ def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid], *, what: s
             f"resample the {what} to the grid of its image"
         )
     apart = grid.distance(label_grid)
-    if not apart <= GRID_TOLERANCE * min(grid.spacing):
-        raise ValueError(
-            f"{label_path} lies up to {apart:.3g} mm away from its image {image_path}, whose voxels are "
-            f"{times(round(s, 3) for s in grid.spacing)} mm; resample the {what} to the grid of its image"
-        )
+    if apart <= GRID_TOLERANCE * min(grid.spacing):
+        return None
+    if apart <= READ_TOLERANCE * min(grid.spacing):
+        share = 100 * apart / min(grid.spacing)
+        return f"{label_path} lies up to {apart:.2g} mm off its image, {share:.2g} % of a voxel, and is read as on it"
+    raise ValueError(
+        f"{label_path} lies up to {apart:.3g} mm away from its image {image_path}, whose voxels are "
+        f"{times(round(s, 3) for s in grid.spacing)} mm; if it was drawn on the image's voxels and only its header is "
+        f"wrong, copy the image's header (affine) into it; if the {what} does lie elsewhere, resample the "
+        f"{what} to the grid of its image, which would empty it in the first case"
+    )
 
 
 def times(values: Iterable[object]) -> str:

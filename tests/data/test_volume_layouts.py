@@ -396,6 +396,16 @@ def test_a_wrong_pattern_is_one_sentence(tmp_path, options, said):
 # --- subjects
 
 
+def test_an_external_set_is_all_for_testing(tmp_path):
+    for i in range(3):
+        write_case(tmp_path / f"images/{i}.nii.gz", tmp_path / f"labels/{i}.nii.gz", seed=i)
+    dataset = open_folder(tmp_path, split="test")
+    assert names(dataset) == ["0", "1", "2"]
+    assert dataset.has_labels
+    with pytest.raises(ValueError, match="lists no case for split 'test'"):
+        open_folder(tmp_path, split="test", val_every=3)
+
+
 @pytest.fixture
 def decathlon(tmp_path):
     """Scans 1 to 12, of which 2k - 1 and 2k are one subject; 3, 8 and 12 are for validation."""

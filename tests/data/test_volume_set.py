@@ -184,6 +184,19 @@ def test_a_label_a_hair_off_its_image_is_fine(decathlon):
     assert len(open_set(decathlon(labels={1: (np.zeros(SIZE, np.uint8), moved(0.005))}))) == 3
 
 
+def test_a_label_whose_spacing_was_rounded_is_read_with_a_remark(decathlon, caplog):
+    assert len(open_set(decathlon(labels={1: (np.zeros(SIZE, np.uint8), moved(0.046))}))) == 3
+    assert "case_01" in caplog.text
+    assert "4.6 % of a voxel, and is read as on it" in caplog.text
+
+
+def test_a_label_with_another_header_is_not_sent_to_be_emptied(decathlon):
+    with pytest.raises(
+        ValueError, match=r"only its header is wrong, copy the image's header .*; if the label does lie"
+    ):
+        open_set(decathlon(labels={1: (np.zeros(SIZE, np.uint8), np.eye(4) * 9)}))
+
+
 def test_cases_of_two_spacings_are_refused(decathlon):
     other = np.diag([1.0, 2.0, 3.1, 1.0])
     zeros = np.zeros(SIZE, np.float32)

@@ -191,3 +191,10 @@ def test_a_bool_in_place_of_a_number_is_refused_when_the_config_is_read(config, 
     changed = {**config[section], **options} if isinstance(options, dict) else options
     with pytest.raises(ValueError, match=f"{named} must be numbers, got True"):
         check_config({**config, section: changed})
+
+
+def test_none_is_a_word_where_a_key_of_a_data_set_takes_it():
+    read = parse_overrides(
+        ["train_data.dataset.ignore_index=none", "test_data.dataset.labels=none", "train_cfg.amp=none"]
+    )
+    assert list(read.values()) == ["none", "none", None]

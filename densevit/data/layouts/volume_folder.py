@@ -24,7 +24,8 @@ class VolumeFolder(VolumeLayout):
     """Images and labels by pattern: what * stands for is the case's name, and joins an image with its label.
 
     images: a pattern below root such as "scans/*.nii.gz", or one for each channel: ["*/t1.nii.gz", "*/t2.nii.gz"]. A
-        pattern may name the folders of DICOM series; {split} stands for the split.
+        pattern may name the folders of DICOM series; {split} stands for the split. Without it split="test" takes all
+        cases, as those of an external test set.
     labels: the pattern of the labels, such as "masks/*_seg.nii.gz" or "*/seg.dcm" (DICOM-SEG); None without labels.
     classes: {name: value in the files}, or names in the order of values from 0.
     in_channels: of images that hold several channels in one file. See `VolumeLayout` for the other keys.
@@ -41,7 +42,8 @@ class VolumeFolder(VolumeLayout):
         labels = named_labels(self.classes, said_by="classes")
         channels = self._channels(patterns)
         own = any("{split}" in str(pattern) for pattern in (*patterns, self.labels))
-        splits = ("train", "val", "test") if own else ("train",)
+        whole = "test" if self.split == "test" and not self.val_every else "train"
+        splits = ("train", "val", "test") if own else (whole,)
         cases: dict[str, dict[str, Case]] = {}
         for split in splits:
             if split == self.split or not own:

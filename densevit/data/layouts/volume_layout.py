@@ -107,7 +107,10 @@ def choose_cases(listing: Listing, keys: VolumeLayout, *, root: Path) -> dict[st
     if keys.split == "test":
         chosen = listing.cases.get("test", {})
         if not chosen:
-            raise ValueError(f"{listing.said_by} lists no case for split 'test'; see split='val' for validation")
+            raise ValueError(
+                f"{listing.said_by} lists no case for split 'test'; of a set that is all for testing "
+                "give split='train' without val_every"
+            )
         return chosen
     subjects = subjects_of(list(listing.labelled), keys.group, root=root)
     names = _parts(listing, keys, subjects)

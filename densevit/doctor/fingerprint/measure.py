@@ -45,7 +45,7 @@ class ChannelFacts:
 class CaseFacts:
     """Of one case: size (D, H, W), spacing in mm, voxels of each class, and a sample (C, n) of its foreground.
 
-    `voxel_volume` is mm3, of sheared voxels too.
+    `voxel_volume` is mm3, of sheared voxels too; `remark` what is to be said of its label's place.
     """
 
     name: str
@@ -56,6 +56,7 @@ class CaseFacts:
     voxels: tuple[int, ...]
     channels: tuple[ChannelFacts, ...]
     sample: np.ndarray
+    remark: str | None = None
 
     @property
     def milliliters(self) -> tuple[float, ...]:
@@ -152,12 +153,13 @@ def _measure(
         raise ValueError(f"{case.images[0]} has {len(volume.image)} channels, and {len(listing.channels)} are expected")
     check_modality(case.images[0], volume.modalities, tuple(map(modality_of_name, listing.channels)), who="this set")
     values, label_grid = read_case_label(case, options=options, volume=volume)
-    check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
+    remark = check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     known = listing.labels
     options = dict(classes=known.classes, path=case.label, ignored_value=known.ignored)
     label = decode_label(values, np.array(known.values), **options)
     return CaseFacts(
         name=name,
+        remark=remark,
         trained=False,  # decided when all are read
         size=volume.grid.size,
         spacing=volume.grid.spacing,

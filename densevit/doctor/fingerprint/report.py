@@ -81,7 +81,10 @@ def remarks(found: Fingerprint, proposal: Proposal) -> list[str]:
     """What a user should look at, one sentence each."""
     said = [f"cannot be read, and left out of the config: {reason}" for reason in found.failed.values()]
     said += _about_classes(found)
-    said += filter(None, [read_sides(found.classes).remark()])
+    said += filter(None, [read_sides(found.classes).remark(), *(case.remark for case in found.cases)])
+    constant = [case.name for case in found.cases if any(each.low == each.high for each in case.channels)]
+    if constant:
+        said.append(f"in {len(constant)} cases all voxels of a channel have one value, first {constant[0]}")
     wrong = [channel for channel, ct in enumerate(proposal.ct) if ct and not looks_like_hu(found, channel)]
     if wrong:
         lowest = min(case.channels[channel].low for case in found.trained for channel in wrong)

@@ -24,6 +24,7 @@ from densevit.train.config.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
+NONE_IS_A_WORD = (".dataset.ignore_index", ".dataset.labels")  # where None is for what the files say
 BASE = "_base_"
 DATA_SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -177,14 +178,16 @@ def parse_overrides(options: Sequence[str]) -> dict[str, Any]:
     """`["train_cfg.max_iters=4", "inference.roi_size=(512, 512)"]` -> `{"train_cfg.max_iters": 4, ...}`.
 
     Values are read as Python would: numbers, True, None, "quoted", (1, 2), [1, 2], {"a": 1}; `[a,b]` and `a,b` are
-    lists of words as in OpenMMLab's tools, and anything else is a string. ValueError for an option without `=`.
+    lists of words as in OpenMMLab's tools, and anything else is a string. ValueError for an option without `=`. The
+    word none is None, but for keys of data sets in which it says that there is none.
     """
     overrides: dict[str, Any] = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals or not all(part.strip() for part in key.split(".")):
             raise ValueError(f"--cfg-options takes key=value pairs such as train_cfg.max_iters=4, got {option!r}")
-        overrides[key.strip()] = _parse_value(text.strip())
+        says_none = text.strip().lower() == "none" and key.strip().endswith(NONE_IS_A_WORD)
+        overrides[key.strip()] = "none" if says_none else _parse_value(text.strip())
     return overrides
 
 
