@@ -16,7 +16,6 @@ from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options
-from densevit.registry import check_known
 from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
@@ -82,8 +81,6 @@ class Header:
 
     def __post_init__(self) -> None:
         check_fields(self, owner="a header")
-        for key in self.model:
-            check_known(key, [field.name for field in fields(ModelDescription)], what="create_segmentor takes no")
         for key, kind in INSIDE.items():
             name, _, part = key.partition(".")
             section = getattr(self, name) or {}
@@ -95,8 +92,7 @@ class Header:
         palette = default_palette(self.num_classes) if self.palette is None else self.palette
         for name, given in (("classes", classes), ("palette", palette), ("label_values", self.label_values)):
             if given is not None and len(given) != self.num_classes:
-                many = f"it has {len(given)} {'colours' if name == 'palette' else name.replace('_', ' ')}"
-                raise ValueError(f"{name}: {many}, and its model has {self.num_classes} outputs")
+                raise ValueError(f"{name} has {len(given)} entries, and the model has {self.num_classes} outputs")
         if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
             raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
         if self.spacing is not None and len(self.spacing) != self.image_dims:

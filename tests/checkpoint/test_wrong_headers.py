@@ -111,7 +111,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
     [
         (dict(label_values=[0, 0, 0]), "label_values must hold another value for each class"),
         (dict(label_values=[0, 1, 2**40]), "label_values must be from 0 to 2147483647"),
-        (dict(label_values=[0, 1]), "label_values: it has 2 label values, and its model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
         (dict(label_values=[0, 1, True]), "label_values.2 must be a whole number"),
         (dict(spacing=[1.0, 1.0, float("inf")]), "spacing must be from 1e-06 to 10000"),
         (dict(spacing=[1.0, 1.0, 1e300]), "spacing must be from 1e-06 to 10000"),
@@ -136,7 +136,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
         (dict(model=dict(MODEL, num_classes=2**40)), "model.num_classes must be from 1 to 65536"),
         (dict(model=dict(MODEL, spatial_dims=4)), "model.spatial_dims must be from 2 to 3"),
         (dict(model=dict(MODEL, in_channels=0)), "model.in_channels must be from 1 to 65536"),
-        (dict(model=dict(MODEL, num_class=3)), "create_segmentor takes no 'num_class'; did you mean num_classes"),
+        (dict(model=dict(MODEL, num_class=3)), "unknown key 'model.num_class'; did you mean num_classes"),
     ],
     ids=str,
 )
