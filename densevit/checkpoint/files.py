@@ -1,6 +1,5 @@
 """Which weights file is meant, reading it once, and writing it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,10 @@ from torch import Tensor, nn
 from densevit.checkpoint.header import Header
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.weights import find_broken, load_weights, read_weights, save_weights
+from densevit.weights.find import find_weights
 
-WEIGHTS = "weights.safetensors"  # in each of the folders
-# Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
-BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
-SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 
 
 @dataclass(frozen=True)
@@ -40,32 +36,6 @@ def open_checkpoint(checkpoint: "str | Path | Checkpoint") -> Checkpoint:
     path = find_weights(checkpoint)
     tensors, content = read_weights(path)
     return Checkpoint(Header.read(content, path), tensors, path)
-
-
-def find_weights(checkpoint: str | Path) -> Path:
-    """The file that `open_checkpoint` reads."""
-    path = Path(checkpoint)
-    if path.is_file():
-        return path
-    snapshots = path / SNAPSHOTS
-    found = [folder for folder in snapshots.glob("iter_*") if SNAPSHOT.fullmatch(folder.name)]
-    newest = sorted(found, key=lambda folder: int(folder.name[5:]), reverse=True)
-    pointed = [snapshots / name for name in [_last_folder(path)] if name is not None]
-    for folder in (path, path / BEST, *pointed, *newest):
-        if (folder / WEIGHTS).is_file():
-            return folder / WEIGHTS
-    raise FileNotFoundError(
-        f"no checkpoint at {path}; give a {WEIGHTS} that training wrote, the folder that holds it, or that of a run"
-    )
-
-
-def _last_folder(run: Path) -> str | None:
-    """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where that says nothing."""
-    try:
-        name = (run / POINTER).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
-    except (OSError, ValueError):  # of a name with a null byte
-        return None
-    return name if SNAPSHOT.fullmatch(name) else None
 
 
 def build_model(checkpoint: Checkpoint) -> Segmentor:

@@ -43,7 +43,7 @@ class ModelDescription:
 
 
 # Types within the sections that are dictionaries, and ranges of the numbers: a new key costs one line here.
-INSIDE = {"model": ModelDescription, "training.iteration": int, "training.scores": dict[str, Any]}
+INSIDE = {"model": ModelDescription, "training.iteration": int, "training.scores": dict[str, float | dict | None]}
 RANGES = {"ignore_index": (-(2**31), 2**31 - 1), "label_values": (0, MOST_VALUE), "spacing": (1e-6, 1e4)}
 
 

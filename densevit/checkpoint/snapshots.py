@@ -17,15 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from densevit.checkpoint.files import (
-    BEST,
-    POINTER,
-    SNAPSHOT,
-    SNAPSHOTS,
-    WEIGHTS,
-    open_checkpoint,
-    write_checkpoint,
-)
+from densevit.checkpoint.files import open_checkpoint, write_checkpoint
 from densevit.checkpoint.header import Header
 from densevit.files import (
     recover_folders,
@@ -36,6 +28,7 @@ from densevit.files import (
     system_error,
     write_text,
 )
+from densevit.weights.find import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
 
 logger = logging.getLogger("densevit")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import densevit
+from densevit.cli.options import in_flags
 from densevit.cli.streams import lasting_output
 from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
 from densevit.files import FULL, system_error
@@ -85,12 +86,14 @@ def _run(words: Sequence[str]) -> int:
     try:
         with keep_freed_memory(), quiet_threads(FULL):
             if args.custom_imports:
+                import_module("densevit.segmentor")  # what a module of one's own adds to is there
                 import_modules(args.custom_imports, folders=[Path()])
             return args.run(args)
     except (ValueError, OSError, KeyError, ModuleNotFoundError, RuntimeError) as error:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
+        sentence = in_flags(sentence) if named == ["predict"] else sentence
         sys.stderr.write(f"densevit: {message(sentence)}\n")
         return 2
 

@@ -5,6 +5,7 @@ that no photo has, and pixel data that end too early or too late for the size th
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import ceil
@@ -12,10 +13,14 @@ from math import ceil
 import numpy as np
 from PIL import Image
 
+from densevit.pictures.huffman import ends_with_its_data, read_table
+
 SOI, EOI, SOS, DQT, DHT, DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 SEQUENTIAL = {0xC0, 0xC1}  # of frames: one Huffman-coded scan after another, top to bottom
+PROGRESSIVE = 0xC2  # of frames: many scans, which a decoder does not show one by one
 ZEROS = bytes(16)
+SHORT = 4096  # bytes of a scan whose codes are always followed
 TAIL = 16  # bytes of pixel data that a decoder may or may not have looked at ahead
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _END_OF_SCAN = re.compile(rb"\xff(?![\x00\xd0-\xd7])")
@@ -24,13 +29,13 @@ _RESTART = re.compile(rb"\xff(?=[\xd0-\xd7])")
 
 @dataclass
 class _Seen:
-    """What the segments said so far. `components`: (horizontal, vertical) factors by number; `first`: the symbol of
-    the code of zeros, by class and number of the Huffman table."""
+    """What the segments said so far. `components`: (horizontal, vertical) factors by number; `tables`: 16 counts and
+    the symbols of each Huffman table, by class and number."""
 
     frame: int = 0
     size: tuple[int, int] = (0, 0)
     components: dict[int, tuple[int, int]] = field(default_factory=dict)
-    first: dict[int, int] = field(default_factory=dict)
+    tables: dict[int, bytes] = field(default_factory=dict)
     interval: int = 0
     scans: list[tuple[int, int]] = field(default_factory=list)
 
@@ -74,8 +79,8 @@ def _read_segment(seen: _Seen, marker: int, body: bytes) -> None:
                 raise ValueError("its quantization tables hold 0, which no JPEG has: a part of it is damaged")
     elif marker == DHT:
         while len(body) > 17:
-            seen.first[body[0]] = body[17]
-            body = body[17 + sum(body[1:17]) :]
+            end = 17 + sum(body[1:17])
+            seen.tables[body[0]], body = body[1:end], body[end:]
 
 
 def _check_scan(seen: _Seen, content: bytes, body: bytes, start: int) -> int:
@@ -91,15 +96,34 @@ def _check_scan(seen: _Seen, content: bytes, body: bytes, start: int) -> int:
     expected = 0 if not seen.interval else max(0, ceil(_units(seen, list(parts)) / seen.interval) - 1)
     if restarts != [i % 8 for i in range(expected)]:
         raise ValueError("its restart markers are not those of its size: a part of it is damaged")
-    flat = all(
-        (spectral_start > 0 or seen.first.get(tables >> 4, 0) == 0)
-        and (spectral_end == 0 or seen.first.get(0x10 | tables & 15, 0) & 0x0F == 0)
-        for tables in parts.values()
-    )
-    if not flat and successive >> 4 == 0 and ZEROS in data:
-        raise ValueError("a part of its pixel data was overwritten by zeros")
+    if successive >> 4 == 0:  # not one more bit of what came before
+        _check_codes(seen, data, parts, band=(spectral_start, spectral_end))
     seen.scans.append((start, end))
     return end
+
+
+def _check_codes(seen: _Seen, data: bytes, parts: Mapping[int, int], *, band: tuple[int, int]) -> None:
+    """Look at zeros, which are a picture only where codes of zeros are of flat blocks, and at where codes end."""
+    if seen.frame == PROGRESSIVE and band[0] > 0:
+        ((part, tables),) = parts.items()
+        codes = seen.tables.get(0x10 | tables & 15, bytes(16))
+        if seen.interval or (ZEROS not in data and len(data) > SHORT):
+            return
+        table = read_table(codes[:16], codes[16:])
+        if not ends_with_its_data(data, table, blocks=_units(seen, [part]), band=band):
+            raise ValueError("its pixel data do not end where its size says: a part of it is damaged")
+        return
+    flat = all(
+        _first_symbol(seen, tables >> 4) == 0 and (band[1] == 0 or _first_symbol(seen, 0x10 | tables & 15) & 0x0F == 0)
+        for tables in parts.values()
+    )
+    if not flat and ZEROS in data:
+        raise ValueError("a part of its pixel data was overwritten by zeros")
+
+
+def _first_symbol(seen: _Seen, number: int) -> int:
+    """What the code of zeros stands for in a table; as if for a flat block where there is no such table."""
+    return seen.tables.get(number, bytes(17))[16]
 
 
 def _units(seen: _Seen, parts: list[int]) -> int:

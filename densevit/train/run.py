@@ -11,7 +11,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from densevit.checkpoint.files import BEST, WEIGHTS
 from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
 from densevit.progress import Bars
@@ -24,6 +23,7 @@ from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder
 from densevit.train.resume import find_resumption, set_seed
 from densevit.train.tasks.segment import SegmentTask
+from densevit.weights.find import BEST, WEIGHTS
 
 logger = logging.getLogger("densevit")
 

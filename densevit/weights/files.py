@@ -17,6 +17,7 @@ from densevit.files import replacing
 from densevit.quiet import ignore_warnings
 from densevit.tensorfile import digest, write_tensors
 from densevit.texts import parse_json
+from densevit.weights.find import find_weights
 
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
 _DAMAGED = "is damaged or not a safetensors file"
@@ -128,7 +129,10 @@ def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | P
 def _existing_file(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give the checkpoint file inside it")
+        try:
+            path = find_weights(path)
+        except FileNotFoundError:
+            raise ValueError(f"{path} is a folder, and not that of a run; give the checkpoint file inside it") from None
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     if path.stat().st_size == 0:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from densevit import create_segmentor
 from densevit.checkpoint import Header, build_model, find_weights, open_checkpoint, write_checkpoint
 from densevit.cli import main
-from densevit.weights import read_weights
+from densevit.weights import read_checkpoint, read_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.scans import save_checkpoint, save_scan
 from tests.weights.common import equal
@@ -79,3 +81,15 @@ def test_the_command_reads_the_weights_once(tmp_path, kind):
     with opens_of(path) as opened:
         assert main(["predict", str(path.parent), str(image), "-o", str(tmp_path / "out"), "--quiet"]) == 0
     assert len(opened) == len(once)
+
+
+def test_the_folder_of_a_run_stands_for_its_weights_wherever_weights_are_read(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "best" / "weights.safetensors", num_classes=3)
+    expected, description = read_weights(path)[0], open_checkpoint(path).header.model
+    assert read_weights(tmp_path)[0].keys() == read_checkpoint(tmp_path)[0].keys() == expected.keys()
+    for folder in (tmp_path, tmp_path / "best"):
+        model = create_segmentor(**description, weights=folder)
+        assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty is a folder, and not that of a run"):
+        read_checkpoint(tmp_path / "empty")

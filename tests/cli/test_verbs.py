@@ -152,3 +152,9 @@ def test_every_awkward_file_is_predicted_or_reported_in_one_line(checkpoint, sha
     for picture in pictures:
         reported = any(str(picture.path) in line for line in told)
         assert reported != (tmp_path / "out" / f"{picture.name}.png").exists()
+
+
+def test_formats_may_be_repeated_and_listed(checkpoint, photos, tmp_path):
+    flags = "--format train_ids --format palette overlay --format train_ids --quiet"
+    assert main(["predict", str(checkpoint), str(photos), "-o", str(tmp_path / "out"), *flags.split()]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["overlay", "palette", "train_ids"]

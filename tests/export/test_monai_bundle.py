@@ -413,3 +413,11 @@ def test_names_of_classes_run_nothing_in_monai_and_stay_what_they_are(monai, tmp
             ]
             assert [list(transform.classes) for transform in found] == [names]
     assert not mark.exists()
+
+
+def test_a_bundle_imports_the_modules_that_register_its_parts(run, tmp_path):
+    folder = export_monai_bundle(run, tmp_path / "b", torchscript=False, imports=["my_parts", "ours.backbones"])
+    for name in ("inference", "evaluate", "train"):
+        assert read(folder, name)["imports"][-2:] == ["$import my_parts", "$import ours.backbones"]
+    with pytest.raises(ValueError, match="imports are names of modules such as my_parts"):
+        export_monai_bundle(run, tmp_path / "c", imports=["os; print()"])

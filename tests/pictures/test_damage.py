@@ -126,11 +126,12 @@ def test_a_jpeg_with_zeroed_bytes_is_refused(tmp_path, options):
             assert "a part of it" in refused(tmp_path / "a.jpg", damaged, read_image)
 
 
+@pytest.mark.parametrize("options", [{}, dict(progressive=True)], ids=str)
 @pytest.mark.parametrize("factor", [0.5, 2])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_a_jpeg_whose_header_does_not_fit_its_pixels_is_refused(tmp_path, axis, factor):
-    content = bytearray(encoded(photo(), "JPEG"))
-    place = content.index(b"\xff\xc0") + 5 + 2 * axis
+def test_a_jpeg_whose_header_does_not_fit_its_pixels_is_refused(tmp_path, axis, factor, options):
+    content = bytearray(encoded(photo(), "JPEG", **options))
+    place = content.index(b"\xff\xc2" if options else b"\xff\xc0") + 5 + 2 * axis
     size = int.from_bytes(content[place : place + 2], "big")
     content[place : place + 2] = int(size * factor).to_bytes(2, "big")
     assert "a part of it is damaged" in refused(tmp_path / "a.jpg", bytes(content), read_image)
@@ -173,6 +174,16 @@ def test_sound_jpegs_of_every_kind_are_read_as_pil_does(tmp_path):
                 (tmp_path / "a.jpg").write_bytes(content)
                 with Image.open(io.BytesIO(content)) as stored:
                     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), np.asarray(stored.convert("RGB")))
+
+
+def test_periodic_jpegs_may_hold_long_zeros(tmp_path):
+    """One tile again and again: the codes of zeros are of its blocks."""
+    tile = np.random.default_rng(3).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    for quality in (20, 60, 95):
+        for progressive in (True, False):
+            image = Image.fromarray(np.tile(tile, (60, 70, 1)))
+            (tmp_path / "a.jpg").write_bytes(encoded(image, "JPEG", quality=quality, progressive=progressive))
+            assert read_image(tmp_path / "a.jpg").shape == (480, 560, 3)
 
 
 def test_a_flat_jpeg_whose_data_are_nothing_but_zeros_is_sound(tmp_path):

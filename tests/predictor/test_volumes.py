@@ -213,7 +213,7 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
         (dict(classes=["a"]), "classes has 1 entries, and the model has 3 outputs"),
         (
             dict(normalization=dict(type="hounsfield")),
-            "used: no normalization named 'hounsfield'; known: by_channel, ct",
+            "used: normalization: no normalization named 'hounsfield'; known: by_channel, ct",
         ),
         (dict(spacing=[1, 0, 1]), "spacing must be positive millimetres"),
         (dict(inference=dict(mode="slide")), "needs the size of its windows"),

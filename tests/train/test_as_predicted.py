@@ -31,6 +31,7 @@ SEEN = {
     "stride": dict(mode="slide", roi_size=32, stride=24),
     "batch_size": dict(mode="slide", roi_size=32, batch_size=3),
     "flips": dict(flips=(-1, -2)),
+    "sides": dict(flips=(-1,), sides=((1, 2),)),
     "scales": dict(scales=(0.75, 1.25)),
     "divisor": dict(divisor=32),
     "base_size": dict(base_size=(64, 48)),
