@@ -5,15 +5,18 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.decoders import DECODERS, Decoder, FirstMap, Output
 from densevit.options import check_bools
-from densevit.registry import NETWORKS
+from densevit.registry import NETWORKS, Registry
 from densevit.weights import load_weights, published_options
 
+HUGE = 2**16  # larger than a width of any layer that there is
+MOST_PARAMETERS = 3 * 10**10
 CONTRACT = ("spatial_dims", "in_channels", "out_channels", "out_strides")  # what a backbone says of itself
 
 
@@ -95,7 +98,7 @@ def create_backbone(
     shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, frozen=frozen)
     check_bools(signature(create_backbone).parameters, shape)
     check_bools(BACKBONES.parameters(name), options)
-    backbone = BACKBONES.create(name, spatial_dims=spatial_dims, in_channels=in_channels, **options)
+    backbone = _build(BACKBONES, name, dict(spatial_dims=spatial_dims, in_channels=in_channels), options)
     if weights is not None:
         load_given(backbone, weights)
     if frozen:
@@ -121,7 +124,8 @@ def create_decoder(
     """
     _check_rank(spatial_dims)
     check_bools(DECODERS.parameters(name), options)
-    return DECODERS.create(name, spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides, **options)
+    shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides)
+    return _build(DECODERS, name, shape, options)
 
 
 def create_segmentor(
@@ -190,7 +194,24 @@ def _whole_network(name: str, num_classes: int, options: Mapping[str, Any]) -> n
         raise ValueError(f"the backbone {name!r} needs a decoder, got None; name one, such as 'all_mlp'")
     _check_rank(options["spatial_dims"])
     check_bools(NETWORKS.parameters(name), options)
-    return NETWORKS.create(name, num_classes=num_classes, **options)
+    return _build(NETWORKS, name, dict(num_classes=num_classes), options)
+
+
+def _build(registry: Registry, name: str, shape: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """What a registry makes; ValueError for sizes of which torch makes nothing: negative, or beyond the memory."""
+    try:
+        if any(isinstance(value, int) and value > HUGE for value in options.values()):
+            with torch.device("meta"):  # where memory is promised without being there, and a process dies that takes it
+                numbers = sum(p.numel() for p in registry.create(name, **shape, **options).parameters())
+            if numbers > MOST_PARAMETERS:
+                raise RuntimeError(f"it would have {numbers:.3g} parameters")
+        return registry.create(name, **shape, **options)
+    except (RuntimeError, ArithmeticError, MemoryError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"the {registry.kind} {name} cannot be built with {dict(options)} ({reason[:200]}); give sizes of at least "
+            "1 that fit into memory"
+        ) from error
 
 
 def _first_map(network: nn.Module, num_classes: int) -> Decoder:

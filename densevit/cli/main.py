@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import densevit
+from densevit.cli.options import in_flags
 from densevit.cli.streams import lasting_output
 from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
 from densevit.files import FULL, system_error
@@ -92,6 +93,7 @@ def _run(words: Sequence[str]) -> int:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
+        sentence = in_flags(sentence) if named == ["predict"] else sentence
         sys.stderr.write(f"densevit: {message(sentence)}\n")
         return 2
 

@@ -1,9 +1,17 @@
 """Flags that several commands share."""
 
 import argparse
+import re
 from collections.abc import Sequence
 
 AXES = ("depth", "height", "width")
+# Options of `Predictor` and `ReadOptions` that have a flag of `densevit predict`, as errors name them.
+OF_PYTHON = (
+    "geometry", "series", "modality", "allow_gantry_tilt", "stored_values", "on_missing", "max_bytes", "roi_size",
+    "stride", "batch_size", "max_memory", "flips", "scales", "largest_component", "fill_holes", "dicom_seg",
+)  # fmt: skip
+GIVEN = re.compile(rf"(?<![\w./'\"-])({'|'.join(OF_PYTHON)})=('[^']*'|\([^)]*\)|\[[^\]]*\]|[\w.*-]*\w)")
+NAMED = re.compile(rf"(?<![\w./'\"-])({'|'.join(name for name in OF_PYTHON if '_' in name)}|flips)(?![\w=./])")
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -51,3 +59,17 @@ def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[in
         each = f"{', '.join(others)} and {last}"
         raise ValueError(f"expected one number or {each}, got {len(values)}: {' '.join(map(str, values))}")
     return tuple(values) if len(values) == spatial_dims else tuple(values) * spatial_dims
+
+
+def in_flags(text: str) -> str:
+    """An error of the library in the words of `densevit predict`: geometry='sform' becomes --geometry sform."""
+    text = GIVEN.sub(lambda match: f"{_flag(match[1])} {_typed(match[2])}".rstrip(), text)
+    return NAMED.sub(lambda match: _flag(match[1]), text)
+
+
+def _flag(name: str) -> str:
+    return "--flip" if name == "flips" else f"--{name.replace('_', '-')}"
+
+
+def _typed(value: str) -> str:
+    return "" if value == "True" else re.sub(r"[()\[\]',]", "", value)

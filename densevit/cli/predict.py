@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.cli.options import add_inference_options, add_launcher, per_axis
+from densevit.cli.options import add_inference_options, add_launcher, in_flags, per_axis
 from densevit.quoting import message
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class StderrHandler(logging.Handler):
     """One line a message on whatever stderr is at that moment; a live progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"densevit: {message(record.getMessage())}\n")
+        sys.stderr.write(f"densevit: {message(in_flags(record.getMessage()))}\n")
 
 
 @contextmanager

@@ -61,6 +61,9 @@ def _shared_end(names: Sequence[str]) -> str:
     return end[next((i for i, letter in enumerate(end) if not letter.isalnum()), len(end)) :]
 
 
+MANY = 50  # values that no class has: labels that are wrong have fewer
+
+
 def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
     """The label file's integers int64 (D, H, W), and its grid.
 
@@ -91,7 +94,9 @@ def decode_label(
     wrong = np.unique(values[strange])
     if len(wrong):
         known = ", ".join(f"{v} ({name})" for v, name in zip(label_values, classes, strict=True))
-        raise ValueError(
-            f"{path} holds {', '.join(map(str, wrong[:5]))}, and the labels are {known}; correct one of them"
-        )
+        held = ", ".join(map(str, wrong[:5])) + (f", ... {len(wrong)} values" if len(wrong) > 5 else "")
+        advice = "correct one of them"
+        if len(wrong) > MANY or (wrong < 0).any():
+            advice = "it looks like an image: were image and label exchanged?"
+        raise ValueError(f"{path} holds {held}, and the labels are {known}; {advice}")
     return label.astype(np.uint8)

@@ -19,6 +19,7 @@ from densevit.export.monai_parts import (
     save,
 )
 from densevit.export.source import Source
+from densevit.quoting import monai_data
 
 DEVICE = "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')"
 LABELLED = ["$import torch", "$from monai.handlers import from_engine", f"$from {OURS}.cases import list_cases"]
@@ -28,7 +29,13 @@ BENCHMARK = "$setattr(torch.backends.cudnn, 'benchmark', True)"
 def make_inference(source: Source) -> Config:
     """Scans in, masks on the scans' own grids out."""
     return dict(
-        imports=["$import numpy", "$import torch", f"$from {OURS}.cases import list_scans", *own_imports(source)],
+        imports=[
+            "$import sys",
+            "$import numpy",
+            "$import torch",
+            f"$from {OURS}.cases import list_scans",
+            *own_imports(source),
+        ],
         bundle_root=".",
         device=DEVICE,
         datalist="$@bundle_root + '/scans'",
@@ -37,7 +44,7 @@ def make_inference(source: Source) -> Config:
         **network(source),
         preprocessing=call("Compose", transforms=[*load(["image"]), prepare_scan(source)]),
         dataset=call(
-            "Dataset",
+            f"{OURS}.bundle.ScanDataset",
             data=f"$list_scans(@datalist, channels={source.header.in_channels})",
             transform="@preprocessing",
         ),
@@ -46,7 +53,7 @@ def make_inference(source: Source) -> Config:
         postprocessing=call("Compose", transforms=[restore("@label_values"), save(source)]),
         handlers=[load_weights(), call("StatsHandler", iteration_log=False)],
         evaluator=call(
-            "SupervisedEvaluator",
+            f"{OURS}.bundle.ScanEvaluator",
             device="@device",
             val_data_loader="@dataloader",
             network="@network",
@@ -55,19 +62,18 @@ def make_inference(source: Source) -> Config:
             val_handlers="@handlers",
         ),
         initialize=[BENCHMARK],
-        run=["$@evaluator.run()"],
+        run=["$@evaluator.run()", "$sys.exit(1) if @evaluator.failed else None"],
     )
 
 
 def make_evaluate(source: Source) -> Config:
     """Mean Dice of cases with labels, on the scans' own grids; each case's goes to a CSV file in `output_dir`."""
     saver = call(
-        "MetricsSaver",
+        f"{OURS}.bundle.ScoreSaver",
+        classes=monai_data(list(source.header.classes[1:])),
         save_dir="@output_dir",
-        metrics=["val_mean_dice"],
-        metric_details=["val_mean_dice"],
+        metric="val_mean_dice",
         batch_transform="$lambda batch: [sample['image'].meta for sample in batch]",
-        summary_ops="*",
     )
     return dict(
         imports=[*LABELLED, *own_imports(source)],

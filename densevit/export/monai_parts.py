@@ -68,15 +68,8 @@ def restore(values: str | None) -> Config:
 
 def save(source: Source) -> Config:
     """Masks to NIfTI files."""
-    return call(
-        "SaveImaged",
-        keys="pred",
-        output_dir="@output_dir",
-        output_postfix="seg",
-        output_dtype=f"$numpy.{source.header.values.dtype.name}",
-        resample=False,
-        separate_folder=False,
-    )
+    dtype = f"$numpy.{source.header.values.dtype.name}"
+    return call(f"{OURS}.bundle.SaveImageMaskd", keys="pred", output_dir="@output_dir", output_dtype=dtype)
 
 
 def load_weights() -> Config:

@@ -112,7 +112,8 @@ With `pip install 'densevit[medical]'`, in this folder:
 ```
 
 `--datalist` is a file, a folder, or a Python list of files; a list of files in it is one scan of several channels.
-Masks lie on the scans' own grids and are those of `densevit predict`, voxel for voxel. Training begins with fresh
+Masks lie on the scans' own grids and are those of `densevit predict`, voxel for voxel; a scan that cannot be read is
+skipped with its name, and the exit code is then 1. Training begins with fresh
 weights and writes the best to models/model.pt alone; MONAI's `ckpt_export --use_trace True` makes models/model.ts anew.
 `--cases "{{'type': 'nnunet', ...}}"` and `--train_cases` name other sets."""
 

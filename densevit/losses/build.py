@@ -71,8 +71,11 @@ def create_loss(config: LossConfig, *, ignore_index: int = 255) -> SegmentationL
     return SegmentationLoss(terms)
 
 
-def check_loss(config: LossConfig) -> list[Mapping[str, Any]]:
-    """The terms as a list, once their names and keywords are found to be known; ValueError otherwise."""
+def check_loss(config: LossConfig, *, num_classes: int | None = None) -> list[Mapping[str, Any]]:
+    """The terms as a list, once their names and keywords are found to be known; ValueError otherwise.
+
+    With `num_classes`, class weights must be as many.
+    """
     terms = [config] if isinstance(config, Mapping) else list(config)
     if not terms:
         raise ValueError("the loss has no terms; give at least dict(type='cross_entropy')")
@@ -86,4 +89,10 @@ def check_loss(config: LossConfig) -> list[Mapping[str, Any]]:
             check_known(key, ["type", "weight", *known], what=f"loss {name!r} has no option")
         takes = {**signature(Term).parameters, **signature(LOSSES[name]).parameters}
         check_bools(takes, term, where=f"loss {name!r}: ")
+        weights = term.get("class_weights")
+        if num_classes is not None and weights is not None and len(weights) != num_classes:
+            raise ValueError(
+                f"loss {name!r} has {len(weights)} class_weights and the model {num_classes} classes; "
+                "give one for each class"
+            )
     return terms

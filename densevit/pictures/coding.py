@@ -9,6 +9,8 @@ from densevit.colors import Color
 from densevit.labels import IGNORE
 from densevit.pictures.color_coding import MAX_CLASSES, UNKNOWN
 
+MANY = 50  # values that no class has: labels that are wrong have fewer
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCoding:
@@ -120,4 +122,6 @@ class LabelCoding:
             return "negative values need saving anew as a class or the ignored value"
         if bad[-1] >= 1000:
             return "these look like instance ids: point to the semantic labels instead"
+        if len(bad) > MANY:
+            return "it looks like a photo: were image and label exchanged?"
         return "correct the classes, or give each of these values a class (or 255 to ignore it) in label_map"

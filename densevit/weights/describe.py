@@ -68,12 +68,17 @@ def find_backbones(shapes: Shapes) -> tuple[str, ...]:
     rank, names = len(shapes[STEM]) - 2, BACKBONES.names()
     exact = _signature(shapes)
     found = tuple(name for name in names if _signature(_shapes(name, rank)) == exact)
-    return found or tuple(name for name in names if _is_varied(shapes, name, rank))
+    return found or tuple(name for name in names if _alternative(shapes, name, rank) is not None)
 
 
-def _is_varied(shapes: Shapes, name: str, rank: int) -> bool:
-    varying = family_of(name).varying
-    return varying is not None and _loose(shapes, varying) == _loose(_shapes(name, rank), varying)
+def _alternative(shapes: Shapes, name: str, rank: int) -> dict[str, Any] | None:
+    """With which of its family's alternatives a backbone has these tensors, up to other options; None with none."""
+    family = family_of(name)
+    if family.varying is None:
+        return None
+    given = _loose(shapes, family.varying)
+    choices = [{}, *(c for c in family.alternatives if set(c) <= set(BACKBONES.keywords(name)))]
+    return next((dict(c) for c in choices if given == _loose(_shapes(name, rank, **c), family.varying)), None)
 
 
 def _signature(shapes: Shapes) -> Shapes:
@@ -94,7 +99,8 @@ def _find_options(shapes: Shapes, backbone: str) -> dict[str, Any]:
     if _signature(shapes) == _signature(_shapes(backbone, len(shapes[STEM]) - 2)):
         return {}
     found = {option: read(shapes) for option, read in family_of(backbone).options.items()}
-    return {option: value for option, value in found.items() if value is not None}
+    alternative = _alternative(shapes, backbone, len(shapes[STEM]) - 2) or {}
+    return {option: value for option, value in found.items() if value is not None} | alternative
 
 
 def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
@@ -118,7 +124,7 @@ class _NoInitialValues(TorchFunctionMode):
 
 
 @cache
-def _shapes(name: str, spatial_dims: int) -> Shapes:
+def _shapes(name: str, spatial_dims: int, **options: Any) -> Shapes:
     with torch.device("meta"), _NoInitialValues():
-        state = BACKBONES.create(name, spatial_dims=spatial_dims).state_dict()
+        state = BACKBONES.create(name, spatial_dims=spatial_dims, **options).state_dict()
     return {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}

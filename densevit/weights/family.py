@@ -84,7 +84,8 @@ class Family:
 
     `variants` are names of registered backbones. `options` read an option of the builder from the shapes of our
     tensors, or None where they do not tell it; `varying` is a pattern of our names whose tensors come, go or change
-    their shape with options. `rules` read options that no tensor shows from the modules of a model, None where it
+    their shape with options. `alternatives` are options that change many tensors, with which some weights were
+    published. `rules` read options that no tensor shows from the modules of a model, None where it
     makes no difference. `decoders` are those that were published with the family, `pairs` the whole models.
     `mmseg` maps a name in mmsegmentation's configs to the beginning of ours. `crop_options` are the options that suit
     a model which is trained on crops of a size, and `crop_reason` says why, in a proposed config.
@@ -95,6 +96,7 @@ class Family:
     releases: Mapping[str, Release] = field(default_factory=dict)
     options: Mapping[str, Callable[[Shapes], Any]] = field(default_factory=dict)
     varying: str | None = None
+    alternatives: tuple[Mapping[str, Any], ...] = ()
     rules: Mapping[str, Rule] = field(default_factory=dict)
     decoders: Mapping[str, DecoderTraits] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()

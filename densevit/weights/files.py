@@ -1,59 +1,40 @@
 """Checkpoint files: ours are safetensors with the config inside; others' pickles are read without running code."""
 
-import errno
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from threading import Lock
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from densevit.files import replacing
-from densevit.quiet import ignore_warnings
 from densevit.tensorfile import digest, write_tensors
 from densevit.texts import parse_json
 from densevit.weights.find import find_weights
+from densevit.weights.pickles import read_pickle
 
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
-_loading = Lock()  # torch's list of allowed names belongs to the whole process
+_DAMAGED = "is damaged or not a safetensors file"
+_ANOTHER = "copy it again, or convert a checkpoint of another kind with tools/convert_weights.py"
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "teacher")
 
 
-class _Inert:
-    """Stands for every object of a checkpoint that is not a tensor or plain data: takes anything, does nothing."""
-
-    def __new__(cls, *_arguments: Any) -> "_Inert":
-        return super().__new__(cls)
-
-    def __setstate__(self, _state: Any) -> None:
-        return None
-
-
-# What training frameworks leave in their checkpoints beside weights. Each name is given the inert class instead of
-# the real thing, so that allowing it allows nothing: not even getattr, with which mmengine's log history is pickled.
-_HARMLESS = (
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "builtins.getattr",  # getattr(HistoryBuffer, "min")
-    "mmengine.config.config.ConfigDict",
-    "argparse.Namespace",
-    "pathlib.PosixPath",
-    "numpy.ndarray",
-    "numpy.dtype",
-    "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar",
-    "numpy.core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-)
+# What a download leaves in the place of weights, by its first bytes.
+_PAGE = "a web page and no weights: its address shows a page about the file or wants a login; download the file itself"
+_NO_WEIGHTS = {
+    b"version https://git-lfs": "a pointer of git-lfs, lines in place of the weights; run `git lfs pull` beside it",
+    b"<!doctype": _PAGE,
+    b"<html": _PAGE,
+    b"<?xml": _PAGE,
+    b"<head": _PAGE,
+    b'{"': "text and no weights, such as a server's message or a config; download the file itself",
+}
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read the state dict and the metadata of a .safetensors, .pth, .pt or .bin file.
+    """Read the state dict and the metadata of a .safetensors, .pth, .pt, .bin or .pkl file.
 
     The metadata are our config, or a framework's `meta` (mmengine's holds `dataset_meta`), or empty. No code from the
     file runs. Raises FileNotFoundError, or ValueError in one sentence for any file that holds no readable weights.
@@ -62,7 +43,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     if path.suffix == ".safetensors":
         state, config = read_weights(path)
         return state, config or {}
-    content = _read_pickle(path)
+    content = read_pickle(path)
     meta = content.get("meta") if isinstance(content, dict) else None
     return _find_state(content, path), meta if isinstance(meta, dict) else {}
 
@@ -81,15 +62,29 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
         text = metadata.get(CONFIG_KEY)
         if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest(state, text or ""):
             raise ValueError("its weights or its header are not those that were saved, as their checksum shows")
-        config = None if text is None else parse_json(text, said_by="its config")
-        if not isinstance(config, dict | None):
-            raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
+        return state, _parse_config(text)
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged or not a safetensors file: {error}; copy it again, or convert a checkpoint of another "
-            "kind with tools/convert_weights.py"
-        ) from error
-    return state, config
+        raise ValueError(f"{path} {_DAMAGED}: {error}; {_ANOTHER}") from error
+
+
+def read_config(path: str | Path) -> dict | None:
+    """The config of a safetensors file's header, or None; its tensors are neither read nor compared with their digest.
+
+    Raises ValueError for a file that is damaged or not safetensors.
+    """
+    path = _existing_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _parse_config((file.metadata() or {}).get(CONFIG_KEY))
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} {_DAMAGED}: {error}; {_ANOTHER}") from error
+
+
+def _parse_config(text: str | None) -> dict | None:
+    config = None if text is None else parse_json(text, said_by="its config")
+    if not isinstance(config, dict | None):
+        raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
+    return config
 
 
 def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, *, config: dict) -> None:
@@ -121,36 +116,12 @@ def _existing_file(path: str | Path) -> Path:
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty; copy or download it again")
+    with path.open("rb") as file:
+        start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    found = next((sentence for begins, sentence in _NO_WEIGHTS.items() if start.startswith(begins)), None)
+    if found is not None and b"\0" not in start:  # which texts do not hold, and the lengths in files of weights do
+        raise ValueError(f"{path} is damaged or not a checkpoint: it is {found}")
     return path
-
-
-def _read_pickle(path: Path) -> Any:
-    allowed = [(_Inert, name) for name in _HARMLESS]
-    try:
-        # torch's list of what a file may ask for belongs to the process; the warnings are of pickle protocols.
-        with _loading, torch.serialization.safe_globals(allowed), ignore_warnings():
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        if asked is None:
-            raise ValueError(f"{path} is damaged or not a checkpoint: {_reason(error)}") from error
-        raise ValueError(
-            f"{path} was not loaded: it asks for {asked[1]}, which plain weights never need and which could run code; "
-            "save its state dict alone, or as safetensors"
-        ) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # of an archive whose parts lie nowhere
-            raise
-        raise ValueError(f"{path} is damaged or not a checkpoint: its parts lie outside of it") from error
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise ValueError(f"{path} is damaged or not a checkpoint: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The cause alone: what torch writes around it advises to run the file's code."""
-    cause = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
-    text = (cause[1] if cause else str(error)).strip()
-    return text.splitlines()[0].split(". ")[0] if text else type(error).__name__
 
 
 def _find_state(content: Any, path: Path) -> dict[str, Tensor]:

@@ -66,8 +66,9 @@ def guess_source(state: Mapping[str, Tensor], *, among: str | None = None) -> st
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names without the `module.` of data-parallel training and torch.compile's `_orig_mod.` -> names as they are."""
-    return {name.replace("_orig_mod.", "").removeprefix("module."): name for name in state}
+    """Names without the `module.` of data-parallel training, torch.compile's `_orig_mod.` and the `model.` of a model
+    inside one of Lightning -> names as they are."""
+    return {name.replace("_orig_mod.", "").removeprefix("module.").removeprefix("model."): name for name in state}
 
 
 def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:

@@ -239,3 +239,8 @@ def test_a_photo_that_cannot_be_read_is_named_when_the_set_is_opened(folder_set,
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"01\.(png|tif)"):
         create_dataset(config(root))
+
+
+def test_a_photo_in_place_of_a_label_is_called_so(folder_set):
+    with pytest.raises(ValueError, match=r"00\.png has the label values .*looks like a photo: were image and label"):
+        create_dataset(config(folder_set([np.arange(80).reshape(8, 10) * 3])))

@@ -184,6 +184,12 @@ def test_a_label_a_hair_off_its_image_is_fine(decathlon):
     assert len(open_set(decathlon(labels={1: (np.zeros(SIZE, np.uint8), moved(0.005))}))) == 3
 
 
+def test_an_image_in_place_of_a_label_is_called_so(decathlon):
+    image = np.arange(np.prod(SIZE), dtype=np.int16).reshape(SIZE)
+    with pytest.raises(ValueError, match=r"case_01.*it looks like an image: were image and label exchanged"):
+        open_set(decathlon(labels={1: (image,)}))
+
+
 def test_a_label_whose_spacing_was_rounded_is_read_with_a_remark(decathlon, caplog):
     assert len(open_set(decathlon(labels={1: (np.zeros(SIZE, np.uint8), moved(0.046))}))) == 3
     assert "case_01" in caplog.text

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::torch.jit.TracerWarning"
 )
 SPACING = [3.0, 2.0, 2.0]
+SIZES = dict(a=(24, 22, 26), b=(24, 22, 1), c=(20, 22, 26))  # of scans in folders of their own
 # What the schema of MONAI's bundles demands, in our words.
 TENSOR = dict(
     type="object",
@@ -274,6 +275,37 @@ def test_evaluation_gives_the_mean_dice_on_the_scans_own_grids(monai, bundle, ru
     assert found == pytest.approx(float(dice.compute()[1:].mean()), abs=1e-5)
     rows = (tmp_path / "val_mean_dice_raw.csv").read_text().splitlines()
     assert [row.split(",")[0].rsplit("/", 1)[-1] for row in rows[1:]] == ["case_2.nii.gz", "case_3.nii.gz"]
+
+
+def test_one_bad_scan_and_one_of_a_single_slice_do_not_end_the_run(monai, bundle, run, tmp_path):
+    from densevit.volumes.volume import open_volume
+
+    scans = [save_scan(tmp_path / "in" / name / "ct.nii.gz", size=size) for name, size in SIZES.items()]
+    scans[0].write_bytes(scans[0].read_bytes()[:-40])
+    with pytest.raises(SystemExit) as ended:
+        predict_in_monai(monai, bundle, [dict(image=str(scan)) for scan in scans], tmp_path / "out")
+    assert ended.value.code == 1
+    predictor = Predictor(find_weights(run))
+    for name, scan in list(zip(SIZES, scans, strict=True))[1:]:
+        mask = tmp_path / "out" / name / "ct_seg.nii.gz"
+        assert nibabel.load(mask).shape == SIZES[name]
+        volume = open_volume(scan)
+        assert np.array_equal(values(mask), volume.on_own_axes(predictor.label(volume)))
+    assert not (tmp_path / "out" / "a").exists()
+
+
+def test_a_folder_that_lists_no_case_for_validation_is_evaluated_on_every_fifth(monai, bundle, decathlon, tmp_path):
+    import shutil
+
+    root = shutil.copytree(decathlon, tmp_path / "data")
+    content = json.loads((root / "dataset.json").read_text())
+    content["training"] += content.pop("validation")
+    (root / "dataset.json").write_text(json.dumps(content))
+    config = str(bundle / "configs" / "evaluate.json")
+    monai.run(config_file=config, bundle_root=str(bundle), dataset_dir=str(root), output_dir=str(tmp_path / "out"))
+    rows = (tmp_path / "out" / "val_mean_dice_raw.csv").read_text().splitlines()
+    assert rows[0] == "filename,liver,tumour,mean"
+    assert [row.split(",")[0].rsplit("/", 1)[-1] for row in rows[1:]] == ["case_0.nii.gz"]
 
 
 def test_it_trains_in_monai_and_keeps_the_best_weights(monai, bundle, decathlon, tmp_path):

@@ -215,7 +215,7 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
             dict(normalization=dict(type="hounsfield")),
             "used: normalization: no normalization named 'hounsfield'; known: by_channel, ct",
         ),
-        (dict(spacing=[1, 0, 1]), "spacing must be positive millimetres"),
+        (dict(spacing=[1, 0, 1]), "spacing must be from 1e-06 to 10000.0"),
         (dict(inference=dict(mode="slide")), "needs the size of its windows"),
         (dict(inference=dict(mod="slide")), "unknown key 'inference.mod'; did you mean mode"),
     ],

@@ -198,3 +198,10 @@ def test_none_is_a_word_where_a_key_of_a_data_set_takes_it():
         ["train_data.dataset.ignore_index=none", "test_data.dataset.labels=none", "train_cfg.amp=none"]
     )
     assert list(read.values()) == ["none", "none", None]
+
+
+def test_class_weights_of_another_number_of_classes_are_refused_when_the_config_is_read(config):
+    loss = [dict(type="cross_entropy", class_weights=[1.0, 2.0])]
+    for given in (dict(loss=loss), dict(auxiliary=[dict(level=0, loss=loss)])):
+        with pytest.raises(ValueError, match="has 2 class_weights and the model 3 classes; give one for each class"):
+            check_config({**config, **given})

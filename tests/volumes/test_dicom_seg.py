@@ -222,6 +222,20 @@ def test_a_truncated_segmentation_is_refused(tmp_path, share):
         read_dicom_seg(path, like=volume)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_a_segmentation_without_its_last_frames_is_called_cut_off(tmp_path):
+    save(tmp_path / "a", series())
+    volume = open_volume(tmp_path / "a")
+    write_dicom_seg(random_label(volume), volume, tmp_path / "mask.dcm", **CLASSES)
+    data = pydicom.dcmread(tmp_path / "mask.dcm")
+    data.PixelData = data.PixelData[: len(data.PixelData) // 4 * 2]
+    data.save_as(tmp_path / "mask.dcm")
+    with pytest.raises(
+        ValueError, match=r"mask.dcm says that it has \d+ frames, and \d+ are there.*cut off or damaged"
+    ):
+        read_dicom_seg(tmp_path / "mask.dcm", like=volume)
+
+
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     save(tmp_path / "a", series())
     volume = open_volume(tmp_path / "a")

@@ -13,6 +13,7 @@ from densevit.volumes.volume import ReadOptions, open_volume
 PLACES = dict(  # of fields in the header of NIfTI-1: where, and how stored
     dim=(40, "<8h"), datatype=(70, "<h"), bitpix=(72, "<h"), pixdim=(76, "<8f"), scl_slope=(112, "<f"),
     scl_inter=(116, "<f"), xyzt_units=(123, "<b"), qform_code=(252, "<h"), sform_code=(254, "<h"),
+    quatern_b=(256, "<f"),
 )  # fmt: skip
 
 
@@ -158,3 +159,10 @@ def test_a_small_file_of_many_equal_values_does_not_hold_the_job(tmp_path):
     content = spoilt(tmp_path / "a.nii", dim=(3, 1000, 1000, 1000, 1, 1, 1, 1)).read_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
     assert "of values, nearly all of them the same; correct the header, or decompress" in why_not(tmp_path / "a.nii.gz")
+
+
+def test_a_quaternion_that_is_none_is_told_with_what_to_choose(tmp_path):
+    path = spoilt(tmp_path / "a.nii", qform_code=(1,), sform_code=(1,), quatern_b=(1.5,))
+    said = why_not(path)
+    assert "its quaternion (quatern_b, quatern_c, quatern_d) is longer than 1; choose geometry='sform'" in said
+    open_volume(path, options=ReadOptions(geometry="sform"))

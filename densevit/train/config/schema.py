@@ -152,7 +152,8 @@ class ConfigFile:
     name: str = "config"
 
     def __post_init__(self) -> None:
-        check_loss(self.loss)
+        for loss in [self.loss, *(head.loss for head in self.auxiliary if head.loss is not None)]:
+            check_loss(loss, num_classes=self.model.num_classes)
         check_weights(self.load_from, where="load_from")
         augment = self.train_data.augment
         of_volumes = isinstance(augment, VolumeAugmentOptions)

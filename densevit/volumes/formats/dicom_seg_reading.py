@@ -38,7 +38,7 @@ def _read(path: Path, like: "Volume", values: Sequence[int] | None) -> np.ndarra
     _check_origin(path, data, like)
     declared = _declared(path, data)
     own = np.zeros(like.on_own_axes(np.broadcast_to(np.False_, like.grid.size)).shape, np.uint16)
-    for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(data), strict=True)):
+    for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(path, data), strict=True)):
         part = own[_place(frame, pixels.shape, own.shape, like)]
         found = pixels if kind == "LABELMAP" else _mask(path, pixels) * np.uint16(_segment(path, data, index))
         strange = sorted(set(np.unique(found).tolist()) - {0, *declared})
@@ -79,13 +79,25 @@ def _mask(path: Path, pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _frames(data: Any) -> Iterator[np.ndarray]:
-    """The frames as (columns, rows), one after the other."""
+def _frames(path: Path, data: Any) -> Iterator[np.ndarray]:
+    """The frames as (columns, rows), one after the other; ValueError where the file ends before they do."""
     from pydicom.pixels import iter_pixels
 
     packed = data.get("BitsAllocated") == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated
-    for pixels in _unpack(data) if packed else iter_pixels(data):
-        yield pixels.T.astype(np.uint16)
+    there, shape, reason = 0, (int(data.Rows), int(data.Columns)), ""
+    try:
+        for pixels in _unpack(data) if packed else iter_pixels(data):
+            if pixels.shape != shape:
+                break
+            there += 1
+            yield pixels.T.astype(np.uint16)
+    except (ValueError, AttributeError, EOFError, RuntimeError) as error:  # of pydicom's, or that PixelData is missing
+        reason = f" ({' '.join(str(error).split())[:100]})"
+    if there < int(data.NumberOfFrames):
+        raise ValueError(
+            f"{path} says that it has {data.NumberOfFrames} frames, and {there} are there{reason}: it is cut off or "
+            "damaged; get the file again"
+        )
 
 
 def _unpack(data: Any) -> Iterator[np.ndarray]:

@@ -69,10 +69,16 @@ def check_geometry(image: Any, path: str | Path, *, geometry: str | None = None)
     ValueError where they place a corner more than `GRID_TOLERANCE` of a voxel apart, unless `geometry` chooses a form.
     """
     header = image.header
-    try:
-        forms = {"sform": header.get_sform(coded=True)[0], "qform": header.get_qform(coded=True)[0]}
-    except ValueError as error:  # a quaternion longer than 1
-        raise ValueError(f"{path} has a qform that is none ({error}); correct the file") from error
+    forms = {"sform": header.get_sform(coded=True)[0]}
+    if geometry != "sform":
+        try:
+            forms["qform"] = header.get_qform(coded=True)[0]
+        except ValueError as error:
+            way = "choose geometry='sform' if its sform holds, or " * (forms["sform"] is not None)
+            raise ValueError(
+                f"{path} has a qform that is no rotation: its quaternion (quatern_b, quatern_c, quatern_d) is longer "
+                f"than 1; {way}correct these three numbers"
+            ) from error
     forms = {name: affine for name, affine in forms.items() if affine is not None}
     if geometry is not None:
         if geometry == "sform" and geometry not in forms and np.linalg.det(header.get_sform()[:3, :3]):

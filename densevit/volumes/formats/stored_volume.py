@@ -90,7 +90,13 @@ def whole_numbers(values: np.ndarray, name: object) -> np.ndarray:
         whole = np.rint(kept).astype(np.int64)
         wrong = ~inside | (np.abs(kept - whole) > rounding)
     if wrong.any():
-        raise ValueError(f"{name} holds {values[wrong][0]}, and labels are whole numbers; save it as integers")
+        worst = values[wrong][0]
+        if worst == np.rint(worst) and np.isfinite(worst):
+            raise ValueError(f"{name} holds {worst}, which is too large for a label; correct it, or is it an image?")
+        raise ValueError(
+            f"{name} holds {worst}, and labels are whole numbers; save it as integers, or name the label in its place "
+            "if this is an image"
+        )
     return whole
 
 

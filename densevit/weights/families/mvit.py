@@ -158,6 +158,7 @@ FAMILY = Family(
             options=dict(class_residual=False),
         ),
     },
+    alternatives=(dict(grow_in_mlp=False),),  # detectron2's large one
     rules=dict(class_residual=_class_residual),
     options=dict(class_token=class_token),
     varying=r"\.rel_pos\.|\.pos_embed|cls_token$|backbone\.out_norms\.",
