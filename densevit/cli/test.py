@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from densevit.train.score import test
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
-    config = replace(config, inference=config.inference.override(**_inference(args, config.model.spatial_dims)))
+    inference = config.inference.override(**_inference(args, config.model.spatial_dims))
+    inference = inference.on_axes(config.model.spatial_dims)
     for path in _json_files(args):
         check_writable(path.parent)
     writer = _make_writer(args, config)
-    result = test(config, args.checkpoint, launcher=args.launcher, device=args.device, on_prediction=writer)
+    options = dict(launcher=args.launcher, device=args.device, on_prediction=writer)
+    result = test(config, args.checkpoint, inference=inference, **options)
     if _rank(args.launcher) == 0:
         sys.stdout.write(f"\n{result.scores.table(result.classes)}\n\n{result.num_images} images\n")
         scores = dict(
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             checkpoint=args.checkpoint,
             checkpoint_sha256=sha256(find_weights(args.checkpoint)),
             num_images=result.num_images,
-            inference=vars(config.inference.on_axes(config.model.spatial_dims)),
+            inference=vars(inference),
             **result.scores.as_dict(result.classes),
         )
         for path in _json_files(args):

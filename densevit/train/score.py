@@ -15,6 +15,7 @@ from densevit.checkpoint import Header, find_weights
 from densevit.data import Sample
 from densevit.data.volume_set import SPACING_TOLERANCE
 from densevit.evaluate.evaluate import evaluate
+from densevit.inference import InferenceOptions
 from densevit.metrics.scores import SegmentationScores
 from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
@@ -23,7 +24,7 @@ from densevit.train.config.config import check_config
 from densevit.train.config.schema import ConfigFile
 from densevit.train.data import open_samples
 from densevit.train.tasks.segment import create_model, make_header
-from densevit.weights import load_weights, read_weights
+from densevit.weights import load_weights, read_config
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def score_checkpoint(
     config: ConfigFile | Config | Mapping[str, Any],
     checkpoint: str | Path,
     *,
+    inference: InferenceOptions | None = None,
     launcher: str = "none",
     device: str | None = None,
     on_prediction: Callable[[Sample, Tensor], None] | None = None,
@@ -47,8 +49,8 @@ def score_checkpoint(
 ) -> TestResult:
     """Score the weights in `checkpoint`, a file, its folder or a run's, on `test_data`, else on `val_data`.
 
-    Predicts as the config's `inference` says; with a launcher each process takes its share and all get the result.
-    `on_prediction(sample, labels (H, W))` is called for each image of this process.
+    Predicts as `inference` says, by default the config's; with a launcher each process takes its share and all get the
+    result. `on_prediction(sample, labels (H, W))` is called for each image of this process.
     """
     config = check_config(config)
     section = "test_data" if config.test_data is not None else "val_data"
@@ -66,7 +68,7 @@ def score_checkpoint(
         evaluation = evaluate(
             model.to(chosen),
             samples,
-            inference=vars(config.inference),
+            inference=vars(inference or config.inference),
             device=chosen,
             num_workers=getattr(config, section).num_workers,
             on_image=on_image,
@@ -81,7 +83,7 @@ def _check_as_trained(weights: Path, here: Header) -> None:
 
     Other projects' files, and those that do not say how, pass.
     """
-    content = read_weights(weights)[1] if weights.suffix == ".safetensors" else None
+    content = read_config(weights) if weights.suffix == ".safetensors" else None
     if not content or "model" not in content:
         return
     there = Header.read(content, weights)

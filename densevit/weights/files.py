@@ -15,6 +15,8 @@ from densevit.weights.find import find_weights
 from densevit.weights.pickles import read_pickle
 
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
+_DAMAGED = "is damaged or not a safetensors file"
+_ANOTHER = "copy it again, or convert a checkpoint of another kind with tools/convert_weights.py"
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "teacher")
 
@@ -60,15 +62,29 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
         text = metadata.get(CONFIG_KEY)
         if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest(state, text or ""):
             raise ValueError("its weights or its header are not those that were saved, as their checksum shows")
-        config = None if text is None else parse_json(text, said_by="its config")
-        if not isinstance(config, dict | None):
-            raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
+        return state, _parse_config(text)
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is damaged or not a safetensors file: {error}; copy it again, or convert a checkpoint of another "
-            "kind with tools/convert_weights.py"
-        ) from error
-    return state, config
+        raise ValueError(f"{path} {_DAMAGED}: {error}; {_ANOTHER}") from error
+
+
+def read_config(path: str | Path) -> dict | None:
+    """The config of a safetensors file's header, or None; its tensors are neither read nor compared with their digest.
+
+    Raises ValueError for a file that is damaged or not safetensors.
+    """
+    path = _existing_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _parse_config((file.metadata() or {}).get(CONFIG_KEY))
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} {_DAMAGED}: {error}; {_ANOTHER}") from error
+
+
+def _parse_config(text: str | None) -> dict | None:
+    config = None if text is None else parse_json(text, said_by="its config")
+    if not isinstance(config, dict | None):
+        raise ValueError(f"its config is a {type(config).__name__}, not a dictionary")
+    return config
 
 
 def save_weights(model_or_state: nn.Module | Mapping[str, Tensor], path: str | Path, *, config: dict) -> None:

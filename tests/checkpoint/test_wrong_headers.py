@@ -34,7 +34,7 @@ PICTURES = dict(
         mode="slide", roi_size=[32, 32], stride=16, batch_size=1, flips=[-1], scales=[1.0], divisor=32, base_size=[8, 8]
     ),
     normalization=dict(type="mean_std", mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 3.0]),
-    training=dict(iteration=3, scores=dict(mIoU=3.0)),
+    training=dict(iteration=3, scores=dict(mIoU=3.0, classes=dict(a=dict(IoU=1.0)))),
     version="0.1.0",
 )
 SCANS = dict(

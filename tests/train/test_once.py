@@ -24,10 +24,15 @@ def test_a_training_run_does_it_once(path, tmp_path, once):
     assert calls(once, lambda: main([*command, "--amp", "--resume", "--cfg-options", "train_cfg.max_iters=3"])) == 1
 
 
-@pytest.mark.parametrize("once", [Segmentor.__init__, read_weights], ids=["model built", "weights read"])
+@pytest.mark.parametrize(
+    "once",
+    [ConfigFile.__post_init__, Segmentor.__init__, read_weights],
+    ids=["config checked", "model built", "weights read"],
+)
 def test_a_test_does_it_once(path, tmp_path, once):
     trained = train(load_config(path), work_dir=tmp_path / "run", device="cpu")
-    assert calls(once, lambda: main(["test", path, str(trained.checkpoint), "--device", "cpu"])) == 1
+    flags = ["--mode", "slide", "--roi-size", "32", "--stride", "32", "--cfg-options", "seed=3", "--device", "cpu"]
+    assert calls(once, lambda: main(["test", path, str(trained.checkpoint), *flags])) == 1
 
 
 def test_a_checked_config_is_taken_as_it_is(config):
