@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from densevit.train.config.schema import ConfigFile, ModelOptions
 from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
 from densevit.train.resume import list_settings
 from densevit.train.task import Validation
+from densevit.train.tasks.average import WeightAverage
 from densevit.train.tasks.supervision import Supervision, create_supervision
 
 logger = logging.getLogger("densevit")
@@ -101,27 +101,6 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
 def _named(imports: Sequence[str]) -> list[str]:
     """The names of modules, without the folders of this machine."""
     return [Path(name).name.removesuffix(".py") for name in imports]
-
-
-class WeightAverage:
-    """Exponential moving average of a model's weights; buffers follow as they are.
-
-    The decay grows as (1 + n) / (10 + n) until it reaches `decay`, so that the random start is soon forgotten.
-    """
-
-    def __init__(self, model: nn.Module, decay: float):
-        self.model = deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one more iteration."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.model.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
 
 
 class SegmentTask:
