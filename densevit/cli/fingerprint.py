@@ -123,7 +123,8 @@ def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal",
     if args.json:
         write_text(Path(args.json), json.dumps(fingerprint_json(found, proposal), indent=1) + "\n")
     if args.out:
-        text = config_text(found, proposal, command=_command(args), max_memory=max_bytes, max_iters=args.max_iters)
+        more = dict(max_iters=args.max_iters, imports=args.custom_imports)
+        text = config_text(found, proposal, command=_command(args), max_memory=max_bytes, **more)
         write_text(Path(args.out), text)
         sys.stdout.write(f"\nwritten: {message(args.out)}; train with `densevit train {shell(args.out)}`\n")
 

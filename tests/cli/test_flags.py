@@ -1,10 +1,16 @@
 """Errors of the library, told in the flags of the command line."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from densevit.cli.main import main
+import densevit
+from densevit.cli.main import build_parser, main
 from densevit.cli.options import OF_PYTHON, in_flags
 from tests.checkpoints import save_tiny_checkpoint
+
+PACKAGE = Path(densevit.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -37,3 +43,14 @@ def test_the_command_line_is_answered_in_flags(tmp_path, photo, save, capsys):
     assert "leave --flip out" in said
     assert main(["predict", str(tmp_path), str(picture), "-o", str(tmp_path / "out"), "--roi-size", "32"]) == 2
     assert "--roi-size belongs to modes 'slide'" in capsys.readouterr().err
+
+
+def test_errors_name_flags_that_a_command_has():
+    verbs = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
+    there = {flag for verb in verbs.values() for action in verb._actions for flag in action.option_strings}
+    named = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in ("export", "quickstart", "cli", "workers.py"):  # of other programs
+            named |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text(encoding="utf-8")))
+    assert "--resume" in named
+    assert named <= there

@@ -54,7 +54,7 @@ def test_flags_of_predict_reach_the_predictor(checkpoint, photos, tmp_path, monk
     (predictor,) = made
     assert predictor.amp == "bf16"
     assert predictor.inference == InferenceOptions(
-        mode="slide", roi_size=(32, 32), stride=(16, 24), batch_size=2, flips=(-1,), scales=(0.5, 1.0)
+        mode="slide", roi_size=(32, 32), stride=(16, 24), batch_size=2, flips=(-1,), scales=(0.5, 1.0), sides=()
     )
 
 

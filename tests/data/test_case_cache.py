@@ -272,11 +272,11 @@ def test_half_written_files_that_nobody_writes_any_more_are_removed(tmp_path):
 
 
 def test_a_full_disk_is_done_without_after_one_warning(tmp_path, monkeypatch, caplog):
-    def fail(arrays, path, metadata):
+    def fail(path, *_, **__):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("densevit.data.cache.case_cache.save_file", fail)
+    monkeypatch.setattr("densevit.data.cache.case_cache.write_tensors", fail)
     cache, make = CaseCache(tmp_path / "cache"), Maker(9)
     for i in range(3):
         assert cache.load_key(key_of(i), make)["label"].max() == 9

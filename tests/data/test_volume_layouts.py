@@ -136,7 +136,7 @@ BAD_LISTS = {
     "a fold for some": (
         dict(training=[dict(image="case_0/mr_0.nii.gz", label="case_0/label.nii.gz", fold="a")]),
         {},
-        r"every entry of 'training' needs a fold such as 0, or none; one has 'a'",
+        r"every entry of 'training' needs a fold such as 0, below 1000, or none; one has 'a'",
     ),
     "val without fold": ({}, dict(split="val"), r"lists no case for split 'val'; set fold to one of its own, 0 to 3"),
     "twice": (dict(training=[dict(image="case_0/mr_0.nii.gz", label="case_0/label.nii.gz")] * 2), {}, r"listed twice"),
@@ -532,3 +532,12 @@ def test_the_hippocampus_split_of_its_own_is_by_scan_and_may_be_by_subject(share
     subjects = [{(int(name[-3:]) + 1) // 2 for name in names(side)} for side in sides]
     assert not subjects[0] & subjects[1]
     assert sum(map(len, sides)) == 209
+
+
+def test_a_fold_of_a_billion_is_refused_at_once(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tmp_path / name).touch()
+    entries = [dict(image="a.nii.gz", label="b.nii.gz", fold=10**9)]
+    (tmp_path / "datalist.json").write_text(json.dumps(dict(training=entries, labels={"a": 0, "b": 1})))
+    with pytest.raises(ValueError, match=r"datalist\.json: .* needs a fold such as 0, below 1000.*1000000000"):
+        create_dataset(dict(type="monai_datalist", root=str(tmp_path), split="train", fold=0))

@@ -426,7 +426,9 @@ def test_what_a_user_should_see_is_said():
 def test_sides_and_thick_slices_are_respected(tmp_path, size, spacing, rotate):
     found = a_set([facts(size=size, spacing=spacing)], classes=("background", "kidney_left"))
     proposal = propose(found, max_bytes=4 * GB, **SMALL)
-    (tmp_path / "c.py").write_text(config_text(found, proposal, command="x", max_memory=4 * GB))
+    text = config_text(found, proposal, command="x", max_memory=4 * GB, imports=["json"])
+    (tmp_path / "c.py").write_text(text)
+    assert load_config(tmp_path / "c.py").custom_imports == ("json",)
     augment = load_config(tmp_path / "c.py").train_data.augment
     assert augment.flips == (0.0, 0.0, 0.0)
     assert (augment.rotate, augment.rotate_in_plane) == rotate

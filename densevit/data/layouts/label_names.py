@@ -59,7 +59,7 @@ def _pairs(labels: Any, said_by: Path | str) -> tuple[Sequence[str], Sequence[in
 def _check_label(name: Any, value: Any, said_by: Path | str) -> None:
     if isinstance(value, list | tuple):
         raise ValueError(
-            f"{said_by}: {name!r} is a region of the labels {', '.join(map(str, value))}, and densevit trains one "
+            f"{said_by}: {shown(name)} is a region of the labels {shown(list(value))[1:-1]}, and densevit trains one "
             "class a voxel; name each label once, and join them after prediction"
         )
     if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int) or value < 0:

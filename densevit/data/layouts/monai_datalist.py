@@ -11,6 +11,9 @@ from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.msd import channel_names, list_cases
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Fold, Listing, VolumeLayout, check_channels
+from densevit.quoting import shown
+
+MOST_FOLDS = 1000
 
 
 @DATASETS.register({"monai_datalist": {}})
@@ -64,9 +67,12 @@ def _folds(entries: list, cases: dict[str, Case], *, root: Path, said_by: Path) 
     numbers = [entry.get("fold") for entry in entries]
     if all(number is None for number in numbers):
         return []
-    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
-        wrong = next(n for n in numbers if not isinstance(n, int) or isinstance(n, bool) or n < 0)
-        raise ValueError(f"{said_by}: every entry of 'training' needs a fold such as 0, or none; one has {wrong!r}")
+    wrong = [n for n in numbers if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n < MOST_FOLDS]
+    if wrong:
+        raise ValueError(
+            f"{said_by}: every entry of 'training' needs a fold such as 0, below {MOST_FOLDS}, or none; one has "
+            f"{shown(wrong[0])}"
+        )
     read = [listed_case(root, entry, said_by=str(said_by)) for entry in entries]
     number_of = {case.images: number for case, number in zip(read, numbers, strict=True)}
     folds = []

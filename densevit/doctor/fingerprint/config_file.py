@@ -1,5 +1,6 @@
 """A proposal as a config file that trains, with the reason beside each number."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,19 @@ def iterations(num_cases: int, batch_size: int) -> int:
 
 
 def config_text(
-    found: Fingerprint, proposal: Proposal, *, command: str, max_memory: int, max_iters: int | None = None
+    found: Fingerprint,
+    proposal: Proposal,
+    *,
+    command: str,
+    max_memory: int,
+    max_iters: int | None = None,
+    imports: Sequence[str] = (),
 ) -> str:
-    """The whole file; `command` is how it was made."""
+    """The whole file; `command` is how it was made, and `imports` are the modules of the user's own parts."""
     steps = max_iters or iterations(len(found.trained), proposal.batch_size)
     parts = [
         _docstring(found, command),
+        *([assignment("custom_imports", list(imports))] if imports else []),
         assignment("model", _model(found, proposal)),
         assignment("loss", [dict(type="cross_entropy"), dict(type="dice")]),
         assignment("optimizer", _optimizer(proposal)),
