@@ -137,7 +137,7 @@ def check_scales(scales: Sequence[float]) -> None:
     """Raise ValueError for factors by which no image can be resized, and where there are none."""
     if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
         raise ValueError(
-            f"scales must be positive factors of the image size, {LARGEST_SCALE} at most, got {tuple(scales)}"
+            f"scales must be positive factors of the image size, got {tuple(scales)}; give {LARGEST_SCALE} at most"
         )
 
 
