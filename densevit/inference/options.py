@@ -50,7 +50,7 @@ class InferenceOptions:
                 raise ValueError(f"{name} must be at least 1 on every axis, got {value}")
             check_range(self, [name], least=1, most=LARGEST)
         if self.batch_size != "auto":
-            check_range(self, ["batch_size"], least=1, most=LARGEST)
+            check_range(self, ["batch_size"], least=1)
         if self.mode != "whole" and self.roi_size is None:
             raise ValueError(f"mode {self.mode!r} needs the size of its windows; give roi_size, such as (512, 512)")
         if self.mode != "whole" and self.stride is not None:
@@ -137,7 +137,7 @@ def check_scales(scales: Sequence[float]) -> None:
     """Raise ValueError for factors by which no image can be resized, and where there are none."""
     if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
         raise ValueError(
-            f"scales must be positive factors of the image size, {LARGEST_SCALE} at most, got {tuple(scales)}"
+            f"scales must be positive factors of the image size, got {tuple(scales)}; give {LARGEST_SCALE} at most"
         )
 
 
