@@ -65,7 +65,7 @@ def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
         ("predict {checkpoint} {photos} -o {tmp}/out --device cuda:99", "not on this machine"),
         ("predict {checkpoint} {photos} -o {tmp}/out --mode slide", "needs the size of its windows"),
         ("predict {checkpoint} {photos} -o {tmp}/out --roi-size 1 2 3", "expected one number or height and width"),
-        ("predict {checkpoint} {photos} -o {tmp}/out --roi-size 32", "roi_size belongs to modes 'slide' and"),
+        ("predict {checkpoint} {photos} -o {tmp}/out --roi-size 32", "--roi-size belongs to modes 'slide' and"),
         ("test {config} {checkpoint} --device cpu --stride 32", "stride belongs to modes 'slide' and"),
         ("test {config} {checkpoint} --device cpu --json {tmp}/text.pth/scores.json", "is a file; give a folder"),
         ("models --filter resnet", "no backbone, decoder or whole model matches 'resnet'"),
