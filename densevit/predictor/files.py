@@ -20,6 +20,7 @@ from densevit.predictor.overlapped import overlapped
 from densevit.predictor.predictor import Predictor
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
+from densevit.quoting import printable, sentence
 
 logger = logging.getLogger("densevit")
 Ready = tuple[Opened, np.ndarray, Origin, Stopwatch]
@@ -182,9 +183,10 @@ def _is_of_one_input(error: Exception) -> bool:
 
 def _reason(error: Exception, path: Path) -> str:
     """One line that names the file."""
-    text, name = (" ".join(str(thing).split()) for thing in (error, path))
+    text, name = str(error), printable(path)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
+    text = sentence(text)
     if is_out_of_memory(error):
         return f"{name}: not enough memory ({text}); mode 'slide' with a smaller roi_size, or max_memory, takes less"
     return text if name in text else f"{name}: {text}"

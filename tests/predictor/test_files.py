@@ -88,7 +88,8 @@ def test_every_reason_is_one_line_even_if_the_name_is_not(predictor, tmp_path):
     bad = truncate(save_photo(tmp_path / "two\nlines.png"))
     report = densevit.predict(predictor, bad, tmp_path / "out", progress=False)
     assert "\n" not in report.failed[bad]
-    assert "two lines.png: image file is truncated" in report.failed[bad]
+    assert r"two\nlines.png: image file is truncated" in report.failed[bad]
+    assert report.failed[bad].count("lines.png") == 1
 
 
 def test_a_link_that_leads_nowhere_is_reported_as_a_missing_picture(predictor, photos, tmp_path):
