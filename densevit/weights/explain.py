@@ -69,10 +69,10 @@ def _sentence(field: str, file: Description, model: Description) -> str:
         ),
         "in_channels": lambda: (
             f"it takes {theirs} input channels, the model {ours} "
-            "(load_weights fits the first layer by adapt_channels='sum' or 'tile')"
+            "(adapt_channels='sum' or 'tile' beside the path fits the first layer)"
         ),
         "num_classes": lambda: (
-            f"it has {theirs} classes, the model {ours} (load_weights keeps the model's own head by new_head=True)"
+            f"it has {theirs} classes, the model {ours} (new_head=True beside the path keeps the model's own head)"
         ),
         "decoder": lambda: f"its decoder is {theirs}, the model's {ours}; create the model with {theirs!r}",
     }[field]()
