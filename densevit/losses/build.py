@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from densevit.decoders import Output
 from densevit.losses.pixel import cross_entropy, focal_loss, ohem_cross_entropy
 from densevit.losses.region import dice_loss, lovasz_softmax
-from densevit.options import check_bools
+from densevit.options import check_bools, fit
 from densevit.registry import check_known
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -90,6 +90,7 @@ def check_loss(config: LossConfig, *, num_classes: int | None = None) -> list[Ma
         takes = {**signature(Term).parameters, **signature(LOSSES[name]).parameters}
         check_bools(takes, term, where=f"loss {name!r}: ")
         weights = term.get("class_weights")
+        weights = None if weights is None else fit(weights, tuple[float, ...], where=f"loss {name!r}: class_weights")
         if num_classes is not None and weights is not None and len(weights) != num_classes:
             raise ValueError(
                 f"loss {name!r} has {len(weights)} class_weights and the model {num_classes} classes; "

@@ -47,6 +47,7 @@ def test_coarse_logits_are_resized_to_the_label():
         (dict(weight=1.0), "no loss of type None; known: cross_entropy, dice"),
         (dict(type="focal", gama=2), "loss 'focal' has no option 'gama'; did you mean gamma"),
         (dict(type="dice", class_weights=[1, 2]), "loss 'dice' has no option 'class_weights'"),
+        (dict(type="cross_entropy", class_weights=0.5), "class_weights must be a list of numbers, got 0.5"),
         ([], "the loss has no terms"),
         ([dict(type="dice"), dict(type="dice")], "two terms of type 'dice'"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from densevit.data.case import Case
-from densevit.quoting import printable
+from densevit.quoting import printable, shown
 from densevit.texts import read_json
 from densevit.volumes.volume import case_name
 
@@ -27,10 +27,10 @@ def inside(root: Path, name: Any, *, said_by: Path | str) -> Path:
     Links on the disk are followed: whoever made them knows where the data lie.
     """
     if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"{said_by}: a path is text, got {name!r}")
+        raise ValueError(f"{said_by}: a path is text, got {shown(name)}")
     below = PurePath(normpath(root / name))
     if not below.is_relative_to(normpath(root)) or below == PurePath(normpath(root)):
-        raise ValueError(f"{said_by} names {name!r}, which lies outside {root}; write paths below it")
+        raise ValueError(f"{said_by} names {shown(name)}, which lies outside {root}; write paths below it")
     path = Path(below)
     if not path.exists():
         raise ValueError(f"{said_by} lists {printable(path)}, which does not exist")
@@ -43,15 +43,15 @@ def listed_case(root: Path, entry: Any, *, said_by: str, labelled: bool = True) 
         entry = dict(image=entry)
     wanted = {"image", "label"} if labelled else {"image"}
     if not isinstance(entry, Mapping) or not wanted <= entry.keys():
-        raise ValueError(f"{said_by}: an entry needs {' and '.join(sorted(wanted))}, got {entry!r}")
+        raise ValueError(f"{said_by}: an entry needs {' and '.join(sorted(wanted))}, got {shown(entry)}")
     images, label = entry["image"], entry.get("label")
     if isinstance(label, list):
         if len(label) != 1:
-            raise ValueError(f"{said_by}: a label is one file, got {label!r}; write the classes into one file")
+            raise ValueError(f"{said_by}: a label is one file, got {shown(label)}; write the classes into one file")
         label = label[0]
     files = [inside(root, name, said_by=said_by) for name in (images if isinstance(images, list) else [images])]
     if not files:
-        raise ValueError(f"{said_by}: an entry has no image: {entry!r}")
+        raise ValueError(f"{said_by}: an entry has no image: {shown(entry)}")
     label = None if label is None else str(inside(root, label, said_by=said_by))
     return Case(tuple(map(str, files)), label)
 

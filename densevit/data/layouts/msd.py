@@ -9,6 +9,7 @@ from densevit.data.layouts.description import listed_case, name_cases, read_desc
 from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout
+from densevit.quoting import shown
 
 LISTS = dict(train="training", val="validation", test="test")
 
@@ -54,5 +55,5 @@ def channel_names(content: dict[str, Any], *, said_by: Path, key: str = "modalit
     if isinstance(names, str):
         names = {"0": names}
     if not isinstance(names, dict) or sorted(map(str, names)) != sorted(map(str, range(len(names)))):
-        raise ValueError(f'{said_by} needs {key!r} such as {{"0": "T1", "1": "T2"}}, got {names!r}')
+        raise ValueError(f'{said_by} needs {key!r} such as {{"0": "T1", "1": "T2"}}, got {shown(names)}')
     return tuple(str(name) for _, name in sorted(names.items(), key=lambda pair: int(pair[0])))

@@ -13,6 +13,7 @@ from densevit.data.layouts.label_names import named_labels
 from densevit.data.layouts.msd import channel_names
 from densevit.data.layouts.pairing import IMAGE_ENDINGS, check_folder, check_root, is_hidden
 from densevit.data.layouts.volume_layout import Fold, Listing, VolumeLayout
+from densevit.quoting import shown
 from densevit.texts import read_json
 
 logger = logging.getLogger("densevit")
@@ -116,7 +117,7 @@ def _channels(folder: Path, name: str, ending: str, number: int) -> tuple[str, .
 def _ending(root: Path, content: dict[str, Any]) -> str:
     ending = content.get("file_ending", ".nii.gz")
     if not isinstance(ending, str) or not ending.startswith("."):
-        raise ValueError(f"{root / 'dataset.json'}: file_ending must be such as '.nii.gz', got {ending!r}")
+        raise ValueError(f"{root / 'dataset.json'}: file_ending must be such as '.nii.gz', got {shown(ending)}")
     if ending.lower() in IMAGE_ENDINGS:
         raise ValueError(
             f"{root / 'dataset.json'}: files that end in {ending} are pictures; write a config with type='folder'"
