@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,35 @@ def truncate_scalars(work_dir: Path, iteration: int) -> None:
 
 
 @contextmanager
-def run_logging(work_dir: Path) -> Iterator[None]:
+def held_warnings() -> Iterator[list[logging.LogRecord]]:
+    """What the block warns of, kept for the log of a run that has no folder yet; said at once if the block fails."""
+    held = _Held(logging.WARNING)
+    is_heard = logger.hasHandlers()
+    logger.addHandler(held)
+    try:
+        yield held.records
+    except BaseException:
+        for record in [] if is_heard or logging.lastResort is None else held.records:
+            logging.lastResort.handle(record)
+        raise
+    finally:
+        logger.removeHandler(held)
+
+
+class _Held(logging.Handler):
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def run_logging(work_dir: Path, *, held: Iterable[logging.LogRecord] = ()) -> Iterator[None]:
     """Send the first process's messages to the terminal and to log.txt, for as long as the block lasts.
 
-    A progress bar is begun before: messages then appear above it.
+    A progress bar is begun before: messages then appear above it. `held` are messages of before, which come first.
     """
     handlers: list[logging.Handler] = []
     if rank_and_size()[0] == 0:
@@ -107,6 +132,8 @@ def run_logging(work_dir: Path) -> Iterator[None]:
     for handler in handlers:
         handler.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
+        for record in held:
+            handler.handle(record)
     level = logger.level
     logger.setLevel(logging.INFO)
     try:

@@ -16,7 +16,7 @@ from densevit.processes import StopSignal, any_process, process_group, rank_and_
 from densevit.progress import Bars
 from densevit.train.config.config import check_config, dump_config
 from densevit.train.config.schema import ConfigFile
-from densevit.train.folder import CONFIG, make_folder, prepare_folder, run_logging, truncate_scalars
+from densevit.train.folder import CONFIG, held_warnings, make_folder, prepare_folder, run_logging, truncate_scalars
 from densevit.train.lock import only_run_in
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
@@ -62,7 +62,8 @@ def train(
     folder = Path(work_dir or config.work_dir or Path("work_dirs", config.name))
     with process_group(launcher, device) as chosen, ExitStack() as held:
         set_seed(config.seed)
-        task = SegmentTask(config, chosen)
+        with held_warnings() as warnings:
+            task = SegmentTask(config, chosen)
         first = rank_and_size()[0] == 0
         if first:
             make_folder(folder)
@@ -70,7 +71,7 @@ def train(
             clean_up(folder)
         earlier = prepare_folder(folder, keep=resume) if first else None
         any_process(False)  # the others wait here until the folder is ready
-        with Bars(enabled=progress and first, stream=sys.stdout) as shown, run_logging(folder):
+        with Bars(enabled=progress and first, stream=sys.stdout) as shown, run_logging(folder, held=warnings):
             if earlier is not None:
                 logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
             return _train(config, task, folder=folder, resume=resume, shown=shown)
