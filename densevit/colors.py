@@ -9,6 +9,7 @@ from colorsys import hsv_to_rgb
 import numpy as np
 
 from densevit.labels import IGNORE
+from densevit.quoting import shown
 
 Color = tuple[int, int, int]
 IGNORED_COLOR: Color = (0, 0, 0)
@@ -29,7 +30,9 @@ def default_palette(num_classes: int) -> list[Color]:
 def parse_color(color: Sequence[int] | str) -> Color:
     """(r, g, b) from (r, g, b), "r,g,b" or "#rrggbb"."""
     if not is_color(color):
-        raise ValueError(f"{color!r} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'")
+        raise ValueError(
+            f"{shown(color)} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'"
+        )
     if isinstance(color, str):
         color = bytes.fromhex(color[1:]) if color.startswith("#") else color.split(",")
     red, green, blue = (int(part) for part in color)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from densevit.colors import colorize, default_palette, overlay, structure_colors
+from densevit.colors import colorize, default_palette, overlay, parse_color, structure_colors
 
 PALETTE = [(128, 64, 128), (244, 35, 232), (70, 70, 70)]
 
@@ -51,3 +51,9 @@ def test_halves_are_rounded_to_the_even_colour():
 def test_overlay_refuses_a_label_map_of_another_size():
     with pytest.raises(ValueError, match=r"size \(4, 5\) like its image, got \(5, 4\)"):
         overlay(np.zeros((4, 5, 3), dtype=np.uint8), np.zeros((5, 4), dtype=int), palette=PALETTE)
+
+
+def test_what_is_no_colour_is_told_in_a_line_of_bounded_length():
+    with pytest.raises(ValueError, match="is not a colour") as caught:
+        parse_color([[0] * 1000])
+    assert len(str(caught.value)) < 400

@@ -16,6 +16,7 @@ from densevit.inference.slices import SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, label_type
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options
+from densevit.quoting import sentence
 from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
@@ -198,9 +199,8 @@ class Header:
         try:
             return read_options(cls, {**given, "more": more})
         except ValueError as error:
-            raise ValueError(
-                f"{path} describes its model in a way that cannot be used: {error}; train or convert it anew"
-            ) from error
+            why = f"describes its model in a way that cannot be used: {sentence(str(error))}"
+            raise ValueError(f"{path} {why}; train or convert it anew") from error
 
 
 def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
