@@ -1,12 +1,12 @@
 """What the JSON file of a data set says, read with care: its paths stay inside the set's folder."""
 
 from collections.abc import Mapping
-from os.path import normpath
+from os.path import exists, normpath
 from pathlib import Path, PurePath
 from typing import Any
 
 from densevit.data.case import Case
-from densevit.quoting import printable, shown
+from densevit.quoting import shown
 from densevit.texts import read_json
 from densevit.volumes.volume import case_name
 
@@ -32,8 +32,8 @@ def inside(root: Path, name: Any, *, said_by: Path | str) -> Path:
     if not below.is_relative_to(normpath(root)) or below == PurePath(normpath(root)):
         raise ValueError(f"{said_by} names {shown(name)}, which lies outside {root}; write paths below it")
     path = Path(below)
-    if not path.exists():
-        raise ValueError(f"{said_by} lists {printable(path)}, which does not exist")
+    if not exists(path):  # which Path.exists raises for where a name is too long
+        raise ValueError(f"{said_by} lists {shown(str(path))}, which does not exist")
     return path
 
 

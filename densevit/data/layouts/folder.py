@@ -1,6 +1,7 @@
 """Any folder of images with a folder of label maps beside it, and a classes file; CamVid is one."""
 
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 from densevit.data.dataset import DATASETS
@@ -145,7 +146,7 @@ class Folder:
         for row in rows:
             if len(row) != 2:
                 raise ValueError(f"{split_file} has {row[0]!r} without its label; give every line both, or none")
-            missing = next((name for name in row if not (root / name).is_file()), None)
+            missing = next((name for name in row if not isfile(root / name)), None)
             if missing:
                 raise ValueError(
                     f"{split_file} names {missing!r}, and {root / missing} does not exist; "
