@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from densevit.normalization import MEAN_STD, ZSCORE
@@ -21,7 +22,6 @@ def bands(count, dtype, size=(9, 14)):
 @pytest.fixture
 def tiff(tmp_path):
     """Write a TIFF of bands; tifffile is no part of the package, and tells us whether ours are right."""
-    tifffile = pytest.importorskip("tifffile")
 
     def write(pixels, *, name="a.tif", **options):
         if pixels.shape[2] == 1:
@@ -96,7 +96,6 @@ def test_a_tiff_of_bands_is_turned_upright_and_its_view_is_known(tiff):
 
 
 def test_a_tiff_of_several_pages_is_refused_unless_they_are_smaller(tmp_path):
-    tifffile = pytest.importorskip("tifffile")
     pixels = bands(4, np.uint16)
     for name, second in (("pages.tif", pixels), ("overview.tif", pixels[::2, ::2])):
         with tifffile.TiffWriter(tmp_path / name) as file:

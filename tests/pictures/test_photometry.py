@@ -4,11 +4,11 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 
 from densevit.data import read_image, read_label
 from densevit.pictures.reading import read_channels
 
-tifffile = pytest.importorskip("tifffile")
 MASK = np.zeros((4, 6), bool)
 MASK[1:3, 1:3] = True
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10

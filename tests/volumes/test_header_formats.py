@@ -211,6 +211,17 @@ def test_a_file_that_is_none_is_refused(tmp_path, ending, content):
         open_volume(path)
 
 
+def check_refused(path, old, new, said):
+    """The file is read as it is, and with other bytes in its header refused by a sentence that begins with its name."""
+    content = path.read_bytes()
+    assert old in content
+    assert open_volume(path).grid.size
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(said)) as raised:
+        open_volume(path)
+    assert str(raised.value).startswith(str(path))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -224,12 +235,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, ending, content):
 )
 def test_a_damaged_line_of_a_nrrd_header_is_not_passed_over(tmp_path, old, new, said):
     path = nrrd(tmp_path / "a.nrrd")
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new))
-    with pytest.raises(ValueError, match=re.escape(said)) as raised:
-        open_volume(path)
-    assert str(raised.value).startswith(str(path))
+    check_refused(path, old, new, said)
 
 
 @pytest.mark.parametrize(
@@ -249,10 +255,4 @@ def test_a_damaged_line_of_a_nrrd_header_is_not_passed_over(tmp_path, old, new, 
 )
 def test_a_damaged_line_of_a_metaimage_header_is_not_passed_over(tmp_path, old, new, said):
     path = metaimage(tmp_path / "a.mha", Study="a field of one's own")
-    content = path.read_bytes()
-    assert old in content
-    assert open_volume(path).grid.size
-    path.write_bytes(content.replace(old, new))
-    with pytest.raises(ValueError, match=re.escape(said)) as raised:
-        open_volume(path)
-    assert str(raised.value).startswith(str(path))
+    check_refused(path, old, new, said)
