@@ -5,8 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from densevit.colors import Color
-from densevit.labels import IGNORE
+from densevit.labels import IGNORE, Color
 from densevit.pictures.color_coding import MAX_CLASSES, UNKNOWN
 
 MANY = 50  # values that no class has: labels that are wrong have fewer

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
+from densevit.environment import ignore_warnings
 from densevit.pictures import jpeg, png, tiff
 from densevit.pictures.opening import PILS_WARNING, check_size, open_image
 from densevit.pictures.raster import check_length
-from densevit.quiet import ignore_warnings
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 ARRAY_ENDINGS = (".npy",)
