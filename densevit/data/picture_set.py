@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from densevit.colors import Color, default_palette
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.data.sample import Augment, Sample
 from densevit.data.shown import Shown, show_picture
-from densevit.labels import IGNORE, check_classes
+from densevit.labels import IGNORE, Color, check_classes, default_palette
 from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.reading import read_input, read_oriented_label, turn_back

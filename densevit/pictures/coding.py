@@ -6,8 +6,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from densevit.colors import Color, is_color, parse_color
-from densevit.labels import IGNORE
+from densevit.labels import IGNORE, Color, is_color, parse_color
 
 ColorMap = Mapping[Color, int]
 UNKNOWN = 254  # never leaves this file: it marks values that no rule covers

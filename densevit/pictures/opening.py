@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from densevit.pictures.tiff import HEIGHT, WIDTH
-from densevit.units import format_bytes
+from densevit.texts import format_bytes
 
 KEEP_THE_LIMIT = ("WEBP", "GIF")  # nothing tells in advance whether a file holds as many pixels as it says
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")

@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
+from densevit.environment import ignore_warnings
 from densevit.pictures import jpeg, png, tiff
 from densevit.pictures.opening import PILS_WARNING, check_length, check_size, open_image
-from densevit.quiet import ignore_warnings
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 ARRAY_ENDINGS = (".npy",)

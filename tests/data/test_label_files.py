@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.colors import default_palette
 from densevit.data import read_label
+from densevit.labels import default_palette
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.coding import parse_color_map
 
