@@ -1,0 +1,151 @@
+"""How sure a mean over cases is: intervals by the studentized bootstrap, strata, and what a study could detect.
+
+Legend: N cases, G groups (patients), R rounds of resampling. A case whose value is nan has none, and counts nowhere.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+ROUNDS = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A `mean` over `cases`, and the interval `low` to `high` that covers the true mean in `level` of all studies.
+
+    `groups` is how many independent units the cases come from: patients, or the cases themselves. With fewer than two
+    of them nothing is known of the spread, and `low` and `high` are nan.
+    """
+
+    mean: float
+    low: float
+    high: float
+    cases: int
+    groups: int
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+def interval_of_mean(
+    values: Sequence[float],
+    groups: Sequence[Hashable] | None = None,
+    *,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> Interval:
+    """The mean of (N,) values, one a case, and its confidence interval.
+
+    Whole `groups` are drawn, so that several scans of one patient do not pass for several patients. `bounds` are the
+    ends of the metric's scale, beyond which no interval reaches. ValueError for groups of another length, or a level
+    that does not lie between 0 and 1.
+
+    The studentized bootstrap (Efron and Tibshirani 1993, chapter 12.5): each round's deviation is measured in its own
+    standard error, which holds the level for 10 cases of a skewed metric, where percentiles are too short. No
+    resampling knows of what was never seen: where failures are rare and the cases few, every interval is too short.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"the level of an interval lies between 0 and 1, got {level}; 0.95 is usual")
+    sums, counts = _by_group(values, groups)
+    cases, n = int(counts.sum()), len(counts)
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0, 0, level)
+    mean = float(sums.sum() / counts.sum())
+    if n == 1:
+        return Interval(mean, np.nan, np.nan, cases, 1, level)
+    drawn = np.random.default_rng(seed).integers(0, n, (rounds, n))
+    means, errors = _mean_and_error(sums[drawn], counts[drawn])
+    _, error = _mean_and_error(sums[None], counts[None])
+    spread = errors > 0  # a round that drew one group n times says nothing
+    deviations = (means[spread] - mean) / errors[spread] if spread.any() else np.zeros(1)
+    lower, upper = np.quantile(deviations, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.clip([mean - upper * error[0], mean - lower * error[0]], *bounds)
+    return Interval(mean, float(low), float(high), cases, n, level)
+
+
+def strata(
+    values: Sequence[float],
+    stratum: Sequence[Hashable],
+    groups: Sequence[Hashable] | None = None,
+    *,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> dict[Hashable, Interval]:
+    """`interval_of_mean` of the cases of each stratum (a scanner, a site, a size), in the order of their names."""
+    values, labels = np.asarray(values, float), list(stratum)
+    _check_length("strata", labels, values)
+    found = {}
+    for name in sorted(set(labels), key=str):
+        inside = [i for i, label in enumerate(labels) if label == name]
+        own = None if groups is None else [groups[i] for i in inside]
+        found[name] = interval_of_mean(values[inside], own, level=level, bounds=bounds)
+    return found
+
+
+def detectable_difference(
+    differences: Sequence[float], groups: Sequence[Hashable] | None = None, *, level: float = 0.95, power: float = 0.8
+) -> float:
+    """The smallest true mean difference that a paired t test on as many groups finds with this power; nan below two.
+
+    `differences` are (N,), one a case, of two models that were compared; their spread is taken for that of the next
+    study. In the metric's own unit.
+    """
+    sums, counts = _by_group(differences, groups)
+    if len(counts) < 2:
+        return float("nan")
+    _, error = _mean_and_error(sums[None], counts[None])
+    freedom = len(counts) - 1
+    return float((stats.t.ppf((1 + level) / 2, freedom) + stats.t.ppf(power, freedom)) * error[0])
+
+
+def group_means(values: Sequence[float], groups: Sequence[Hashable] | None) -> np.ndarray:
+    """(G,): the mean of each group's cases, in the order in which groups first stand there."""
+    sums, counts = _by_group(values, groups)
+    return sums / counts
+
+
+def columns_of_groups(groups: Sequence[Hashable] | None, cases: int) -> np.ndarray:
+    """(N,) numbers of groups from 0 on, by first appearance; each case its own without groups."""
+    if groups is None:
+        return np.arange(cases)
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], int)
+
+
+def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    """(G,) sums and (G,) counts of the cases that have a value."""
+    values = np.asarray(values, float)
+    if groups is not None:
+        _check_length("groups", groups, values)
+    there = ~np.isnan(values)
+    kept = None if groups is None else [group for group, has in zip(groups, there, strict=True) if has]
+    number = columns_of_groups(kept, int(there.sum()))
+    return np.bincount(number, values[there]), np.bincount(number).astype(float)
+
+
+def _mean_and_error(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R, G) sums and counts -> (R,) means over all cases, and their standard errors, groups being independent."""
+    n, cases = sums.shape[1], counts.sum(1)
+    means = sums.sum(1) / cases
+    residuals = sums - means[:, None] * counts
+    return means, np.sqrt(n / (n - 1) * (residuals**2).sum(1)) / cases
+
+
+def _check_length(what: str, labels: Sequence[Hashable], values: np.ndarray) -> None:
+    if len(labels) != len(values):
+        raise ValueError(f"{what} are given for {len(labels)} cases, values for {len(values)}; one for each is needed")
+
+
+def as_table(columns: Mapping[str, Sequence[float]]) -> tuple[list[str], np.ndarray]:
+    """Names, and (M, N) values of M models over the same N cases; ValueError where their numbers differ."""
+    names = list(columns)
+    lengths = {name: len(columns[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"models are compared over the same cases, got {lengths}; leave out cases that one lacks")
+    return names, np.array([np.asarray(columns[name], float) for name in names])
