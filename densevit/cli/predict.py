@@ -2,7 +2,8 @@
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
-OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
+OUT/a/b.png, or with several formats OUT/<format>/a/b.png. Where several inputs hold files of one name, all results are
+called by their paths below the nearest folder of all inputs: p1 and p2 give OUT/p1/b.png and OUT/p2/b.png. A picture that cannot be read is reported and skipped, and
 the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
 with the same options.
 
