@@ -14,9 +14,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from densevit.checkpoint import Header
-from densevit.colors import overlay
 from densevit.files import check_writable, replacing
-from densevit.labels import label_type
+from densevit.labels import label_type, overlay
 from densevit.predictor.inputs import Input, name_inputs
 from densevit.predictor.outputs import Origin, Predicted, check_no_overwrite, origin_digest
 from densevit.predictor.pictures import Picture
