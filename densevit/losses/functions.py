@@ -137,7 +137,7 @@ def _lovasz_slope(truth: Tensor) -> Tensor:
 def _per_pixel(
     logits: Tensor, label: Tensor, ignore_index: int, class_weights: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """log(p) (B, K, *S); that of the true class, negated, and its weight, both 0 where ignored; where it is not (B, *S)."""
+    """log p (B, K, *S); and (B, *S): that of the true class, negated, its weight, and whether it is not ignored."""
     logits, label = _checked(logits, label)
     if class_weights is not None and class_weights.shape != logits.shape[1:2]:
         raise ValueError(
