@@ -32,7 +32,7 @@ def peak_above(device: torch.device) -> Iterator[Peak]:
     elif device.type == "cpu" and _forget_peak():
         before = resident_bytes()
         yield peak
-        peak.bytes = max(_status("VmHWM") - before, 0)
+        peak.bytes = max(_stated("/proc/self/status", "VmHWM") - before, 0)
     else:
         yield peak
 
@@ -44,7 +44,7 @@ def available_bytes(device: torch.device) -> int:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if sys.platform != "linux":
         return 2**33
-    return min(_meminfo("MemAvailable"), _container_bytes(), _limit_bytes())
+    return min(_stated("/proc/meminfo", "MemAvailable"), _container_bytes(), _limit_bytes())
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -69,14 +69,9 @@ def _forget_peak() -> bool:
     return True
 
 
-def _status(key: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
-
-
-def _meminfo(key: str) -> int:
-    line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
+def _stated(file: str, key: str) -> int:
+    """Bytes of a line such as "VmHWM: 16 kB" of a file in /proc."""
+    return int(re.search(rf"^{key}:\s*(\d+) kB", Path(file).read_text(), re.MULTILINE)[1]) * 1024
 
 
 def _container_bytes() -> int:

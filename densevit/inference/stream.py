@@ -25,7 +25,7 @@ class Work:
     """How windows are cut, run and added. `device` holds the sums; None as `dtype` is float32, or the logits' larger.
 
     `padding` fills windows that reach beyond the image: a number, "replicate" or "reflect". `foreground` gets a window
-    (C, *roi) and says whether it has to be run at all. `fixed` keeps every batch at its full size.
+    (C, *roi) and says whether it has to be run at all.
     """
 
     layout: Layout
@@ -35,7 +35,6 @@ class Work:
     dtype: torch.dtype | None = None
     padding: float | str = 0.0
     foreground: Foreground | None = None
-    fixed: bool = False
     progress: Callable[[int, int], None] | None = None
 
 
@@ -49,7 +48,7 @@ class Ring:
     def __init__(self, work: Work, like: Tensor):
         layout = work.layout
         self.layout = layout
-        self.dim = layout.axis - len(layout.axes)  # only_counts from the end, of (K, *S) and (*S)
+        self.dim = layout.axis - len(layout.axes)  # counted from the end: of (K, *S) and of (*S)
         self.length = layout.num_planes
         size = list(layout.size)
         size[layout.axis] = self.length
@@ -115,8 +114,7 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
     done = layout.steps[step][0] * layout.windows_per_row
     last = done + len(windows)
-    run = forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch, fixed=work.fixed)
-    for index, logits in run:
+    for index, logits in forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch):
         ring = ring or Ring(work, logits)
         if not only_counts:
             ring.add(logits.to(work.device), index, work.weigh(index))
