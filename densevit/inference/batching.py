@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from densevit.inference.layout import Index
 from densevit.inference.memory import available_bytes, is_out_of_memory, peak_above
 
 logger = logging.getLogger("densevit")
 Predict = Callable[[Tensor], Tensor]
-Index = tuple[int, ...]
 
 MOST_WINDOWS = 16  # beyond, a GPU is full and only memory grows
 SHARE = 0.8  # of the memory that is free, which a batch may take

@@ -44,7 +44,7 @@ def available_bytes(device: torch.device) -> int:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if sys.platform != "linux":
         return 2**33
-    return min(_stated("/proc/meminfo", "MemAvailable"), _container_bytes(), _limit_bytes())
+    return min(_stated("/proc/meminfo", "MemAvailable"), _container_bytes())
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -83,12 +83,3 @@ def _container_bytes() -> int:
         return max(limit - used + int(cached[1]), 0)
     except (OSError, ValueError, TypeError):  # no such group, or its limit is "max"
         return sys.maxsize
-
-
-def _limit_bytes() -> int:
-    import resource  # not on Windows
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(soft - int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE"), 0)

@@ -1,17 +1,48 @@
-"""How an image is seen at inference: whole or by windows, once or flipped and at several scales."""
+"""How an image is seen at inference: whole, by windows or by slices, once or flipped and at several scales."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from densevit.inference.slices import SliceOptions
 from densevit.inference.windows import Windows
 from densevit.options import check_range, read_options
 from densevit.sides import read_sides
 
 Flip = int | tuple[int, ...]
+PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (D, H, W), which point to superior, anterior and right
 SIZES = ("roi_size", "stride", "divisor", "base_size")  # one number, or one for each axis
 LARGEST, LARGEST_SCALE = 2**16, 16  # sizes and factors beyond which no memory holds what is asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceOptions:
+    """`axis`: the axis (D, H, W) that slices are stacked along, 0 to 2, or the name of their plane.
+
+    `neighbours` slices on either side are seen together with each slice, as further channels.
+    """
+
+    axis: int | Literal["axial", "coronal", "sagittal"] = "axial"
+    neighbours: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.axis, str):
+            check_range(self, ["axis"], least=0, most=2)
+        check_range(self, ["neighbours"], least=0)
+
+    @property
+    def dim(self) -> int:
+        """The axis as a number."""
+        return PLANES[self.axis] if isinstance(self.axis, str) else self.axis
+
+    @property
+    def show_sides(self) -> bool:
+        """Whether slices reach from left to right, along their last axis."""
+        return self.dim != PLANES["sagittal"]
+
+    @property
+    def count(self) -> int:
+        """The slices that are seen together."""
+        return 2 * self.neighbours + 1
 
 
 @dataclass(frozen=True, kw_only=True)

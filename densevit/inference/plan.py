@@ -67,7 +67,7 @@ class WindowPlan:
             if parts:
                 listed = ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items())
                 lines.append(f"{side}: {format_bytes(sum(parts.values()))} ({listed})")
-        held = "held whole, the sums take" if not layout.streams else "without streaming, the sums alone would take"
+        held = "without streaming, the sums alone would take" if len(layout.steps) > 1 else "held whole, the sums take"
         dtype = str(self.sum_dtype).removeprefix("torch.")
         lines.append(f"sums in {dtype}; {held} {format_bytes(self.whole_bytes)}")
         return "\n".join(lines)

@@ -3,7 +3,7 @@
 Sums are kept only for the planes that windows still add to; the memory of a finished plane is used again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densevit.blocks import nd
-from densevit.inference.batching import BatchSize, Index, Predict, forwards
-from densevit.inference.layout import Layout, covered, inside
+from densevit.inference.batching import BatchSize, Predict, forwards
+from densevit.inference.layout import Index, Layout
 from densevit.inference.source import Source
 from densevit.inference.windows import Blend
 
@@ -60,13 +60,13 @@ class Ring:
             else torch.zeros(len(like), *size, **options)
         )
 
-    def add(self, logits: Tensor, index: tuple[int, ...], weights: Tensor) -> None:
+    def add(self, logits: Tensor, index: Index, weights: Tensor) -> None:
         """Add one window's logits (K, *roi), weighted by (*S_window), the part of it that lies inside the image."""
-        axes, classes = self.layout.axes, len(self.total)
+        classes = len(self.total)
         if len(logits) != classes:
             raise ValueError(f"predict returned {len(logits)} classes after {classes}; every window needs the same")
-        logits = logits[(slice(None), *inside(axes, index))]
-        region = [axis.covered(i) for axis, i in zip(axes, index, strict=True)]
+        logits = logits[(slice(None), *self.layout.inside(index))]
+        region = list(self.layout.covered(index))
         planes = region[self.layout.axis]
         for first, count, place in self._runs(planes.start, planes.stop):
             region[self.layout.axis] = slice(place, place + count)
@@ -129,23 +129,18 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
 
 def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: float | str) -> Tensor:
     """One window: (C, *S) whose planes start at `begin` -> (C, *roi), padded where it reaches beyond the image."""
-    place = list(covered(layout.axes, index))
+    place = list(layout.covered(index))
     planes = place[layout.axis]
     place[layout.axis] = slice(planes.start - begin, planes.stop - begin)
     window = slab[(slice(None), *place)]
     if window.shape[1:] == layout.roi_size:
         return window
-    missing = [
-        (part.start, axis.roi - part.stop) for axis, part in zip(layout.axes, inside(layout.axes, index), strict=True)
-    ]
-    return _pad(window, [p for before_after in reversed(missing) for p in before_after], padding)
-
-
-def _pad(window: Tensor, amounts: Sequence[int], padding: float | str) -> Tensor:
+    missing = [(part.start, roi - part.stop) for roi, part in zip(layout.roi_size, layout.inside(index), strict=True)]
+    amounts = [n for before_after in reversed(missing) for n in before_after]  # F.pad begins with the last axis
     if not isinstance(padding, str):
         return F.pad(window, amounts, value=padding)
     size = window.shape[1:]
-    if padding == "reflect" and any(max(amounts[-2 * d - 2 :][:2]) >= s for d, s in enumerate(size)):
+    if padding == "reflect" and any(max(before_after) >= s for before_after, s in zip(missing, size, strict=True)):
         raise ValueError(
             f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
         )
