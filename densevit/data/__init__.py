@@ -3,7 +3,7 @@
 from densevit.data.create import create_dataset
 from densevit.data.dataset import DATASETS, Dataset
 from densevit.data.label_check import LabelReport
-from densevit.data.layouts import ade20k, cityscapes, folder, monai_datalist, msd, nnunet, volume_folder
+from densevit.data.layouts import ade20k, cityscapes, datalist, folder, nnunet, volume_folder
 from densevit.data.layouts.guess import guess_dataset
 from densevit.data.picture_set import PictureDataset
 from densevit.data.sample import Sample
