@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.data.dataset import DATASETS
+from densevit.data.dataset import check_dataset_config
 from densevit.data.layouts.datalist import read_description
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.subjects import subjects_of
@@ -80,7 +80,7 @@ def choose_split(config: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(config)
     if config.get("val_every") is not None or config.get("fold") is not None:
         return config
-    layout = DATASETS.create(config["type"], **{key: config[key] for key in config if key != "type"})
+    layout = check_dataset_config(config)
     listing = layout.listing()
     subjects = subjects_of(list(listing.labelled), layout.group, root=listing.root)
     train, val = ({subjects[name] for name in listing.cases.get(split, {})} for split in ("train", "val"))

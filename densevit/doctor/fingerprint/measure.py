@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from densevit.data.case import Case, decode_label, read_case_label
-from densevit.data.create import check_dataset_config
-from densevit.data.dataset import DATASETS
+from densevit.data.dataset import check_dataset_config
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, choose_cases
 from densevit.labels import IGNORE
 from densevit.options import read_options
@@ -92,8 +91,7 @@ def take_fingerprint(
 
     `progress(done, total)` is called after each case. ValueError for a set without labels, or none that can be read.
     """
-    check_dataset_config(config)
-    layout = DATASETS.create(config["type"], **{k: v for k, v in config.items() if k not in ("type", "check")})
+    layout = check_dataset_config(config)
     if not isinstance(layout, VolumeLayout):
         raise ValueError(f"a fingerprint is of volumes, and the dataset {config['type']!r} holds pictures")
     listing = layout.listing().without(layout.leave_out)

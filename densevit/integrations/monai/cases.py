@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from densevit.data.create import create_dataset
+from densevit.data.dataset import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split
 from densevit.predictor.scan_files import find_scans
 from densevit.volumes.paths import case_name
