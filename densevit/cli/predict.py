@@ -113,12 +113,11 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many inputs failed."""
     from densevit.checkpoint import open_checkpoint
-    from densevit.devices import pick_device
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
     from densevit.predictor.structures import Cleaning
-    from densevit.processes import launched_as
+    from densevit.processes import launched_as, pick_device
 
     opened = open_checkpoint(args.checkpoint)
     if args.images is not None:
@@ -170,7 +169,7 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
-    from densevit.units import parse_bytes
+    from densevit.texts import parse_bytes
     from densevit.volumes.read_options import ReadOptions
 
     return ReadOptions(

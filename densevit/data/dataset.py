@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.colors import Color
 from densevit.data.case import Case
 from densevit.data.label_check import LabelReport, Progress
 from densevit.inference.slices import SliceOptions
+from densevit.labels import Color
 from densevit.options import check_bools, check_fields
 from densevit.registry import Registry, check_known
 from densevit.volumes.grid import Grid

@@ -11,18 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.colors import Color, default_palette
 from densevit.data.case import Case
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
-from densevit.labels import IGNORE, check_classes
+from densevit.labels import IGNORE, Color, check_classes, default_palette
 from densevit.normalization import MEAN_STD, ZSCORE, MeanStd, create_normalization
 from densevit.pictures.coding import LabelCoding
-from densevit.pictures.picture import View
 from densevit.pictures.reading import read_input, read_oriented_label, turn_back
 from densevit.volumes.grid import Grid
 
 EXIF_MODES = (None, "apply", "ignore")
+View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
 MOST_LOOKED_AT = 64  # labels, to find out which of several values of a class they hold
 
 
@@ -159,8 +158,8 @@ class PictureDataset(Dataset):
         if size != label_size:
             (height, width), (label_height, label_width) = size, label_size
             raise ValueError(
-                f"{case.label} is {label_width} x {label_height} and its image {case.name} is {width} x {height}; a label "
-                "needs the size of its image"
+                f"{case.label} is {label_width} x {label_height} and its image {case.name} is {width} x {height}; a "
+                "label needs the size of its image"
             )
 
     def _coding_of(self, path: str) -> LabelCoding:

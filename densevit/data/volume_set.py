@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
 from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
@@ -17,7 +16,7 @@ from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
 from densevit.data.foreground import draw_slice, foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.inference.slices import SliceOptions
-from densevit.labels import IGNORE, check_classes
+from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name

@@ -18,7 +18,7 @@ from densevit.inference.memory import available_bytes, peak_above
 from densevit.inference.sliding_window import CHUNK, sliding_window
 from densevit.inference.source import ArrayLike, check_source
 from densevit.inference.windows import Keywords, Placement, Windows, grouped
-from densevit.units import format_bytes, parse_bytes
+from densevit.texts import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

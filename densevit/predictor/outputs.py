@@ -13,9 +13,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from densevit.colors import Color, overlay
 from densevit.files import replacing
-from densevit.labels import label_type
+from densevit.labels import Color, label_type, overlay
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
 from densevit.predictor.origin import Origin, origin_digest

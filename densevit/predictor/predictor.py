@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
-from densevit.devices import pick_device
 from densevit.labels import label_type
 from densevit.predictor.inputs import Opened, PictureReader, Reader
 from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
 from densevit.predictor.origin import Origin, as_json, model_digest
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
+from densevit.processes import pick_device
 from densevit.sides import read_sides
-from densevit.units import parse_bytes
+from densevit.texts import parse_bytes
 from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.volume import Volume
 

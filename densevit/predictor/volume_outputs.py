@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from densevit.colors import structure_colors
 from densevit.files import write_text
+from densevit.labels import structure_colors
 from densevit.predictor.inputs import Input
 from densevit.predictor.origin import Origin, is_same
 from densevit.predictor.outputs import Predicted

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.colors import overlay
 from densevit.data import PictureDataset, Sample
 from densevit.data.layouts import cityscapes
+from densevit.labels import overlay
 from densevit.normalization import MEAN_STD, create_normalization
 from densevit.pictures.coding import LabelCoding
 from densevit.predictor import Predictor

@@ -5,8 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from densevit.colors import parse_color
-from densevit.labels import MOST_VALUE, check_classes
+from densevit.labels import MOST_VALUE, check_classes, parse_color
 from densevit.options import check_fields
 from densevit.quoting import shown
 from densevit.texts import read_json, read_text

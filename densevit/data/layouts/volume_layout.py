@@ -160,7 +160,7 @@ def _advice(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -
     if not number:
         return "it has none with a label; look at type, leave_out, and what the set says of itself"
     if keys.val_every or number == 1:
-        return f"it has {number} {'case or subject' if number == 1 else 'cases or subjects'} with labels: too few to be divided so"
+        return f"its cases or subjects with labels ({number}) are too few to be divided so"
     if listing.folds:
         return f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
     return "set val_every=5 to validate on every fifth case of its list"

@@ -10,7 +10,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
-from densevit.quiet import ignore_warnings
+from densevit.environment import ignore_warnings
 from densevit.volumes.paths import looks_like_dicom
 
 logger = logging.getLogger("densevit")

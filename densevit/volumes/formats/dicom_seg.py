@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densevit.colors import Color, default_palette
 from densevit.files import replacing
+from densevit.labels import Color, default_palette
 from densevit.quoting import label_name
 from densevit.volumes.formats.dicom import DicomSource
 from densevit.volumes.formats.dicom_file import quiet_pydicom, read_dataset

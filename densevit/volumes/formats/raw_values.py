@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from densevit.units import format_bytes
+from densevit.texts import format_bytes
 
 CHUNK = 2**22
 MOST_EMPTY, MOST_RATIO = (
