@@ -10,7 +10,7 @@ from torch import Tensor
 
 from densevit.data.case import Case
 from densevit.data.label_check import LabelReport, Progress
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.labels import Color
 from densevit.options import check_bools, check_fields
 from densevit.registry import Registry, check_known

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from densevit.data.dataset import Sample
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.labels import IGNORE
 from densevit.volumes.grid import Grid
 
@@ -64,7 +64,7 @@ def draw_voxel(foreground: np.ndarray, picks: Sequence[float], *, weights: Seque
 def draw_slice(sample: Sample, rng: np.random.Generator, *, slices: SliceOptions) -> Sample:
     """One slice of a volume (C, D, H, W) and its neighbours as channels, with the slice's label (H, W).
 
-    Channels come slice by slice, as `densevit.inference.slices.neighbouring_slices` lays them; at the ends the
+    Channels come slice by slice, as `densevit.inference.network.neighbouring_slices` lays them; at the ends the
     outermost slice is repeated. Of an array mapped into memory nothing else is read.
     """
     axis, count = slices.dim, sample.label.shape[slices.dim]

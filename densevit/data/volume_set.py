@@ -15,7 +15,7 @@ from densevit.data.case import Case, decode_label, names_of_channels, read_case_
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
 from densevit.data.foreground import draw_slice, foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes.grid import Grid, check_same_grid

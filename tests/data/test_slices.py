@@ -5,7 +5,8 @@ import pytest
 
 from densevit.data.dataset import Sample
 from densevit.data.foreground import draw_slice, foreground_voxels
-from densevit.inference.slices import SliceOptions, neighbouring_slices
+from densevit.inference import SliceOptions
+from densevit.inference.network import neighbouring_slices
 from densevit.volumes.grid import Grid
 
 SIZE = (5, 6, 7)
