@@ -87,7 +87,7 @@ def _loader(samples: EvalSet, order: range, num_workers: int) -> DataLoader:
 
 
 def _scores(matrix: ConfusionMatrix, cases: CaseDice | None = None) -> SegmentationScores:
-    """Pixels over the whole set, and where there are cases the Dice of each, over all processes, which all call this."""
+    """Pixels over the whole set, and where there are cases the Dice of each, of all processes, which all call this."""
     scores = matrix.reduce().compute()
     if cases is None:
         return scores
