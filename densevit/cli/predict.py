@@ -28,7 +28,7 @@ from densevit.quoting import message
 if TYPE_CHECKING:
     from densevit.checkpoint import Header
     from densevit.predictor import PredictionReport
-    from densevit.volumes.read_options import ReadOptions
+    from densevit.volumes.volume import ReadOptions
 
 SCAN_DEFAULTS = dict(
     images=None, geometry=None, series=None, modality=None, allow_gantry_tilt=False, on_missing="error",
@@ -171,7 +171,7 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
     from densevit.texts import parse_bytes
-    from densevit.volumes.read_options import ReadOptions
+    from densevit.volumes.volume import ReadOptions
 
     return ReadOptions(
         geometry=args.geometry,

@@ -11,9 +11,8 @@ import numpy as np
 from densevit.volumes.formats.dicom_file import READERS, naming, quiet_pydicom, read_dataset, transformation
 from densevit.volumes.formats.dicom_series import find_series
 from densevit.volumes.formats.dicom_slices import Slice, slices_of, stack_slices
-from densevit.volumes.formats.stored_volume import StoredVolume, check_header
+from densevit.volumes.formats.stored_volume import ReadOptions, StoredVolume, check_header
 from densevit.volumes.modality import modality_of_file
-from densevit.volumes.read_options import REFUSING, ReadOptions
 
 NEEDS_SCALE = ("CT", "PT")  # modalities whose files must say how stored values become their unit
 BELONGING = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "FrameOfReferenceUID")
@@ -31,7 +30,7 @@ class DicomSource:
 
 
 @quiet_pydicom()
-def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+def open_dicom(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Find the series of a folder, or of a file, and put its slices in order; pixels are read by `load`.
 
     ValueError, with the file's name, for several series, slices that are no regular stack, and files without a place.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from densevit.volumes.formats.dicom_file import ORIGIN, Header, quiet_pydicom, read_header, read_headers
+from densevit.volumes.formats.stored_volume import ReadOptions
 from densevit.volumes.paths import walk_files
-from densevit.volumes.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")
 

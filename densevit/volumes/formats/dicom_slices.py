@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from densevit.volumes.formats.dicom_file import Header, Scale
-from densevit.volumes.read_options import ReadOptions
+from densevit.volumes.formats.stored_volume import ReadOptions
 
 logger = logging.getLogger("densevit")
 PHASES = (  # what images at one position may differ in
