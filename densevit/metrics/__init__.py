@@ -43,8 +43,8 @@ __all__ = [
     "f1_by_size",
     "measure",
     "measure_masks",
-    "scores_from_counts",
     "score_lesions",
+    "scores_from_counts",
     "summarize",
     "surfel_distances",
 ]

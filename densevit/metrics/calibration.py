@@ -37,7 +37,7 @@ class Calibration:
         truth = truth.to(probabilities.device)
         known = truth != self.ignore_index
         values, labels = probabilities[:, known].double(), truth[known].long()  # (C, N), (N,)
-        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < self.num_classes):
+        if len(labels) and not set(labels.unique().tolist()) <= set(range(self.num_classes)):
             raise ValueError(f"labels must be 0 to {self.num_classes - 1}, or {self.ignore_index} where unknown")
         if values.numel() and not torch.allclose(values.sum(0), torch.ones_like(values[0]), atol=1e-3):
             raise ValueError("the probabilities of a voxel must sum to 1; pass the softmax of the logits")

@@ -13,6 +13,6 @@ def centreline_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
         raise ModuleNotFoundError("cldice draws skeletons with scikit-image; pip install densevit[metrics]") from error
     if not prediction.any() or not truth.any():
         return 0.0 if prediction.any() or truth.any() else float("nan")
-    precision = float(truth[skeletonize(prediction).astype(bool)].mean())
-    recall = float(prediction[skeletonize(truth).astype(bool)].mean())
+    precision = float(truth[skeletonize(prediction) > 0].mean())
+    recall = float(prediction[skeletonize(truth) > 0].mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

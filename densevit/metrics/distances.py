@@ -150,7 +150,9 @@ def boundary_iou(
     check_spacing(prediction, truth, spacing)
     bands = [_band(mask, width, spacing, unknown, edge_is_border) for mask in (prediction, truth)]
     union = np.count_nonzero(bands[0] | bands[1])
-    return np.count_nonzero(bands[0] & bands[1]) / union if union else float("nan")
+    if not union:  # masks that fill the whole array have no band
+        return 1.0 if prediction.any() and truth.any() else float("nan")
+    return float(np.count_nonzero(bands[0] & bands[1]) / union)
 
 
 def _band(

@@ -1,4 +1,4 @@
-"""One case, label maps (*S) of prediction and truth -> a record for each structure: counts and every metric asked for."""
+"""One case, label maps (*S) of prediction and truth -> a record for each structure with every metric asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +39,7 @@ LESIONS: dict[str, Callable[[LesionScores], float]] = {
 }
 CHOICES = (*VOXELS, *VOXELS_WITHIN, *SURFELS, *SURFELS_WITHIN, "boundary_iou", "cldice", *LESIONS)
 MOST_LABELS = 4096
+NO_LABEL = -(2**40)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def measure(
     options = options or MeasureOptions()
     structures = _structures(classes, options)
     if any(options.ignore_index in labels for labels in structures.values()):
-        options = replace(options, ignore_index=-1)
+        options = replace(options, ignore_index=NO_LABEL)
     named = len(classes) if not isinstance(classes, Mapping) else None
     counts = _count(prediction, truth, structures, num_classes=named, ignore_index=options.ignore_index)
     prediction, truth = _as_array(prediction), _as_array(truth)

@@ -38,7 +38,7 @@ class Policy:
     over: str = "structures"
     needs_all: bool = False
     nothing: float = nan
-    options: MeasureOptions = MeasureOptions()
+    options: MeasureOptions = field(default_factory=MeasureOptions)
 
     def value(self, record: Record, column: str, *, worst: float) -> float:
         """What counts for this record; `worst` is the distance of a missed structure, in mm."""

@@ -57,7 +57,7 @@ class Counts:
 
     @property
     def status(self) -> str:
-        """`found`; `misplaced` if prediction and truth share no voxel; `missed`, `false`, `absent` if they are empty."""
+        """`found`; `misplaced` if no voxel is in both; `missed`, `false` or `absent` if one or both are empty."""
         if self.tp:
             return "found"
         if self.fp and self.fn:
