@@ -46,7 +46,7 @@ EDGES = {
     "PIL": ["data", "pictures", "synthetic", "predictor", "report"],
     "matplotlib": ["report"],
     "jinja2": ["report"],
-    "scipy": ["metrics/surface", "evaluate", "predictor/structures", "report/planes"],
+    "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes"],
     "safetensors": ["data/cache", "weights", "checkpoint"],
     "tensorboard": ["train"],
     "timm": [],

@@ -1,7 +1,50 @@
-"""Metrics of semantic segmentation: exact integer counts, and the scores that follow from them."""
+"""Metrics of segmentation in any rank: exact counts, borders, lesions, calibration, and means that hide nothing."""
 
+from densevit.metrics.borders import border_cells, border_voxels
+from densevit.metrics.calibration import Calibration, CalibrationScores
 from densevit.metrics.cases import CaseDice
+from densevit.metrics.centreline import centreline_dice
 from densevit.metrics.confusion import ConfusionMatrix
+from densevit.metrics.distances import Distances, border_distances, boundary_iou, surfel_distances
+from densevit.metrics.lesions import Lesion, LesionOptions, LesionScores, f1_by_size, score_lesions
+from densevit.metrics.measure import MeasureOptions, measure, measure_masks
+from densevit.metrics.policies import POLICIES, Fill, Policy
+from densevit.metrics.records import Counts, Record
 from densevit.metrics.scores import SegmentationScores, scores_from_counts
+from densevit.metrics.summary import Detection, Row, Summary, accuracy, case_values, detection, summarize
 
-__all__ = ["CaseDice", "ConfusionMatrix", "SegmentationScores", "scores_from_counts"]
+__all__ = [
+    "POLICIES",
+    "Calibration",
+    "CalibrationScores",
+    "CaseDice",
+    "ConfusionMatrix",
+    "Counts",
+    "Detection",
+    "Distances",
+    "Fill",
+    "Lesion",
+    "LesionOptions",
+    "LesionScores",
+    "MeasureOptions",
+    "Policy",
+    "Record",
+    "Row",
+    "SegmentationScores",
+    "Summary",
+    "accuracy",
+    "border_cells",
+    "border_distances",
+    "border_voxels",
+    "boundary_iou",
+    "case_values",
+    "centreline_dice",
+    "detection",
+    "f1_by_size",
+    "measure",
+    "measure_masks",
+    "score_lesions",
+    "scores_from_counts",
+    "summarize",
+    "surfel_distances",
+]

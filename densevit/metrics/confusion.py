@@ -68,15 +68,22 @@ class ConfusionMatrix:
         k, slots = self.num_classes, self.num_classes + 2
         index = _clamp(label, k).mul_(slots).add_(_clamp(prediction, k)).add_(slots + 1)
         counts = torch.bincount(index, minlength=slots * slots).reshape(slots, slots).cpu()
-        ignored = int(torch.count_nonzero(label == self.ignore_index))
+        ignored = int(torch.count_nonzero(self._ignored(label)))
         if 0 <= self.ignore_index < k:
             ignored -= int(counts[self.ignore_index + 1].sum())
             counts[self.ignore_index + 1] = 0
         if int(counts[[0, -1]].sum()) != ignored:
-            raise ValueError(self._complaint("label", label[label != self.ignore_index]))
+            raise ValueError(self._complaint("label", label[~self._ignored(label)]))
         if counts[1:-1, [0, -1]].any():
-            raise ValueError(self._complaint("prediction", prediction[label != self.ignore_index]))
+            raise ValueError(self._complaint("prediction", prediction[~self._ignored(label)]))
         return counts[1:-1, 1:-1]
+
+    def _ignored(self, label: Tensor) -> Tensor:
+        """Torch would compare uint8 labels of 255 with -1 as equal."""
+        limits = torch.iinfo(torch.uint8 if label.dtype == torch.bool else label.dtype)
+        if not limits.min <= self.ignore_index <= limits.max:
+            return torch.zeros_like(label, dtype=torch.bool)
+        return label == self.ignore_index
 
     def _complaint(self, what: str, values: Tensor) -> str:
         wrong = sorted({v for v in values.unique().tolist() if not 0 <= v < self.num_classes})

@@ -52,6 +52,13 @@ def test_any_ignore_index_inside_or_outside_the_classes_counts_nowhere(classes, 
     assert torch.equal(matrix.counts, count_by_hand(prediction, label, classes, ignore_index))
 
 
+@pytest.mark.parametrize("ignore_index", [-1, 256 + 255])
+def test_uint8_labels_are_not_ignored_for_what_they_would_be_in_another_type(ignore_index):
+    label = torch.full((4,), 255, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="the label holds 255"):
+        ConfusionMatrix(5, ignore_index=ignore_index).update(torch.zeros(4, dtype=torch.uint8), label)
+
+
 def test_two_integer_types_and_memory_layouts_may_meet():
     prediction, label = make_maps((17, 23))
     matrix = ConfusionMatrix(5)

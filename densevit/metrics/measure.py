@@ -1,0 +1,238 @@
+"""One case, label maps (*S) of prediction and truth -> a record for each structure with every metric asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil, inf, nan, prod
+
+import numpy as np
+from scipy import ndimage
+from torch import Tensor
+
+from densevit.metrics import distances as mm
+from densevit.metrics.centreline import centreline_dice
+from densevit.metrics.confusion import ConfusionMatrix
+from densevit.metrics.lesions import Lesion, LesionOptions, LesionScores, score_lesions
+from densevit.metrics.records import Counts, Record, kind_of
+
+Maps = Tensor | np.ndarray
+Classes = Sequence[str] | Mapping[str, int | Sequence[int]]
+Slices = tuple[slice, ...]
+
+VOXELS: dict[str, Callable[[mm.Distances], float]] = {
+    "hd": mm.hd,
+    "hd95_max": mm.hd95_max,
+    "hd95_pooled": mm.hd95_pooled,
+    "assd": mm.assd,
+    "masd": mm.masd,
+    "rmsd": mm.rmsd,
+}
+VOXELS_WITHIN = {"nsd_voxel": mm.nsd, "boundary_f": mm.boundary_f}
+SURFELS = {"hd95_surfel": mm.hd95_surfel}
+SURFELS_WITHIN = {"nsd_surfel": mm.nsd}
+LESIONS: dict[str, Callable[[LesionScores], float]] = {
+    "lesion_dice": lambda scores: scores.dice,
+    "lesion_hd95": lambda scores: scores.hd95,
+    "lesion_f1": lambda scores: scores.f1,
+    "pq": lambda scores: scores.panoptic_quality,
+    "sq": lambda scores: scores.segmentation_quality,
+    "rq": lambda scores: scores.recognition_quality,
+}
+CHOICES = (*VOXELS, *VOXELS_WITHIN, *SURFELS, *SURFELS_WITHIN, "boundary_iou", "cldice", *LESIONS)
+MOST_LABELS = 4096
+NO_LABEL = -(2**40)
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is measured, and how. Metrics from counts (Dice, IoU, ...) cost nothing and are always there.
+
+    `tolerances` are in mm and stand behind the name: `nsd_voxel@2`. `boundary_width` is in mm; None is that of the
+    paper on boundary IoU, 2 % of the image's diagonal in pixels. `include_background` measures class 0 of a sequence.
+    """
+
+    metrics: tuple[str, ...] = ("hd95_max", "assd", "nsd_voxel")
+    tolerances: tuple[float, ...] = (2.0,)
+    ignore_index: int = 255
+    include_background: bool = False
+    connectivity: int = 1
+    edge_is_border: bool = True
+    ignored_is_border: bool = False
+    boundary_width: float | None = None
+    lesions: LesionOptions = field(default_factory=LesionOptions)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.metrics if name not in CHOICES]
+        if unknown:
+            raise ValueError(f"no metric {', '.join(unknown)}; choose from {', '.join(CHOICES)}")
+        if self.connectivity < 1 or not all(0 <= t < inf for t in self.tolerances):
+            raise ValueError(
+                f"connectivity must be 1 or more and tolerances 0 mm or more, "
+                f"got {self.connectivity} and {self.tolerances}"
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what is measured of masks, with the tolerances."""
+        within = {*VOXELS_WITHIN, *SURFELS_WITHIN}
+        names = [[f"{n}@{t:g}" for t in self.tolerances] if n in within else [n] for n in dict.fromkeys(self.metrics)]
+        return tuple(name for part in names for name in part)
+
+    def width_in(self, shape: Sequence[int]) -> float:
+        """The width of a boundary's band in an array of this shape, in pixels where `boundary_width` is None."""
+        diagonal = sum(n**2 for n in shape) ** 0.5
+        return max(1, round(0.02 * diagonal)) if self.boundary_width is None else self.boundary_width
+
+
+def measure(
+    prediction: Maps,
+    truth: Maps,
+    classes: Classes,
+    spacing: Sequence[float] | None = None,
+    options: MeasureOptions | None = None,
+    *,
+    case: str = "",
+) -> list[Record]:
+    """Compare two label maps (*S) of any rank: a record for each structure, in the order of `classes`.
+
+    `classes` are the names of labels 0, 1, ..., of which 0 is background, or a label or several (a region) by name:
+    `{"whole tumour": (1, 2, 3), "core": (1, 3)}`; a label that is named here is never ignored. `spacing` is in mm, 1
+    where not given: distances are then in pixels. A case without a prediction is measured with one of zeros.
+    """
+    options = options or MeasureOptions()
+    structures = _structures(classes, options)
+    if any(options.ignore_index in labels for labels in structures.values()):
+        options = replace(options, ignore_index=NO_LABEL)
+    named = len(classes) if not isinstance(classes, Mapping) else None
+    counts = _count(prediction, truth, structures, num_classes=named, ignore_index=options.ignore_index)
+    prediction, truth = _as_array(prediction), _as_array(truth)
+    spacing = mm.check_spacing(prediction, truth, spacing)
+    diagonal = sum((n * s) ** 2 for n, s in zip(truth.shape, spacing, strict=True)) ** 0.5
+    ignored = truth == options.ignore_index
+    ignored = ignored if ignored.any() else None
+    boxes = [_boxes(prediction), _boxes(truth)] if options.metrics else []
+    margin = 1
+    if ignored is not None and "boundary_iou" in options.metrics:  # what lies behind ignored voxels matters as well
+        margin += ceil(options.width_in(truth.shape) / (1 if options.boundary_width is None else min(spacing)))
+    records = []
+    for (name, labels), count in zip(structures.items(), counts, strict=True):
+        values, lesions = dict.fromkeys(options.columns, nan), ()
+        if options.metrics and count.status != "absent":
+            box = _joint(boxes, labels, truth.shape, margin)
+            masks = [_select(part[box], labels) for part in (prediction, truth)]
+            unknown = None if ignored is None else ignored[box]
+            values, lesions = measure_masks(*masks, spacing, options, unknown=unknown, whole=truth.shape)
+        records.append(Record(case, name, count, count.values() | values, diagonal, prod(spacing), lesions))
+    return records
+
+
+def measure_masks(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing: Sequence[float] | None = None,
+    options: MeasureOptions | None = None,
+    *,
+    unknown: np.ndarray | None = None,
+    whole: Sequence[int] | None = None,
+) -> tuple[dict[str, float], tuple[Lesion, ...]]:
+    """The metrics of `options` of two bool masks (*S), which may be a box of an array of size `whole`, and the lesions.
+
+    Distances of which one mask is empty are nan. Where `unknown` is set neither mask counts.
+    """
+    options, whole = options or MeasureOptions(), whole or truth.shape
+    spacing = mm.check_spacing(prediction, truth, spacing)
+    if unknown is not None:
+        prediction, truth = prediction & ~unknown, truth & ~unknown
+        unknown = None if options.ignored_is_border else unknown
+    masks, wanted = (prediction, truth), set(options.metrics)
+    how = dict(unknown=unknown, edge_is_border=options.edge_is_border)
+    values, lesions = {}, ()
+    if wanted & {*VOXELS, *VOXELS_WITHIN}:
+        distances = mm.border_distances(*masks, spacing, connectivity=options.connectivity, **how)
+        values |= _of_distances(distances, VOXELS, VOXELS_WITHIN, options, masks)
+    if wanted & {*SURFELS, *SURFELS_WITHIN}:
+        values |= _of_distances(mm.surfel_distances(*masks, spacing, **how), SURFELS, SURFELS_WITHIN, options, masks)
+    if "boundary_iou" in wanted:
+        units = None if options.boundary_width is None else spacing
+        values["boundary_iou"] = mm.boundary_iou(*masks, options.width_in(whole), units, **how)
+    if "cldice" in wanted:
+        values["cldice"] = centreline_dice(*masks)
+    if wanted & {*LESIONS}:
+        diagonal = sum((n * s) ** 2 for n, s in zip(whole, spacing, strict=True)) ** 0.5
+        penalty = diagonal if options.lesions.penalty is None else options.lesions.penalty
+        how = replace(options.lesions, penalty=penalty)
+        scores = score_lesions(*masks, spacing, how, with_hd95="lesion_hd95" in wanted)
+        values |= {name: of(scores) for name, of in LESIONS.items()}
+        lesions = scores.lesions
+    return {column: values[column] for column in options.columns}, lesions
+
+
+def _of_distances(
+    distances: mm.Distances,
+    plain: Mapping[str, Callable[[mm.Distances], float]],
+    within: Mapping[str, Callable[[mm.Distances, float], float]],
+    options: MeasureOptions,
+    masks: tuple[np.ndarray, np.ndarray],
+) -> dict[str, float]:
+    """nan where a mask has no border; equal masks without one, which fill the whole array, are as good as can be."""
+    names = [*plain, *(f"{name}@{t:g}" for name in within for t in options.tolerances)]
+    if not distances.defined:
+        equal = masks[0].any() and np.array_equal(*masks)
+        return {name: kind_of(name).best if equal else nan for name in names}
+    values = {name: of(distances) for name, of in plain.items() if name in options.metrics}
+    return values | {f"{name}@{t:g}": of(distances, t) for name, of in within.items() for t in options.tolerances}
+
+
+def _structures(classes: Classes, options: MeasureOptions) -> dict[str, tuple[int, ...]]:
+    if isinstance(classes, Mapping):
+        return {name: (v,) if isinstance(v, int) else tuple(v) for name, v in classes.items()}
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"every class needs a name of its own, got {list(classes)}")
+    return {name: (i,) for i, name in enumerate(classes) if i or options.include_background}
+
+
+def _count(
+    prediction: Maps,
+    truth: Maps,
+    structures: Mapping[str, tuple[int, ...]],
+    *,
+    num_classes: int | None,
+    ignore_index: int,
+) -> list[Counts]:
+    """Exact counts on the tensors' device; labels beyond the named ones may occur only if `num_classes` is None."""
+    if num_classes is None:
+        tops = [int(part.max()) for part in (prediction, truth) if prod(part.shape)]
+        num_classes = 1 + max(1, *tops, *(label for labels in structures.values() for label in labels))
+        if num_classes > MOST_LABELS:
+            raise ValueError(f"labels up to {num_classes - 1} are instances rather than classes; map them to classes")
+    matrix = ConfusionMatrix(num_classes, ignore_index=ignore_index)
+    matrix.update(prediction, truth)
+    table, total = matrix.counts.numpy(), int(matrix.counts.sum())
+    counts = []
+    for labels in structures.values():
+        tp = int(table[np.ix_(labels, labels)].sum())
+        fp, fn = int(table[:, labels].sum()) - tp, int(table[list(labels)].sum()) - tp
+        counts.append(Counts(tp, fp, fn, total - tp - fp - fn))
+    return counts
+
+
+def _as_array(labels: Maps) -> np.ndarray:
+    array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    return array.view(np.uint8) if array.dtype == bool else array
+
+
+def _select(labels: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
+    return labels == wanted[0] if len(wanted) == 1 else np.isin(labels, wanted)
+
+
+def _boxes(labels: np.ndarray) -> dict[int, Slices]:
+    """Label above 0 -> the box that holds all its voxels."""
+    return {i: box for i, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None}
+
+
+def _joint(boxes: Sequence[dict[int, Slices]], labels: tuple[int, ...], shape: tuple[int, ...], margin: int) -> Slices:
+    """The box around all boxes of these labels and `margin` voxels more, within the array."""
+    if 0 in labels:
+        return tuple(slice(0, n) for n in shape)
+    found = [known[label] for known in boxes for label in labels if label in known]
+    spans = ((min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*found, strict=True))
+    return tuple(slice(max(0, a - margin), min(n, b + margin)) for (a, b), n in zip(spans, shape, strict=True))

@@ -1,0 +1,189 @@
+"""Records of a data set -> means under a policy, and beside each what it is a mean of."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import isnan, nan
+from operator import add
+
+import numpy as np
+
+from densevit.metrics.policies import POLICIES, Policy
+from densevit.metrics.records import FROM_COUNTS, Counts, Record, kind_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """A mean over `n` values of one structure, or over structures where `structure` is None.
+
+    Level `case` is a mean of each case's own score, level `set` the score of all voxels of all cases counted together.
+    The cases are `found`, `misplaced` (no voxel in common), `missed`, `false` or `absent` (empty in both).
+    """
+
+    structure: str | None
+    metric: str
+    level: str
+    mean: float
+    n: int
+    found: int
+    misplaced: int
+    missed: int
+    false: int
+    absent: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows of every metric: those of each structure, then that of the mean over structures."""
+
+    policy: str
+    rows: tuple[Row, ...]
+
+    def row(self, metric: str, structure: str | None = None, *, level: str = "case") -> Row:
+        """The row of a metric; without a structure that of the mean."""
+        found = [row for row in self.rows if (row.metric, row.structure, row.level) == (metric, structure, level)]
+        if not found:
+            known = sorted({f"{row.metric} by {row.level}" for row in self.rows})
+            raise KeyError(f"no {metric} by {level} of {structure or 'the mean'}; there are {', '.join(known)}")
+        return found[0]
+
+    def table(self) -> str:
+        """A text table, one line a row."""
+        from densevit.tables import format_table  # which imports rich
+
+        lines = [
+            {"structure": row.structure or "mean", "metric": row.metric, "by": row.level, "mean": f"{row.mean:.4f}"}
+            | {name: getattr(row, name) for name in ("n", "found", "misplaced", "missed", "false")}
+            | {"both empty": row.absent}
+            for row in self.rows
+        ]
+        return format_table(lines, style="framed")
+
+
+def case_values(records: Sequence[Record], metric: str, policy: Policy | str = "honest") -> np.ndarray:
+    """(N,): what each record counts for in a mean, nan where it is left out; the input of any statistics.
+
+    A missed structure's distance is the diagonal of the largest case among these records, so that no case's error can
+    lower the mean of the others.
+    """
+    policy, worst = _policy(policy), _worst(records)
+    return np.array([policy.value(record, metric, worst=worst) for record in records], dtype=float)
+
+
+def summarize(records: Sequence[Record], policy: Policy | str = "honest") -> Summary:
+    """Means of all metrics that the records have, under a policy of `POLICIES` or one of your own."""
+    policy = _policy(policy)
+    repeated = [key for key, n in Counter((r.case, r.structure) for r in records).items() if n > 1]
+    if repeated:
+        case, structure = repeated[0]
+        raise ValueError(f"case {case!r} has two records of {structure}; measure(..., case=NAME) tells cases apart")
+    by_structure: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_structure[record.structure].append(record)
+    rows = []
+    for metric in dict.fromkeys(name for record in records for name in record.values):
+        if "case" in policy.levels:
+            rows += _case_rows(by_structure, metric, policy, _worst(records))
+        if "set" in policy.levels and metric in FROM_COUNTS:
+            rows += _set_rows(by_structure, metric, policy)
+    return Summary(policy.name, tuple(rows))
+
+
+def accuracy(records: Sequence[Record]) -> float:
+    """Share of all voxels that have their true class (aAcc): the records must hold every class, the background too."""
+    counts = [record.counts for record in records]
+    total = {
+        record.case: record.counts.tp + record.counts.fp + record.counts.fn + record.counts.tn for record in records
+    }
+    if sum(c.tp + c.fn for c in counts) != sum(total.values()):
+        raise ValueError("accuracy needs every class once; measure with include_background=True and without regions")
+    return sum(c.tp for c in counts) / sum(total.values()) if counts else nan
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Structures found or not, over cases; a prediction elsewhere is a miss and a false alarm."""
+
+    found: int
+    missed: int
+    false: int
+
+    @property
+    def sensitivity(self) -> float:
+        return _share(self.found, self.missed)
+
+    @property
+    def precision(self) -> float:
+        return _share(self.found, self.false)
+
+    @property
+    def f1(self) -> float:
+        return _share(2 * self.found, self.missed + self.false)
+
+
+def detection(records: Iterable[Record], *, min_iou: float = 0.0) -> dict[str, Detection]:
+    """Of each structure, in how many cases it was found with an IoU above `min_iou`."""
+    tallies: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for record in records:
+        counts, tally = record.counts, tallies[record.structure]
+        found = counts.tp > 0 and counts.values()["iou"] > min_iou
+        tally[0] += found
+        tally[1] += counts.tp + counts.fn > 0 and not found
+        tally[2] += counts.tp + counts.fp > 0 and not found
+    return {structure: Detection(*tally) for structure, tally in tallies.items()}
+
+
+def _case_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy, worst: float) -> list[Row]:
+    rows, by_case = [], defaultdict(list)
+    for structure, records in by_structure.items():
+        values = [policy.value(record, metric, worst=worst) for record in records if metric in record.values]
+        for record, value in zip(records, values, strict=True):
+            by_case[record.case].append(value)
+        n = sum(not isnan(value) for value in values)
+        rows.append(Row(structure, metric, "case", policy.mean(values), n, **_statuses(records)))
+    if policy.over == "cases":
+        means = [policy.mean(values) for values in by_case.values() if not all(map(isnan, values))]
+        return [*rows, _total(rows, policy.mean(means))]
+    return [*rows, _mean_row(rows, policy)]
+
+
+def _set_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy) -> list[Row]:
+    rows = []
+    for structure, records in by_structure.items():
+        counts = reduce(add, (record.counts for record in records), Counts(0, 0, 0, 0))
+        value = policy.fill(counts.values()[metric], counts.status, kind_of(metric))
+        rows.append(Row(structure, metric, "set", value, 0 if isnan(value) else 1, **_statuses(records)))
+    return [*rows, _mean_row(rows, policy)]
+
+
+def _mean_row(rows: list[Row], policy: Policy) -> Row:
+    means = [row.mean for row in rows]
+    lacking = policy.needs_all and any(map(isnan, means))
+    return _total(rows, nan if lacking else policy.mean(means))
+
+
+def _total(rows: list[Row], mean: float) -> Row:
+    names = ("n", "found", "misplaced", "missed", "false", "absent")
+    return Row(None, rows[0].metric, rows[0].level, mean, **{n: sum(getattr(row, n) for row in rows) for n in names})
+
+
+def _statuses(records: Sequence[Record]) -> dict[str, int]:
+    counted = Counter(record.status for record in records)
+    return {name: counted[name] for name in ("found", "misplaced", "missed", "false", "absent")}
+
+
+def _worst(records: Sequence[Record]) -> float:
+    return max((record.diagonal for record in records), default=nan)
+
+
+def _share(part: int, rest: int) -> float:
+    return part / (part + rest) if part + rest else nan
+
+
+def _policy(policy: Policy | str) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if policy not in POLICIES:
+        raise ValueError(f"no policy {policy!r}; there are {', '.join(POLICIES)}")
+    return POLICIES[policy]
