@@ -1,0 +1,177 @@
+"""Score label files against others: folders of pictures or of scans, by case and over all pixels, with intervals.
+
+PRED and TRUTH are two folders whose files are called alike, or two files. A missing prediction counts as one in which
+nothing was found. What the values mean is read from a dataset.json, classes.json or classes.txt in TRUTH or above it.
+Every metric, and what each policy does with empty masks: docs/metrics.md.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from densevit.quoting import printable
+
+if TYPE_CHECKING:
+    from densevit.evaluate.files import Measured
+    from densevit.evaluate.pairs import Pairs
+    from densevit.evaluate.scores import Scores
+    from densevit.metrics import MeasureOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `evaluate`."""
+    parser.add_argument("prediction", nargs="?", metavar="PRED", help="a folder of predicted label maps, or one file")
+    parser.add_argument("truth", nargs="?", metavar="TRUTH", help="the folder of the true ones, or one file")
+    parser.add_argument("--manifest", metavar="CSV", help="pairs with the columns prediction, truth and perhaps case")
+    parser.add_argument(
+        "--classes", metavar="FILE", help="names of the values: a .json or .txt, cityscapes, or cityscapes_train_ids"
+    )
+    parser.add_argument("--metrics", nargs="*", metavar="NAME", help="beside Dice, IoU and the like: hd95_max, assd, ...")
+    parser.add_argument("--tolerances", nargs="+", type=float, metavar="MM", help="of nsd_voxel and the like (default 2)")
+    parser.add_argument("--policy", default="honest", help="honest (default), nnunet, monai, brats2023, cityscapes, mmseg")
+    parser.add_argument(
+        "--missing", choices=("missed", "skip"), default="missed", help="what a case without a prediction counts as"
+    )
+    parser.add_argument("--with-background", action="store_true", help="of scans, score value 0 as a structure too")
+    parser.add_argument("--against", action="append", default=[], metavar="PRED", help="another model's, to compare with")
+    parser.add_argument("--compare-by", default="dice", metavar="NAME", help="by which models and strata are compared")
+    parser.add_argument("--table", metavar="CSV", help="what is known of each case (column case): patient, scanner, ...")
+    parser.add_argument("--group", metavar="COLUMN", help="whose cases belong together: patients are resampled whole")
+    parser.add_argument("--strata", nargs="+", default=[], metavar="COLUMN", help="scores for each value of a column")
+    parser.add_argument("--require", nargs="+", default=[], metavar="SCORE", help="'liver.dice>=0.9' 'mIoU>=75'")
+    parser.add_argument("--json", metavar="FILE", help="write all that was measured")
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each case and structure")
+    parser.add_argument("--nnunet", metavar="FILE", help="write nnU-Net's summary.json")
+    parser.add_argument("--mmseg", action="store_true", help="print mmsegmentation's table as well")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that compare cases; default one a core")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pair, measure, print, write; 1 where a file could not be used or a requirement is not met."""
+    from densevit.evaluate.formats import as_mmseg
+    from densevit.evaluate.requirements import Requirement, unmet
+    from densevit.evaluate.scores import score
+
+    requirements = [Requirement.read(text) for text in args.require]
+    options = _options(args)
+    pairs = _pairs(args, args.prediction)
+    measured = _measure(args, pairs, options)
+    how = dict(group=args.group, strata_of=args.strata, stratum_metric=args.compare_by)
+    scores = score(measured, args.policy, **how)
+    sys.stdout.write(f"{printable(scores.table(), keep=chr(10))}\n")
+    if args.mmseg:
+        sys.stdout.write(f"\n{printable(as_mmseg(measured.records), keep=chr(10))}\n")
+    comparison = _compare(args, measured, options)
+    _say(measured, skipped=args.missing == "skip")
+    failures = unmet(requirements, scores.names(), percent=scores.percent())
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in failures))
+    _write(args, pairs, measured, scores, options, comparison)
+    return 1 if failures or measured.failed or measured.unscored else 0
+
+
+def _options(args: argparse.Namespace) -> "MeasureOptions":
+    """Those of the policy, and what the flags say."""
+    from dataclasses import replace
+
+    from densevit.metrics import POLICIES
+    from densevit.registry import check_known
+
+    check_known(args.policy, POLICIES, what="no policy named")
+    given: dict[str, Any] = {}
+    if args.metrics is not None:
+        given["metrics"] = tuple(args.metrics)
+    if args.tolerances is not None:
+        given["tolerances"] = tuple(args.tolerances)
+    return replace(POLICIES[args.policy].options, **given)
+
+
+def _pairs(args: argparse.Namespace, prediction: str | None) -> "Pairs":
+    from dataclasses import replace
+
+    from densevit.evaluate.pairs import find_pairs, read_columns, read_manifest
+
+    if (args.manifest is None) == (args.truth is None):
+        raise ValueError("give PRED and TRUTH, or --manifest with the pairs, and not both")
+    if args.manifest is not None:
+        pairs = read_manifest(args.manifest)
+    else:
+        pairs = find_pairs(prediction, args.truth, train_ids=args.classes == "cityscapes_train_ids")
+    if args.table is None:
+        return pairs
+    said = read_columns(args.table, [pair.case for pair in pairs.pairs])
+    return replace(pairs, columns={case: {**pairs.columns.get(case, {}), **said[case]} for case in said})
+
+
+def _measure(args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions") -> "Measured":
+    import os
+
+    from densevit.evaluate.files import measure_files
+    from densevit.evaluate.structures import find_structures
+
+    structures = find_structures(args.classes, Path(args.truth or args.manifest))
+    workers = min(os.cpu_count() or 1, len(pairs.pairs)) if args.workers is None else args.workers
+    return measure_files(
+        pairs,
+        structures,
+        options,
+        missing=args.missing,
+        with_background=True if args.with_background else None,
+        num_workers=0 if workers < 2 else workers,
+        progress=not args.quiet,
+    )
+
+
+def _compare(args: argparse.Namespace, measured: "Measured", options: "MeasureOptions") -> Mapping[str, Any]:
+    """Print how the other models' predictions differ, by the same cases; what was found, for the JSON."""
+    if not args.against:
+        return {}
+    from densevit.evaluate.comparison import compare_measured
+
+    others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
+    names = {str(args.prediction): measured, **others}
+    found = compare_measured(names, metric=args.compare_by, policy=args.policy, group=args.group)
+    sys.stdout.write(f"\n{printable(found.table(), keep=chr(10))}\n")
+    return dict(comparisons=found.comparisons, ranking=found.ranking)
+
+
+def _say(measured: "Measured", *, skipped: bool) -> None:
+    """What is not as it should be, one line a kind and file."""
+    lines = []
+    if measured.missing:
+        fate = "left out, as --missing skip says" if skipped else "counted as missed"
+        lines.append(f"{len(measured.missing)} predictions are missing and {fate}: {_some(measured.missing)}")
+    if measured.unmatched:
+        lines.append(f"{len(measured.unmatched)} predictions have no label: {_some(measured.unmatched)}")
+    if measured.failed:
+        lines.append(f"{len(measured.failed)} predictions could not be used and counted as missed, see above")
+    if measured.unscored:
+        lines.append(f"{len(measured.unscored)} labels could not be read, and their cases are not scored, see above")
+    sys.stdout.write("".join(f"\n{printable(line)}\n" for line in lines))
+
+
+def _some(things: list[Any]) -> str:
+    return ", ".join(map(str, things[:5])) + ", ..." * (len(things) > 5)
+
+
+def _write(
+    args: argparse.Namespace,
+    pairs: "Pairs",
+    measured: "Measured",
+    scores: "Scores",
+    options: "MeasureOptions",
+    comparison: Mapping[str, Any],
+) -> None:
+    from densevit.evaluate.formats import as_csv, as_json, as_nnunet
+    from densevit.files import write_text
+
+    if args.json:
+        content = as_json(measured, scores, options, **comparison)
+        write_text(Path(args.json), json.dumps(content, indent=1) + "\n")
+    if args.csv:
+        write_text(Path(args.csv), as_csv(measured.records))
+    if args.nnunet:
+        write_text(Path(args.nnunet), json.dumps(as_nnunet(measured, pairs.pairs), indent=4) + "\n")

@@ -1,0 +1,167 @@
+"""Measure label files against others: read each pair, compare, and keep what was measured, never the maps."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from densevit.evaluate.pairs import PICTURES, Pair, Pairs
+from densevit.evaluate.structures import Structures, structures_of_values
+from densevit.metrics import Counts, MeasureOptions, Record, measure
+from densevit.pictures.reading import read_label
+from densevit.progress import Bars
+from densevit.quoting import sentence
+from densevit.volumes.grid import Grid, check_same_grid
+from densevit.volumes.paths import DICOM_ENDINGS
+from densevit.volumes.volume import open_volume, read_label_volume
+from densevit.workers import Workers, drawing
+
+logger = logging.getLogger("densevit")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Records of all cases in the order of the pairs.
+
+    `missing` are the cases without a prediction, `failed` those whose prediction could not be used, with the reason:
+    both were scored as if nothing had been predicted. `unscored` are those whose truth could not be read, `unmatched`
+    the predictions without a truth. `columns` says what else is known of each case.
+    """
+
+    records: list[Record]
+    structures: Structures
+    missing: list[str]
+    failed: Mapping[str, str]
+    unscored: Mapping[str, str]
+    unmatched: list[Path]
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def measure_files(
+    pairs: Pairs,
+    structures: Structures | None = None,
+    options: MeasureOptions | None = None,
+    *,
+    missing: str = "missed",
+    with_background: bool | None = None,
+    num_workers: int = 0,
+    progress: bool = False,
+) -> Measured:
+    """Compare every prediction with its truth; a record for each case and structure.
+
+    Without `structures` each value that occurs is one, called by its number. In a case without a prediction everything
+    was missed; with missing="skip" it is left out. Where a prediction cannot be read, holds values without a name, or
+    lies on another grid than its truth, everything was missed in any case: else a damaged file would better a mean.
+    Value 0 alone is a structure of pictures, and one of volumes with `with_background`.
+    """
+    if missing not in ("missed", "skip"):
+        raise ValueError(f'missing is "missed" or "skip", got {missing!r}')
+    options = options or MeasureOptions()
+    chosen = [pair for pair in pairs.pairs if pair.prediction is not None or missing == "missed"]
+    cases = _Cases(chosen, structures, options, with_background)
+    loader = DataLoader(
+        cases,
+        batch_size=None,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
+        worker_init_fn=Workers(num_workers),
+    )
+    found: dict[str, list[Record]] = {}
+    failed, unscored = {}, {}
+    with Bars(enabled=progress) as bars, drawing(loader) as drawn:
+        for done, (pair, (records, fault)) in enumerate(zip(chosen, drawn, strict=True), start=1):
+            if records:
+                found[pair.case] = records
+            if fault is not None:
+                (failed if records else unscored)[pair.case] = fault
+                logger.error("%s: %s", "scored as if nothing had been predicted" if records else "not scored", fault)
+            bars.show("evaluate", done, len(chosen))
+    if structures is None:
+        structures = structures_of_values(int(r.structure) for records in found.values() for r in records)
+    names = list(dict.fromkeys(record.structure for records in found.values() for record in records))
+    names.sort(key=list(structures.labels).index)
+    records = [record for records in found.values() for record in _with_absent(records, names)]
+    return Measured(records, structures, pairs.missing, failed, unscored, pairs.unmatched, pairs.columns)
+
+
+def read_map(path: Path, *, like: Path | None = None) -> tuple[np.ndarray, Grid]:
+    """A label map (*S) in the file's own values, and its grid; a DICOM-SEG on that of the scan or mask `like`."""
+    if path.suffix.lower() in PICTURES:
+        label = read_label(path)
+        return label, Grid(label.shape)
+    volume = open_volume(like) if like is not None and path.suffix.lower() in DICOM_ENDINGS else None
+    return read_label_volume(path, like=volume)
+
+
+@dataclass(frozen=True)
+class _Cases(Dataset):
+    """Index -> the records of a case, if its truth can be read, and the sentence on what is wrong with a file of it."""
+
+    pairs: Sequence[Pair]
+    structures: Structures | None
+    options: MeasureOptions
+    with_background: bool | None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[list[Record], str | None]:
+        pair = self.pairs[index]
+        try:
+            truth, grid = read_map(pair.truth)
+            if self.structures is not None:
+                self.structures.check(truth, path=pair.truth, what="label")
+        except (ValueError, OSError, MemoryError) as error:
+            return [], _reason(pair, error)
+        prediction, fault = np.zeros_like(truth), None
+        if pair.prediction is not None:
+            try:
+                prediction = self._read_prediction(pair, grid)
+            except (ValueError, OSError, MemoryError) as error:
+                fault = _reason(pair, error)
+        structures = self.structures or structures_of_values(map(int, np.union1d(prediction, truth)))
+        background = grid.affine is None if self.with_background is None else self.with_background
+        classes = {name: values for name, values in structures.labels.items() if background or values != (0,)}
+        options = replace(self.options, ignore_index=structures.ignore_index)
+        truth = structures.without_ignored(truth)
+        return measure(prediction, truth, classes, grid.spacing, options, case=pair.case), fault
+
+    def _read_prediction(self, pair: Pair, grid: Grid) -> np.ndarray:
+        prediction, own = read_map(pair.prediction, like=pair.truth)
+        _check_grids((str(pair.truth), grid), (str(pair.prediction), own))
+        if self.structures is not None:
+            self.structures.check(prediction, path=pair.prediction, what="prediction")
+        return prediction
+
+
+def _reason(pair: Pair, error: Exception) -> str:
+    text = sentence(str(error) or type(error).__name__)
+    return text if pair.case in text else f"{pair.case}: {text}"
+
+
+def _check_grids(truth: tuple[str, Grid], prediction: tuple[str, Grid]) -> None:
+    """ValueError, with how far off, where a prediction does not lie on the grid of its truth."""
+    (truth_path, grid), (path, own) = truth, prediction
+    if grid.affine is not None and own.affine is not None:
+        remark = check_same_grid((truth_path, grid), (path, own), what="prediction")
+        if remark is not None:
+            logger.warning("%s", remark)
+    elif grid.size != own.size:
+        raise ValueError(
+            f"the prediction {path} is {' x '.join(map(str, own.size))} and its label {truth_path} "
+            f"{' x '.join(map(str, grid.size))}; resize it to its label, without interpolating"
+        )
+
+
+def _with_absent(records: list[Record], names: Sequence[str]) -> list[Record]:
+    """A record for each name: what is neither labelled nor predicted in this case is absent."""
+    there = {record.structure: record for record in records}
+    like = records[0]
+    total = sum(vars(like.counts).values())
+    absent = replace(like, counts=Counts(0, 0, 0, total), values=dict.fromkeys(like.values, nan), lesions=())
+    return [there.get(name) or replace(absent, structure=name) for name in names]
