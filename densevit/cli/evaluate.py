@@ -29,16 +29,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", metavar="FILE", help="names of the values: a .json or .txt, cityscapes, or cityscapes_train_ids"
     )
-    parser.add_argument("--metrics", nargs="*", metavar="NAME", help="beside Dice, IoU and the like: hd95_max, assd, ...")
-    parser.add_argument("--tolerances", nargs="+", type=float, metavar="MM", help="of nsd_voxel and the like (default 2)")
-    parser.add_argument("--policy", default="honest", help="honest (default), nnunet, monai, brats2023, cityscapes, mmseg")
+    parser.add_argument(
+        "--metrics", nargs="*", metavar="NAME", help="beside Dice, IoU and the like: hd95_max, assd, ..."
+    )
+    parser.add_argument(
+        "--tolerances", nargs="+", type=float, metavar="MM", help="of nsd_voxel and the like (default 2)"
+    )
+    parser.add_argument(
+        "--policy", default="honest", help="honest (default), nnunet, monai, brats2023, cityscapes, mmseg"
+    )
     parser.add_argument(
         "--missing", choices=("missed", "skip"), default="missed", help="what a case without a prediction counts as"
     )
     parser.add_argument("--with-background", action="store_true", help="of scans, score value 0 as a structure too")
-    parser.add_argument("--against", action="append", default=[], metavar="PRED", help="another model's, to compare with")
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="PRED", help="another model's, to compare with"
+    )
     parser.add_argument("--compare-by", default="dice", metavar="NAME", help="by which models and strata are compared")
-    parser.add_argument("--table", metavar="CSV", help="what is known of each case (column case): patient, scanner, ...")
+    parser.add_argument(
+        "--table", metavar="CSV", help="what is known of each case (column case): patient, scanner, ..."
+    )
     parser.add_argument("--group", metavar="COLUMN", help="whose cases belong together: patients are resampled whole")
     parser.add_argument("--strata", nargs="+", default=[], metavar="COLUMN", help="scores for each value of a column")
     parser.add_argument("--require", nargs="+", default=[], metavar="SCORE", help="'liver.dice>=0.9' 'mIoU>=75'")
@@ -60,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     pairs = _pairs(args, args.prediction)
     measured = _measure(args, pairs, options)
-    how = dict(group=args.group, strata_of=args.strata, stratum_metric=args.compare_by)
+    how = dict(group=args.group, strata_of=args.strata, stratum_metric=args.compare_by.rpartition(".")[2])
     scores = score(measured, args.policy, **how)
     sys.stdout.write(f"{printable(scores.table(), keep=chr(10))}\n")
     if args.mmseg:
@@ -129,7 +139,7 @@ def _compare(args: argparse.Namespace, measured: "Measured", options: "MeasureOp
     """Print how the other models' predictions differ, by the same cases; what was found, for the JSON."""
     if not args.against:
         return {}
-    from densevit.evaluate.comparison import compare_measured
+    from densevit.evaluate.compared import compare_measured
 
     others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
     names = {str(args.prediction): measured, **others}

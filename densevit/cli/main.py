@@ -26,7 +26,7 @@ EXTRAS = dict(
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
-COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
+COMMANDS = ("train", "test", "predict", "evaluate", "fingerprint", "export", "models")
 
 
 def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:

@@ -52,8 +52,7 @@ def as_json(
 def as_csv(records: Sequence[Record]) -> str:
     """A line for each case and structure."""
     lines = [_case(record) for record in records]
-    lines = [{key: value for key, value in line.items() if key not in ("values", "counts")} | line["counts"] | line["values"]
-             for line in lines]  # fmt: skip
+    lines = [line | line.pop("counts") | line.pop("values") for line in lines]
     text = io.StringIO()
     writer = csv.DictWriter(text, lines[0], lineterminator="\n")
     writer.writeheader()
@@ -109,7 +108,8 @@ def as_mmseg(records: Sequence[Record]) -> str:
 
     lines = [{"Class": name} | {c: percent(m, name) for c, m in columns.items()} for name in structures]
     means = {f"m{column}": percent(metric, None) for column, metric in columns.items()}
-    return f"per class results:\n\n{format_table(lines, style='framed')}\n\nSummary:\n\n{format_table([means], style='framed')}"
+    per_class, total = (format_table(each, style="framed") for each in (lines, [means]))
+    return f"per class results:\n\n{per_class}\n\nSummary:\n\n{total}"
 
 
 def _row(scores: Scores, row: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from densevit.evaluate.files import Measured
 from densevit.evaluate.statistics import Interval, interval_of_mean, strata
 from densevit.metrics import POLICIES, Policy, Record, Row, accuracy, case_values, summarize
-from densevit.metrics.records import kind_of
+from densevit.registry import check_known
 from densevit.tables import format_table
 
 # Columns of mmsegmentation's tables, in percent, and the metrics over all pixels of a set that they are.
@@ -55,7 +55,9 @@ class Scores:
         if sets:
             parts.append(f"over all pixels of the set, in percent:\n\n{format_table(self._set_lines(sets))}")
         for column, found in self.strata.items():
-            lines = [{column: name, "cases": each.cases, self.stratum_metric: _shown(each)} for name, each in found.items()]
+            lines = [
+                {column: name, "cases": each.cases, self.stratum_metric: _shown(each)} for name, each in found.items()
+            ]
             parts.append(f"{self.stratum_metric} by {column}:\n\n{format_table(lines)}")
         return "\n\n".join(parts)
 
@@ -78,7 +80,8 @@ class Scores:
         of = {(row.structure, row.metric): row.mean for row in rows}
         structures = list(dict.fromkeys(row.structure for row in rows))
         lines = [
-            {"class": structure or "mean"} | {name: f"{100 * of[structure, metric]:.2f}" for name, metric in OF_SETS.items()}
+            {"class": structure or "mean"}
+            | {name: f"{100 * of[structure, metric]:.2f}" for name, metric in OF_SETS.items()}
             for structure in structures
         ]
         return [*lines, {"class": "aAcc"} | dict.fromkeys(OF_SETS, "") | {"Acc": f"{100 * self.aAcc:.2f}"}]
@@ -101,18 +104,21 @@ def score(
     policy = POLICIES[policy] if isinstance(policy, str) else policy
     summary = summarize(measured.records, policy)
     cases = list(dict.fromkeys(record.case for record in measured.records))
-    groups = None if group is None else [_column(measured, case, group) for case in cases]
-    tables = {metric: _table(measured.records, cases, metric, policy) for metric in measured.records[0].values}
+    groups = None if group is None else [column_of(measured, case, group) for case in cases]
+    tables = {
+        metric: values_by_structure(measured.records, cases, metric, policy) for metric in measured.records[0].values
+    }
+    check_known(stratum_metric, tables, what="no metric named")
     intervals = {}
     if "case" in policy.levels:
         for metric, table in tables.items():
-            kind = kind_of(metric)
-            how = dict(bounds=tuple(sorted((kind.best, kind.worst))))
             for structure, values in table.items():
-                intervals[metric, structure] = interval_of_mean(values, groups, **how)
-            intervals[metric, None] = interval_of_mean(_of_the_mean(table), groups, **how)
+                intervals[metric, structure] = interval_of_mean(values, groups)
+            intervals[metric, None] = interval_of_mean(_of_the_mean(table), groups)
     by_stratum = {
-        column: strata(_of_the_mean(tables[stratum_metric]), [_column(measured, case, column) for case in cases], groups)
+        column: strata(
+            _of_the_mean(tables[stratum_metric]), [column_of(measured, case, column) for case in cases], groups
+        )
         for column in strata_of
     }
     try:
@@ -122,7 +128,9 @@ def score(
     return Scores(policy, summary.rows, intervals, share, by_stratum, stratum_metric)
 
 
-def _table(records: Sequence[Record], cases: Sequence[str], metric: str, policy: Policy) -> dict[str, np.ndarray]:
+def values_by_structure(
+    records: Sequence[Record], cases: Sequence[str], metric: str, policy: Policy | str
+) -> dict[str, np.ndarray]:
     """Structure -> (N,) what each case counts for, nan where it counts nowhere."""
     place = {case: i for i, case in enumerate(cases)}
     found: dict[str, np.ndarray] = {}
@@ -147,12 +155,13 @@ def _of_the_mean(table: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.mean(means) + np.mean(influence, axis=0)
 
 
-def _column(measured: Measured, case: str, column: str) -> Hashable:
+def column_of(measured: Measured, case: str, column: str) -> Hashable:
+    """What a manifest or a table says of a case in one of its columns; ValueError where it says nothing."""
     known = measured.columns.get(case, {})
     if column not in known:
         raise ValueError(
-            f"nothing is known of a column {column!r} for the case {case}; there are {', '.join(known) or 'none'}; give "
-            "a table that has it with --table"
+            f"nothing is known of a column {column!r} for the case {case}; there are {', '.join(known) or 'none'}; "
+            "give a table that has it with --table"
         )
     return known[column]
 

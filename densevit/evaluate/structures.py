@@ -50,7 +50,7 @@ class Structures:
         found = np.isin(truth, [value for value in self.ignored if value != self.ignore_index])
         if not found.any():
             return truth
-        return np.where(found, self.ignore_index, truth)
+        return np.where(found, self.ignore_index, truth.astype(np.int32))
 
 
 def find_structures(classes: str | Path | None, truth: Path) -> Structures | None:
