@@ -11,7 +11,6 @@ import numpy as np
 from scipy import stats
 
 from densevit.evaluate.statistics import (
-    ROUNDS,
     Interval,
     as_table,
     columns_of_groups,
@@ -103,7 +102,7 @@ def rank_models(
     *,
     higher_is_better: bool = True,
     if_both_empty: float | None = None,
-    rounds: int = ROUNDS,
+    rounds: int = 2000,
     seed: int = 0,
 ) -> Ranking:
     """Rank models by their mean over the same cases, and say how far other studies would rank them alike.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-ROUNDS = 2000
+ROUNDS = 5000
+DRAWN_AT_ONCE = 2**20  # groups
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ def interval_of_mean(
     mean = float(sums.sum() / counts.sum())
     if n == 1:
         return Interval(mean, np.nan, np.nan, cases, 1, level)
-    drawn = np.random.default_rng(seed).integers(0, n, (rounds, n))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    means = _resampled_means(sums, counts, rounds=rounds, seed=seed)
     below = ((means < mean).mean() + (means <= mean).mean()) / 2
     bias = stats.norm.ppf(np.clip(below, 1 / rounds, 1 - 1 / rounds))
     residuals = sums - mean * counts
@@ -128,6 +128,14 @@ def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tup
     kept = None if groups is None else [group for group, has in zip(groups, there, strict=True) if has]
     number = columns_of_groups(kept, int(there.sum()))
     return np.bincount(number, values[there]), np.bincount(number).astype(float)
+
+
+def _resampled_means(sums: np.ndarray, counts: np.ndarray, *, rounds: int, seed: int) -> np.ndarray:
+    """(R,): the mean over all cases of as many groups drawn with replacement."""
+    rng, n = np.random.default_rng(seed), len(counts)
+    at_once = max(1, DRAWN_AT_ONCE // n)
+    drawn = (rng.integers(0, n, (min(at_once, rounds - i), n)) for i in range(0, rounds, at_once))
+    return np.concatenate([sums[part].sum(1) / counts[part].sum(1) for part in drawn])
 
 
 def _check_length(what: str, labels: Sequence[Hashable], values: np.ndarray) -> None:
