@@ -65,7 +65,8 @@ def interval_of_mean(
     residuals = sums - mean * counts
     size = np.sum(residuals**2) ** 1.5
     skewness = np.sum(residuals**3) / (6 * size) if size > 0 else 0.0
-    ends = np.sqrt(n / (n - 1)) * stats.t.ppf([(1 - level) / 2, (1 + level) / 2], n - 1) + bias
+    even = counts.sum() ** 2 / np.sum(counts**2)  # as many groups of one size say as much
+    ends = np.sqrt(n / (n - 1)) * stats.t.ppf([(1 - level) / 2, (1 + level) / 2], max(even - 1, 1)) + bias
     low, high = np.quantile(means, stats.norm.cdf(bias + ends / np.maximum(1 - skewness * ends, 1e-9)))
     return Interval(mean, float(low), float(high), cases, n, level)
 
