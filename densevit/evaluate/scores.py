@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isnan, nan
+from math import isnan, nan
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from densevit.tables import format_table
 
 # Columns of mmsegmentation's tables, in percent, and the metrics over all pixels of a set that they are.
 OF_SETS = {"IoU": "iou", "Acc": "recall", "Dice": "dice", "Fscore": "fscore", "Precision": "precision"}
+# What the terminal leaves to the files: Fscore is Dice.
+ONLY_IN_FILES = ("precision", "recall", "fscore", "volume_error")
 
 
 @dataclass(frozen=True)
@@ -48,43 +50,33 @@ class Scores:
         return [name for name in self.names() if name.rpartition(".")[2].removeprefix("m") in {"aAcc", *OF_SETS}]
 
     def table(self) -> str:
-        """Text: a line for each structure and metric, with intervals, and what each mean is a mean of."""
-        lines = [self._line(row) for row in self.rows if row.level == "case"]
-        parts = [f"by case, policy {self.policy.name}:\n\n{format_table(lines)}"] if lines else []
-        sets = [row for row in self.rows if row.level == "set" and row.metric in OF_SETS.values()]
-        if sets:
-            parts.append(f"over all pixels of the set, in percent:\n\n{format_table(self._set_lines(sets))}")
+        """Text: a line for each structure, each mean with its interval, and what the means are means of."""
+        of = {(row.level, row.structure, row.metric): row for row in self.rows}
+        structures = list(dict.fromkeys(row.structure for row in self.rows))
+        metrics = [name for name in dict.fromkeys(metric for _, _, metric in of) if name not in ONLY_IN_FILES]
+        parts = []
+        if "case" in self.policy.levels:
+            lines = [self._line([of["case", structure, metric] for metric in metrics]) for structure in structures]
+            parts.append(f"mean over cases and its 95 % interval, policy {self.policy.name}:\n\n{format_table(lines)}")
+        if "set" in self.policy.levels:
+            lines = [
+                {"class": structure or "mean"}
+                | {column: _percent(of["set", structure, metric].mean) for column, metric in OF_SETS.items()}
+                for structure in structures
+            ]
+            title = f"over all pixels of the set, in percent; aAcc {_percent(self.aAcc)}"
+            parts.append(f"{title}:\n\n{format_table(lines)}")
         for column, found in self.strata.items():
             lines = [
-                {column: name, "cases": each.cases, self.stratum_metric: _shown(each)} for name, each in found.items()
+                {column: name, "cases": i.cases, self.stratum_metric: _shown(i.mean, i)} for name, i in found.items()
             ]
             parts.append(f"{self.stratum_metric} by {column}:\n\n{format_table(lines)}")
         return "\n\n".join(parts)
 
-    def _line(self, row: Row) -> dict[str, str | int]:
-        interval = self.intervals.get((row.metric, row.structure))
-        return {
-            "structure": row.structure or "mean",
-            "metric": row.metric,
-            "mean": _number(row.mean),
-            "95 % interval": "" if interval is None else f"{_number(interval.low)} to {_number(interval.high)}",
-            "n": row.n,
-            "found": row.found,
-            "misplaced": row.misplaced,
-            "missed": row.missed,
-            "false": row.false,
-            "both empty": row.absent,
-        }
-
-    def _set_lines(self, rows: Sequence[Row]) -> list[dict[str, str]]:
-        of = {(row.structure, row.metric): row.mean for row in rows}
-        structures = list(dict.fromkeys(row.structure for row in rows))
-        lines = [
-            {"class": structure or "mean"}
-            | {name: f"{100 * of[structure, metric]:.2f}" for name, metric in OF_SETS.items()}
-            for structure in structures
-        ]
-        return [*lines, {"class": "aAcc"} | dict.fromkeys(OF_SETS, "") | {"Acc": f"{100 * self.aAcc:.2f}"}]
+    def _line(self, rows: Sequence[Row]) -> dict[str, str | int]:
+        cells = {row.metric: _shown(row.mean, self.intervals[row.metric, row.structure]) for row in rows}
+        counts = {name: getattr(rows[0], name) for name in ("n", "found", "misplaced", "missed", "false")}
+        return {"structure": rows[0].structure or "mean", **cells, **counts, "both empty": rows[0].absent}
 
 
 def score(
@@ -167,8 +159,13 @@ def column_of(measured: Measured, case: str, column: str) -> Hashable:
 
 
 def _number(value: float) -> str:
-    return "-" if isnan(value) else "inf" if value == inf else f"{value:.4g}"
+    return "-" if isnan(value) else f"{value:.4g}"
 
 
-def _shown(interval: Interval) -> str:
-    return f"{_number(interval.mean)} ({_number(interval.low)} to {_number(interval.high)})"
+def _percent(value: float) -> str:
+    return "-" if isnan(value) else f"{100 * value:.2f}"
+
+
+def _shown(mean: float, interval: Interval) -> str:
+    known = not isnan(interval.low)
+    return _number(mean) + f" ({_number(interval.low)} to {_number(interval.high)})" * known
