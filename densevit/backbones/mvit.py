@@ -8,10 +8,9 @@ from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
 from densevit.blocks import nd
-from densevit.blocks.embed import PatchEmbed
 from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
-from densevit.blocks.residual import drop_path_rates
 from densevit.blocks.tokens import GridTokens
+from densevit.blocks.transformer import PatchEmbed, drop_path_rates
 from densevit.registry import BACKBONES, check_known
 
 VARIANTS_V1 = {"mvit_v1_base": dict(dim=96, depths=(1, 2, 11, 2))}

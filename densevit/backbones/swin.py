@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
-from densevit.blocks.embed import PatchEmbed
-from densevit.blocks.ffn import Mlp
-from densevit.blocks.init import init_vit_weights
-from densevit.blocks.residual import Block, drop_path_rates
+from densevit.blocks.transformer import Block, Mlp, PatchEmbed, drop_path_rates, init_vit_weights
 from densevit.blocks.window import PatchMerging, WindowAttention
 from densevit.registry import BACKBONES
 

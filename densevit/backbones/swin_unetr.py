@@ -6,8 +6,7 @@ from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
 from densevit.backbones.swin import init_linear_weights, times, window_blocks
-from densevit.blocks.embed import PatchEmbed
-from densevit.blocks.residual import drop_path_rates
+from densevit.blocks.transformer import PatchEmbed, drop_path_rates
 from densevit.blocks.window import PatchMerging
 from densevit.registry import BACKBONES
 

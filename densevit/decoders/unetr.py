@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.residual_conv import ResidualConv
-from densevit.decoders.base import Decoder, DenseMap
+from densevit.decoders.base import Decoder, DenseMap, check_sizes
 from densevit.registry import DECODERS
 
 Stride = tuple[int, ...]  # one entry a spatial dimension
@@ -71,6 +71,8 @@ class UNETRDecoder(Decoder):
     ):
         strides, channels = [nd.ntuple(stride, spatial_dims) for stride in in_strides], list(in_channels)
         has_image, has_towers = image_channels is not None, len(set(strides)) == 1 and len(_climb(strides[0])) > 1
+        if dim is not None:
+            check_sizes(dim=dim)
         if dim is not None and not (has_image or has_towers):
             raise ValueError(f"dim={dim} is the width at the image's resolution; leave it out or give image_channels")
         if has_towers:
