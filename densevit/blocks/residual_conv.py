@@ -119,12 +119,12 @@ class _InstanceNorm(torch.autograd.Function):
         gradients = nd.to_grid(gradient).contiguous()
         result = torch.empty_like(gradients)
         for g, n, out, scale in zip(gradients, normed, result, scales, strict=True):
-            mean = _mean(g)
-            rest, along = _ColumnSums(g), _ColumnSums(g)
+            mean, buffer = _mean(g), torch.empty_like(_slabs(g)[0])
+            rest = along = 0
             for a, b in zip(_slabs(g), _slabs(n), strict=True):
-                rest.add(centred := a - mean)
-                along.add(centred.mul_(b))
-            left, slant = -rest.mean() * scale, -along.mean()
+                rest += _sum_columns(torch.sub(a, mean, out=(part := buffer[: len(a)])))
+                along += _sum_columns(part.mul_(b))
+            left, slant = -_channel_means(rest, g) * scale, -_channel_means(along, g)
             for a, b, target in zip(_slabs(g), _slabs(n), _slabs(out), strict=True):
                 torch.addcmul(torch.sub(a, mean, out=target), b, slant, out=target)
                 torch.addcmul(left, target, scale, out=target)
@@ -137,41 +137,33 @@ def _slabs(grid: Tensor) -> tuple[Tensor, ...]:
     return rows.split(min(max(SLAB // rows.shape[1], 1), MOST_ROWS))
 
 
-class _ColumnSums:
-    """Adds up slabs of a grid (*S, C), for the mean of each channel."""
-
-    def __init__(self, grid: Tensor):
-        self.size = grid.shape
-        self.ones = grid.new_ones(1, len(_slabs(grid)[0]))
-        self.total = torch.zeros(grid.shape[-2] * grid.shape[-1], dtype=torch.float64, device=grid.device)
-
-    def add(self, slab: Tensor) -> None:
-        self.total += (self.ones[:, : len(slab)] @ slab)[0]  # a matrix product sums columns faster than `sum`
-
-    def mean(self) -> Tensor:
-        """Repeated to the width of a slab: (S[-1] * C)."""
-        columns, channels = self.size[-2:]
-        means = self.total.view(columns, channels).sum(0) / (self.size.numel() // channels)
-        return means.to(self.ones.dtype).repeat(columns)
-
-
-def _mean(grid: Tensor) -> Tensor:
-    """Mean of each channel of (*S, C), to a few digits where it is far from zero; repeated to the width of a slab."""
-    sums = _ColumnSums(grid)
-    for slab in _slabs(grid):
-        sums.add(slab)
-    return sums.mean()
-
-
 def _statistics(grid: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, shift and 1 / standard deviation of each channel of (*S, C), all repeated to the width of a slab.
 
     (x - mean) * scale + shift is the norm: the shift is what the mean's own rounding leaves.
     """
-    mean, rest, squares = _mean(grid), _ColumnSums(grid), _ColumnSums(grid)
+    mean, buffer = _mean(grid), torch.empty_like(_slabs(grid)[0])
+    rest = squares = 0
     for slab in _slabs(grid):
-        rest.add(centred := slab - mean)
-        squares.add(centred.square_())
-    left = rest.mean()
-    scale = torch.rsqrt((squares.mean() - left.square()).clamp_min_(0) + eps)
+        rest += _sum_columns(torch.sub(slab, mean, out=(part := buffer[: len(slab)])))
+        squares += _sum_columns(part.square_())
+    left = _channel_means(rest, grid)
+    scale = torch.rsqrt((_channel_means(squares, grid) - left.square()).clamp_min_(0) + eps)
     return mean, -left * scale, scale
+
+
+def _mean(grid: Tensor) -> Tensor:
+    """Mean of each channel of (*S, C), to a few digits where it is far from zero."""
+    return _channel_means(sum(map(_sum_columns, _slabs(grid))), grid)
+
+
+def _sum_columns(slab: Tensor) -> Tensor:
+    """(rows, S[-1] * C) -> (S[-1] * C) in float64; a matrix product is faster than `sum`."""
+    return (slab.new_ones(1, len(slab)) @ slab)[0].double()
+
+
+def _channel_means(sums: Tensor, grid: Tensor) -> Tensor:
+    """Sums over the columns of (*S, C) -> mean of each channel, repeated to the width of a slab: (S[-1] * C)."""
+    columns, channels = grid.shape[-2:]
+    means = sums.view(columns, channels).sum(0) / (grid.numel() // channels)
+    return means.to(grid.dtype).repeat(columns)
