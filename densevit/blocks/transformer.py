@@ -138,3 +138,9 @@ def init_vit_weights(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
     if isinstance(module, (nn.Linear, *nd.CONVOLUTIONS)) and module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def init_linear_weights(module: nn.Module) -> None:
+    """The same for linear layers alone; convolutions begin as torch's do. For `module.apply`."""
+    if isinstance(module, nn.Linear):
+        init_vit_weights(module)

@@ -85,7 +85,7 @@ class UNETRDecoder(Decoder):
         super().__init__(
             spatial_dims=spatial_dims,
             level_channels=widths[:-1] or widths,
-            level_strides=[_plain(stride) for stride in [rung.stride for rung in rungs] or strides],
+            level_strides=[nd.plain(stride) for stride in [rung.stride for rung in rungs] or strides],
             image_channels=image_channels,
         )
         self.rungs, self.has_crop = rungs, has_image or not has_towers
@@ -204,7 +204,3 @@ def _primes(number: int) -> list[int]:
             factors.insert(0, factor)
             number //= factor
     return factors
-
-
-def _plain(stride: Stride) -> int | Stride:
-    return stride[0] if len(set(stride)) == 1 else stride
