@@ -156,12 +156,12 @@ def needed_options(
 
 def _wanted(source: str, described: Mapping[str, Any]) -> dict[str, tuple[Rule, Any]]:
     """For each option that counts: how it is read from a model, and the value that the weights need."""
-    backbone, given = str(described.get("backbone")), described.get("backbone_options") or {}
+    backbone = str(described.get("backbone"))
     if backbone in BACKBONES:
-        family, defaults = family_of(backbone), signature(BACKBONES.family(backbone)).parameters
-        options = {option: given.get(option, defaults[option].default) for option in family.rules}
+        rules, known = family_of(backbone).rules, signature(BACKBONES.family(backbone)).parameters
+        wanted = {option: known[option].default for option in rules if option in known}
+        wanted |= described.get("backbone_options") or {}
     else:
-        family = next(family for family in known_families().values() if source in family.releases)
-        options = known_sources()[source].options
-    wanted = {option: options.get(option) for option in family.rules}
-    return {option: (family.rules[option], value) for option, value in wanted.items() if value is not None}
+        rules = next(family.rules for family in known_families().values() if source in family.releases)
+        wanted = known_sources()[source].options
+    return {option: (read, wanted[option]) for option, read in rules.items() if wanted.get(option) is not None}
