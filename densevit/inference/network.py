@@ -71,7 +71,7 @@ def _seen(
     for first in range(0, len(views), batch_size):
         flipped = views[first : first + batch_size]
         logits = predict(torch.cat([_flip(x, axes) for axes in flipped])).unflatten(0, (len(flipped), len(x)))
-        for part, axes in zip(_at_least_float32(logits), flipped, strict=True):
+        for part, axes in zip(logits.to(torch.promote_types(logits.dtype, torch.float32)), flipped, strict=True):
             turned_back = _flip(part, axes)
             yield turned_back[:, mirrored_classes(part.shape[1], sides)] if sides and -1 in axes else turned_back
 
@@ -153,14 +153,10 @@ def predict_logits(
     `model` maps (B, C, *S) to (B, K, *S) and runs under the caller's autocast, on the image as it is: not on whole
     cells. ValueError for options that do not fit the image.
     """
-    given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
-    given |= dict(flips=flips, scales=scales, sides=sides)
-    options = InferenceOptions(divisor=1).override(**given).on_axes(image.ndim - 1)
+    seen = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
+    options = InferenceOptions(divisor=1).override(**seen, flips=flips, scales=scales, sides=sides)
+    options = options.on_axes(image.ndim - 1)
     return sliding_window(as_asked(model, options), image, windows=options.windows(image.shape[1:]))
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:
