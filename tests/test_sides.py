@@ -12,7 +12,7 @@ from densevit import Predictor
 from densevit.checkpoint import Header, open_checkpoint, write_checkpoint
 from densevit.data import create_dataset
 from densevit.data.augment.options import AugmentOptions, VolumeAugmentOptions
-from densevit.data.sample import Sample
+from densevit.data.dataset import Sample
 from densevit.data.stream import EvalSet
 from densevit.evaluate.evaluate import evaluate
 from densevit.export.source import open_run

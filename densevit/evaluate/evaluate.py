@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from densevit.data.dataset import Dataset
-from densevit.data.sample import Sample
-from densevit.data.shown import Shown
+from densevit.data.dataset import Dataset, Sample, Shown
 from densevit.data.stream import EvalSet
 from densevit.inference import InferenceOptions
 from densevit.metrics import CaseDice, ConfusionMatrix
