@@ -66,9 +66,7 @@ class BatchSize:
     def halve(self, reason: str) -> None:
         """After an out-of-memory error; MemoryError where one window is already too much."""
         if self.size == 1:
-            raise MemoryError(
-                f"not enough memory for one window: {reason}; give a smaller roi_size, or lower precision"
-            )
+            raise MemoryError(f"not enough memory for one window: {reason}; give a smaller roi_size or use amp")
         self.measuring = False
         logger.warning("out of memory with %d windows at once; going on with %d", self.size, self.size // 2)
         self.size //= 2

@@ -29,9 +29,7 @@ class NativeGrid:
 
     def __post_init__(self) -> None:
         if not len(self.size) == len(self.scale) == len(self.offset) or min(self.size, default=0) < 1:
-            raise ValueError(
-                f"a native grid needs a size of at least 1, a scale and an offset for each axis, got {self}"
-            )
+            raise ValueError(f"every axis of a native grid needs a size of at least 1, scale and offset, got {self}")
         if not all(0 < s < float("inf") for s in self.scale) or not all(map(isfinite, self.offset)):
             raise ValueError(
                 f"scale must be positive and offset finite on every axis, got {self.scale} and {self.offset}; "

@@ -4,7 +4,7 @@ Sizes: image (C, *S), logits (K, *S), windows (B, C, *S); slices lie side by sid
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -110,8 +110,7 @@ def accelerate(
     torch.compile ("default", "reduce-overhead" for CUDA graphs, "max-autotune"), for which every batch should have one
     shape: give `sliding_window` a number as `batch_size`, and `fixed_batch=True`.
     """
-    if amp is not None and amp not in AMP_DTYPES:
-        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
+    check_amp(amp)
     run = predict if compile is None else torch.compile(predict, mode=compile, dynamic=False)
 
     def accelerated(windows: Tensor) -> Tensor:
@@ -119,11 +118,21 @@ def accelerate(
             windows = windows.contiguous(memory_format=nd.CHANNELS_LAST[windows.ndim - 2])
         if compile is not None and windows.is_cuda:
             torch.compiler.cudagraph_mark_step_begin()  # the logits of the batch before have been added up
-        precision = torch.autocast(windows.device.type, AMP_DTYPES[amp]) if amp else nullcontext()
-        with precision:
+        with autocast(windows.device, amp):
             return run(windows)
 
     return accelerated
+
+
+def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
+    """Mixed precision of that name ("bf16", "fp16"), or none."""
+    return torch.autocast(device.type, AMP_DTYPES[amp]) if amp else nullcontext()
+
+
+def check_amp(amp: str | None) -> None:
+    """ValueError for a name of a precision that does not exist."""
+    if amp is not None and amp not in AMP_DTYPES:
+        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
 
 
 def as_asked(model: Predict, options: InferenceOptions) -> Predict:

@@ -135,9 +135,7 @@ def _check_array(target: Any, size: tuple[int, ...]) -> None:
 
 def _check_takes(target: Any, shape: tuple[int, ...], dtype: torch.dtype, largest: int | None) -> None:
     if tuple(target.shape) != shape:
-        raise ValueError(
-            f"out has the shape {tuple(target.shape)}, and the results have {shape}; make one of that shape"
-        )
+        raise ValueError(f"out has the shape {tuple(target.shape)}, and the results have {shape}; make one like that")
     floating, most = _range_of(target.dtype)
     if dtype.is_floating_point and not floating:
         raise ValueError(f"out holds {target.dtype}, and the results are {dtype}; make it of a floating type")

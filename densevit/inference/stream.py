@@ -54,11 +54,10 @@ class Ring:
         size[layout.axis] = self.length
         options = dict(dtype=work.dtype or torch.promote_types(like.dtype, torch.float32), device=work.device)
         channels_last = not like.is_contiguous() and nd.to_grid(like[None]).is_contiguous()
-        self.total = (
-            torch.zeros(*size, len(like), **options).movedim(-1, 0)
-            if channels_last
-            else torch.zeros(len(like), *size, **options)
-        )
+        if channels_last:
+            self.total = torch.zeros(*size, len(like), **options).movedim(-1, 0)
+        else:
+            self.total = torch.zeros(len(like), *size, **options)
 
     def add(self, logits: Tensor, index: Index, weights: Tensor) -> None:
         """Add one window's logits (K, *roi), weighted by (*S_window), the part of it that lies inside the image."""
@@ -112,7 +111,7 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     cut = partial(cut_window, slab, layout, begin=begin, padding=work.padding)
     chosen = windows if work.foreground is None else [i for i in windows if work.foreground(cut(i).clone())]
     only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
-    done = layout.steps[step][0] * layout.windows_per_row
+    done = layout.steps[step][0] * len(layout.row(0))
     last = done + len(windows)
     for index, logits in forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch):
         ring = ring or Ring(work, logits)
@@ -142,6 +141,6 @@ def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: 
     size = window.shape[1:]
     if padding == "reflect" and any(max(before_after) >= s for before_after, s in zip(missing, size, strict=True)):
         raise ValueError(
-            f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
+            f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate'"
         )
     return F.pad(window[None], amounts, mode=padding)[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial, reduce
 from numbers import Real
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from torch import Tensor
 from densevit.inference.layout import GRIDS, Axis, Index, Layout, make_axes, make_layout
 from densevit.registry import check_known
 
-Number = TypeVar("Number", int, float)
 MONAI_FLOOR = 1e-3
 AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
 PADDINGS = ("replicate", "reflect")
@@ -80,8 +79,9 @@ class Windows:
         if self.stride is None:
             overlap = _per_axis(self.overlap, len(roi_size))
             if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
-                shown = overlap[0] if len(set(overlap)) == 1 else overlap
-                raise ValueError(f"overlap must be at least 0 and below 1, got {shown}; it is a fraction of the roi")
+                raise ValueError(
+                    f"overlap must be at least 0 and below 1, got {self.overlap}, as a fraction of the roi"
+                )
             lost = 0.0 if self.grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
             return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
         stride = _per_axis(self.stride, len(roi_size))
@@ -146,7 +146,7 @@ def grouped(windows: Windows | None, placement: Placement | None, keywords: Keyw
     return windows, replace(placement or Placement(), **places)
 
 
-def _per_axis(value: Number | Sequence[Number], spatial_dims: int) -> tuple[Number, ...]:
+def _per_axis(value: float | Sequence[float], spatial_dims: int) -> tuple:
     return (value,) * spatial_dims if isinstance(value, Real) else tuple(value)
 
 

@@ -325,9 +325,9 @@ def test_the_two_conventions_place_the_first_voxel_as_they_say():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NativeGrid((4, 0), (1.0, 1.0), (0.0, 0.0)), r"a size of at least 1.* got size \(4, 0\)"),
+        (lambda: NativeGrid((4, 0), (1.0, 1.0), (0.0, 0.0)), r"a size of at least 1.* got NativeGrid\(size=\(4, 0\)"),
         (lambda: NativeGrid((), (), ()), "a size of at least 1"),
-        (lambda: NativeGrid((4, 4), (1.0,), (0.0, 0.0)), "a scale and an offset for each axis"),
+        (lambda: NativeGrid((4, 4), (1.0,), (0.0, 0.0)), "every axis of a native grid needs a size"),
         (lambda: NativeGrid((4, 4), (1.0, 0.0), (0.0, 0.0)), r"scale must be positive.* got \(1.0, 0.0\)"),
         (lambda: NativeGrid((4, 4), (1.0, -1.0), (0.0, 0.0)), "for a flipped axis flip the logits first"),
         (lambda: NativeGrid((4, 4), (1.0, 1.0), (0.0, float("nan"))), "offset finite on every axis"),
