@@ -140,7 +140,5 @@ def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: 
         return F.pad(window, amounts, value=padding)
     size = window.shape[1:]
     if padding == "reflect" and any(max(before_after) >= s for before_after, s in zip(missing, size, strict=True)):
-        raise ValueError(
-            f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate'"
-        )
+        raise ValueError(f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use a number")
     return F.pad(window[None], amounts, mode=padding)[0]

@@ -79,9 +79,7 @@ class Windows:
         if self.stride is None:
             overlap = _per_axis(self.overlap, len(roi_size))
             if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
-                raise ValueError(
-                    f"overlap must be at least 0 and below 1, got {self.overlap}, as a fraction of the roi"
-                )
+                raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap}; a fraction of the roi")
             lost = 0.0 if self.grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
             return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
         stride = _per_axis(self.stride, len(roi_size))
