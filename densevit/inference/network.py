@@ -138,7 +138,7 @@ def check_amp(amp: str | None) -> None:
 def as_asked(model: Predict, options: InferenceOptions) -> Predict:
     """The model on whole cells and over all views that `options` ask for. It names its `divisor` unless they do."""
     whole_cells = on_whole_cells(model, model.divisor if options.divisor is None else options.divisor)
-    if options.seen_once:
+    if not options.flips and options.scales == (1.0,):
         return whole_cells
     at_once = options.batch_size if options.mode == "whole" and options.batch_size != "auto" else None
     views = dict(flips=options.flips, scales=options.scales, sides=options.sides or ())

@@ -67,7 +67,7 @@ class Ring:
         logits = logits[(slice(None), *self.layout.inside(index))]
         region = list(self.layout.covered(index))
         planes = region[self.layout.axis]
-        for first, count, place in self._runs(planes.start, planes.stop):
+        for first, count, place in self.runs(planes.start, planes.stop):
             region[self.layout.axis] = slice(place, place + count)
             total = self.total[(slice(None), *region)]
             parts = [x.narrow(self.dim, first - planes.start, count) for x in (logits, weights)]
@@ -76,12 +76,7 @@ class Ring:
             else:  # mixed types are slow in one operation
                 total.add_(torch.mul(*parts).to(total.dtype))
 
-    def planes(self, begin: int, end: int) -> Iterator[tuple[int, Tensor]]:
-        """(first plane, sums (K, *S)) of the one or two runs that [begin, end) lies in, views of the ring."""
-        for first, count, place in self._runs(begin, end):
-            yield first, self.total.narrow(self.dim, place, count)
-
-    def _runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    def runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
         """(first plane, number of planes, place of the first) of each run of neighbours that [begin, end) lies in."""
         while begin < end:
             place = begin % self.length
@@ -96,7 +91,8 @@ def stream(predict: Predict, source: Source, work: Work) -> Iterator[tuple[int, 
     for step in range(len(layout.steps)):
         slab = source.planes(*layout.planes(step))
         ring = _run_step(predict, slab, step, work, ring)
-        for first, planes in ring.planes(*layout.finished(step)):
+        for first, count, place in ring.runs(*layout.finished(step)):
+            planes = ring.total.narrow(ring.dim, place, count)
             if planes.dtype == torch.float16 and planes.isinf().any():
                 raise ValueError("the sums outgrew float16; give sum_dtype=torch.bfloat16 or torch.float32")
             yield first, planes

@@ -17,7 +17,6 @@ from densevit.registry import check_known
 
 MONAI_FLOOR = 1e-3
 AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
-PADDINGS = ("replicate", "reflect")
 # A window -> its weights (*S_window) over the part of it that lies inside the image, valid until the next call.
 Blend = Callable[[Index], Tensor]
 
@@ -58,7 +57,7 @@ class Windows:
     def __post_init__(self) -> None:
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ValueError(f"batch_size must be 'auto' or at least 1 window, got {self.batch_size!r}")
-        if isinstance(self.padding, str) and self.padding not in PADDINGS:
+        if isinstance(self.padding, str) and self.padding not in ("replicate", "reflect"):
             raise ValueError(f"padding must be a number, 'replicate' or 'reflect', got {self.padding!r}")
         check_known(self.blend, PROFILES, what="no blend named")
         check_known(self.grid, GRIDS, what="no grid named")
