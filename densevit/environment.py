@@ -1,16 +1,18 @@
-"""Settings of the whole process: a command makes them, a library call never does.
+"""Settings of the whole process, which a command makes and a library call never does; warnings left out in a block.
 
 Nothing here imports torch, because what the threads of torch do is decided as it is imported.
 """
 
 import ctypes
 import os
+import re
 import sys
 import threading
+import warnings
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import Lock, get_ident
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # variables by which a user decides how threads wait
 SPINS = 10_000  # turns that a waiting thread spins before it sleeps; docs/results.md, "Beside other work"
@@ -60,6 +62,35 @@ def quiet_threads(errnos: Container[int]) -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+class _InThisThread:
+    """Takes the place of the pattern of messages in a filter of warnings, and matches in one thread alone."""
+
+    def __init__(self, message: str):
+        self.pattern = re.compile(message, re.IGNORECASE)
+        self.thread: int | None = get_ident()
+
+    def match(self, text: str) -> bool:
+        return get_ident() == self.thread and self.pattern.match(text) is not None
+
+
+@contextmanager
+def ignore_warnings(message: str = "", *, module: str = "") -> Iterator[None]:
+    """Without warnings of such a message, given by such a module (regular expressions), in the thread that runs it.
+
+    `warnings.catch_warnings` changes the filters of all threads, and of two blocks that overlap the one that ends last
+    puts back what the other had set. Here a filter is added, which other threads pass by, and taken away.
+    """
+    here = _InThisThread(message)
+    entry = ("ignore", here, Warning, re.compile(module) if module else None, 0)
+    warnings.filters.insert(0, entry)
+    try:
+        yield
+    finally:
+        here.thread = None  # should another thread put back filters that it saw within the block
+        if entry in warnings.filters:
+            warnings.filters.remove(entry)
 
 
 @contextmanager

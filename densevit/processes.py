@@ -1,4 +1,4 @@
-"""Joining the other processes of a run: torchrun, Slurm or MPI, on GPUs or CPUs.
+"""The device of a process, and joining the other processes of a run: torchrun, Slurm or MPI, on GPUs or CPUs.
 
 mmengine's launchers select a GPU even where there is none; these do not (docs/decisions/mmengine_edge.md).
 """
@@ -16,8 +16,6 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-from densevit.devices import pick_device
-
 logger = logging.getLogger("densevit")
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
@@ -27,6 +25,24 @@ VARIABLES = {
     "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+
+
+def pick_device(device: str | torch.device | None = None, local_rank: int = 0) -> torch.device:
+    """The named device; without a name this process's GPU, or the CPU where there is none.
+
+    "cuda" without a number is this process's GPU too: `local_rank` counts the processes of this machine, and more
+    processes than GPUs share them. ValueError for a device that is not there.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"no device named {device!r}; cpu, cuda, cuda:1 and mps are names of devices") from None
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(chosen.type, 1)
+    if (chosen.index or 0) >= count:
+        raise ValueError(f"the device {str(chosen)!r} is not on this machine; choose cpu or another one")
+    if chosen.type == "cuda" and chosen.index is None:
+        return torch.device("cuda", local_rank % count)
+    return chosen
 
 
 @contextmanager

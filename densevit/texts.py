@@ -6,11 +6,13 @@ sentence: text, numbers that 64 bits hold, True, False, None, lists, and diction
 
 import ast
 import json
+import re
 from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 MOST_BYTES = 256 * 2**20  # of a text file
 MOST_YAML = 2**18  # characters: they are read slowly
 DEEPEST = 48  # lists and dictionaries inside one another
@@ -77,6 +79,28 @@ def parse_literal(text: str) -> Any:
             raise ValueError(f"{text[:60]!r} holds a {type(each).__name__}")
         waiting += each if isinstance(each, list | tuple) else [*each, *each.values()] if isinstance(each, dict) else []
     return value
+
+
+def parse_bytes(text: int | str) -> int:
+    """`"4GB"`, `"1.5 GiB"` or a number of bytes -> bytes; ValueError for anything else."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?i?)b?\s*", str(text).lower())
+    try:
+        value = int(float(found[1]) * UNITS[found[2]])
+    except (TypeError, KeyError, ValueError):
+        value = 0
+    if value < 1:
+        raise ValueError(f"expected an amount of memory such as 4GB, 512MiB or a number of bytes, got {text!r}")
+    return value
+
+
+def format_bytes(count: float) -> str:
+    """`1.57 GB`, in powers of ten."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count < 999.5:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.3g} {unit}"
 
 
 def check_number(value: float) -> float:

@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "quoting",
-    "registry labels devices sides",
-    "files imports options units colors processes tables progress environment quiet texts tensorfile workers",
+    "registry labels sides",
+    "files imports options processes tables progress environment texts tensorfile workers",
     "blocks normalization",
     "backbones decoders",
     "weights",
@@ -64,7 +64,7 @@ KNOW_THE_RANK = [
     "report",
     "weights/operations",
     "weights/tables",
-    "predictor/inputs",
+    "predictor/pictures",
     "predictor/scans",
     "integrations/monai/transforms",
 ]

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from densevit.quiet import ignore_warnings
+from densevit.environment import ignore_warnings
 
 ANY = 2**62  # no bound
 

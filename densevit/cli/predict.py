@@ -2,9 +2,10 @@
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
-OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
-the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
-with the same options.
+OUT/a/b.png, or with several formats OUT/<format>/a/b.png. Where several inputs hold files of one name, all results are
+called by their paths below the nearest folder of all: p1 and p2 give OUT/p1/b.png and OUT/p2/b.png. A picture that
+cannot be read is reported and skipped, and the exit code is then 1. Existing outputs are made anew; --resume leaves
+those that the same model made of the same file with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's
@@ -113,12 +114,11 @@ def _add_scan_options(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many inputs failed."""
     from densevit.checkpoint import open_checkpoint
-    from densevit.devices import pick_device
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
     from densevit.predictor.structures import Cleaning
-    from densevit.processes import launched_as
+    from densevit.processes import launched_as, pick_device
 
     opened = open_checkpoint(args.checkpoint)
     if args.images is not None:
@@ -170,7 +170,7 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
-    from densevit.units import parse_bytes
+    from densevit.texts import parse_bytes
     from densevit.volumes.read_options import ReadOptions
 
     return ReadOptions(

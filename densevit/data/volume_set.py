@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from densevit.colors import structure_colors
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
 from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
@@ -17,8 +16,8 @@ from densevit.data.label_check import Facts, LabelReport, Progress, count_classe
 from densevit.data.sample import Augment, Sample
 from densevit.data.shown import Shown, show_plane
 from densevit.data.slices import draw_slice
-from densevit.inference.slices import SliceOptions
-from densevit.labels import IGNORE, check_classes
+from densevit.inference import SliceOptions
+from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name

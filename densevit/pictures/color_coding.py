@@ -5,8 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from densevit.colors import Color, is_color, parse_color
-from densevit.labels import IGNORE
+from densevit.labels import IGNORE, Color, is_color, parse_color
 
 ColorMap = Mapping[Color, int]
 

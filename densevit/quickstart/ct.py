@@ -11,10 +11,10 @@ from torch import Tensor
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.data.volume_set import VolumeDataset
-from densevit.devices import pick_device
 from densevit.losses import check_loss
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor import Predictor, predict
+from densevit.processes import pick_device
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
 from densevit.quoting import shell

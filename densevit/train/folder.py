@@ -12,9 +12,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from densevit.environment import ignore_warnings
 from densevit.files import check_writable, write_text
 from densevit.processes import in_group, rank_and_size
-from densevit.quiet import ignore_warnings
 from densevit.quoting import printable
 from densevit.weights.find import BEST, POINTER, SNAPSHOTS
 

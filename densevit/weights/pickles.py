@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.quiet import ignore_warnings
-from densevit.units import format_bytes
+from densevit.environment import ignore_warnings
+from densevit.texts import format_bytes
 
 _loading = Lock()  # torch's list of allowed names belongs to the whole process
 MOST_GROWTH = 4  # how much larger than its file a checkpoint may be: torch does not compress, and numbers hardly shrink

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from densevit.inference import plan_windows, sliding_window
 from densevit.inference.plan import Cost
-from densevit.units import format_bytes, parse_bytes
+from densevit.texts import format_bytes, parse_bytes
 from tests.conftest import REPOSITORY
 from tests.inference.common import make_image, make_network
 

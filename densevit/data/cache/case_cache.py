@@ -17,7 +17,7 @@ from densevit.data.cache.findings import FileHashes, cache_folder, content_key
 from densevit.files import replacing
 from densevit.options import read_options
 from densevit.tensorfile import write_tensors
-from densevit.units import format_bytes, parse_bytes
+from densevit.texts import format_bytes, parse_bytes
 
 logger = logging.getLogger("densevit")
 Arrays = dict[str, np.ndarray]

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from densevit.colors import parse_color
-from densevit.labels import check_classes
+from densevit.labels import check_classes, parse_color
 from densevit.options import check_fields
 from densevit.texts import read_json, read_text
 

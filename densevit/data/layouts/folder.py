@@ -18,8 +18,7 @@ from densevit.data.layouts.pairing import (
 )
 from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
-from densevit.pictures.coding import LabelCoding
-from densevit.pictures.color_coding import class_index, parse_color_map
+from densevit.pictures.coding import LabelCoding, class_index, parse_color_map
 
 Pairs = list[tuple[str, str | None]]
 
@@ -34,7 +33,7 @@ class Folder:
         about palette, color_map, label_map, ignore_index and reduce_zero_label holds unless it is said here.
     split_file: one name a line (with or without suffix and ending), or one image and one label path below root.
     val_every: for sets that are not split: every n-th image belongs to split "val", the others to "train".
-    color_map: labels are colour-coded; see `densevit.colors.parse_color_map`.
+    color_map: labels are colour-coded; see `densevit.labels.parse_color_map`.
     label_map: {file value: class}, 255 to ignore; reduce_zero_label: 0 is no class and classes count from 1.
     ignore_index: the ignored value in the files (255), or "none"; it is 255 in what is read, whatever the files have.
     image_suffix, label_suffix: what follows the shared name, with ("_gt.png") or without ending ("_gt").

@@ -13,10 +13,9 @@ from torch.utils.data import DataLoader
 
 from densevit.checkpoint import Header
 from densevit.checkpoint.files import without_weights
-from densevit.colors import colorize
 from densevit.data import Dataset, Sample
 from densevit.evaluate.evaluate import evaluate
-from densevit.labels import IGNORE
+from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor, load_given

@@ -9,8 +9,7 @@ import numpy as np
 
 from densevit.volumes.formats.dicom_file import READERS, naming, quiet_pydicom, read_dataset
 from densevit.volumes.formats.dicom_series import find_series
-from densevit.volumes.formats.dicom_slices import Slice, find_slices
-from densevit.volumes.formats.dicom_stack import stack_slices
+from densevit.volumes.formats.dicom_slices import Slice, slices_of, stack_slices
 from densevit.volumes.formats.dicom_units import check_scales, rescale
 from densevit.volumes.formats.stored_volume import StoredVolume, check_header
 from densevit.volumes.read_options import REFUSING, ReadOptions
@@ -36,7 +35,10 @@ def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     ValueError, with the file's name, for several series, slices that are no regular stack, and files without a place.
     """
     series = find_series(path, options=options)
-    slices = find_slices(series.headers)
+    slices = []
+    for header in series.headers:
+        with naming(header.path):
+            slices += slices_of(header)
     scales = [(str(each), each.scale) for each in slices]
     modality = check_scales(path, scales, modality=series.modality, stored_values=options.stored_values)
     slices, affine = stack_slices(path, slices, options=options)

@@ -10,7 +10,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
-from densevit.quiet import ignore_warnings
+from densevit.environment import ignore_warnings
 from densevit.volumes.paths import looks_like_dicom
 
 logger = logging.getLogger("densevit")
@@ -18,61 +18,19 @@ MANY = 2**16  # bytes that may be set aside before it is known whether they are 
 READERS = 8  # threads: they wait for the disk more than they compute
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 TAGS = (
-    "SpecificCharacterSet",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "StudyInstanceUID",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "ImageType",
-    "Modality",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "InstanceNumber",
-    "FrameOfReferenceUID",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "ModalityLUTSequence",
-    "Units",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "PixelSpacing",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-    "ContentTime",
-    "TriggerTime",
-    "TemporalPositionIdentifier",
-    "EchoTime",
-    "DiffusionBValue",
-)
+    "SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SOPClassUID",
+    "SOPInstanceUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "InstanceNumber", "FrameOfReferenceUID", "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence",
+    "Units", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
+    "ImageOrientationPatient", "ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "AcquisitionNumber", "AcquisitionTime",
+    "ContentTime", "TriggerTime", "TemporalPositionIdentifier", "EchoTime", "DiffusionBValue",
+    "DirectoryRecordSequence",
+)  # fmt: skip
 ORIGIN = ("PatientID", "PatientName", "PatientBirthDate", "Modality")
 NO_SCANS = (  # modalities
-    "SEG",
-    "RTSTRUCT",
-    "RTPLAN",
-    "RTDOSE",
-    "SR",
-    "PR",
-    "KO",
-    "REG",
-    "DOC",
-    "FID",
-    "RWV",
-    "AU",
-    "ECG",
-)
+    "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "DOC", "FID", "RWV", "AU", "ECG",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,7 +73,7 @@ class Header:
 
     @property
     def is_localizer(self) -> bool:
-        return "LOCALIZER" in [str(part).upper() for part in _listed(self.get("ImageType", []))]
+        return "LOCALIZER" in str(self.get("ImageType", "")).upper()
 
     @property
     def has_place(self) -> bool:
@@ -161,7 +119,7 @@ def read_headers(paths: Iterable[Path]) -> list[Header]:
 @quiet_pydicom()
 def read_header(path: Path) -> Header:
     """What `TAGS` names of one file; ValueError with its name if it cannot be read."""
-    header = Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))
+    header = Header(path, read_dataset(path, specific_tags=TAGS))
     with naming(path):
         is_image = header.is_image
     if is_image and "Rows" not in header.data:
@@ -209,7 +167,3 @@ class _Bounded(BufferedReader):
         if size is not None and size > MANY:
             size = max(min(size, self._size - self.tell()), 0)
         return super().read(size)
-
-
-def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) else list(value)

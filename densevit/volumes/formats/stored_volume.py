@@ -11,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from densevit.texts import format_bytes
 from densevit.volumes.grid import Grid, times
+
+MOST_EMPTY = 2**30  # bytes of values that any compressed file may announce
+MOST_RATIO = 200  # times its own bytes that a larger one may
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,20 @@ def check_header(path: Path, *, shape: tuple[int, ...], affine: np.ndarray, max_
             f"{path} says that it holds {times(shape)} voxels, which take {needed / 2**30:.3g} GiB, and "
             f"{max_bytes / 2**30:.3g} are allowed; correct the file, or raise max_bytes"
         )
+
+
+def check_ratio(path: Path, there: int, needed: int) -> None:
+    """ValueError for a compressed file of `there` bytes that would hold a job for minutes, for values that must nearly
+    all be the same: `needed` bytes, over `MOST_EMPTY` and over `MOST_RATIO` times as many.
+    """
+    if needed > max(MOST_EMPTY, MOST_RATIO * there):
+        raise ValueError(
+            f"{path} has {format_bytes(there)}, and its header announces {format_bytes(needed)} of values, nearly "
+            "all of them the same; correct the header, or decompress the file first if it is right"
+        )
+
+
+def raise_system_error(error: Exception) -> None:
+    """Raise what the system says of a file, such as that it may not be read; libraries' own errors have no number."""
+    if isinstance(error, OSError) and error.errno:
+        raise error

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from densevit.devices import pick_device
+from densevit.processes import pick_device
 
 
 def with_gpus(monkeypatch, count):
