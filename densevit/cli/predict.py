@@ -28,7 +28,7 @@ from densevit.quoting import message
 if TYPE_CHECKING:
     from densevit.checkpoint import Header
     from densevit.predictor import PredictionReport
-    from densevit.volumes.read_options import ReadOptions
+    from densevit.volumes.volume import ReadOptions
 
 # What only a checkpoint of volumes knows: flags, and what argparse has to know of them.
 SCAN_OPTIONS = {
@@ -157,7 +157,7 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
     from densevit.texts import parse_bytes
-    from densevit.volumes.read_options import ReadOptions
+    from densevit.volumes.volume import ReadOptions
 
     given = {field.name: getattr(args, field.name) for field in fields(ReadOptions)}
     given |= dict(max_bytes=None if args.max_bytes is None else parse_bytes(args.max_bytes))
