@@ -121,7 +121,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
         (dict(classes=[]), "classes must be a list of names"),
         (dict(palette=["#12", "#12", "#12"]), "palette: '#12' is not a colour"),
         (dict(ignore_index=2**40), "ignore_index must be from"),
-        (dict(inference=dict(divisor=-16)), "inference.divisor must be at least 1"),
+        (dict(inference=dict(divisor=-16)), "inference.divisor must be from 1 to 65536"),
         (dict(inference=dict(divisor=10**9)), "inference.divisor must be from 1 to 65536"),
         (dict(inference=dict(scales=[1e9])), "inference.scales must be positive factors of the image size, got"),
         (

@@ -209,8 +209,8 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
-        (dict(classes=["a"]), "classes has 1 entries, and the model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, for 3 outputs of the model"),
+        (dict(classes=["a"]), "classes has 1 entries, for 3 outputs of the model"),
         (
             dict(normalization=dict(type="hounsfield")),
             "used: normalization: no normalization named 'hounsfield'; known: by_channel, ct",
