@@ -282,7 +282,7 @@ def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
     with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz: rename one"):
         find_scans(tmp_path / "a")
     with pytest.raises(ValueError, match="a mask would overwrite"):
-        find_scans(tmp_path / "a", exclude=tmp_path / "a")
+        find_scans(tmp_path / "b", exclude=tmp_path / "b")
 
 
 def test_an_unwritable_mask_leaves_nothing_half_written(predictor, tmp_path, monkeypatch):
