@@ -20,7 +20,7 @@ from torch import Tensor
 from densevit.checkpoint.files import open_checkpoint, write_checkpoint
 from densevit.checkpoint.header import Header
 from densevit.files import recover_folders, remove_folder, remove_leftovers, replacing, sha256, system_error, write_text
-from densevit.weights.find import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
+from densevit.weights.files import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
 
 logger = logging.getLogger("densevit")
 

@@ -23,7 +23,7 @@ from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder
 from densevit.train.resume import find_resumption, set_seed
 from densevit.train.tasks.segment import SegmentTask
-from densevit.weights.find import BEST, WEIGHTS
+from densevit.weights.files import BEST, WEIGHTS
 
 logger = logging.getLogger("densevit")
 
