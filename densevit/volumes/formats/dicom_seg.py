@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densevit import __version__
 from densevit.files import replacing
 from densevit.labels import Color, default_palette
 from densevit.quoting import label_name
@@ -26,15 +27,6 @@ MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime",
 )  # fmt: skip
-ABOUT = dict(
-    series_number=900,
-    instance_number=1,
-    manufacturer="densevit",
-    manufacturer_model_name="densevit",
-    device_serial_number="0",
-    series_description="Segmentation by densevit",
-    content_creator_name="densevit^",
-)
 UTF_8 = "ISO_IR 192"
 LONGEST_NAME = 64  # characters of a SegmentLabel
 
@@ -120,11 +112,11 @@ def _is_standard(name: str, value: Any) -> bool:
 
     if name == "PatientSex":
         return value in (None, "", "M", "F", "O")
-    if name.endswith(("Date", "Time")):
-        try:
-            (DA if name.endswith("Date") else TM)(value)
-        except ValueError:
-            return False
+    kind = {"Date": DA, "Time": TM}.get(name[-4:], str)
+    try:
+        kind(value)
+    except ValueError:
+        return False
     return True
 
 
@@ -149,11 +141,17 @@ def _make(images: Sequence[Any], frames: np.ndarray, described: Sequence[Any], k
         segment_descriptions=described,
         series_instance_uid=highdicom.UID(),
         sop_instance_uid=highdicom.UID(),
-        software_versions=_version(),
+        software_versions=__version__,
         specific_character_set=_character_set(images[0]),
         transfer_syntax_uid=KINDS[kind],
         omit_empty_frames=bool(frames.any()),
-        **ABOUT,
+        series_number=900,
+        instance_number=1,
+        manufacturer="densevit",
+        manufacturer_model_name="densevit",
+        device_serial_number="0",
+        series_description="Segmentation by densevit",
+        content_creator_name="densevit^",
     )
 
 
@@ -169,15 +167,9 @@ def _describe(number: int, name: str, color: Color) -> Any:
         segmented_property_type=Code("85756007", "SCT", "Tissue"),
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="densevit", version=_version(), family=Code("123109", "DCM", "Artificial Intelligence")
+            name="densevit", version=__version__, family=Code("123109", "DCM", "Artificial Intelligence")
         ),
         tracking_uid=highdicom.UID(),
         tracking_id=label,
         display_color=highdicom.color.CIELabColor.from_rgb(*color),
     )
-
-
-def _version() -> str:
-    from densevit import __version__
-
-    return __version__
