@@ -9,7 +9,7 @@ from densevit.data.layouts.description import read_description
 from densevit.data.layouts.subjects import subjects_of
 from densevit.options import fit
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
-from densevit.train.config.config import load_config, parse_overrides
+from densevit.train.config import load_config, parse_overrides
 
 DEEP = "[" * 100_000
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))

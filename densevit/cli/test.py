@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.checkpoint import find_weights
     from densevit.files import check_writable, sha256
-    from densevit.train.config.config import load_config, parse_overrides
+    from densevit.train.config import load_config, parse_overrides
     from densevit.train.score import test
 
     config = load_config(args.config, parse_overrides(args.cfg_options))

@@ -22,9 +22,9 @@ from densevit.files import write_text
 from densevit.progress import Bars
 from densevit.report import prediction_sheet
 from densevit.report.sheet import Row
-from densevit.train.config.config import load_config, replace_options
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import load_config, replace_options
 from densevit.train.run import RunResult, train
+from densevit.train.schema import ConfigFile
 from densevit.train.score import TestResult, test
 
 Progress = Callable[[int, int], None]  # called with how many are done, of how many

@@ -10,9 +10,9 @@ _HOMES = {
     "CheckpointError": "loop",
     "RunResult": "run",
     "TestResult": "score",
-    "check_config": "config.config",
-    "load_config": "config.config",
-    "parse_overrides": "config.config",
+    "check_config": "config",
+    "load_config": "config",
+    "parse_overrides": "config",
     "test": "score",
     "train": "run",
 }

@@ -10,7 +10,7 @@ from densevit.data import Dataset, create_dataset
 from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
 from densevit.processes import rank_and_size
 from densevit.sides import Sides, read_sides
-from densevit.train.config.schema import ConfigFile
+from densevit.train.schema import ConfigFile
 from densevit.workers import Workers
 
 logger = logging.getLogger("densevit")

@@ -1,7 +1,8 @@
-"""Optimizer and learning rate as a config asks for them, and the step from a loss to new weights."""
+"""Optimizer and learning rate as a config asks for them, the step from a loss to new weights, and averages of these."""
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
 
@@ -197,3 +198,24 @@ class OptimizerStep:
             group.update(values)
         if state["scaler"] and self.scaler.is_enabled():  # amp may have been changed in between
             self.scaler.load_state_dict(state["scaler"])
+
+
+class WeightAverage:
+    """Exponential moving average of a model's weights; buffers follow as they are.
+
+    The decay grows as (1 + n) / (10 + n) until it reaches `decay`, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after one more iteration."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self.model.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
+        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -20,9 +20,9 @@ from densevit.metrics.scores import SegmentationScores
 from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.train.config.config import check_config
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import check_config
 from densevit.train.data import open_samples
+from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import create_model, make_header
 from densevit.weights import load_weights, read_config
 

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from densevit.train import check_config, load_config, parse_overrides
-from densevit.train.config.config import docstring, dump_config
+from densevit.train.config import docstring, dump_config
 
 
 def write(folder, name, config):

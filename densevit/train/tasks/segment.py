@@ -19,11 +19,11 @@ from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor, load_given
-from densevit.train.config.schema import ConfigFile, ModelOptions
 from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.optim import WeightAverage
 from densevit.train.resume import list_settings
+from densevit.train.schema import ConfigFile, ModelOptions
 from densevit.train.task import Validation
-from densevit.train.tasks.average import WeightAverage
 from densevit.train.tasks.supervision import Supervision, create_supervision
 
 logger = logging.getLogger("densevit")

@@ -20,7 +20,7 @@ from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring, shown
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
-from densevit.train.config.schema import ConfigFile
+from densevit.train.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
