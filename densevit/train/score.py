@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -60,18 +61,13 @@ def score_checkpoint(
         weights = find_weights(checkpoint)
         load_weights(model, weights)
         _check_as_trained(weights, make_header(config, samples.dataset))
-
-        def on_image(done: int, total: int) -> bool:
-            shown.show("test", done, total)
-            return False
-
         evaluation = evaluate(
             model.to(chosen),
             samples,
             inference=vars(inference or config.inference),
             device=chosen,
             num_workers=getattr(config, section).num_workers,
-            on_image=on_image,
+            on_image=partial(shown.show, "test"),
             on_prediction=on_prediction,
         )
     dataset = samples.dataset
