@@ -16,8 +16,7 @@ from densevit.data.sample import Sample
 from densevit.data.stream import EvalSet
 from densevit.evaluate.evaluate import evaluate
 from densevit.export.source import open_run
-from densevit.inference import InferenceOptions, predict_logits
-from densevit.inference.slices import SliceOptions
+from densevit.inference import InferenceOptions, SliceOptions, predict_logits
 from densevit.segmentor import create_segmentor
 from densevit.sides import Sides, read_sides
 from densevit.train import check_config

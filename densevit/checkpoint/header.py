@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 import densevit
-from densevit.inference.options import InferenceOptions
-from densevit.inference.slices import SliceOptions
+from densevit.inference import InferenceOptions, SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, default_palette, label_type, parse_color
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options

@@ -9,7 +9,7 @@ from torch import Tensor
 from densevit.data.label_check import LabelReport, Progress
 from densevit.data.sample import Augment, Sample
 from densevit.data.shown import Shown
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.labels import Color
 from densevit.registry import Registry
 

@@ -16,13 +16,13 @@ from densevit.data.shown import Shown, show_picture
 from densevit.labels import IGNORE, Color, check_classes, default_palette
 from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
 from densevit.pictures.coding import LabelCoding
-from densevit.pictures.picture import View
 from densevit.pictures.reading import read_input, read_oriented_label, turn_back
 from densevit.volumes.grid import Grid
 
 EXIF_MODES = (None, "apply", "ignore")
 MOST_LOOKED_AT = 64  # labels, to find out which of several values of a class they hold
 Pair = tuple[str, str | None]
+View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
 
 
 class PictureDataset:

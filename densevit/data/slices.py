@@ -4,7 +4,7 @@ import numpy as np
 
 from densevit.data.foreground import draw_voxel
 from densevit.data.sample import Sample
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.volumes.grid import Grid
 
 FOREGROUND = 0.5  # how often a slice is drawn that holds a voxel chosen by class: every class but 0 alike
@@ -13,7 +13,7 @@ FOREGROUND = 0.5  # how often a slice is drawn that holds a voxel chosen by clas
 def draw_slice(sample: Sample, rng: np.random.Generator, *, slices: SliceOptions) -> Sample:
     """One slice of a volume (C, D, H, W) and its neighbours as channels, with the slice's label (H, W).
 
-    Channels come slice by slice, as `densevit.inference.slices.neighbouring_slices` lays them; at the ends the
+    Channels come slice by slice, as `densevit.inference.network.neighbouring_slices` lays them; at the ends the
     outermost slice is repeated. Of an array mapped into memory nothing else is read.
     """
     axis, count = slices.dim, sample.label.shape[slices.dim]

@@ -16,7 +16,7 @@ from densevit.data.label_check import Facts, LabelReport, Progress, count_classe
 from densevit.data.sample import Augment, Sample
 from densevit.data.shown import Shown, show_plane
 from densevit.data.slices import draw_slice
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes.grid import Grid, check_same_grid

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from densevit.inference.layout import Index
 from densevit.inference.memory import available_bytes, is_out_of_memory, peak_above
 
 logger = logging.getLogger("densevit")
 Predict = Callable[[Tensor], Tensor]
-Index = tuple[int, ...]
 
 MOST_WINDOWS = 16  # beyond, a GPU is full and only memory grows
 SHARE = 0.8  # of the memory that is free, which a batch may take
@@ -53,10 +53,12 @@ class BatchSize:
     """The number of windows of the next forward.
 
     "auto" first runs one window, so that libraries do what they do once; then it measures one more and two together,
-    and computes from them how many fit.
+    and computes from them how many fit. `fixed` fills every batch up to that number, so that compiled code sees one
+    shape.
     """
 
-    def __init__(self, size: int | str):
+    def __init__(self, size: int | str, *, fixed: bool = False):
+        self.fixed = fixed
         self.trials: list[Trial] = []
         self.measuring = size == "auto"
         self.size = 1 if self.measuring else int(size)
@@ -92,22 +94,16 @@ def _finish(device: torch.device) -> None:
 
 
 def forwards(
-    predict: Predict,
-    windows: Sequence[Index],
-    *,
-    cut: Callable[[Index], Tensor],
-    size: BatchSize,
-    fixed: bool = False,
+    predict: Predict, windows: Sequence[Index], *, cut: Callable[[Index], Tensor], size: BatchSize
 ) -> Iterator[tuple[Index, Tensor]]:
     """Each window's index and its logits (K, *roi), in order; `cut(index)` gives the window (C, *roi).
 
-    `fixed` fills the last batch up with repeated windows, so that compiled code sees one shape. A batch that does not
-    fit into memory is run again in halves; what was done before stays done.
+    A batch that does not fit into memory is run again in halves; what was done before stays done.
     """
     done = 0
     while done < len(windows):
         chunk = windows[done : done + size.size]
-        repeated = [chunk[-1]] * (size.size - len(chunk)) if fixed else []
+        repeated = [chunk[-1]] * (size.size - len(chunk)) if size.fixed else []
         try:
             batch = torch.stack([cut(index) for index in [*chunk, *repeated]])
             logits = size.run(predict, batch)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from densevit.inference.batching import Predict
-from densevit.inference.layout import Layout
+from densevit.inference.layout import Index, Layout
 from densevit.inference.output import Output
 from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
@@ -79,7 +79,7 @@ def _restricted(work: Work, rows: range) -> dict[str, object]:
     step = len(layout.steps[0])
     steps = tuple(range(first, min(first + step, len(rows))) for first in range(0, len(rows), step))
 
-    def weigh(index: tuple[int, ...]) -> Tensor:
+    def weigh(index: Index) -> Tensor:
         return work.weigh((*index[:d], index[d] + rows.start, *index[d + 1 :]))
 
     return dict(layout=Layout(tuple(axes), d, steps), weigh=weigh)

@@ -1,11 +1,12 @@
-"""A network made into another one: on whole cells, over several views, faster; and what it says of one image.
+"""A network made into another one: on whole cells, over several views, over slices, faster; what it says of one image.
 
-Sizes: image (C, *S), logits (K, *S), windows (B, C, *S).
+Sizes: image (C, *S), logits (K, *S), windows (B, C, *S); slices lie side by side along one of the axes D, H, W.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,6 +74,31 @@ def _seen(
         for part, axes in zip(_at_least_float32(logits), flipped, strict=True):
             turned_back = _flip(part, axes)
             yield turned_back[:, mirrored_classes(part.shape[1], sides)] if sides and -1 in axes else turned_back
+
+
+def neighbouring_slices(image: np.ndarray, axis: int, n: int) -> np.ndarray:
+    """(C, D, H, W) -> (C * (2n + 1), D, H, W): beside each slice along `axis` the n before and after it.
+
+    Channels come slice by slice, the first of them n slices before; at the ends the outermost slice is repeated.
+    """
+    if n == 0:
+        return image
+    place = np.arange(image.shape[axis + 1])
+    shifts = [(place + shift).clip(0, len(place) - 1) for shift in range(-n, n + 1)]
+    return np.concatenate([image.take(shifted, axis + 1) for shifted in shifts])
+
+
+def over_slices(model: Predict, axis: int) -> Predict:
+    """A network of pictures (B, C, H, W) -> (B, K, H, W) as one of volumes: (B, C, D, H, W) -> (B, K, D, H, W).
+
+    The slices along `axis` (of D, H, W) of all windows form one batch.
+    """
+
+    def predict(x: Tensor) -> Tensor:
+        slices = x.movedim(axis + 2, 1)
+        return model(slices.flatten(0, 1)).unflatten(0, slices.shape[:2]).movedim(1, axis + 2)
+
+    return predict
 
 
 def accelerate(

@@ -70,8 +70,9 @@ def sliding_window(
     layout = windows.layout(size, axis=placement.axis, stream=not whole)
     window_device, device = placement.devices(image)
     weigh = make_blend(layout, profile=windows.blend, floor=windows.least_weight, device=device)
-    given = dict(padding=windows.padding, foreground=foreground, fixed=windows.fixed_batch, progress=progress)
-    work = Work(layout, weigh, BatchSize(windows.batch_size), device, placement.sum_dtype, **given)
+    batch = BatchSize(windows.batch_size, fixed=windows.fixed_batch)
+    given = dict(padding=windows.padding, foreground=foreground, progress=progress)
+    work = Work(layout, weigh, batch, device, placement.sum_dtype, **given)
     read = partial(Source, image, spatial_dims=len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
     if whole:
         ((_, total),) = stream(predict, read(), work)

@@ -3,7 +3,7 @@
 Sums are kept only for the planes that windows still add to; the memory of a finished plane is used again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densevit.blocks import nd
-from densevit.inference.batching import BatchSize, Index, Predict, forwards
-from densevit.inference.layout import Layout, covered, inside
+from densevit.inference.batching import BatchSize, Predict, forwards
+from densevit.inference.layout import Index, Layout
 from densevit.inference.source import Source
 from densevit.inference.windows import Blend
 
@@ -25,7 +25,7 @@ class Work:
     """How windows are cut, run and added. `device` holds the sums; None as `dtype` is float32, or the logits' larger.
 
     `padding` fills windows that reach beyond the image: a number, "replicate" or "reflect". `foreground` gets a window
-    (C, *roi) and says whether it has to be run at all. `fixed` keeps every batch at its full size.
+    (C, *roi) and says whether it has to be run at all.
     """
 
     layout: Layout
@@ -35,7 +35,6 @@ class Work:
     dtype: torch.dtype | None = None
     padding: float | str = 0.0
     foreground: Foreground | None = None
-    fixed: bool = False
     progress: Callable[[int, int], None] | None = None
 
 
@@ -49,7 +48,7 @@ class Ring:
     def __init__(self, work: Work, like: Tensor):
         layout = work.layout
         self.layout = layout
-        self.dim = layout.axis - len(layout.axes)  # only_counts from the end, of (K, *S) and (*S)
+        self.dim = layout.axis - len(layout.axes)  # counted from the end: of (K, *S) and of (*S)
         self.length = layout.num_planes
         size = list(layout.size)
         size[layout.axis] = self.length
@@ -61,13 +60,13 @@ class Ring:
             else torch.zeros(len(like), *size, **options)
         )
 
-    def add(self, logits: Tensor, index: tuple[int, ...], weights: Tensor) -> None:
+    def add(self, logits: Tensor, index: Index, weights: Tensor) -> None:
         """Add one window's logits (K, *roi), weighted by (*S_window), the part of it that lies inside the image."""
-        axes, classes = self.layout.axes, len(self.total)
+        classes = len(self.total)
         if len(logits) != classes:
             raise ValueError(f"predict returned {len(logits)} classes after {classes}; every window needs the same")
-        logits = logits[(slice(None), *inside(axes, index))]
-        region = [axis.covered(i) for axis, i in zip(axes, index, strict=True)]
+        logits = logits[(slice(None), *self.layout.inside(index))]
+        region = list(self.layout.covered(index))
         planes = region[self.layout.axis]
         for first, count, place in self._runs(planes.start, planes.stop):
             region[self.layout.axis] = slice(place, place + count)
@@ -115,8 +114,7 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
     done = layout.steps[step][0] * layout.windows_per_row
     last = done + len(windows)
-    run = forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch, fixed=work.fixed)
-    for index, logits in run:
+    for index, logits in forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch):
         ring = ring or Ring(work, logits)
         if not only_counts:
             ring.add(logits.to(work.device), index, work.weigh(index))
@@ -131,23 +129,18 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
 
 def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: float | str) -> Tensor:
     """One window: (C, *S) whose planes start at `begin` -> (C, *roi), padded where it reaches beyond the image."""
-    place = list(covered(layout.axes, index))
+    place = list(layout.covered(index))
     planes = place[layout.axis]
     place[layout.axis] = slice(planes.start - begin, planes.stop - begin)
     window = slab[(slice(None), *place)]
     if window.shape[1:] == layout.roi_size:
         return window
-    missing = [
-        (part.start, axis.roi - part.stop) for axis, part in zip(layout.axes, inside(layout.axes, index), strict=True)
-    ]
-    return _pad(window, [p for before_after in reversed(missing) for p in before_after], padding)
-
-
-def _pad(window: Tensor, amounts: Sequence[int], padding: float | str) -> Tensor:
+    missing = [(part.start, roi - part.stop) for roi, part in zip(layout.roi_size, layout.inside(index), strict=True)]
+    amounts = [n for before_after in reversed(missing) for n in before_after]  # F.pad begins with the last axis
     if not isinstance(padding, str):
         return F.pad(window, amounts, value=padding)
     size = window.shape[1:]
-    if padding == "reflect" and any(max(amounts[-2 * d - 2 :][:2]) >= s for d, s in enumerate(size)):
+    if padding == "reflect" and any(max(before_after) >= s for before_after, s in zip(missing, size, strict=True)):
         raise ValueError(
             f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
         )

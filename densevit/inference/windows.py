@@ -5,37 +5,31 @@ How much each window counts at each pixel follows from them: weights that sum to
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from numbers import Real
 from typing import Any, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
 
-from densevit.inference.layout import GRIDS, Axis, Layout, covered, inside, make_axes, make_layout
+from densevit.inference.layout import GRIDS, Axis, Index, Layout, make_axes, make_layout
 from densevit.registry import check_known
 
 Number = TypeVar("Number", int, float)
 MONAI_FLOOR = 1e-3
 AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
 PADDINGS = ("replicate", "reflect")
-# Index of a window, one number per axis -> its weights (*S_window) over the part of it that lies inside the image,
-# valid until the next call.
-Blend = Callable[[tuple[int, ...]], Tensor]
+# A window -> its weights (*S_window) over the part of it that lies inside the image, valid until the next call.
+Blend = Callable[[Index], Tensor]
 
 
-def gaussian(roi: int, sigma: float = 0.125) -> Tensor:
-    """(roi,) float64: 1 at the centre; `sigma` is a fraction of the roi."""
-    x = (torch.arange(roi, dtype=torch.float64) - (roi - 1) / 2) / (sigma * roi)
+def gaussian(roi: int) -> Tensor:
+    """(roi,) float64: 1 at the centre, with a sigma of 1/8 of the roi."""
+    x = (torch.arange(roi, dtype=torch.float64) - (roi - 1) / 2) / (0.125 * roi)
     return torch.exp(-0.5 * x**2)
 
 
-def constant(roi: int) -> Tensor:
-    """(roi,) float64 of ones."""
-    return torch.ones(roi, dtype=torch.float64)
-
-
-PROFILES = {"constant": constant, "gaussian": gaussian}
+PROFILES = {"constant": partial(torch.ones, dtype=torch.float64), "gaussian": gaussian}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +166,7 @@ def _separable_blend(axes: Sequence[Axis], profiles: Sequence[Tensor], device: t
     weights = [_normalised(axis, profile, device) for axis, profile in zip(axes, profiles, strict=True)]
     made: dict[tuple[int, ...], Tensor] = {}  # one of each size: memory that is there already is faster than new
 
-    def weigh(index: tuple[int, ...]) -> Tensor:
+    def weigh(index: Index) -> Tensor:
         *leading, last = (weights[d][i] for d, i in enumerate(index))
         size = tuple(len(part) for part in (*leading, last))
         if size not in made:
@@ -208,15 +202,15 @@ def _mapped_blend(layout: Layout, tile: Tensor) -> Blend:
             if begin >= end:
                 continue
             for index in layout.row(other):
-                place, part = list(covered(axes, index)), tile[inside(axes, index)]
+                place, part = list(layout.covered(index)), tile[layout.inside(index)]
                 place[axis] = slice(begin - here.start, end - here.start)
                 total[tuple(place)] += part.narrow(axis, begin - planes.start, end - begin)
         return total
 
-    def weigh(index: tuple[int, ...]) -> Tensor:
-        place = list(covered(axes, index))
+    def weigh(index: Index) -> Tensor:
+        place = list(layout.covered(index))
         place[axis] = slice(None)
-        return tile[inside(axes, index)] / total(index[axis])[tuple(place)]
+        return tile[layout.inside(index)] / total(index[axis])[tuple(place)]
 
     return weigh
 

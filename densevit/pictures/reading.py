@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from densevit.pictures.bands import read_bands
-from densevit.pictures.color_coding import ColorMap, decode_colors
+from densevit.pictures.coding import ColorMap, decode_colors
 from densevit.pictures.picture import Picture, is_array, load_picture, lossy_kind, naming
 from densevit.pictures.pixels import own_values, to_colors, to_rgb, to_values
 

@@ -15,10 +15,17 @@ import torch
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.inference import InferenceOptions, NativeGrid, Placement, Windows, plan_windows, sliding_window
-from densevit.inference.network import AMP_DTYPES, as_asked
+from densevit.inference import (
+    InferenceOptions,
+    NativeGrid,
+    Placement,
+    SliceOptions,
+    Windows,
+    plan_windows,
+    sliding_window,
+)
+from densevit.inference.network import AMP_DTYPES, as_asked, neighbouring_slices, over_slices
 from densevit.inference.reduce import labels as to_labels
-from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
 from densevit.labels import label_type
 
 logger = logging.getLogger("densevit")

@@ -9,8 +9,7 @@ from PIL import Image
 
 from densevit.data import read_label
 from densevit.labels import default_palette
-from densevit.pictures.coding import LabelCoding
-from densevit.pictures.color_coding import parse_color_map
+from densevit.pictures.coding import LabelCoding, parse_color_map
 
 COLORS = {(128, 64, 128): 0, (0, 0, 142): 1, (0, 0, 0): 255}
 

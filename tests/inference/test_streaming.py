@@ -90,7 +90,7 @@ def test_windows_run_along_the_axis_that_needs_the_fewest_sums():
 def test_the_sums_that_are_held_do_not_grow_with_the_image(length):
     image, held = torch.zeros(1, 20, 20, length), []
     layout = Windows(roi_size=10).layout(image.shape[1:])
-    source = Source(image, spatial_dims=3, axis=layout.axis, device=CPU)
+    source = Source(image, spatial_dims=3, axis=layout.axis, device=CPU, non_finite="raise")
     work = Work(layout, make_blend(layout, profile="gaussian", floor=0, device=CPU), BatchSize(1), CPU)
     for _, planes in stream(lambda x: x.expand(-1, 4, -1, -1, -1), source, work):
         held.append(planes.untyped_storage().nbytes())

@@ -9,7 +9,7 @@ import torch
 
 from densevit.checkpoint import open_checkpoint
 from densevit.cli.main import main
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.train import check_config, train
 from densevit.train import test as score
 from densevit.weights import read_weights

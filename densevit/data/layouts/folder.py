@@ -18,8 +18,7 @@ from densevit.data.layouts.pairing import (
 )
 from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
-from densevit.pictures.coding import LabelCoding
-from densevit.pictures.color_coding import class_index, parse_color_map
+from densevit.pictures.coding import LabelCoding, class_index, parse_color_map
 
 Pairs = list[tuple[str, str | None]]
 

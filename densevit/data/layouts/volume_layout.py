@@ -11,7 +11,7 @@ from densevit.data.layouts.label_names import LabelNames
 from densevit.data.layouts.pairing import check_root
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import VolumeDataset
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.normalization import ZSCORE
 from densevit.options import read_options
 from densevit.volumes.read_options import ReadOptions
