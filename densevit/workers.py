@@ -91,8 +91,8 @@ def explain_loss(error: BaseException) -> str | None:
     if lost is None and not NO_ROOM.search(text):
         return None
     advice = (
-        "set num_workers, batch_size or crop_size of the config's data sections lower, or give a container more shared "
-        "memory, such as --shm-size=8g"
+        "set the config's num_workers, train_data.batch_size or augment.crop_size lower, or give a container more "
+        "shared memory, such as --shm-size=8g"
     )
     if lost is None:
         return f"a process that reads data could not get memory, or shared memory, for its samples; {advice}"

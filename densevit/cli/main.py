@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import densevit
-from densevit.cli.options import in_flags
+from densevit.cli.options import in_words
 from densevit.cli.streams import lasting_output
 from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
 from densevit.files import FULL, system_error
@@ -25,6 +25,7 @@ EXTRAS = dict(
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
+ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
 COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 
@@ -93,7 +94,8 @@ def _run(words: Sequence[str]) -> int:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
-        sentence = in_flags(sentence) if named == ["predict"] else sentence
+        if named and named[0] in ANSWERED:
+            sentence = in_words(sentence, vars(args))
         sys.stderr.write(f"densevit: {message(sentence)}\n")
         return 2
 
