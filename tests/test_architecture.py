@@ -64,7 +64,7 @@ KNOW_THE_RANK = [
     "report",
     "weights/operations",
     "weights/tables",
-    "predictor/inputs",
+    "predictor/pictures",
     "predictor/scans",
     "integrations/monai/transforms",
 ]

@@ -2,9 +2,10 @@
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
-OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
-the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
-with the same options.
+OUT/a/b.png, or with several formats OUT/<format>/a/b.png. Where several inputs hold files of one name, all results are
+called by their paths below the nearest folder of all: p1 and p2 give OUT/p1/b.png and OUT/p2/b.png. A picture that
+cannot be read is reported and skipped, and the exit code is then 1. Existing outputs are made anew; --resume leaves
+those that the same model made of the same file with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's

@@ -82,7 +82,7 @@ def _make_writer(args: argparse.Namespace, config: Any) -> Any:
     if args.out is None and args.show_dir is None:
         return None
     from densevit.data import create_dataset
-    from densevit.predictor.dataset import PredictionWriter
+    from densevit.predictor.picture_outputs import PredictionWriter
 
     dataset = create_dataset((config.test_data or config.val_data).dataset)
     folders = {args.format: args.out, "overlay": args.show_dir}

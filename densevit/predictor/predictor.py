@@ -3,6 +3,7 @@
 Legend: image (C, *S) normalised, logits (K, *S), label (*size) on the picture's or scan's own grid.
 """
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.labels import label_type
-from densevit.predictor.inputs import Opened, PictureReader, Reader
+from densevit.predictor.inputs import Opened, Reader
 from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
-from densevit.predictor.origin import Origin, as_json, model_digest
+from densevit.predictor.outputs import Origin, model_digest
+from densevit.predictor.pictures import PictureReader
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
 from densevit.processes import pick_device
@@ -110,8 +112,9 @@ class Predictor:
         del inference["batch_size"], read["max_bytes"]  # which decide how fast, and whether there is a result
         options = dict(densevit=densevit.__version__, inference=inference, amp=self.amp, clean=asdict(self.clean))
         options |= dict(read=read) if self.header.is_of_volumes else {}
+        options = json.loads(json.dumps(options))  # as they are read again, with lists for tuples
         path = None if self.path is None else str(self.path)
-        return dict(checkpoint=path, model=model_digest(self._built, self.header), options=as_json(options))
+        return dict(checkpoint=path, model=model_digest(self._built, self.header), options=options)
 
     def __call__(self, image: Image) -> Prediction:
         opened = self.reader.open(image)

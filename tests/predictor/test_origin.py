@@ -14,7 +14,7 @@ from densevit import create_segmentor
 from densevit.checkpoint import Header
 from densevit.cli import main
 from densevit.predictor import Predictor, predict
-from densevit.predictor.origin import model_digest
+from densevit.predictor.outputs import model_digest
 from densevit.predictor.structures import Cleaning
 from densevit.report.preview import save_preview
 from densevit.volumes.read_options import ReadOptions

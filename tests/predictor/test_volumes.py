@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor import Predictor, predict
-from densevit.predictor.scan_files import find_scans
+from densevit.predictor.scans import find_scans
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
@@ -278,8 +278,9 @@ def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
         find_scans(tmp_path)
     for name in ("a/scan.nii", "b/scan.nii.gz"):
         save_scan(tmp_path / name)
-    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
-        find_scans([tmp_path / "a", tmp_path / "b"])
+    save_scan(tmp_path / "a/scan.nii.gz")
+    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz: rename one"):
+        find_scans(tmp_path / "a")
     with pytest.raises(ValueError, match="a mask would overwrite"):
         find_scans(tmp_path / "a", exclude=tmp_path / "a")
 
