@@ -6,25 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 AXES = ("depth", "height", "width")
-# Options of the library as its errors name them, by where a config holds them; "" are keys of several sections, or none.
-PLACES = {
-    "dataset.read.": (
-        *("geometry", "series", "modality", "allow_gantry_tilt", "stored_values", "on_missing", "max_bytes"),
-    ),
-    "inference.": ("roi_size", "stride", "flips", "scales"),
-    "": (
-        "batch_size",
-        "max_memory",
-        "largest_component",
-        "fill_holes",
-        "dicom_seg",
-        "amp",
-        "val_every",
-        "fold",
-        *("val_every", "fold", "group"),
-    ),
-}
-PLACE_OF = {name: place for place, names in PLACES.items() for name in names}
+# Options of the library as its errors name them, and where a config holds them; no place is said of keys that stand in
+# several sections, or in none.
+READ = ("geometry", "series", "modality", "allow_gantry_tilt", "stored_values", "on_missing", "max_bytes")
+SEEN = ("roi_size", "stride", "flips", "scales")
+OTHERS = "batch_size max_memory largest_component fill_holes dicom_seg amp val_every fold group".split()
+PLACE_OF = dict.fromkeys(READ, "dataset.read.") | dict.fromkeys(SEEN, "inference.") | dict.fromkeys(OTHERS, "")
 VALUE = r"'[^']*'|\([^)]*\)|\[[^\]]*\]|[\w.*-]*\w"
 # With a value, or by a name that is no word of English.
 NAMED = re.compile(
