@@ -30,7 +30,7 @@ def flags_of(command):
         ("predict", "a/max_bytes=3/x.nii: inference.roi_size", "a/max_bytes=3/x.nii: inference.roi_size"),
         ("train", "choose geometry='sform' if it holds", "choose dataset.read.geometry='sform' if it holds"),
         ("train", "or raise max_bytes", "or raise dataset.read.max_bytes"),
-        ("train", "inference.mode needs windows; give roi_size", "inference.mode needs windows; give inference.roi_size"),
+        ("train", "mode needs windows; give roi_size", "mode needs windows; give inference.roi_size"),
         ("train", "leave flips out", "leave inference.flips out"),
         ("train", "use batch_size=1; set val_every=5 too", "use batch_size=1; set val_every=5 too"),
         ("train", "without it or with amp='bf16'", "without it or with --amp bf16"),
