@@ -10,17 +10,8 @@ AXES = ("depth", "height", "width")
 # several sections, or in none.
 READ = ("geometry", "series", "modality", "allow_gantry_tilt", "stored_values", "on_missing", "max_bytes")
 SEEN = ("roi_size", "stride", "flips", "scales")
-OTHERS = [
-    "batch_size",
-    "max_memory",
-    "largest_component",
-    "fill_holes",
-    "dicom_seg",
-    "amp",
-    "val_every",
-    "fold",
-    "group",
-]
+ALONE = ("max_memory", "largest_component", "fill_holes", "dicom_seg")
+OTHERS = (*ALONE, "batch_size", "amp", "val_every", "fold", "group")
 PLACE_OF = dict.fromkeys(READ, "dataset.read.") | dict.fromkeys(SEEN, "inference.") | dict.fromkeys(OTHERS, "")
 VALUE = r"'[^']*'|\([^)]*\)|\[[^\]]*\]|[\w.*-]*\w"
 # With a value, or by a name that is no word of English.

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from densevit.checkpoint import find_weights
     from densevit.files import check_writable, sha256
     from densevit.train.config import load_config, parse_overrides
-    from densevit.train.score import test
+    from densevit.train.score import score_checkpoint
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
     inference = config.inference.override(**_inference(args, config.model.spatial_dims))
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         check_writable(path.parent)
     writer = _make_writer(args, config)
     options = dict(launcher=args.launcher, device=args.device, on_prediction=writer)
-    result = test(config, args.checkpoint, inference=inference, **options)
+    result = score_checkpoint(config, args.checkpoint, inference=inference, **options)
     if _rank(args.launcher) == 0:
         sys.stdout.write(f"\n{result.scores.table(result.classes)}\n\n{result.num_images} images\n")
         scores = dict(

@@ -108,5 +108,3 @@ _ALIKE: dict[str, Callable[[Any, Any], bool]] = {
     "slices": lambda wanted, found: found is not None and (wanted.dim, wanted.count) == (found.dim, found.count),
     "exif": eq,
 }
-
-test = score_checkpoint  # the name beside `train`; a function called test_... or test would be taken for a test
