@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.sharedctypes import RawArray
@@ -63,7 +63,7 @@ def drawing(batches: Iterable[Any]) -> Iterator[Iterator[Any]]:
     found = batches.worker_init_fn if isinstance(batches, DataLoader) else None
     workers = found if isinstance(found, Workers) else Workers(0)
     workers.begin()
-    drawn = _each(batches)
+    drawn = (batch for batch in batches)  # which can be closed
     try:
         yield drawn
     except BaseException as error:
@@ -76,10 +76,6 @@ def drawing(batches: Iterable[Any]) -> Iterator[Iterator[Any]]:
     finally:
         workers.end()
         drawn.close()
-
-
-def _each(batches: Iterable[Any]) -> Generator[Any, None, None]:
-    yield from batches
 
 
 def explain_loss(error: BaseException) -> str | None:

@@ -29,10 +29,9 @@ logger = logging.getLogger("densevit")
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a training run leaves: its folder, the last weights, the best of them, and the last validation's scores.
+    """What a training run leaves: its folder, the last weights, the best ones, and the last validation's scores, if any.
 
-    `scores` is `SegmentationScores.as_dict`, or None without a validation; `stopped` is the signal that ended the run
-    before its last iteration.
+    `stopped` is the signal that ended the run before its last iteration.
     """
 
     work_dir: Path
@@ -90,6 +89,11 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
         accumulate=settings.accumulate,
         clip_grad=settings.clip_grad,
     )
+    hooks = None
+    if config.custom_hooks:
+        from densevit.train.mmengine_hooks import HookRunner  # brings mmengine's runner, which takes seconds to import
+
+        hooks = partial(HookRunner, config=config)
     with StopSignal().listening() as stop:
         loop = Loop(
             task,
@@ -100,7 +104,7 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
             shown=shown,
             stop=stop,
             resumed=resumed,
-            hooks=_hooks(config),
+            hooks=hooks,
         )
         _introduce(config, task)
         set_seed(config.seed + rank, deterministic=settings.deterministic)  # processes draw different noise
@@ -112,14 +116,6 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
         recorder.close()
     recorder.draw_curves()
     return _result(loop)
-
-
-def _hooks(config: ConfigFile) -> Callable[[Loop], Any] | None:
-    if not config.custom_hooks:
-        return None
-    from densevit.train.mmengine_hooks import HookRunner  # brings mmengine's runner, which takes seconds to import
-
-    return partial(HookRunner, config=config)
 
 
 def _introduce(config: ConfigFile, task: SegmentTask) -> None:
