@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ logger = logging.getLogger("densevit")
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a training run leaves: its folder, the last weights, the best ones, and the last validation's scores, if any.
+    """What a training run leaves: its folder, the last weights, the best ones, the last validation's scores, if any.
 
     `stopped` is the signal that ended the run before its last iteration.
     """
