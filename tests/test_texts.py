@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from densevit.data.layouts.classes_file import read_classes
-from densevit.data.layouts.description import read_description
+from densevit.data.layouts.classes import read_classes
+from densevit.data.layouts.datalist import read_description
 from densevit.data.layouts.subjects import subjects_of
 from densevit.options import fit
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text

@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from densevit.blocks.nd import resize
 from densevit.data.cache.case_cache import CaseCache
 from densevit.data.cache.findings import source_files
 from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
-from densevit.data.foreground import foreground_voxels
+from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
+from densevit.data.foreground import draw_slice, foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
-from densevit.data.sample import Augment, Sample
-from densevit.data.shown import Shown, show_plane
-from densevit.data.slices import draw_slice
 from densevit.inference import SliceOptions
 from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name
-from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import (
     check_memory,
     check_spacing,
@@ -31,14 +29,14 @@ from densevit.volumes.resample import (
     warn_of_turned_spacing,
     working_size,
 )
-from densevit.volumes.volume import Volume, open_volume, read_grid, read_header
+from densevit.volumes.volume import REFUSING, ReadOptions, Volume, open_volume, read_grid, read_header
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
 PREPARED = 4  # counts up when the same files and options give other arrays
 Arrays = dict[str, np.ndarray]
 
 
-class VolumeDataset:
+class VolumeDataset(Dataset):
     """Scans of one kind; `label_values` are the files' values of the classes, `ignored_value` that of no class.
 
     Intensities become comparable as `normalization` says (`densevit.normalization`). With `spacing`, millimetres
@@ -84,14 +82,6 @@ class VolumeDataset:
         self.read = read
         self.cache = cache
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
-
-    @property
-    def has_labels(self) -> bool:
-        return all(case.label is not None for case in self.cases)
-
     @cached_property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxels (D, H, W) of all samples, within rounding; `check` makes sure of it."""
@@ -110,21 +100,10 @@ class VolumeDataset:
         normalised = modalities_of_normalization(self.normalization, self.image_channels)
         return tuple(name or kind for name, kind in zip(self.named, normalised, strict=True))
 
-    def __len__(self) -> int:
-        return len(self.cases)
-
-    @property
-    def names(self) -> list[str]:
-        return [case.name for case in self.cases]
-
     @property
     def image_names(self) -> tuple[str, ...] | None:
         """How the files of each channel are called, see `names_of_channels`."""
         return names_of_channels([case.images for case in self.cases])
-
-    @property
-    def files(self) -> list[str]:
-        return [path for case in self.cases for path in case.files]
 
     def __getitem__(self, index: int) -> Sample:
         """The volume normalised and resampled, (C, D, H, W), with its class numbers (D, H, W) on the same voxels.
@@ -151,7 +130,12 @@ class VolumeDataset:
         return replace(sample, label=kept["label"])
 
     def shown(self, sample: Sample, prediction: Tensor) -> Shown:
-        return show_plane(sample, prediction)
+        """The plane (H, W) that has most voxels of classes other than the first; label on the scan's grid."""
+        label, image = sample.label, sample.image
+        middle = int(((label > 0) & (label < IGNORE)).sum((1, 2)).argmax())
+        place = int((middle + 0.5) * image.shape[1] / len(label))  # the image may have been resampled
+        plane = resize(image[None, :1, place], tuple(label.shape[1:]))[0, 0]
+        return Shown(grey(plane), label[middle].numpy(), prediction[middle].cpu().numpy())
 
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         files = [tuple(str(file) for path in case.files for file in source_files(path)) for case in self.cases]
@@ -161,9 +145,8 @@ class VolumeDataset:
             check_modality(case.name, each["modality"], facts[0]["modality"], who=f"{self.cases[0].name} of this set")
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
         if self.has_labels:
-            labels = [case.label for case in self.cases]
-            report.check_something_is_labelled(labels)
-            report.warn(self.classes, labels=labels, remarks=[each["remark"] for each in facts if each["remark"]])
+            remarks = [each["remark"] for each in facts if each["remark"]]
+            report.review(self.classes, labels=[case.label for case in self.cases], remarks=remarks)
         return report
 
     def _look(self, index: int) -> Facts:

@@ -27,8 +27,7 @@ from densevit.predictor.structures import Cleaning
 from densevit.processes import pick_device
 from densevit.sides import read_sides
 from densevit.texts import parse_bytes
-from densevit.volumes.read_options import REFUSING, ReadOptions
-from densevit.volumes.volume import Volume
+from densevit.volumes.volume import REFUSING, ReadOptions, Volume
 
 logger = logging.getLogger("densevit")
 Image = str | Path | Sequence[str | Path] | np.ndarray | Tensor | Volume

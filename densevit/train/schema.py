@@ -10,8 +10,8 @@ from inspect import Parameter, signature
 from typing import Any, Literal
 
 from densevit.data.augment.options import AnyAugmentOptions, VolumeAugmentOptions
-from densevit.data.create import check_dataset_config
-from densevit.data.rare_classes import RareClassOptions
+from densevit.data.dataset import check_dataset_config
+from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import check_loss
 from densevit.options import check_bools, check_range, fit

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from densevit.data.augment import create_augment
-from densevit.data.sample import Sample
+from densevit.data.dataset import Sample
 from densevit.normalization import MEAN
 from densevit.volumes.grid import Grid
 

@@ -12,8 +12,8 @@ from densevit.data.augment import create_augment
 from densevit.data.augment.crop_3d import Elastic, Place, cut, draw_elastic, sample, step_matrix
 from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.dataset import Sample
 from densevit.data.foreground import foreground_voxels
-from densevit.data.sample import Sample
 from densevit.volumes.grid import Grid
 from tools.peers import import_peer
 

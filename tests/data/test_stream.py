@@ -7,9 +7,8 @@ from torch.utils.data import DataLoader
 
 from densevit.data import create_dataset
 from densevit.data.augment import create_augment
-from densevit.data.rare_classes import RareClassOptions, RareClassSampler
-from densevit.data.sample import Sample
-from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
+from densevit.data.dataset import Sample
+from densevit.data.stream import DrawSampler, EvalSet, RareClassOptions, RareClassSampler, TrainStream, collate
 from densevit.normalization import MEAN, MEAN_STD, STD, create_normalization
 from densevit.volumes.grid import Grid
 

@@ -12,8 +12,8 @@ from PIL import Image
 import densevit
 from densevit.checkpoint import write_checkpoint
 from densevit.data import create_dataset
+from densevit.data.layouts.datalist import Decathlon
 from densevit.data.layouts.folder import Folder
-from densevit.data.layouts.msd import Decathlon
 from densevit.inference import InferenceOptions
 from densevit.predictor import Predictor
 from densevit.train import test as score

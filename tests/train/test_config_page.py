@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from densevit.data.augment.options import AUGMENTS
-from densevit.data.rare_classes import RareClassOptions
+from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import LOSSES
 from densevit.train import schema

@@ -12,7 +12,7 @@ import numpy as np
 
 from densevit.data.augment.extra_2d import A, create_extra
 from densevit.data.augment.options import NO_SIDES, AugmentOptions
-from densevit.data.sample import Sample
+from densevit.data.dataset import Sample
 from densevit.labels import IGNORE
 from densevit.sides import Pairs, Sides, mirrored_classes
 

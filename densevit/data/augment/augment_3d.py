@@ -13,8 +13,8 @@ from torch import Tensor
 from densevit.data.augment.crop_3d import Cut, Place, bounds, cut, draw_elastic, place_crop, sample, step_matrix
 from densevit.data.augment.monai_intensity import IntensityChain
 from densevit.data.augment.options import NO_SIDES, VolumeAugmentOptions
+from densevit.data.dataset import Sample
 from densevit.data.foreground import draw_voxel, foreground_voxels
-from densevit.data.sample import Sample
 from densevit.labels import IGNORE
 from densevit.sides import Sides, mirrored_classes
 

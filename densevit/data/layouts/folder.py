@@ -5,7 +5,7 @@ from os.path import isfile
 from pathlib import Path
 
 from densevit.data.dataset import DATASETS
-from densevit.data.layouts.classes_file import ClassesFile, find_classes
+from densevit.data.layouts.classes import ClassesFile, find_classes
 from densevit.data.layouts.pairing import (
     IMAGE_ENDINGS,
     check_folder,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from densevit.data.create import create_dataset
+from densevit.data.dataset import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split
 from densevit.predictor.inputs import name_inputs
 from densevit.predictor.scans import find_scans

@@ -8,7 +8,6 @@ import numpy as np
 
 from densevit.volumes.formats.dicom_file import Header, naming, quiet_pydicom, read_dataset
 from densevit.volumes.formats.dicom_slices import Slice, frame_slices
-from densevit.volumes.formats.dicom_stack import LEFT_POSTERIOR
 from densevit.volumes.formats.stored_volume import to_standard
 
 if TYPE_CHECKING:
@@ -116,12 +115,9 @@ def _unpack(data: Any) -> Iterator[np.ndarray]:
 
 def _place(frame: Slice, size: tuple[int, ...], whole: tuple[int, ...], like: "Volume") -> tuple[slice | int, ...]:
     """Where a frame of (columns, rows) lies in the scan's own voxels (X, Y, Z)."""
-    steps = np.eye(4)
-    steps[:3, :3] = np.stack([frame.axes[0] * frame.spacing[1], frame.axes[1] * frame.spacing[0], frame.normal], axis=1)
-    steps[:3, 3] = frame.position
     columns, rows = size
     corners = np.array([(0, 0, 0, 1), (columns - 1, 0, 0, 1), (0, rows - 1, 0, 1)])
-    voxels = (np.linalg.inv(like.affine) @ LEFT_POSTERIOR @ steps @ corners.T)[:3].T
+    voxels = (np.linalg.inv(like.affine) @ frame.affine(frame.normal) @ corners.T)[:3].T
     first = voxels[0].round().astype(int)
     expected = first + np.array([(0, 0, 0), (columns - 1, 0, 0), (0, rows - 1, 0)])
     if np.abs(voxels - expected).max() > OFF_GRID:
