@@ -19,7 +19,7 @@ from densevit.environment import ignore_warnings
 from densevit.files import check_writable
 from densevit.processes import in_group, rank_and_size
 from densevit.quoting import printable
-from densevit.weights.find import BEST, POINTER, SNAPSHOTS
+from densevit.weights.files import BEST, POINTER, SNAPSHOTS
 
 logger = logging.getLogger("densevit")
 

@@ -22,7 +22,7 @@ from densevit.train.record import Recorder, truncate_scalars
 from densevit.train.resume import find_resumption, set_seed
 from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import SegmentTask
-from densevit.weights.find import BEST, WEIGHTS
+from densevit.weights.files import BEST, WEIGHTS
 
 logger = logging.getLogger("densevit")
 
