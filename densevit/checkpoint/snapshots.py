@@ -28,7 +28,7 @@ from densevit.files import (
     system_error,
     write_text,
 )
-from densevit.weights.find import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
+from densevit.weights.files import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
 
 logger = logging.getLogger("densevit")
 
