@@ -102,8 +102,8 @@ def write_text(path: Path, text: str) -> None:
 def publish_folder(aside: Path, target: Path) -> None:
     """Give a complete folder the name `target`, in the place of a folder that may be there, which is removed.
 
-    A crash at any moment leaves the former folder or the new one under the name, at the latest once `recover_folder`
-    was called, which this function does first. Raises OSError and leaves `aside` where that is not possible.
+    A crash at any moment leaves one of the two under the name, at the latest once `recover_folder` was called. Raises
+    OSError and leaves `aside` where that is not possible.
     """
     recover_folder(target)
     former = _former(target)
@@ -155,8 +155,7 @@ def remove_folder(folder: Path) -> None:
 def check_writable(folder: Path, *, what: str = "output folder", advice: str = "choose another one") -> None:
     """Make the folder and prove that it takes files, by writing one and removing it.
 
-    Raises NotADirectoryError or PermissionError with one sentence, in which `what` is the folder's part, such as
-    "output folder", and `advice` the way out.
+    Raises NotADirectoryError or PermissionError: one sentence with `what` the folder is for, and the way out.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"the {what} {folder} is a file; give a folder")

@@ -67,10 +67,7 @@ def _open_board(section: dict[str, Any], folder: Path) -> Any:
 
 
 def find_registered(registry: Any, section: Mapping[str, Any], *, where: str) -> Any:
-    """The class of mmengine's `registry` that `section` names; ValueError for an unknown name, and for True as number.
-
-    `where` is the key of the config that holds the section.
-    """
+    """The class of mmengine's `registry` that a section names; ValueError for unknown names and bools as numbers."""
     name = section.get("type")
     kind = name if isinstance(name, type) else registry.get(str(name))
     if kind is None:
