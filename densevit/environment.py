@@ -96,9 +96,9 @@ def ignore_warnings(message: str = "", *, module: str = "") -> Iterator[None]:
 def keep_freed_memory() -> Iterator[None]:
     """Within the block, the whole process keeps the memory that it frees, for example for a network's next forward.
 
-    Without this glibc has the kernel find and clear new pages for every large allocation, forward after forward: a third
-    of the time of some networks on a CPU (docs/decisions/kept_memory.md). Allocations of more than `LARGEST_KEPT` bytes
-    are left out; at the end what is free is given back. The commands run in such a block.
+    glibc otherwise gets and clears new pages for every large allocation, forward after forward: a third of the time of
+    some networks on a CPU (docs/decisions/kept_memory.md). Allocations of more than `LARGEST_KEPT` bytes are left out;
+    at the end what is free is given back. The commands run in such a block.
     """
     with _keeping_lock:
         _keeping[0] += 1
