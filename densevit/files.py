@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Concatenate, ParamSpec, TypeVar
 
 from densevit.quoting import sentence
@@ -161,11 +162,8 @@ def check_writable(folder: Path, *, what: str = "output folder", advice: str = "
         raise NotADirectoryError(f"the {what} {folder} is a file; give a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = _name_aside(folder / "probe")
-        try:
-            probe.write_text("probe", encoding="utf-8")
-        finally:
-            probe.unlink(missing_ok=True)
+        with TemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PermissionError(f"cannot write to the {what} {folder}: {reason}; {advice}") from error

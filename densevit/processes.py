@@ -18,13 +18,13 @@ import torch.distributed as dist
 
 logger = logging.getLogger("densevit")
 
-LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # Where each launcher says: rank, number of processes, rank on this machine.
 VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+LAUNCHERS = ("none", *VARIABLES)
 
 
 def pick_device(device: str | torch.device | None = None, local_rank: int = 0) -> torch.device:
