@@ -6,13 +6,66 @@ from typing import Any, Literal
 
 import numpy as np
 
-from densevit.data.augment.presets_3d import PRESETS
 from densevit.options import check_range, read_options
 from densevit.sides import Sides
 
 Augment = Callable[..., tuple[np.ndarray, np.ndarray]]
 NO_SIDES = Sides()
 FOLD = 0.4  # of the distance between control points: what larger displacements may fold
+
+# What `VolumeAugmentOptions` has where a config says nothing.
+_MILD = dict(
+    scale=(0.9, 1.1),
+    scale_prob=1.0,
+    rotate=10.0,
+    rotate_in_plane=None,
+    rotate_prob=1.0,
+    elastic=None,
+    elastic_prob=0.2,
+    flips=(0.0, 0.0, 0.0),
+    foreground=0.5,
+    foreground_weights=None,
+    intensity=0.1,
+    noise=0.0,
+    extra=(),
+)
+
+# The probabilities and ranges that nnU-Net publishes in its supplement (https://doi.org/10.1038/s41592-020-01008-z),
+# for crops of cubes. Where it decides by sample and then by channel, the channel's own probability is the product.
+# Others than there: the deviation of the noise is drawn evenly, not its square; low resolution comes back linearly,
+# not by cubes; contrast turns on the image's mean, as its code does.
+_NNUNET = dict(
+    _MILD,
+    scale=(0.7, 1.4),
+    scale_prob=0.2,
+    rotate=30.0,
+    rotate_prob=0.2,
+    flips=(0.5, 0.5, 0.5),
+    foreground=1 / 3,
+    intensity=0.0,
+    extra=(
+        dict(type="RandGaussianNoise", prob=0.15, std=0.1**0.5),
+        dict(
+            type="RandGaussianSmooth",
+            prob=0.2 * 0.5,
+            per_channel=True,
+            **dict.fromkeys(("sigma_x", "sigma_y", "sigma_z"), (0.5, 1.5)),
+        ),
+        dict(type="RandScaleIntensity", prob=0.15, factors=(-0.3, 0.3)),
+        dict(type="RandScaleIntensityFixedMean", prob=0.15, factors=(-0.35, 0.5), preserve_range=True),
+        dict(
+            type="RandSimulateLowResolution",
+            prob=0.25 * 0.5,
+            per_channel=True,
+            zoom_range=(0.5, 1.0),
+            downsample_mode="nearest-exact",  # "nearest" would move the image by up to half a voxel
+        ),
+        dict(type="RandAdjustContrast", prob=0.15 * 0.15, gamma=(0.7, 1.5), invert_image=True),
+        dict(type="RandAdjustContrast", prob=0.15 * 0.85, gamma=(0.7, 1.5)),
+    ),
+)
+
+PRESETS = {"mild": _MILD, "nnunet": _NNUNET}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +90,7 @@ class AugmentOptions:
     extra: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "base_size"):
-            _check_size(name, getattr(self, name))
+        check_range(self, ("crop_size", "base_size"), least=1)
         _check_factors(self.scale)
         check_range(self, ("cat_max_ratio", "flip"), least=0, most=1)
 
@@ -59,7 +111,7 @@ class AugmentOptions:
 class VolumeAugmentOptions:
     """Random changes of volumes; sizes and flips are (depth, height, width).
 
-    What is None is as `preset` says (`densevit/data/augment/presets_3d.py`): "mild" zooms by 0.9 to 1.1 and turns by up
+    What is None is as `preset` says (`PRESETS`): "mild" zooms by 0.9 to 1.1 and turns by up
     to 10 degrees; "nnunet" is nnU-Net's published augmentation.
     `scale` is a range of zooms, 2 doubling the voxels; `rotate` the largest angle about each axis in degrees, and
     `rotate_in_plane` that about the depth axis alone, where slices are thick; `elastic` the largest displacement of
@@ -88,13 +140,11 @@ class VolumeAugmentOptions:
     extra: tuple[dict[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_size("crop_size", self.crop_size)
+        check_range(self, ("crop_size",), least=1)
         _check_factors(self.scale or (1.0, 1.0))
         check_range(self, ("rotate", "rotate_in_plane"), least=0, most=180)
-        check_range(self, ("scale_prob", "rotate_prob", "elastic_prob"), least=0, most=1)
-        check_range(self, ("foreground", "intensity", "noise"), least=0, most=1)
-        if not all(0 <= flip <= 1 for flip in self.flips or ()):
-            raise ValueError(f"flips must be from 0 to 1, got {self.flips}")
+        shares = ("scale_prob", "rotate_prob", "elastic_prob", "flips", "foreground", "intensity", "noise")
+        check_range(self, shares, least=0, most=1)
         weights = self.foreground_weights
         if weights is not None and not (min(weights, default=0) >= 0 < sum(weights)):
             raise ValueError(f"foreground_weights must be numbers of at least 0, not all 0, got {weights}")
@@ -133,11 +183,6 @@ def read_augment(
 ) -> AnyAugmentOptions:
     """The options in a dictionary, checked; ValueError says in one sentence what is wrong, and with what key."""
     return read_options(AUGMENTS[spatial_dims], given, where=where)
-
-
-def _check_size(name: str, size: tuple[int, ...] | None) -> None:
-    if size is not None and min(size) < 1:
-        raise ValueError(f"{name} must be sizes of at least 1, got {size}")
 
 
 def _check_factors(scale: tuple[float, float]) -> None:

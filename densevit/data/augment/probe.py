@@ -1,12 +1,35 @@
-"""Whether a transform that a config names may change training samples: tried on noise before training starts."""
+"""Transforms of another library that `augment.extra` names: found by name, and tried on noise before training."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from typing import Any
 
 import numpy as np
 
+from densevit.options import check_bools
+from densevit.registry import check_known
+
 logger = logging.getLogger("densevit")
 SEEDS = range(3)  # of as many trials
+
+
+def find_transform(
+    entry: Mapping[str, Any], known: Mapping[str, type], *, what: str, ours: Sequence[str] = ()
+) -> tuple[type, dict[str, Any]]:
+    """The class among `known` that dict(type="GaussianBlur", p=0.1) names, and its arguments.
+
+    ValueError for a name or an argument that there is not; `what` is the sentence as far as the name, `ours` are
+    arguments that the class itself need not take.
+    """
+    options = dict(entry)
+    name = options.pop("type", None)
+    check_known(name, known, what=f"augment.extra: {what}")
+    takes = signature(known[name]).parameters
+    for key in options:
+        check_known(key, [*takes, *ours], what=f"augment.extra: {name} has no key")
+    check_bools(takes, options, where=f"augment.extra: {name}.")
+    return known[name], options
 
 
 def check_changes(
