@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.data.cache.case_cache import CaseCache
-from densevit.data.cache.findings import source_files
 from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
+from densevit.data.case_cache import CaseCache
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
+from densevit.data.findings import source_files
 from densevit.data.foreground import draw_slice, foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.inference import SliceOptions

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from densevit.data.cache.case_cache import create_case_cache
 from densevit.data.case import Case
+from densevit.data.case_cache import create_case_cache
 from densevit.data.layouts.classes import LabelNames
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import VolumeDataset

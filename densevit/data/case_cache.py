@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from densevit.data.cache.findings import FileHashes, cache_folder, content_key
+from densevit.data.findings import FileHashes, cache_folder, content_key
 from densevit.files import replacing
 from densevit.options import read_options
 from densevit.tensorfile import write_tensors
