@@ -1,7 +1,6 @@
 """Scans with label maps as a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
+from densevit.data.case import Case, names_of_channels, read_case_label
 from densevit.data.case_cache import CaseCache
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
 from densevit.data.findings import source_files
@@ -79,6 +78,8 @@ class VolumeDataset(Dataset):
         self.normalization = in_full(normalization)
         self.normalize = create_normalization(normalization)
         self.named = tuple(map(modality_of_name, channels))
+        normalised = modalities_of_normalization(self.normalization, self.image_channels)
+        self.expected = tuple(name or kind for name, kind in zip(self.named, normalised, strict=True))  # modalities
         self.wanted_spacing = None if spacing is None else tuple(map(float, spacing))
         self.read = read
         self.cache = cache
@@ -96,12 +97,6 @@ class VolumeDataset(Dataset):
         return said if any(said) else None
 
     @property
-    def _wanted(self) -> tuple[str, ...]:
-        """What each channel must be, by its name or else by how it is normalised; "" for anything."""
-        normalised = modalities_of_normalization(self.normalization, self.image_channels)
-        return tuple(name or kind for name, kind in zip(self.named, normalised, strict=True))
-
-    @property
     def image_names(self) -> tuple[str, ...] | None:
         """How the files of each channel are called, see `names_of_channels`."""
         return names_of_channels([case.images for case in self.cases])
@@ -111,9 +106,9 @@ class VolumeDataset(Dataset):
 
         Arrays may be memory maps.
         """
-        arrays = self._prepared(self.cases[index])
-        label, foreground = arrays.get("label"), arrays.get("foreground")
-        return replace(self._sample(index, arrays), label=label, foreground=foreground)
+        case = self.cases[index]
+        arrays = self._prepared(case)
+        return self._sample(case, arrays, label=arrays.get("label"), foreground=arrays.get("foreground"))
 
     def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
         sample = self[index]
@@ -122,13 +117,10 @@ class VolumeDataset(Dataset):
     def evaluation_sample(self, index: int) -> Sample:
         case = self.cases[index]
         arrays = self._prepared(case)
-        sample = self._sample(index, arrays)
-        if case.label is None:
-            return sample
-        if arrays["label"].shape == tuple(arrays["size"]):  # it was not resampled
-            return replace(sample, label=arrays["label"])
-        kept = self._kept(case, ["label"], lambda: dict(label=self._label(case)[0]))
-        return replace(sample, label=kept["label"])
+        label = arrays.get("label")
+        if label is not None and label.shape != tuple(arrays["size"]):  # it was resampled with the image
+            label = self._kept(case, ["label"], lambda: dict(label=self._label(case)[0]))["label"]
+        return self._sample(case, arrays, label=label)
 
     def shown(self, sample: Sample, prediction: Tensor) -> Shown:
         """The plane (H, W) that has most voxels of classes other than the first; label on the scan's grid."""
@@ -154,8 +146,7 @@ class VolumeDataset(Dataset):
         """The spacing of one case, whose channels, label values and grids fit, and its voxels by class."""
         case = self.cases[index]
         grid, modality = read_header(case.images, options=self.read)
-        self._check_channels(case, modality)
-        check_memory(case.name, grid, **self._limits)
+        self._check(case, grid, modality)
         if case.label is None:
             return dict(spacing=grid.spacing, modality=modality, counts={})
         label, label_grid = self._label(case)
@@ -184,13 +175,12 @@ class VolumeDataset(Dataset):
     @property
     def _label_options(self) -> str:
         """All that decides what is found in a case's label, and what is made of it."""
-        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self._wanted))
+        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self.expected))
 
     def _prepare(self, case: Case) -> Arrays:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
-        self._check_channels(case, volume.modalities)
-        check_memory(case.name, volume.grid, **self._limits)
+        self._check(case, volume.grid, volume.modalities)
         arrays = dict(
             image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
             size=np.array(volume.grid.size),
@@ -203,27 +193,21 @@ class VolumeDataset(Dataset):
             arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
         return arrays
 
-    @property
-    def _limits(self) -> dict[str, Any]:
-        """For `check_memory`."""
-        return dict(spacing=self.wanted_spacing, channels=self.image_channels, max_bytes=self.read.max_bytes)
-
-    def _check_channels(self, case: Case, modality: Sequence[str]) -> None:
+    def _check(self, case: Case, grid: Grid, modality: Sequence[str]) -> None:
         if len(modality) != self.image_channels:
             raise ValueError(
                 f"{case.name} has {len(modality)} channels, and {self.image_channels} are expected of this set"
             )
-        check_modality(case.name, modality, self._wanted, who="this set")
+        check_modality(case.name, modality, self.expected, who="this set")
+        limits = dict(spacing=self.wanted_spacing, max_bytes=self.read.max_bytes)
+        check_memory(case.name, grid, channels=self.image_channels, **limits)
 
-    def _sample(self, index: int, arrays: Arrays) -> Sample:
-        """Without a label."""
-        case = self.cases[index]
+    def _sample(self, case: Case, arrays: Arrays, **parts: np.ndarray | None) -> Sample:
         own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
         grid = resampled_grid(own, arrays["image"].shape[1:])
-        return Sample(image=arrays["image"], label=None, grid=grid, meta=dict(image=case.name, label=case.label))
+        return Sample(image=arrays["image"], grid=grid, meta=dict(image=case.name, label=case.label), **parts)
 
     def _label(self, case: Case, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
         """Class numbers uint8 (D, H, W) on the scan's own grid."""
-        values, grid = read_case_label(case, options=self.read, volume=volume)
-        options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
-        return decode_label(values, np.array(self.label_values), **options), grid
+        known = dict(classes=self.classes, label_values=self.label_values, ignored_value=self.ignored_value)
+        return read_case_label(case, options=self.read, volume=volume, **known)
