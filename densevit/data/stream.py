@@ -64,12 +64,7 @@ class TrainStream(TorchDataset):
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        augment: Augment,
-        *,
-        seed: int,
-        rare_class_sampling: dict | bool | None = None,
+        self, dataset: Dataset, augment: Augment, *, seed: int, rare_class_sampling: dict | bool | None = None
     ):
         if not dataset.has_labels:
             raise ValueError("training needs labels, and this set was opened without")

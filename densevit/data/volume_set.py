@@ -17,18 +17,10 @@ from densevit.data.label_check import Facts, LabelReport, Progress, count_classe
 from densevit.inference import SliceOptions
 from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
+from densevit.volumes import resample
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name
 from densevit.volumes.read_options import REFUSING, ReadOptions
-from densevit.volumes.resample import (
-    check_memory,
-    check_spacing,
-    prepare_image,
-    resample_label,
-    resampled_grid,
-    warn_of_turned_spacing,
-    working_size,
-)
 from densevit.volumes.volume import Volume, open_volume, read_grid, read_header
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
@@ -63,7 +55,7 @@ class VolumeDataset(Dataset):
         cache: CaseCache | None = None,
         slices: SliceOptions | None = None,
     ):
-        check_spacing(spacing)
+        resample.check_spacing(spacing)
         if len(classes) > IGNORE:
             raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
         self.cases = list(cases)
@@ -155,7 +147,7 @@ class VolumeDataset(Dataset):
 
     def _check_spacings(self, spacings: Sequence[tuple[float, ...]]) -> None:
         if self.wanted_spacing is not None:
-            warn_of_turned_spacing(self.wanted_spacing, spacings)
+            resample.warn_of_turned_spacing(self.wanted_spacing, spacings)
             return
         for case, spacing in zip(self.cases, spacings, strict=True):
             if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0):
@@ -181,30 +173,26 @@ class VolumeDataset(Dataset):
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
         self._check(case, volume.grid, volume.modalities)
-        arrays = dict(
-            image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
-            size=np.array(volume.grid.size),
-            affine=volume.grid.affine,
-        )
+        options = dict(normalize=self.normalize, spacing=self.wanted_spacing)
+        image = resample.prepare_image(volume.image, volume.grid, **options)
+        arrays = dict(image=image, size=np.array(volume.grid.size), affine=volume.grid.affine)
         if case.label is not None:
             label, label_grid = self._label(case, volume)
             check_same_grid((case.name, volume.grid), (case.label, label_grid))
-            arrays["label"] = resample_label(label, working_size(volume.grid, self.wanted_spacing))
+            arrays["label"] = resample.resample_label(label, resample.working_size(volume.grid, self.wanted_spacing))
             arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
         return arrays
 
     def _check(self, case: Case, grid: Grid, modality: Sequence[str]) -> None:
         if len(modality) != self.image_channels:
-            raise ValueError(
-                f"{case.name} has {len(modality)} channels, and {self.image_channels} are expected of this set"
-            )
+            raise ValueError(f"{case.name} has {len(modality)} channels, and this set has {self.image_channels}")
         check_modality(case.name, modality, self.expected, who="this set")
         limits = dict(spacing=self.wanted_spacing, max_bytes=self.read.max_bytes)
-        check_memory(case.name, grid, channels=self.image_channels, **limits)
+        resample.check_memory(case.name, grid, channels=self.image_channels, **limits)
 
     def _sample(self, case: Case, arrays: Arrays, **parts: np.ndarray | None) -> Sample:
         own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
-        grid = resampled_grid(own, arrays["image"].shape[1:])
+        grid = resample.resampled_grid(own, arrays["image"].shape[1:])
         return Sample(image=arrays["image"], grid=grid, meta=dict(image=case.name, label=case.label), **parts)
 
     def _label(self, case: Case, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:

@@ -226,7 +226,7 @@ def test_the_least_recently_used_make_room(tmp_path):
     cache = CaseCache(tmp_path, max_bytes=int(3.9 * size))
     for i in range(3):
         cache.load_key(key_of(i), Maker(i))
-        old(entries(tmp_path)[-1] if i == 0 else cache._place(key_of(i)), seconds=100 - i)
+        old(entries(tmp_path)[-1] if i == 0 else tmp_path / key_of(i)[:2] / f"{key_of(i)}.arrays", seconds=100 - i)
     cache.load_key(key_of(0), Maker())  # used again
     cache.load_key(key_of(3), Maker(3))
     assert {path.stem for path in entries(tmp_path)} == {key_of(i) for i in (0, 2, 3)}

@@ -30,19 +30,17 @@ class Augment2D:
     """
 
     def __init__(self, options: AugmentOptions, *, fill: Sequence[float], sides: Sides = NO_SIDES):
-        self.crop_size = options.crop_size
-        height, width = self.crop_size
+        height, width = options.crop_size
         crop = dict(scale=options.scale, base_size=options.base_size, cat_max_ratio=options.cat_max_ratio)
         pairs = sides.check(what="augment.flip", otherwise="set it to 0") if options.mirrors else ()
-        steps = [ScaledCrop(crop_size=self.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
+        steps = [ScaledCrop(crop_size=options.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
         fill = tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)  # OpenCV takes up to four numbers
         steps += [PhotometricDistortion(strict=bool(options.photometric))] if options.photometric is not False else []
-        for transform in [create_extra(entry, fill=fill, size=self.crop_size) for entry in options.extra]:
+        for transform in [create_extra(entry, fill=fill, size=options.crop_size) for entry in options.extra]:
             if isinstance(transform, MIRRORS) and sides.any:
                 raise ValueError(
-                    f"augment.extra: {type(transform).__name__} mirrors pictures, and classes that tell left from "
-                    "right would keep their names; use augment.flip, which exchanges them, or declare that none do by "
-                    "the config's inference.sides=[]"
+                    f"augment.extra: {type(transform).__name__} mirrors pictures without exchanging left and right "
+                    "classes; use augment.flip, which does, or declare that there are none by inference.sides=[]"
                 )
             steps.append(transform)
         pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=fill, fill_mask=IGNORE)
@@ -55,15 +53,7 @@ class Augment2D:
         if given.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
             given = given.astype(np.float32)  # which OpenCV resizes, and which the network sees
         done = self.pipeline(image=given, mask=sample.label)
-        image, label = done["image"], done["mask"]
-        wanted = [(self.crop_size, array.dtype) for array in (given, sample.label)]
-        came = [(array.shape[:2], array.dtype) for array in (image, label)]
-        if came != wanted:
-            raise ValueError(
-                f"the extra augmentations gave a picture and a label of sizes and types {came} in place of {wanted}; "
-                "use only those that keep both"
-            )
-        return replace(sample, image=image.transpose(2, 0, 1), label=label, foreground=None)
+        return replace(sample, image=done["image"].transpose(2, 0, 1), label=done["mask"], foreground=None)
 
 
 class SidedFlip(A.HorizontalFlip):

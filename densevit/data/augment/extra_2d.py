@@ -27,10 +27,7 @@ def create_extra(entry: Mapping[str, Any], *, fill: Fill, size: tuple[int, int])
     classes = {name: kind for name, kind in vars(A).items() if isinstance(kind, type)}
     name = entry.get("type")
     if issubclass(classes.get(str(name), A.BasicTransform), A.BaseCompose):
-        raise ValueError(
-            f"augment.extra: {name} holds other transforms, and extra takes single ones; list them one by one, each "
-            "with a p of its own"
-        )
+        raise ValueError(f"augment.extra: {name} holds other transforms; list them one by one, each with its p")
     known = {name: kind for name, kind in classes.items() if issubclass(kind, A.BasicTransform)}
     kind, options = find_transform(entry, known, what="albumentations has no transform named")
     transform = _build(kind, options, fill=fill)
