@@ -10,8 +10,7 @@ import numpy as np
 from densevit.labels import IGNORE
 from densevit.volumes.grid import Grid
 from densevit.volumes.paths import kind_of
-from densevit.volumes.read_options import ReadOptions
-from densevit.volumes.volume import Volume, open_volume, read_label_volume
+from densevit.volumes.volume import ReadOptions, Volume, open_volume, read_label_volume
 
 MANY = 50  # values that no class has: labels that are wrong have fewer
 

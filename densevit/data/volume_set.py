@@ -20,8 +20,7 @@ from densevit.normalization import ZSCORE, create_normalization, in_full
 from densevit.volumes import resample
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name
-from densevit.volumes.read_options import REFUSING, ReadOptions
-from densevit.volumes.volume import Volume, open_volume, read_grid, read_header
+from densevit.volumes.volume import REFUSING, ReadOptions, Volume, open_volume, read_grid, read_header
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
 PREPARED = 4  # counts up when the same files and options give other arrays

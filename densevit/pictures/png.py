@@ -9,15 +9,13 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
 GREY, PALETTE = (0, 4), 3
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-Chunk = tuple[bytes, bytes]
 
 
 def unpacked(content: bytes) -> bytes:
     """The PNG with its pixels inflated, so that they are unpacked once for checking and decoding.
 
-    Raises ValueError, without the file's name, for a chunk whose checksum is wrong, for pixels whose checksum is wrong
-    or whose number is not what the header says, for a palette that is missing or out of place, and for a file that is
-    cut off.
+    ValueError, without the file's name, for a wrong checksum, a number of pixels that is not what the header says, a
+    palette that is missing or out of place, and a file that is cut off.
     """
     chunks = list(_chunks(content))
     names = [name for name, _ in chunks]
@@ -32,20 +30,29 @@ def unpacked(content: bytes) -> bytes:
         raise ValueError("it holds no pixels")
     packed = b"".join(body for name, body in chunks if name == b"IDAT")
     expected = _number_of_bytes(width, height, bits * SAMPLES[color], interlaced=bool(interlaced))
-    inflater = zlib.decompressobj()
-    try:
-        raw = inflater.decompress(packed, expected + 1)
-    except zlib.error as error:
-        raise ValueError(f"its pixels are damaged ({error})") from None
-    if len(raw) != expected or not inflater.eof:
+    raw = inflated(packed, most=expected + 1)
+    if len(raw) != expected:
         more = "more" if len(raw) > expected else "fewer, as a decompression bomb does"
         raise ValueError(f"its header says {width} x {height} pixels of {bits} bits, and it holds {more}")
     first = names.index(b"IDAT")
     after = [chunk for chunk in chunks[first:] if chunk[0] != b"IDAT"]
-    return b"".join((SIGNATURE, *map(_packed, (*chunks[:first], (b"IDAT", zlib.compress(raw, 0)), *after))))
+    parts = (*chunks[:first], (b"IDAT", zlib.compress(raw, 0)), *after)
+    return SIGNATURE + b"".join(_packed(name, body) for name, body in parts)
 
 
-def _chunks(content: bytes) -> Iterator[Chunk]:
+def inflated(packed: bytes, *, most: int) -> bytes:
+    """What packed bytes hold, up to `most` bytes; ValueError, without the file's name, for damage."""
+    inflater = zlib.decompressobj()
+    try:
+        held = inflater.decompress(packed, most)
+    except zlib.error as error:
+        raise ValueError(f"its pixels are damaged ({error})") from None
+    if len(held) < most and not inflater.eof:
+        raise ValueError("its pixels are damaged (their end is missing)")
+    return held
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and body of each chunk up to the end of the picture; what follows there is no part of it."""
     place = len(SIGNATURE)
     while True:
@@ -62,8 +69,7 @@ def _chunks(content: bytes) -> Iterator[Chunk]:
         place = end
 
 
-def _packed(chunk: Chunk) -> bytes:
-    name, body = chunk
+def _packed(name: bytes, body: bytes) -> bytes:
     checksum = 0 if name == b"IDAT" else zlib.crc32(body, zlib.crc32(name))  # which PIL does not look at in pixels
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
 

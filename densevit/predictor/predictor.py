@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
+from densevit.inference.network import check_amp
 from densevit.labels import label_type
 from densevit.predictor.inputs import Opened, Reader
-from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
+from densevit.predictor.labels import Stopwatch, image_logits, label_image
 from densevit.predictor.outputs import Origin, model_digest
 from densevit.predictor.pictures import PictureReader
 from densevit.predictor.scans import ScanReader
@@ -27,8 +28,7 @@ from densevit.predictor.structures import Cleaning
 from densevit.processes import pick_device
 from densevit.sides import read_sides
 from densevit.texts import parse_bytes
-from densevit.volumes.read_options import REFUSING, ReadOptions
-from densevit.volumes.volume import Volume
+from densevit.volumes.volume import REFUSING, ReadOptions, Volume
 
 logger = logging.getLogger("densevit")
 Image = str | Path | Sequence[str | Path] | np.ndarray | Tensor | Volume

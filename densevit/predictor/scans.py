@@ -16,9 +16,8 @@ from densevit.predictor.inputs import Input, find_paths, name_inputs
 from densevit.volumes.grid import Grid
 from densevit.volumes.modality import check_modality
 from densevit.volumes.paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
-from densevit.volumes.read_options import REFUSING, ReadOptions
 from densevit.volumes.resample import check_memory, prepare_image
-from densevit.volumes.volume import Volume, open_volume
+from densevit.volumes.volume import REFUSING, ReadOptions, Volume, open_volume
 
 logger = logging.getLogger("densevit")
 NUMBERED = re.compile(r"(.+)_(\d{4})")

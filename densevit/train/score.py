@@ -14,7 +14,7 @@ from torch import Tensor
 from densevit.checkpoint import Header, find_weights
 from densevit.data import Sample
 from densevit.data.volume_set import SPACING_TOLERANCE
-from densevit.evaluate.evaluate import evaluate
+from densevit.evaluate import evaluate
 from densevit.inference import InferenceOptions
 from densevit.metrics.scores import SegmentationScores
 from densevit.normalization import create_normalization

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 import densevit
 from benchmarks.timing import machine, synchronize, write_json
 from densevit.decoders import DenseMap
-from densevit.evaluate.evaluate import evaluate
+from densevit.evaluate import evaluate
 from densevit.losses import create_loss
-from densevit.predictor.predictor import autocast
+from densevit.predictor.labels import autocast
 from densevit.report import compare_curves
 from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides

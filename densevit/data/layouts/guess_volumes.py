@@ -14,8 +14,7 @@ from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.layouts.volume_folder import match_files
 from densevit.options import read_options
-from densevit.volumes.read_options import ReadOptions
-from densevit.volumes.volume import case_name, open_volume, read_label_volume
+from densevit.volumes.volume import ReadOptions, case_name, open_volume, read_label_volume
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 IMAGE_FOLDERS = ("imagesTr", "images", "image", "imgs", "scans", "volumes", "ct", "mr")

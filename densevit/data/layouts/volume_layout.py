@@ -13,7 +13,7 @@ from densevit.data.volume_set import VolumeDataset
 from densevit.inference import SliceOptions
 from densevit.normalization import ZSCORE
 from densevit.options import read_options
-from densevit.volumes.read_options import ReadOptions
+from densevit.volumes.volume import ReadOptions
 
 logger = logging.getLogger("densevit")
 SPLITS = ("train", "val", "test")

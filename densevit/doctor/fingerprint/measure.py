@@ -19,8 +19,7 @@ from densevit.labels import IGNORE
 from densevit.options import read_options
 from densevit.volumes.grid import check_same_grid
 from densevit.volumes.modality import check_modality, modality_of_name
-from densevit.volumes.read_options import ReadOptions
-from densevit.volumes.volume import open_volume
+from densevit.volumes.volume import ReadOptions, open_volume
 
 PERCENTILES = (0.5, 50.0, 99.5)
 SAMPLED = 10_000_000  # foreground voxels of all cases together, from which the set's percentiles are taken

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from densevit.checkpoint import Header
 from densevit.checkpoint.files import without_weights
 from densevit.data import Dataset, Sample
-from densevit.evaluate.evaluate import evaluate
+from densevit.evaluate import evaluate
 from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers

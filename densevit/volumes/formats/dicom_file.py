@@ -10,6 +10,8 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from densevit.environment import ignore_warnings
 from densevit.volumes.paths import looks_like_dicom
 
@@ -17,6 +19,7 @@ logger = logging.getLogger("densevit")
 MANY = 2**16  # bytes that may be set aside before it is known whether they are there
 READERS = 8  # threads: they wait for the disk more than they compute
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+TRANSFORMATION = "PixelValueTransformationSequence"
 TAGS = (
     "SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SOPClassUID",
     "SOPInstanceUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
@@ -71,6 +74,20 @@ class Header:
         is_picture = "Rows" in self.data or "Image Storage" in getattr(kind, "name", "")
         return is_picture and str(self.get("Modality")) not in NO_SCANS
 
+    def scale(self, frame: int | None) -> "Scale":
+        """How the values of a frame become a unit; ValueError for half of a scale, or one that is none."""
+        data = transformation(self.data, frame)
+        said = [data.get(name) for name in ("RescaleSlope", "RescaleIntercept")]
+        slope, intercept = (None if value in (None, "") else float(value) for value in said)
+        usable = slope != 0 and np.isfinite([slope or 1.0, intercept or 0.0]).all()
+        if (slope is None) != (intercept is None) or not usable:
+            raise ValueError(f"{self.path} rescales its values by {slope} and {intercept}; get it again, or correct it")
+        table = data.get("ModalityLUTSequence") or []
+        unit = data.get("RescaleType") or (table[0].get("ModalityLUTType") if table else None)
+        if str(self.get("Modality")) == "PT":
+            unit = self.get("Units")
+        return Scale(slope, intercept, bool(table), str(unit or ""))
+
     @property
     def is_localizer(self) -> bool:
         return "LOCALIZER" in str(self.get("ImageType", "")).upper()
@@ -78,6 +95,34 @@ class Header:
     @property
     def has_place(self) -> bool:
         return "ImagePositionPatient" in self.data or "PerFrameFunctionalGroupsSequence" in self.data
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a slice says of its values: slope and intercept, or a table (`has_table`), and the unit they lead to."""
+
+    slope: float | None = None
+    intercept: float | None = None
+    has_table: bool = False
+    unit: str = ""
+
+    @property
+    def is_said(self) -> bool:
+        return self.has_table or self.slope is not None
+
+    @property
+    def changes_nothing(self) -> bool:
+        return not self.has_table and self.slope in (None, 1.0) and self.intercept in (None, 0.0)
+
+
+def transformation(data: Any, frame: int | None) -> Any:
+    """What holds the scale of a frame: its own functional group, that of all frames, or the file itself."""
+    groups = [data]
+    for name, index in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
+        found = None if index is None else data.get(name)
+        if found and index < len(found) and found[index].get(TRANSFORMATION):
+            groups.append(found[index].get(TRANSFORMATION)[0])
+    return groups[-1]
 
 
 def quiet_pydicom() -> AbstractContextManager:

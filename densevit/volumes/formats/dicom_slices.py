@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from densevit.volumes.formats.dicom_file import Header
-from densevit.volumes.formats.dicom_units import Scale, scale_of
-from densevit.volumes.read_options import ReadOptions
+from densevit.volumes.formats.dicom_file import Header, Scale
+from densevit.volumes.formats.stored_volume import ReadOptions
 
 logger = logging.getLogger("densevit")
 PHASES = (  # what images at one position may differ in
@@ -113,7 +112,7 @@ def _slice_of(header: Header, frame: int | None, position: Any, orientation: Any
         (int(header.get("Rows", 0)), int(header.get("Columns", 0))),
         None if thickness is None else abs(float(thickness)),
         str(header.get("FrameOfReferenceUID", "")),
-        scale_of(header, frame),
+        header.scale(frame),
         {name: str(header.get(name)) for name in PHASES if header.get(name) is not None},
     )
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from densevit.volumes.formats.stored_volume import StoredVolume, check_header
+from densevit.volumes.formats.stored_volume import ReadOptions, StoredVolume, check_header
 from densevit.volumes.formats.text_header import MOST_HEADER, TextHeader, read_values, text_line
 from densevit.volumes.grid import times
-from densevit.volumes.read_options import REFUSING, ReadOptions
 
 logger = logging.getLogger("densevit")
 TYPES = dict(
@@ -35,7 +34,7 @@ SAME = dict(  # names that mean the same as another one
 )
 
 
-def open_metaimage(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+def open_metaimage(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Read the header; a fourth axis holds channels. ValueError, with the file's name, for a bad one."""
     header, length = _read_header(path)
     (axes,) = header.integers("NDims", count=1)

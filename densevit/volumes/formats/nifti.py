@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from densevit.volumes.formats.stored_volume import (
+    ReadOptions,
     StoredVolume,
     check_header,
     check_ratio,
@@ -23,7 +24,6 @@ from densevit.volumes.formats.stored_volume import (
     raise_system_error,
 )
 from densevit.volumes.grid import GRID_TOLERANCE, Grid, times
-from densevit.volumes.read_options import REFUSING, ReadOptions
 
 logger = logging.getLogger("densevit")
 BROKEN = (OSError, EOFError, ValueError, OverflowError, zlib.error)
@@ -34,7 +34,7 @@ OTHER_UNITS = {1: "metres", 3: "micrometres"}  # of xyzt_units; 0 says nothing, 
 PLACES = ("srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 
 
-def open_nifti(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+def open_nifti(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Read the header of a NIfTI file; a fourth axis holds channels. ValueError with the file's name."""
     with np.errstate(over="ignore", invalid="ignore"):  # what is no finite number is refused in a sentence
         return _open(path, options)

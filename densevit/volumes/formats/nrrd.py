@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from densevit.volumes.formats.stored_volume import StoredVolume, check_header
+from densevit.volumes.formats.stored_volume import ReadOptions, StoredVolume, check_header
 from densevit.volumes.formats.text_header import MOST_HEADER, TextHeader, numbers, read_values, text_line
-from densevit.volumes.read_options import REFUSING, ReadOptions
 
 TYPES = {
     "i1": "signed char|int8|int8_t",
@@ -38,7 +37,7 @@ FIELDS = {  # of the format, without blanks
 COMPRESSED = {"raw": False, "gzip": True, "gz": True}
 
 
-def open_nrrd(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+def open_nrrd(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Read the header; an axis beside those of space holds channels. ValueError, with the file's name, if it is bad."""
     header, length = _read_header(path)
     (axes,) = header.integers("dimension", count=1)

@@ -1,6 +1,5 @@
-"""What every format's reader hands over: a header that was checked, and values that are read when they are wanted.
-
-Values are (X, Y, Z), or (X, Y, Z, C), in the file's own order of axes.
+"""What every format's reader is given, `ReadOptions`, and hands over: a header that was checked, and values that are
+read when they are wanted, (X, Y, Z) or (X, Y, Z, C) in the file's own order of axes.
 """
 
 from collections.abc import Callable
@@ -11,11 +10,43 @@ from typing import Any
 
 import numpy as np
 
+from densevit.options import check_fields
 from densevit.texts import format_bytes
 from densevit.volumes.grid import Grid, times
 
 MOST_EMPTY = 2**30  # bytes of values that any compressed file may announce
 MOST_RATIO = 200  # times its own bytes that a larger one may
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """`geometry` ("sform" or "qform") chooses for a NIfTI file that disagrees with itself.
+
+    For DICOM: `series` (a SeriesInstanceUID or a series number) and `modality` ("CT", "MR", "PT") choose among several,
+    `allow_gantry_tilt` keeps the sheared affine of a tilted gantry, and `on_missing` says what becomes of a series with
+    slices missing: "error", or "split", which reads its longest regular part. `stored_values` takes the stored values
+    of a CT or PET that does not say how they become its unit. `max_bytes` bounds the float32 array of any scan.
+    """
+
+    geometry: str | None = None
+    series: str | None = None
+    modality: str | None = None
+    allow_gantry_tilt: bool = False
+    on_missing: str = "error"
+    stored_values: bool = False
+    max_bytes: int = 8 * 2**30
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner="read")
+        if self.geometry not in (None, "sform", "qform"):
+            raise ValueError(f"geometry must be 'sform', 'qform' or None, got {self.geometry!r}")
+        if self.on_missing not in ("error", "split"):
+            raise ValueError(f"on_missing must be 'error' or 'split', got {self.on_missing!r}")
+        if self.max_bytes <= 0:
+            raise ValueError(f"max_bytes must be positive, got {self.max_bytes}")
+
+
+REFUSING = ReadOptions()  # nothing chosen: what a file leaves open is refused
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from densevit.data.dataset import Dataset, Sample, Shown
+from densevit.data.dataset import Sample, Shown
 from densevit.data.stream import EvalSet
 from densevit.inference import InferenceOptions
 from densevit.metrics import CaseDice, ConfusionMatrix
@@ -47,7 +47,36 @@ def evaluate(
     """
     rank, size = rank_and_size()
     order = range(rank, len(samples), size)
-    loader = DataLoader(
+    dataset = samples.dataset
+    options = InferenceOptions.read(inference).for_classes(
+        dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices
+    )
+    counted = dict(num_classes=dataset.num_classes, ignore_index=dataset.ignore_index)
+    counters = [ConfusionMatrix(**counted), *([CaseDice(**counted)] if dataset.has_cases else [])]
+    pictures: list[Picture] = []
+    was_training = model.training
+    model.eval()
+    try:
+        with drawing(_loader(samples, order, num_workers)) as drawn:
+            for done, sample in enumerate(drawn, start=1):
+                # On the label's own grid: a volume may have been resampled, a picture never is.
+                seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
+                prediction = torch.from_numpy(label_image(model, sample.image, **seen))
+                for counter in counters:
+                    counter.update(prediction, sample.label)
+                if on_prediction is not None:
+                    on_prediction(sample, prediction)
+                if len(pictures) < num_pictures:
+                    pictures.append(_thinned(dataset.shown(sample, prediction)))
+                if on_image is not None and on_image(done, len(order)):
+                    return None
+    finally:
+        model.train(was_training)
+    return Evaluation(_scores(*counters), pictures)
+
+
+def _loader(samples: EvalSet, order: range, num_workers: int) -> DataLoader:
+    return DataLoader(
         samples,
         batch_size=None,
         sampler=order,
@@ -55,59 +84,15 @@ def evaluate(
         generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
         worker_init_fn=Workers(num_workers),
     )
-    dataset = samples.dataset
-    options = InferenceOptions.read(inference).for_classes(
-        dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices
-    )
-    counter = _Counter(samples)
-    pictures: list[Picture] = []
-    was_training = model.training
-    model.eval()
-    try:
-        with drawing(loader) as drawn:
-            for done, sample in enumerate(drawn, start=1):
-                prediction = _predict(model, sample, samples.dataset, options=options, device=device)
-                counter.update(prediction, sample.label.to(prediction.device))
-                if on_prediction is not None:
-                    on_prediction(sample, prediction)
-                if len(pictures) < num_pictures:
-                    pictures.append(_thinned(samples.dataset.shown(sample, prediction)))
-                if on_image is not None and on_image(done, len(order)):
-                    return None
-    finally:
-        model.train(was_training)
-    return Evaluation(counter.compute(), pictures)
 
 
-def _predict(
-    model: nn.Module, sample: Sample, dataset: Dataset, *, options: InferenceOptions, device: torch.device
-) -> Tensor:
-    """Labels (*S) on the label's own grid: a volume may have been resampled, a picture never is."""
-    size, slices = sample.label.shape, dataset.slices
-    label = label_image(model, sample.image, options=options, size=size, slices=slices, device=device)
-    return torch.from_numpy(label)
-
-
-class _Counter:
-    """Pixels over the whole set; where there are cases also the Dice of each."""
-
-    def __init__(self, samples: EvalSet):
-        options = dict(num_classes=samples.dataset.num_classes, ignore_index=samples.dataset.ignore_index)
-        self.matrix = ConfusionMatrix(**options)
-        self.cases = CaseDice(**options) if samples.dataset.has_cases else None
-
-    def update(self, prediction: Tensor, label: Tensor) -> None:
-        self.matrix.update(prediction, label)
-        if self.cases is not None:
-            self.cases.update(prediction, label)
-
-    def compute(self) -> SegmentationScores:
-        """Scores over all processes, which must all call this."""
-        scores = self.matrix.reduce().compute()
-        if self.cases is None:
-            return scores
-        self.cases.rows = [row for rows in gather(self.cases.rows) for row in rows]
-        return replace(scores, case_dice=self.cases.compute())
+def _scores(matrix: ConfusionMatrix, cases: CaseDice | None = None) -> SegmentationScores:
+    """Pixels over the whole set, and where there are cases the Dice of each, of all processes, which all call this."""
+    scores = matrix.reduce().compute()
+    if cases is None:
+        return scores
+    cases.rows = [row for rows in gather(cases.rows) for row in rows]
+    return replace(scores, case_dice=cases.compute())
 
 
 def _thinned(shown: Shown) -> Picture:
