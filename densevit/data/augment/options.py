@@ -16,10 +16,13 @@ _MILD = dict(
     scale=(0.9, 1.1),
     scale_prob=1.0,
     rotate=10.0,
+    rotate_in_plane=None,
     rotate_prob=1.0,
+    elastic=None,
     elastic_prob=0.2,
     flips=(0.0, 0.0, 0.0),
     foreground=0.5,
+    foreground_weights=None,
     intensity=0.1,
     noise=0.0,
     extra=(),
@@ -144,7 +147,7 @@ class VolumeAugmentOptions:
         largest, distance = self.elastic or (0.0, 1.0)
         if not 0 <= largest <= FOLD * distance or distance <= 0:
             what = f"(largest displacement, distance of control points) in mm, the first at most {FOLD} of the second"
-            raise ValueError(f"elastic must be {what}, so that nothing folds; got {self.elastic}")
+            raise ValueError(f"elastic must be {what} so that nothing folds; got {self.elastic}")
 
     @property
     def mirrors(self) -> bool:
