@@ -63,7 +63,7 @@ KNOW_THE_RANK = [
     "volumes",
     "report",
     "weights/operations",
-    "weights/tables",
+    "weights/adapt",
     "predictor/pictures",
     "predictor/scans",
     "integrations/monai/transforms",
