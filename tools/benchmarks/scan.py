@@ -161,8 +161,8 @@ def _monai(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     data = T.AsDiscreted("pred", argmax=True)(invert(data))
     if header.values.tolist() != list(range(header.num_classes)):
         data = T.MapLabelValued("pred", list(range(header.num_classes)), header.values.tolist())(data)
-    watch.add("network", network.seconds())
-    watch.add("restore", time.perf_counter() - start - network.seconds())
+    watch.seconds["network"] += network.seconds()
+    watch.seconds["restore"] += time.perf_counter() - start - network.seconds()
     with watch.measure("write"):
         save(data)
     return watch, len(network.times)
