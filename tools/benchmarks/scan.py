@@ -122,7 +122,7 @@ def _ours(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     with watch.measure("load"):
         volume = open_volume(scan)
     with watch.measure("resample"):
-        image = predictor.prepare(volume)
+        image = predictor.reader.prepare(volume)
     label = predictor.label_prepared(image, volume.grid.size, stopwatch=watch)
     watch.seconds["restore"] += watch.seconds.pop("clean")
     with watch.measure("write"):
