@@ -47,7 +47,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["metrics/surface", "predictor/structures", "report/planes"],
-    "safetensors": ["data/cache", "weights", "checkpoint"],
+    "safetensors": ["data/case_cache", "weights", "checkpoint"],
     "tensorboard": ["train"],
     "timm": [],
     "transformers": [],

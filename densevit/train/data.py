@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from densevit.data import Dataset, create_dataset
-from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
+from densevit.data.stream import EvalSet, TrainStream, collate, draws
 from densevit.processes import rank_and_size
 from densevit.sides import Sides, read_sides
 from densevit.train.schema import ConfigFile
@@ -66,7 +66,7 @@ def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, de
     return DataLoader(
         stream,
         batch_size=config.train_data.batch_size,
-        sampler=DrawSampler(first_draw, *rank_and_size()),
+        sampler=draws(first_draw, *rank_and_size()),
         num_workers=config.train_data.num_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
