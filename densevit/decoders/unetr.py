@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.residual_conv import ResidualConv
-from densevit.decoders.base import Decoder, DenseMap
+from densevit.decoders.base import Decoder, DenseMap, check_sizes
 from densevit.registry import DECODERS
 
 Stride = tuple[int, ...]  # one entry a spatial dimension
@@ -44,7 +44,8 @@ class Up(nn.Module):
         self.merge = ResidualConv(spatial_dims, dim * (1 + num_skips), dim)
 
     def forward(self, x: Tensor, skips: Iterable[Tensor] = (), size: Sequence[int] | None = None) -> Tensor:
-        return self.merge(_concatenate([_crop(self.up(x), size), *skips]))
+        images = [_crop(self.up(x), size), *skips]
+        return self.merge(torch.cat(images, dim=1) if len(images) > 1 else images[0])
 
 
 @DECODERS.register({"unetr": {}})
@@ -71,6 +72,8 @@ class UNETRDecoder(Decoder):
     ):
         strides, channels = [nd.ntuple(stride, spatial_dims) for stride in in_strides], list(in_channels)
         has_image, has_towers = image_channels is not None, len(set(strides)) == 1 and len(_climb(strides[0])) > 1
+        if dim is not None:
+            check_sizes(dim=dim)
         if dim is not None and not (has_image or has_towers):
             raise ValueError(f"dim={dim} is the width at the image's resolution; leave it out or give image_channels")
         if has_towers:
@@ -83,7 +86,7 @@ class UNETRDecoder(Decoder):
         super().__init__(
             spatial_dims=spatial_dims,
             level_channels=widths[:-1] or widths,
-            level_strides=[_plain(stride) for stride in [rung.stride for rung in rungs] or strides],
+            level_strides=[nd.plain(stride) for stride in [rung.stride for rung in rungs] or strides],
             image_channels=image_channels,
         )
         self.rungs, self.has_crop = rungs, has_image or not has_towers
@@ -98,19 +101,14 @@ class UNETRDecoder(Decoder):
 
     def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
         """All rungs' maps, fine to coarse: (B, level_channels[i], *S_i) each."""
-        x, maps = self.skips[-1](features[-1]), []
+        x, maps, size = self.skips[-1](features[-1]), [], None
         for up, rung in zip(reversed(self.ups), reversed(self.rungs), strict=True):
-            size = self._size(rung, features[0])
+            if self.has_crop:  # taps without an image do not tell the image's size
+                size = nd.ceil_div(features[0].shape[2:], _divide(rung.stride, self.rungs[0].stride))
             skips = (_crop(self.skips[i](features[i]), size) for i in rung.levels)  # each is gone when it has joined
             x = up(x, skips, size)
             maps.insert(0, x)
         return [DenseMap(x) for x in maps or [x]]
-
-    def _size(self, rung: Rung, finest: Tensor) -> Sequence[int] | None:
-        """What the rung's map is cropped to; taps without an image do not tell the image's size."""
-        if not self.has_crop:
-            return None
-        return nd.ceil_div(finest.shape[2:], _divide(rung.stride, self.rungs[0].stride))
 
 
 def _plan_towers(stride: Stride, num_skips: int, *, has_image: bool, dim: int) -> list[Rung]:
@@ -171,10 +169,6 @@ def _divide(stride: Stride, by: Stride) -> Stride:
     return tuple(a // b for a, b in zip(stride, by, strict=True))
 
 
-def _concatenate(images: Sequence[Tensor]) -> Tensor:
-    return torch.cat(images, dim=1) if len(images) > 1 else images[0]
-
-
 def _crop(image: Tensor, size: Sequence[int] | None) -> Tensor:
     """(B, C, *S) -> (B, C, *size), a view of the near corner."""
     return image if size is None else nd.to_image(nd.crop(nd.to_grid(image), size))
@@ -202,7 +196,3 @@ def _primes(number: int) -> list[int]:
             factors.insert(0, factor)
             number //= factor
     return factors
-
-
-def _plain(stride: Stride) -> int | Stride:
-    return stride[0] if len(set(stride)) == 1 else stride

@@ -14,7 +14,7 @@ from densevit.data.layouts.classes import named_labels
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.volume_layout import SPLITS, Listing, VolumeLayout, name_channels
 
-WILDCARDS = re.compile(r"\*\*/|\*|\?")
+WILDCARDS = re.compile(r"(\*\*/|\*|\?)")
 REGEX = {"**/": r"((?:[^/]+/)*)", "*": r"([^/]*)", "?": r"([^/])"}
 
 
@@ -41,8 +41,6 @@ class VolumeFolder(VolumeLayout):
         labels = named_labels(self.classes, said_by="classes")
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise ValueError(f"images must be a pattern, or one for each channel, got {self.images!r}")
-        if len(patterns) > 1 and self.in_channels not in (None, len(patterns)):
-            raise ValueError(f"images has {len(patterns)} patterns, one a channel, and in_channels={self.in_channels}")
         channels = name_channels(patterns, self.in_channels, otherwise=1)
         if not any("{split}" in str(pattern) for pattern in (*patterns, self.labels)):
             cases = dict(train=self._cases(root, patterns, "train"))
@@ -91,11 +89,7 @@ def match_files(root: Path, pattern: str, *, key: str) -> dict[str, str]:
 
 
 def _to_regex(pattern: str) -> re.Pattern:
-    parts, end = [], 0
-    for wildcard in WILDCARDS.finditer(pattern):
-        parts += [re.escape(pattern[end : wildcard.start()]), REGEX[wildcard[0]]]
-        end = wildcard.end()
-    return re.compile("".join([*parts, re.escape(pattern[end:])]))
+    return re.compile("".join(REGEX.get(part, re.escape(part)) for part in WILDCARDS.split(pattern)))
 
 
 def _below(root: Path, *, depth: int | None) -> list[str]:
