@@ -65,6 +65,14 @@ def test_tensors_of_any_integer_type_give_the_numbers_of_arrays(dtype):
     assert [r.values for r in found[:2]] == [r.values for r in expected[:2]]
 
 
+@pytest.mark.parametrize("dtype", [">i2", ">i4", "u2", "u4", "i8", "?"])
+def test_arrays_of_any_integer_type_and_byte_order_are_taken(dtype):
+    truth, classes = make_maps((20, 22))[1] == 1, {"liver": np.int64(1)}
+    record = measure(truth.astype(dtype)[::-1], truth[::-1], classes, options=ALL)[0]
+    assert record.values["dice"] == 1
+    assert record.values["hd"] == 0
+
+
 def test_overlaps_are_those_of_monai_and_of_the_confusion_matrix():
     prediction, truth = make_maps((15, 18, 13))
     pair = [
@@ -174,10 +182,12 @@ def test_the_published_volume_difference_keeps_its_sign_and_the_error_is_bounded
     ("change", "message"),
     [
         (dict(prediction=np.zeros((4, 5), np.float32)), "integer class indices"),
+        (dict(prediction=np.full((4, 5), np.nan), classes={"a": 1}), "integer class indices"),
         (dict(prediction=np.zeros((4, 6), int)), "one shape"),
         (dict(prediction=np.full((4, 5), 7)), "holds 7"),
         (dict(classes=["a", "a"]), "name of its own"),
         (dict(spacing=(1, 2, 3)), "2 positive numbers"),
+        (dict(prediction=np.zeros((0, 5), int), truth=np.zeros((0, 5), int)), "with voxels"),
         (dict(truth=np.full((4, 5), 30001), classes={"a": 1}), "instances"),
     ],
     ids=lambda change: next(iter(change)) if isinstance(change, dict) else None,
