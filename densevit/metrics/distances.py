@@ -187,5 +187,10 @@ def check_spacing(
     return spacing
 
 
+def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """Of a box of so many voxels, in mm: no distance within it is larger."""
+    return sum((n * s) ** 2 for n, s in zip(shape, spacing, strict=True)) ** 0.5
+
+
 def _size(distances: Distances) -> float:
     return float(distances.prediction_sizes.sum() + distances.truth_sizes.sum())

@@ -110,14 +110,13 @@ def measure(
     matrix.update(prediction, truth)
     prediction, truth = _as_array(prediction), _as_array(truth)
     spacing = mm.check_spacing(prediction, truth, spacing)
-    diagonal = sum((n * s) ** 2 for n, s in zip(truth.shape, spacing, strict=True)) ** 0.5
     ignored = truth == options.ignore_index
     ignored = ignored if ignored.any() else None
     boxes = [_boxes(prediction), _boxes(truth)] if options.metrics else []
     margin = 1
     if ignored is not None and "boundary_iou" in options.metrics:  # what lies behind ignored voxels matters as well
         margin += ceil(options.width_in(truth.shape) / (1 if options.boundary_width is None else min(spacing)))
-    records = []
+    records, diagonal = [], mm.diagonal(truth.shape, spacing)
     for name, labels in structures.items():
         count = _count(matrix.counts.numpy(), labels)
         values, lesions = dict.fromkeys(options.columns, nan), ()
@@ -164,8 +163,7 @@ def measure_masks(
     if "cldice" in wanted:
         values["cldice"] = centreline_dice(*masks)
     if wanted & {*LESIONS}:
-        diagonal = sum((n * s) ** 2 for n, s in zip(whole, spacing, strict=True)) ** 0.5
-        penalty = diagonal if options.lesions.penalty is None else options.lesions.penalty
+        penalty = mm.diagonal(whole, spacing) if options.lesions.penalty is None else options.lesions.penalty
         rules = replace(options.lesions, penalty=penalty)
         scores = score_lesions(*masks, spacing, rules, with_hd95="lesion_hd95" in wanted)
         values |= {name: of(scores) for name, of in LESIONS.items()}

@@ -123,6 +123,18 @@ def test_what_is_predicted_in_an_ignored_region_changes_nothing(size, spacing):
     assert values[0] == values[1]
 
 
+@pytest.mark.parametrize(("size", "spacing"), CASES, ids=str)
+@pytest.mark.parametrize("width", [None, 1.5, 4.0])
+def test_the_box_of_a_structure_beside_an_ignored_region_is_large_enough(size, spacing, width):
+    prediction, truth = make_maps(size, ignored=True)
+    prediction[truth == 1], truth[truth == 1] = 0, 0
+    truth[size[0] // 2 - 3 :][truth[size[0] // 2 - 3 :] == 2] = 0  # so that its box is smaller than the array
+    options = MeasureOptions(metrics=CHOICES, boundary_width=width)
+    record = measure(prediction, truth, CLASSES[:3], spacing, options)[1]
+    values, _ = measure_masks(prediction == 2, truth == 2, spacing, options, unknown=truth == 255)
+    assert record.values == pytest.approx(record.counts.values() | values, nan_ok=True)
+
+
 def test_the_rim_of_an_ignored_region_is_no_border_unless_asked_for():
     truth, prediction = np.zeros((20, 40), np.uint8), np.zeros((20, 40), np.uint8)
     truth[5:15, 5:35] = prediction[5:15, 5:35] = 1
