@@ -124,9 +124,8 @@ def rmsd(distances: Distances) -> float:
 
 def nsd(distances: Distances, tolerance: float) -> float:
     """Normalized surface Dice: the share of both borders together that lies within `tolerance` mm of the other."""
-    return sum(float(sizes[values <= tolerance * ROUNDING].sum()) for values, sizes in distances.sides) / _size(
-        distances
-    )
+    within = sum(float(sizes[values <= tolerance * ROUNDING].sum()) for values, sizes in distances.sides)
+    return within / _size(distances)
 
 
 def boundary_f(distances: Distances, tolerance: float) -> float:

@@ -218,8 +218,18 @@ def test_options_that_say_nothing_are_refused(options):
 
 def test_repeated_cases_are_refused():
     record = measure(np.ones((4, 5), int), np.ones((4, 5), int), {"a": 1})
-    with pytest.raises(ValueError, match="two records of a"):
+    with pytest.raises(ValueError, match="2 records of a"):
         summarize(record + record)
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "message"),
+    [({"b": 1}, MeasureOptions(), "no record of"), ({"a": 1}, MeasureOptions(metrics=("hd",)), "different metrics")],
+)
+def test_records_from_which_something_would_vanish_are_refused(classes, options, message):
+    maps = [np.ones((4, 5), int)] * 2
+    with pytest.raises(ValueError, match=message):
+        summarize([*measure(*maps, {"a": 1}, case="x"), *measure(*maps, classes, options=options, case="y")])
 
 
 def test_lesion_options_reach_the_lesions():
