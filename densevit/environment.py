@@ -1,16 +1,18 @@
-"""Settings of the whole process: a command makes them, a library call never does.
+"""Settings of the whole process, which a command makes and a library call never does; warnings left out in a block.
 
 Nothing here imports torch, because what the threads of torch do is decided as it is imported.
 """
 
 import ctypes
 import os
+import re
 import sys
 import threading
+import warnings
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import Lock, get_ident
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # variables by which a user decides how threads wait
 SPINS = 10_000  # turns that a waiting thread spins before it sleeps; docs/results.md, "Beside other work"
@@ -22,9 +24,8 @@ _keeping_lock = Lock()
 def let_threads_sleep() -> None:
     """Let threads that wait for others soon leave the processor, unless the environment says how threads wait.
 
-    By default OpenMP's threads spin while they wait, and on a machine with other work they take from each other the
-    processors that they wait for. The setting counts for torch if it is imported later; if it has been imported
-    before, nothing is changed.
+    By default OpenMP's threads spin, and beside other work they take from each other the processors that they wait
+    for. Nothing is changed once torch is imported.
     """
     if "torch" not in sys.modules and not os.environ.keys() & set(WAITING):
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)
@@ -62,14 +63,42 @@ def quiet_threads(errnos: Container[int]) -> Iterator[None]:
         threading.excepthook = before
 
 
+class _InThisThread:
+    """Takes the place of the pattern of messages in a filter of warnings, and matches in one thread alone."""
+
+    def __init__(self, message: str):
+        self.pattern = re.compile(message, re.IGNORECASE)
+        self.thread: int | None = get_ident()
+
+    def match(self, text: str) -> bool:
+        return get_ident() == self.thread and self.pattern.match(text) is not None
+
+
+@contextmanager
+def ignore_warnings(message: str = "", *, module: str = "") -> Iterator[None]:
+    """Without warnings of such a message, given by such a module (regular expressions), in the thread that runs it.
+
+    `warnings.catch_warnings` changes the filters of all threads, and of two blocks that overlap the one that ends last
+    puts back what the other had set. Here a filter is added, which other threads pass by, and taken away.
+    """
+    here = _InThisThread(message)
+    entry = ("ignore", here, Warning, re.compile(module) if module else None, 0)
+    warnings.filters.insert(0, entry)
+    try:
+        yield
+    finally:
+        here.thread = None  # should another thread put back filters that it saw within the block
+        if entry in warnings.filters:
+            warnings.filters.remove(entry)
+
+
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
     """Within the block, the whole process keeps the memory that it frees, for example for a network's next forward.
 
-    glibc otherwise serves a large allocation with a new map, whose pages the kernel has to find and clear, forward
-    after forward: a third of the time of some networks on a CPU (docs/decisions/kept_memory.md). At the end of the
-    block what is free is given back. Allocations of more than `LARGEST_KEPT` bytes are left out. The commands run in
-    such a block; a program that uses densevit as a library decides for itself. Without glibc nothing is changed.
+    glibc otherwise gets and clears new pages for every large allocation, forward after forward: a third of the time of
+    some networks on a CPU (docs/decisions/kept_memory.md). Allocations of more than `LARGEST_KEPT` bytes are left out;
+    at the end what is free is given back. The commands run in such a block.
     """
     with _keeping_lock:
         _keeping[0] += 1

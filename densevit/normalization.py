@@ -6,7 +6,7 @@ All functions map (C, *S) in the file's units to float32 of the same shape, and 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,30 +21,39 @@ CLIPPED = (0.5, 99.5)  # percentiles of a z-score in files of 0.1.0 that do not 
 Normalize = Callable[[np.ndarray], np.ndarray]
 
 
-class Normalization(Protocol):
-    """A function of an image (C, *S). `zero` are the values that become about 0: one, or one for each channel."""
+class Normalization:
+    """A function of an image (C, *S), of which each kind defines `__call__` or, where it measures the image, `of`.
 
-    @property
-    def zero(self) -> Sequence[float]: ...
+    `zero` are the values that become about 0: one, or one for each channel.
+    """
 
-    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+    kind: str
+    zero: Sequence[float]
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner=f"normalization {self.kind!r}")
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.of(image)(image)
 
     def of(self, image: np.ndarray) -> Normalize:
         """The same function for parts of `image`: what it measures of an image, it measures of this one, whole."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanStd:
+class MeanStd(Normalization):
     """Less the mean of each channel, over its deviation: numbers of a whole set. The default is ImageNet's, for RGB.
 
     Three means up to 255 are taken for those of 8-bit colours, to which other pictures are then brought.
     """
 
+    kind = "mean_std"
     mean: list | tuple = MEAN
     std: list | tuple = STD
 
     def __post_init__(self) -> None:
-        check_fields(self, owner="normalization 'mean_std'")
+        super().__post_init__()
         numbers = [each for each in (*self.mean, *self.std) if type(each) in (int, float) and isfinite(each)]
         if len(numbers) != 2 * len(self.mean) or len(self.std) != len(self.mean) or min(self.std, default=0) <= 0:
             raise ValueError(
@@ -68,12 +77,9 @@ class MeanStd:
         out /= std
         return out
 
-    def of(self, image: np.ndarray) -> Normalize:
-        return self
-
 
 @dataclass(frozen=True, kw_only=True)
-class ZScore:
+class ZScore(Normalization):
     """Mean 0 and deviation 1, by channel and image: MR, whose units mean nothing.
 
     percentiles: of the image, to which it is clipped first, such as (0.5, 99.5). A small bright lesion lies beyond them
@@ -81,11 +87,12 @@ class ZScore:
     nonzero: only values other than 0 count for all numbers, and 0 stays 0: skull-stripped heads.
     """
 
+    kind, zero = "zscore", (0.0,)
     percentiles: list | tuple | None = None
     nonzero: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self, owner="normalization 'zscore'")
+        super().__post_init__()
         if self.percentiles is None:
             return
         numbers = [each for each in self.percentiles if type(each) in (int, float)]
@@ -93,71 +100,68 @@ class ZScore:
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles must be two rising numbers from 0 to 100, got {tuple(self.percentiles)}")
 
-    @property
-    def zero(self) -> Sequence[float]:
-        return (0.0,)
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return self.of(image)(image)
-
     def of(self, image: np.ndarray) -> Normalize:
-        measured = [self._measure(channel) for channel in image]
-        return lambda part: np.stack([self._scale(*each) for each in zip(part, measured, strict=True)])
+        scaled = [self._scaled_as(channel) for channel in image]
+        return lambda part: np.stack([scale(channel) for scale, channel in zip(scaled, part, strict=True)])
 
-    def _measure(self, channel: np.ndarray) -> tuple[float, float, float, float] | None:
-        """Low and high percentile, mean and deviation; None where nothing counts."""
+    def _scaled_as(self, channel: np.ndarray) -> Normalize:
+        """By the mean and deviation of a channel, between its percentiles; to 0 where nothing of it counts."""
         inside = channel[channel != 0] if self.nonzero else channel
         if not inside.size:
-            return None
+            return lambda part: np.zeros(part.shape, np.float32)
         low, high = (-np.inf, np.inf) if self.percentiles is None else np.percentile(inside, self.percentiles)
         inside = np.clip(inside.astype(np.float64), low, high)
-        return low, high, inside.mean(), inside.std()
+        mean, std = inside.mean(), inside.std()
 
-    def _scale(self, channel: np.ndarray, measured: tuple[float, float, float, float] | None) -> np.ndarray:
-        if measured is None:
-            return np.zeros(channel.shape, np.float32)
-        low, high, mean, std = measured
-        scaled = (np.clip(channel.astype(np.float64), low, high) - mean) / (std if std > 0 else 1)
-        return np.where(channel != 0, scaled, 0).astype(np.float32) if self.nonzero else scaled.astype(np.float32)
+        def scale(part: np.ndarray) -> np.ndarray:
+            scaled = (np.clip(part.astype(np.float64), low, high) - mean) / (std if std > 0 else 1)
+            return np.where(part != 0, scaled, 0).astype(np.float32) if self.nonzero else scaled.astype(np.float32)
+
+        return scale
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class Window(Normalization):
     """Clipped to [low, high], then brought to [0, 1]: a CT window in HU, such as -175 to 250 for soft tissue."""
 
+    kind = "window"
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        check_fields(self, owner="normalization 'window'")
-        _check_rising(self)
+        super().__post_init__()
+        if not (isfinite(self.low) and isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"low must lie below high, got {self.low} and {self.high}")
 
     @property
     def zero(self) -> Sequence[float]:
         return (self.low,)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return _clip(image, self, less=self.low, factor=1 / (self.high - self.low))
+    @property
+    def scale(self) -> float:
+        """The difference of values that becomes 1."""
+        return self.high - self.low
 
-    def of(self, image: np.ndarray) -> Normalize:
-        return self
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        out = np.clip(image, self.low, self.high).astype(np.float32)
+        out -= np.float32(self.zero[0])
+        out *= np.float32(1 / self.scale)
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)
-class CT:
+class CT(Window):
     """Clipped to [low, high] HU, then less `mean`, over `std`: numbers of the whole set, for HU mean the same in all.
 
     nnU-Net's way; the numbers are those of its foreground (https://doi.org/10.1038/s41592-020-01008-z).
     """
 
-    low: float
-    high: float
+    kind = "ct"
     mean: float
     std: float
 
     def __post_init__(self) -> None:
-        check_fields(self, owner="normalization 'ct'")
-        _check_rising(self)
+        super().__post_init__()
         if not (isfinite(self.mean) and 0 < self.std < float("inf")):
             raise ValueError(f"mean must be finite and std above 0, got {self.mean} and {self.std}")
 
@@ -165,45 +169,39 @@ class CT:
     def zero(self) -> Sequence[float]:
         return (self.mean,)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return _clip(image, self, less=self.mean, factor=1 / self.std)
-
-    def of(self, image: np.ndarray) -> Normalize:
-        return self
+    @property
+    def scale(self) -> float:
+        return self.std
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByChannel:
+class ByChannel(Normalization):
     """Each channel by a normalization of its own, as a dictionary of its type and options: CT and PET in one set."""
 
+    kind = "by_channel"
     channels: list | tuple
 
     def __post_init__(self) -> None:
-        if not isinstance(self.channels, list | tuple) or not self.channels:
-            raise ValueError(f"channels must be a list of one normalization a channel, got {self.channels!r}")
+        super().__post_init__()
+        if not self.channels:
+            raise ValueError("normalization 'by_channel' needs one normalization for each channel, got none")
         object.__setattr__(self, "_parts", tuple(create_normalization(each) for each in self.channels))
 
     @property
     def zero(self) -> Sequence[float]:
         return tuple(float(part.zero[0]) for part in self._parts)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return self.of(image)(image)
-
     def of(self, image: np.ndarray) -> Normalize:
-        self._check(len(image))
+        if len(image) != len(self._parts):
+            raise ValueError(
+                f"normalization 'by_channel' has {len(self._parts)} channels and the image {len(image)}; "
+                "give one normalization for each channel"
+            )
         measured = [part.of(channel[None]) for part, channel in zip(self._parts, image, strict=True)]
         return lambda part: np.concatenate([of(each[None]) for of, each in zip(measured, part, strict=True)])
 
-    def _check(self, channels: int) -> None:
-        if channels != len(self._parts):
-            raise ValueError(
-                f"normalization 'by_channel' has {len(self._parts)} channels and the image {channels}; "
-                "give one normalization for each channel"
-            )
 
-
-KINDS = dict(mean_std=MeanStd, zscore=ZScore, window=Window, ct=CT, by_channel=ByChannel)
+KINDS = {each.kind: each for each in (MeanStd, ZScore, Window, CT, ByChannel)}
 
 
 def as_written_before(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,15 +233,3 @@ def create_normalization(config: Mapping[str, Any]) -> Normalization:
     if missing:
         raise ValueError(f"normalization {config['type']!r} needs {' and '.join(missing)}; got {dict(config)}")
     return kind(**options)
-
-
-def _clip(image: np.ndarray, window: Window | CT, *, less: float, factor: float) -> np.ndarray:
-    out = np.clip(image, window.low, window.high).astype(np.float32)
-    out -= np.float32(less)
-    out *= np.float32(factor)
-    return out
-
-
-def _check_rising(window: Window | CT) -> None:
-    if not (isfinite(window.low) and isfinite(window.high) and window.low < window.high):
-        raise ValueError(f"low must lie below high, got {window.low} and {window.high}")

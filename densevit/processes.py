@@ -1,4 +1,4 @@
-"""Joining the other processes of a run: torchrun, Slurm or MPI, on GPUs or CPUs.
+"""The device of a process, and joining the other processes of a run: torchrun, Slurm or MPI, on GPUs or CPUs.
 
 mmengine's launchers select a GPU even where there is none; these do not (docs/decisions/mmengine_edge.md).
 """
@@ -16,17 +16,33 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-from densevit.devices import pick_device
-
 logger = logging.getLogger("densevit")
 
-LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # Where each launcher says: rank, number of processes, rank on this machine.
 VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+LAUNCHERS = ("none", *VARIABLES)
+
+
+def pick_device(device: str | torch.device | None = None, local_rank: int = 0) -> torch.device:
+    """The named device; without a name this process's GPU, or the CPU where there is none.
+
+    "cuda" without a number is this process's GPU too, where the `local_rank` processes of a machine share its GPUs in
+    turn. ValueError for a device that is not there.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise ValueError(f"no device named {device!r}; cpu, cuda, cuda:1 and mps are names of devices") from None
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(chosen.type, 1)
+    if (chosen.index or 0) >= count:
+        raise ValueError(f"the device {str(chosen)!r} is not on this machine; choose cpu or another one")
+    if chosen.type == "cuda" and chosen.index is None:
+        return torch.device("cuda", local_rank % count)
+    return chosen
 
 
 @contextmanager
@@ -37,7 +53,7 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
     if launcher == "none" or in_group():
         yield pick_device(device)
         return
-    rank, size, local_rank = _read_environment(launcher)
+    rank, size, local_rank = launched_as(launcher)
     chosen = pick_device(device, local_rank)
     if chosen.type == "cuda":
         count = torch.cuda.device_count()
@@ -57,10 +73,8 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
 
 def launched_as(launcher: str) -> tuple[int, int, int]:
     """This process's number, how many there are, and its number on this machine; (0, 1, 0) without a launcher."""
-    return (0, 1, 0) if launcher == "none" else _read_environment(launcher)
-
-
-def _read_environment(launcher: str) -> tuple[int, int, int]:
+    if launcher == "none":
+        return 0, 1, 0
     missing = [name for name in VARIABLES[launcher] if name not in os.environ]
     if missing:
         raise ValueError(
@@ -73,15 +87,11 @@ def _read_environment(launcher: str) -> tuple[int, int, int]:
 
 def _meeting_point(launcher: str) -> str:
     """Where the processes find one another, in torch's words."""
-    host = os.environ.get("MASTER_ADDR") or (_first_slurm_host() if launcher == "slurm" else "127.0.0.1")
+    host = os.environ.get("MASTER_ADDR") or "127.0.0.1"
+    if launcher == "slurm" and not os.environ.get("MASTER_ADDR"):
+        command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
+        host = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n", 1)[0]
     return f"tcp://{f'[{host}]' if ':' in host else host}:{os.environ.get('MASTER_PORT', '29500')}"
-
-
-def _first_slurm_host() -> str:
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]], capture_output=True, text=True, check=True
-    )
-    return hosts.stdout.split("\n", 1)[0]
 
 
 def in_group() -> bool:
@@ -104,10 +114,7 @@ def any_process(*flags: bool) -> list[bool]:
 
 
 def distribute(module: torch.nn.Module, device: torch.device, *, sync_bn: bool = False) -> torch.nn.Module:
-    """The module on its device, in a group of processes inside DDP; batch norms are then synchronised if `sync_bn`.
-
-    They can be on GPUs alone, and stay apart on CPUs.
-    """
+    """The module on its device, in a group of processes inside DDP; `sync_bn` synchronises batch norms on GPUs."""
     module = module.to(device)
     if not in_group():
         return module

@@ -28,7 +28,12 @@ ABBREVIATIONS = {"lt": "rt", "lft": "rgt", "li": "re", "sx": "dx", "sin": "dex",
 ABBREVIATIONS |= {"sol": "sag", "bal": "jobb", "kiri": "kanan", "stang": "drept"}  # Turkish, Hungarian, Malay, Romanian
 LETTERS = {"g": "d", "i": "d", "e": "d", "s": "d"}  # of French, Spanish, Portuguese, Latin; or of a grade
 STEMS = (("left", "right"), ("link", "recht"))  # of words that are written together: leftkidney
-LONG = 5  # letters of a word before or after a glued l or r: kidneyl, but neither towel nor lamp
+LONG = 5  # letters of a word, at most, whose first or last l or r may be part of it: the rest has to say what it is
+OF_THE_BODY = re.compile(
+    "arms?|auge|bein|brow|calf|ears?|eyes?|foot|hand|hips?|horn|iris|kn[ie]e|legs?|lens|limb|lobe|lung|mano|oeil|ohr|oido"
+    "|ojo|oog|oor|ovar|palm|paw|pied?|ribs?|rein|toes?|wing"
+)
+NO_SIDES = re.compile("[lr](ace|ake|amp|ane|oad|ock|oot)|towe[lr]")  # by accident
 SWAP = str.maketrans("LR", "RL")
 UNSPACED = re.compile("([左右]|왼쪽|좌측|오른쪽|우측)")  # of scripts that leave no space between words
 ELISION = re.compile("\\bl['\u2019]", re.IGNORECASE)  # l'oreille gauche
@@ -187,8 +192,7 @@ def _weak(word: str) -> Iterator[tuple[str, str, int]]:
             for other in (low.removeprefix(stem), low.removesuffix(stem)):
                 if len(low) - len(stem) >= 3 and other != low:
                     yield side, other, WITH_OTHER
-    if len(low) > LONG or (word.isupper() and len(word) in (2, 3)):
-        strength = WITH_OTHER if len(low) > LONG else PERHAPS
-        for letter, other in ((low[0], low[1:] + "_"), (low[-1], "_" + low[:-1])):
-            if letter in "lr":
-                yield letter.upper(), other, strength
+    for letter, rest, other in ((low[0], low[1:], low[1:] + "_"), (low[-1], low[:-1], "_" + low[:-1])):
+        if letter in "lr" and rest and not NO_SIDES.fullmatch(low):
+            certain = len(low) > LONG or bool(OF_THE_BODY.fullmatch(rest))
+            yield letter.upper(), other, WITH_OTHER if certain else PERHAPS

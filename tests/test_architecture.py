@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "quoting",
-    "registry labels devices sides",
-    "files imports options units colors processes tables progress environment quiet texts tensorfile workers",
+    "registry labels sides",
+    "files imports options processes tables progress environment texts tensorfile workers",
     "blocks normalization",
     "backbones decoders",
     "weights",
@@ -47,7 +47,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["metrics", "predictor/structures", "report/planes"],
-    "safetensors": ["data/cache", "weights", "checkpoint"],
+    "safetensors": ["data/case_cache", "weights", "checkpoint"],
     "tensorboard": ["train"],
     "timm": [],
     "transformers": [],
@@ -63,8 +63,8 @@ KNOW_THE_RANK = [
     "volumes",
     "report",
     "weights/operations",
-    "weights/tables",
-    "predictor/inputs",
+    "weights/adapt",
+    "predictor/pictures",
     "predictor/scans",
     "integrations/monai/transforms",
 ]

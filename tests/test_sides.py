@@ -12,12 +12,11 @@ from densevit import Predictor
 from densevit.checkpoint import Header, open_checkpoint, write_checkpoint
 from densevit.data import create_dataset
 from densevit.data.augment.options import AugmentOptions, VolumeAugmentOptions
-from densevit.data.sample import Sample
+from densevit.data.dataset import Sample
 from densevit.data.stream import EvalSet
-from densevit.evaluate.evaluate import evaluate
+from densevit.evaluate import evaluate
 from densevit.export.source import open_run
-from densevit.inference import InferenceOptions, predict_logits
-from densevit.inference.slices import SliceOptions
+from densevit.inference import InferenceOptions, SliceOptions, predict_logits
 from densevit.segmentor import create_segmentor
 from densevit.sides import Sides, read_sides
 from densevit.train import check_config
@@ -39,6 +38,9 @@ PAIR = read_sides(KIDNEYS)
         ("kidneyLeft", "kidneyRight"),
         ("KIDNEY_L", "KIDNEY_R"),
         ("kidneyl", "kidneyr"),
+        ("lungl", "lungr"),
+        ("Leye", "Reye"),
+        ("ribL", "ribR"),
         ("leftkidney", "rightkidney"),
         ("kidney_lt", "kidney_rt"),
         ("lh.thalamus", "rh.thalamus"),
@@ -91,6 +93,12 @@ def test_a_side_without_counterpart_and_what_cannot_be_told_are_refused_with_a_w
     for classes, named in (((KIDNEYS[:2]), "kidney_left has a side"), (("LV", "RV"), "LV and RV may be")):
         with pytest.raises(ValueError, match=f"^flips: .*{named}.*leave flips out, or declare .* inference.sides"):
             read_sides(classes).check(what="flips", otherwise="leave flips out")
+
+
+@pytest.mark.parametrize("pair", [("podl", "podr"), ("lvent", "rvent"), ("lv", "rv"), ("Lfin", "Rfin")])
+def test_short_words_that_differ_in_l_and_r_alone_are_asked_about_where_both_are_classes(pair):
+    assert read_sides(["background", *pair]).unclear == pair
+    assert not read_sides(["background", pair[0], "lungl", "Reye"]).any
 
 
 def test_what_is_declared_counts_and_names_do_not():

@@ -14,7 +14,7 @@ from torch import nn
 
 import densevit
 from densevit.data.layouts import ade20k, cityscapes
-from densevit.data.layouts.classes_file import read_classes
+from densevit.data.layouts.classes import read_classes
 from densevit.imports import import_modules
 from densevit.quoting import message, printable
 from densevit.texts import parse_literal

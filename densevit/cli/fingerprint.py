@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from densevit.doctor.fingerprint.measure import take_fingerprint
     from densevit.doctor.fingerprint.propose import propose
     from densevit.progress import Bars
-    from densevit.units import parse_bytes
+    from densevit.texts import parse_bytes
 
     max_bytes = parse_bytes(args.memory)
     _check_outputs(args)
@@ -88,7 +88,7 @@ def report(found: "Fingerprint", proposal: "Proposal") -> str:
     """Tables and remarks."""
     from densevit.doctor.fingerprint.report import channel_rows, class_rows, grid_rows, remarks
     from densevit.tables import format_table
-    from densevit.units import format_bytes
+    from densevit.texts import format_bytes
 
     val = len(found.cases) - len(found.trained)
     crop, size = (" x ".join(map(str, sizes)) for sizes in (proposal.crop_size, proposal.size))

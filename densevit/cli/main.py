@@ -1,17 +1,18 @@
-"""Parse, run, and turn a user's mistakes into one sentence."""
+"""Parse, run, and turn a user's mistakes into one sentence, whatever became of standard output and error."""
 
 import argparse
+import errno
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 import densevit
-from densevit.cli.options import in_flags
-from densevit.cli.streams import lasting_output
+from densevit.cli.options import in_words
 from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
 from densevit.files import FULL, system_error
 from densevit.imports import import_modules
@@ -25,6 +26,7 @@ EXTRAS = dict(
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
+ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
 COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 
@@ -93,7 +95,8 @@ def _run(words: Sequence[str]) -> int:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
-        sentence = in_flags(sentence) if named == ["predict"] else sentence
+        if named and named[0] in ANSWERED:
+            sentence = in_words(sentence, vars(args))
         sys.stderr.write(f"densevit: {message(sentence)}\n")
         return 2
 
@@ -124,3 +127,60 @@ def _without_worker(text: str) -> str:
         return text
     last = text.strip().rpartition("\n")[2]
     return last.partition(": ")[2] or last
+
+
+class Output:
+    """A text stream that never ends a command: what can no longer be written is dropped, and `error` says why.
+
+    A reader that went away, as `head` does, is no error.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """As of any stream."""
+        with self._dropping():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As of any stream."""
+        with self._dropping():
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self.error = error
+            with suppress(OSError, ValueError):  # what is still buffered goes nowhere too
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+
+
+@contextmanager
+def lasting_output() -> Iterator[list[Output]]:
+    """Within the block `sys.stdout` and `sys.stderr` are each an `Output`; one that the caller closed is dropped."""
+    for descriptor in range(3):  # or a file of ours would be opened in its place, and be written over
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w") as nowhere:
+        outputs = [Output(nowhere if stream is None else stream) for stream in before]
+        sys.stdout, sys.stderr = outputs
+        try:
+            yield outputs
+        finally:
+            for output in outputs:
+                output.flush()
+            sys.stdout, sys.stderr = before

@@ -2,9 +2,10 @@
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
-OUT/a/b.png, or with several formats OUT/<format>/a/b.png. A picture that cannot be read is reported and skipped, and
-the exit code is then 1. Existing outputs are made anew; --resume leaves those that the same model made of the same file
-with the same options.
+OUT/a/b.png, or with several formats OUT/<format>/a/b.png. Where several inputs hold files of one name, all results are
+called by their paths below the nearest folder of all: p1 and p2 give OUT/p1/b.png and OUT/p2/b.png. A picture that
+cannot be read is reported and skipped, and the exit code is then 1. Existing outputs are made anew; --resume leaves
+those that the same model made of the same file with the same options.
 
 Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage files, DICOM series, folders and globs; one
 file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's
@@ -15,24 +16,47 @@ labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a 
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.cli.options import add_inference_options, add_launcher, in_flags, per_axis
+from densevit.cli.options import add_inference_options, add_launcher, in_words, per_axis
 from densevit.quoting import message
 
 if TYPE_CHECKING:
     from densevit.checkpoint import Header
     from densevit.predictor import PredictionReport
-    from densevit.volumes.read_options import ReadOptions
+    from densevit.volumes.volume import ReadOptions
 
-SCAN_DEFAULTS = dict(
-    images=None, geometry=None, series=None, modality=None, allow_gantry_tilt=False, on_missing="error",
-    stored_values=False, max_bytes=None, dicom_seg=False, preview=False, largest_component=None, fill_holes=None,
-)  # fmt: skip
+# What only a checkpoint of volumes knows: flags, and what argparse has to know of them.
+SCAN_OPTIONS = {
+    "--geometry": dict(choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"),
+    "--series": dict(metavar="UID", help="of a DICOM folder with several: a SeriesInstanceUID or number"),
+    "--modality": dict(metavar="NAME", help="of a patient's DICOM series: CT, MR or PT (PET)"),
+    "--allow-gantry-tilt": dict(action="store_true", help="read DICOM slices of a tilted gantry"),
+    "--on-missing": dict(
+        choices=("error", "split"),
+        help="a DICOM series that lacks slices: refuse it (the default), or read its longest regular part",
+    ),
+    "--stored-values": dict(
+        action="store_true", help="take the values of a CT or PET in DICOM that does not say how they become its unit"
+    ),
+    "--max-bytes": dict(metavar="AMOUNT", help="what a scan may take as float32, such as 16GB; default 8 GiB"),
+    "--images": dict(
+        nargs="+",
+        metavar="NAME",
+        help="what the file of each channel is called in a folder a case, such as t1.nii.gz '*_t2.nii.gz'; the default "
+        "is as in training",
+    ),
+    "--dicom-seg": dict(action="store_true", help="write NAME.dcm too, for DICOM series"),
+    "--preview": dict(action="store_true", help="write NAME.png too, three planes with the structures"),
+    "--largest-component": dict(
+        nargs="*", metavar="CLASS", help="keep the largest piece alone; of all classes if none"
+    ),
+    "--fill-holes": dict(nargs="*", metavar="CLASS", help="fill what a class encloses; of all classes if none"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,57 +92,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile the model first: worth it for many images of one size"
     )
-    _add_scan_options(parser.add_argument_group("scans"))
-
-
-def _add_scan_options(group: argparse._ArgumentGroup) -> None:
-    """What only a checkpoint of volumes knows."""
-    group.add_argument(
-        "--geometry", choices=("sform", "qform"), help="which one holds in a NIfTI file that disagrees with itself"
-    )
-    group.add_argument("--series", metavar="UID", help="of a DICOM folder with several: a SeriesInstanceUID or number")
-    group.add_argument("--modality", metavar="NAME", help="of a patient's DICOM series: CT, MR or PT (PET)")
-    group.add_argument("--allow-gantry-tilt", action="store_true", help="read DICOM slices of a tilted gantry")
-    group.add_argument(
-        "--on-missing",
-        choices=("error", "split"),
-        default="error",
-        help="a DICOM series that lacks slices: refuse it, or read its longest regular part",
-    )
-    group.add_argument(
-        "--stored-values",
-        action="store_true",
-        help="take the values of a CT or PET in DICOM that does not say how they become its unit",
-    )
-    group.add_argument(
-        "--max-bytes", metavar="AMOUNT", help="what a scan may take as float32, such as 16GB; default 8 GiB"
-    )
-    group.add_argument(
-        "--images",
-        nargs="+",
-        metavar="NAME",
-        help="what the file of each channel is called in a folder a case, such as t1.nii.gz '*_t2.nii.gz'; the default "
-        "is as in training",
-    )
-    group.add_argument("--dicom-seg", action="store_true", help="write NAME.dcm too, for DICOM series")
-    group.add_argument("--preview", action="store_true", help="write NAME.png too, three planes with the structures")
-    group.add_argument(
-        "--largest-component", nargs="*", metavar="CLASS", help="keep the largest piece alone; of all classes if none"
-    )
-    group.add_argument(
-        "--fill-holes", nargs="*", metavar="CLASS", help="fill what a class encloses; of all classes if none"
-    )
+    scans = parser.add_argument_group("scans")
+    for flag, options in SCAN_OPTIONS.items():
+        scans.add_argument(flag, default=None, **options)
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many inputs failed."""
     from densevit.checkpoint import open_checkpoint
-    from densevit.devices import pick_device
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
     from densevit.predictor.structures import Cleaning
-    from densevit.processes import launched_as
+    from densevit.processes import launched_as, pick_device
 
     opened = open_checkpoint(args.checkpoint)
     if args.images is not None:
@@ -126,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     header, read = opened.header, _read_options(args)
     _refuse_options_of_others(args, header)
     rank, size, local_rank = launched_as(args.launcher)
-    with _log_to_stderr(logging.ERROR):  # a mistyped path is told before the model is built, and all else later
+    with _log_to_stderr(logging.ERROR, args):  # a mistyped path is told before the model is built, and all else later
         open_reader(header, read).find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
     check_writable(Path(args.out))
     predictor = Predictor(
@@ -144,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         flips=(-1,) if args.flip else None,
         scales=args.scales,
     )
-    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
+    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING, args):
         report = predict(
             predictor,
             args.inputs,
@@ -154,8 +140,8 @@ def run(args: argparse.Namespace) -> int:
             resume=args.resume,
             progress=not args.quiet,
             share=(rank, size),
-            dicom_seg=args.dicom_seg,
-            preview=_preview(args),
+            dicom_seg=bool(args.dicom_seg),
+            preview=_save_preview() if args.preview else None,
         )
     return _tell(report, args.out, "scans" if header.is_of_volumes else "pictures")
 
@@ -164,30 +150,22 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
     """ValueError for options of pictures with a checkpoint of volumes, and the other way round."""
     if header.is_of_volumes and args.format is not None:
         raise ValueError("--format is for pictures, and this is a checkpoint of volumes")
-    for name, default in SCAN_DEFAULTS.items():
-        if not header.is_of_volumes and getattr(args, name) != default:
-            raise ValueError(f"--{name.replace('_', '-')} is for scans, and this is a checkpoint of pictures")
+    given = [flag for flag in SCAN_OPTIONS if getattr(args, flag[2:].replace("-", "_")) is not None]
+    if given and not header.is_of_volumes:
+        raise ValueError(f"{given[0]} is for scans, and this is a checkpoint of pictures")
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
-    from densevit.units import parse_bytes
-    from densevit.volumes.read_options import ReadOptions
+    from densevit.texts import parse_bytes
+    from densevit.volumes.volume import ReadOptions
 
-    return ReadOptions(
-        geometry=args.geometry,
-        series=args.series,
-        modality=args.modality,
-        allow_gantry_tilt=args.allow_gantry_tilt,
-        on_missing=args.on_missing,
-        stored_values=args.stored_values,
-        **({} if args.max_bytes is None else dict(max_bytes=parse_bytes(args.max_bytes))),
-    )
+    given = {field.name: getattr(args, field.name) for field in fields(ReadOptions)}
+    given |= dict(max_bytes=None if args.max_bytes is None else parse_bytes(args.max_bytes))
+    return ReadOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-def _preview(args: argparse.Namespace) -> Callable[..., Any] | None:
-    if not args.preview:
-        return None
-    from densevit.report.preview import save_preview
+def _save_preview() -> Callable[..., Any]:
+    from densevit.report.preview import save_preview  # which brings matplotlib
 
     return save_preview
 
@@ -203,15 +181,19 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
 
 
 class StderrHandler(logging.Handler):
-    """One line a message on whatever stderr is at that moment; a live progress bar replaces it."""
+    """One line a message on whatever stderr is at that moment, in the words of the arguments that were `typed`."""
+
+    def __init__(self, level: int, typed: Mapping[str, Any]):
+        super().__init__(level)
+        self.typed = typed
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"densevit: {message(in_flags(record.getMessage()))}\n")
+        sys.stderr.write(f"densevit: {message(in_words(record.getMessage(), self.typed))}\n")
 
 
 @contextmanager
-def _log_to_stderr(level: int) -> Iterator[None]:
-    logger, handler = logging.getLogger("densevit"), StderrHandler(level)
+def _log_to_stderr(level: int, args: argparse.Namespace) -> Iterator[None]:
+    logger, handler = logging.getLogger("densevit"), StderrHandler(level, vars(args))
     before = logger.level
     logger.setLevel(min(level, logger.getEffectiveLevel()))
     logger.addHandler(handler)

@@ -6,10 +6,8 @@ Images without labels cannot be scored: `densevit predict --format label_ids` wr
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from densevit.cli.options import add_config_options, add_inference_options, per_axis
 
@@ -38,19 +36,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.checkpoint import find_weights
-    from densevit.files import check_writable, sha256
-    from densevit.train.config.config import load_config, parse_overrides
-    from densevit.train.score import test
+    from densevit.data import create_dataset
+    from densevit.files import check_writable, sha256, write_text
+    from densevit.predictor.picture_outputs import PredictionWriter
+    from densevit.processes import launched_as
+    from densevit.train.config import load_config, parse_overrides
+    from densevit.train.score import score_checkpoint
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
-    inference = config.inference.override(**_inference(args, config.model.spatial_dims))
-    inference = inference.on_axes(config.model.spatial_dims)
-    for path in _json_files(args):
+    spatial_dims = config.model.spatial_dims
+    inference = config.inference.override(
+        mode=args.mode,
+        roi_size=per_axis(args.roi_size, spatial_dims=spatial_dims),
+        stride=per_axis(args.stride, spatial_dims=spatial_dims),
+        batch_size=args.batch_size,
+        flips=(-1,) if args.tta else None,
+        scales=TTA_SCALES if args.tta else None,
+    ).on_axes(spatial_dims)
+    results = [Path(args.work_dir) / "test_scores.json"] if args.work_dir else []
+    results += [Path(args.json)] if args.json else []
+    for path in results:
         check_writable(path.parent)
-    writer = _make_writer(args, config)
+    folders = {name: folder for name, folder in ((args.format, args.out), ("overlay", args.show_dir)) if folder}
+    dataset = create_dataset((config.test_data or config.val_data).dataset) if folders else None
+    writer = PredictionWriter(dataset, folders) if folders else None
     options = dict(launcher=args.launcher, device=args.device, on_prediction=writer)
-    result = test(config, args.checkpoint, inference=inference, **options)
-    if _rank(args.launcher) == 0:
+    result = score_checkpoint(config, args.checkpoint, inference=inference, **options)
+    if launched_as(args.launcher)[0] == 0:
         sys.stdout.write(f"\n{result.scores.table(result.classes)}\n\n{result.num_images} images\n")
         scores = dict(
             config=args.config,
@@ -60,47 +72,6 @@ def run(args: argparse.Namespace) -> int:
             inference=vars(inference),
             **result.scores.as_dict(result.classes),
         )
-        for path in _json_files(args):
-            _write_json(path, scores)
+        for path in results:
+            write_text(path, json.dumps(scores, indent=2) + "\n")
     return 0
-
-
-def _inference(args: argparse.Namespace, spatial_dims: int) -> dict[str, Any]:
-    """What the flags say of inference, None where they say nothing."""
-    return dict(
-        mode=args.mode,
-        roi_size=per_axis(args.roi_size, spatial_dims=spatial_dims),
-        stride=per_axis(args.stride, spatial_dims=spatial_dims),
-        batch_size=args.batch_size,
-        flips=(-1,) if args.tta else None,
-        scales=TTA_SCALES if args.tta else None,
-    )
-
-
-def _make_writer(args: argparse.Namespace, config: Any) -> Any:
-    """The function that stores a prediction in --out and --show-dir; None when neither is given."""
-    if args.out is None and args.show_dir is None:
-        return None
-    from densevit.data import create_dataset
-    from densevit.predictor.dataset import PredictionWriter
-
-    dataset = create_dataset((config.test_data or config.val_data).dataset)
-    folders = {args.format: args.out, "overlay": args.show_dir}
-    return PredictionWriter(dataset, {name: folder for name, folder in folders.items() if folder is not None})
-
-
-def _rank(launcher: str) -> int:
-    from densevit.processes import VARIABLES
-
-    return 0 if launcher == "none" else int(os.environ[VARIABLES[launcher][0]])
-
-
-def _json_files(args: argparse.Namespace) -> list[Path]:
-    from_work_dir = [Path(args.work_dir) / "test_scores.json"] if args.work_dir else []
-    return from_work_dir + ([Path(args.json)] if args.json else [])
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from densevit.files import write_text
-
-    write_text(path, json.dumps(content, indent=2) + "\n")

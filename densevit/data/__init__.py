@@ -1,11 +1,9 @@
 """Files to samples: pictures or volumes with label maps, checked when opened and when read."""
 
-from densevit.data.create import create_dataset
-from densevit.data.dataset import DATASETS, Dataset
+from densevit.data.dataset import DATASETS, Dataset, Sample, create_dataset
 from densevit.data.label_check import LabelReport
-from densevit.data.layouts import ade20k, cityscapes, folder, monai_datalist, msd, nnunet, volume_folder
+from densevit.data.layouts import ade20k, cityscapes, datalist, folder, nnunet, volume_folder
 from densevit.data.layouts.guess import guess_dataset
 from densevit.data.picture_set import PictureDataset
-from densevit.data.sample import Sample
 from densevit.data.volume_set import VolumeDataset
 from densevit.pictures.reading import read_image, read_label

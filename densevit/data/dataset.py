@@ -1,19 +1,57 @@
-"""What every data set offers, of pictures, of volumes, and of slices of volumes."""
+"""What every data set offers, of pictures, of volumes, and of slices of volumes; and how a config opens one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from densevit.colors import Color
+from densevit.data.case import Case
 from densevit.data.label_check import LabelReport, Progress
-from densevit.data.sample import Augment, Sample
-from densevit.data.shown import Shown
-from densevit.inference.slices import SliceOptions
-from densevit.registry import Registry
+from densevit.inference import SliceOptions
+from densevit.labels import Color
+from densevit.options import check_bools, check_fields
+from densevit.registry import Registry, check_known
+from densevit.volumes.grid import Grid
 
 DATASETS = Registry("dataset")
+CHECKS = ("open", "load")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Arrays from a data set, tensors from a stream.
+
+    image: (C, *S), label: class numbers (*S), `IGNORE` where no class is known; None for data without labels.
+    grid: where the pixels or voxels of the whole image lie; a crop keeps it.
+    meta: names of the files as "image" and "label", and in training the number of the "draw".
+    foreground: places of voxels by class, see `densevit.data.foreground.foreground_voxels`; None unless it is known.
+    """
+
+    image: np.ndarray | Tensor
+    label: np.ndarray | Tensor | None
+    grid: Grid
+    meta: dict[str, Any] = field(default_factory=dict)
+    foreground: np.ndarray | None = None
+
+
+Augment = Callable[[Sample, np.random.Generator], Sample]  # all chance comes from the generator
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture uint8 (H, W, 3) with its label, where it has one, and its prediction, class numbers (H, W)."""
+
+    image: np.ndarray
+    label: np.ndarray | None
+    prediction: np.ndarray
+
+
+def grey(image: Tensor) -> np.ndarray:
+    """(H, W) of about mean 0 and deviation 1 -> uint8 (H, W, 3)."""
+    return (image * 64 + 128).round().clamp(0, 255).to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0).numpy()
 
 
 class Dataset(Protocol):
@@ -27,6 +65,7 @@ class Dataset(Protocol):
     upright. With `has_cases` each sample is a case, which is also scored by itself.
     """
 
+    cases: Sequence[Case]
     ignore_index: int
     classes: tuple[str, ...]
     palette: list[Color]
@@ -39,24 +78,30 @@ class Dataset(Protocol):
     label_values: list[int] | None
 
     @property
-    def spacing(self) -> tuple[float, ...] | None: ...
+    def spacing(self) -> tuple[float, ...] | None:
+        return None
 
     @property
-    def num_classes(self) -> int: ...
+    def num_classes(self) -> int:
+        return len(self.classes)
 
     @property
     def has_labels(self) -> bool:
         """Whether every sample has one."""
+        return all(case.label is not None for case in self.cases)
 
     @property
     def names(self) -> list[str]:
         """The image file of each sample, the first where there are several."""
+        return [case.name for case in self.cases]
 
     @property
     def files(self) -> list[str]:
         """Every file that samples are read from, of images and labels."""
+        return [path for case in self.cases for path in case.files]
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.cases)
 
     def __getitem__(self, index: int) -> Sample:
         """A sample as augmentation gets it: a picture in its file's values, a volume normalised and resampled."""
@@ -75,3 +120,40 @@ class Dataset(Protocol):
 
         `progress(done, total)` is called after each file; without it a bar is drawn on stderr for many.
         """
+
+
+def create_dataset(config: dict) -> Dataset:
+    """Open the set that `config` describes, such as dict(type="cityscapes", root="data/cityscapes", split="train").
+
+    With check="open" (the default) every picture and label is checked now, once: what is found is remembered
+    until a file changes. With check="load" they are checked as they are read. A missing root, an empty split, an image
+    without label, an unknown key and a label value out of range raise ValueError.
+    """
+    dataset = check_dataset_config(config).open()
+    if config.get("check", "open") == "open" and dataset.has_labels:
+        dataset.check()
+    return dataset
+
+
+def check_dataset_config(config: dict) -> Any:
+    """The description that `open` makes a set of; touches no file.
+
+    ValueError for an unknown type or key, naming the nearest known one, and for a wrong value.
+    """
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise ValueError(f"a dataset config needs a type, one of {', '.join(DATASETS.names())}; got {config!r}")
+    kind, keys = config["type"], {key: config[key] for key in config if key not in ("type", "check")}
+    check_known(kind, DATASETS.names(), what="no dataset named")
+    takes = DATASETS.parameters(kind)
+    for key in keys:
+        check_known(key, ["type", "check", *takes], what=f"the dataset {kind!r} has no key")
+    if "root" in takes and "root" not in keys:
+        raise ValueError(f"the dataset {kind!r} needs root, the folder that holds it")
+    if config.get("check", "open") not in CHECKS:
+        raise ValueError(f"check must be 'open' or 'load', got {config['check']!r}")
+    described = DATASETS.create(kind, **keys)
+    if is_dataclass(described):
+        check_fields(described, owner=f"the dataset {kind!r}")
+    else:
+        check_bools(takes, keys, where=f"the dataset {kind!r}: ")
+    return described

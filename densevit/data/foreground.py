@@ -1,13 +1,17 @@
-"""Where the voxels of each class lie, listed once a case, so that a crop around one need not search the label."""
+"""Where the voxels of each class lie, listed once a case, so that a crop or a slice around one needs no search."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from densevit.data.dataset import Sample
+from densevit.inference import SliceOptions
 from densevit.labels import IGNORE
+from densevit.volumes.grid import Grid
 
 LIMIT = 2000  # voxels of each class that are remembered
 _PIECE = 1 << 21  # voxels that are looked at together
+IN_SLICES = 0.5  # how often a slice is drawn that holds a voxel chosen by class: every class but 0 alike
 
 
 def foreground_voxels(label: np.ndarray, num_classes: int, *, limit: int = LIMIT, seed: int = 0) -> np.ndarray:
@@ -45,16 +49,30 @@ def draw_voxel(foreground: np.ndarray, picks: Sequence[float], *, weights: Seque
     """
     weights = [0.0, *(1.0,) * (len(foreground) - 1)] if weights is None else weights
     if len(weights) != len(foreground):
-        raise ValueError(
-            f"foreground_weights has {len(weights)} numbers and the data has {len(foreground)} classes; "
-            "give one for each class, background first"
-        )
+        raise ValueError(f"foreground_weights has {len(weights)} numbers for {len(foreground)} classes; give as many")
     counts = (foreground >= 0).sum(axis=1)
     bounds = np.cumsum(np.where(counts > 0, weights, 0.0))
     if bounds[-1] == 0:
         return None
     chosen = int(np.searchsorted(bounds, picks[0] * bounds[-1], side="right"))
     return int(foreground[chosen, int(picks[1] * counts[chosen])])
+
+
+def draw_slice(sample: Sample, rng: np.random.Generator, *, slices: SliceOptions) -> Sample:
+    """One slice of a volume (C, D, H, W) and its neighbours as channels, with the slice's label (H, W).
+
+    Channels come slice by slice, as `densevit.inference.network.neighbouring_slices` lays them; at the ends the
+    outermost slice is repeated. Of an array mapped into memory nothing else is read.
+    """
+    axis, count = slices.dim, sample.label.shape[slices.dim]
+    place, picks = int(rng.integers(count)), rng.random(3)
+    if sample.foreground is not None and picks[0] < IN_SLICES:
+        voxel = draw_voxel(sample.foreground, picks[1:])
+        place = place if voxel is None else int(np.unravel_index(voxel, sample.label.shape)[axis])
+    around = (place + np.arange(-slices.neighbours, slices.neighbours + 1)).clip(0, count - 1)
+    image = np.moveaxis(sample.image.take(around, axis + 1), axis + 1, 0)
+    label = sample.label.take(place, axis)
+    return Sample(image=image.reshape(-1, *label.shape), label=label, grid=Grid(label.shape), meta=sample.meta)
 
 
 def _pieces(label: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.data.cache.findings import Files, Findings, file_stamps
+from densevit.data.findings import Files, Findings, file_stamps
 from densevit.labels import IGNORE
 from densevit.progress import Bars
 
@@ -34,24 +34,7 @@ class LabelReport:
         table = [[each.get(str(value), 0) for value in range(num_classes)] for each in counts]
         return cls(np.array(table, np.int64), np.array([each.get(str(IGNORE), 0) for each in counts], np.int64))
 
-    @property
-    def all_ignored(self) -> list[int]:
-        """Indices of the labels in which every pixel is ignored."""
-        return np.flatnonzero(self.counts.sum(1) == 0).tolist()
-
-    def check_something_is_labelled(self, labels: Sequence[str]) -> None:
-        """Warn of labels that are ignored throughout; a set of nothing else, which teaches nothing, is a ValueError."""
-        empty = self.all_ignored
-        if empty:
-            names = _some([labels[index] for index in empty])
-            if len(empty) == len(labels):
-                raise ValueError(
-                    f"in all {len(labels)} labels every pixel is ignored ({names}): nothing can be learned or scored; "
-                    "check ignore_index, reduce_zero_label and the values in these files"
-                )
-            logger.warning("in %d of %d labels every pixel is ignored: %s", len(empty), len(labels), names)
-
-    def warn(
+    def review(
         self,
         classes: Sequence[str],
         *,
@@ -59,10 +42,19 @@ class LabelReport:
         constant: Sequence[str] = (),
         remarks: Sequence[str] = (),
     ) -> None:
-        """Warn of classes in no label, of labels that look like masks of another convention, of `constant` images.
+        """Warn of labels that are ignored throughout, or look like masks of another convention, of classes in no label,
+        and of `constant` images. Of `remarks` on single labels the first is said, and how many there are.
 
-        Of `remarks` on single labels the first is said, and how many there are.
+        ValueError where all labels are ignored throughout.
         """
+        empty = [labels[index] for index in np.flatnonzero(self.counts.sum(1) == 0)]
+        if len(empty) == len(labels):
+            raise ValueError(
+                f"in all {len(labels)} labels every pixel is ignored ({_some(empty)}): nothing can be learned or "
+                "scored; check ignore_index, reduce_zero_label and the values in these files"
+            )
+        if empty:
+            logger.warning("in %d of %d labels every pixel is ignored: %s", len(empty), len(labels), _some(empty))
         if remarks:
             logger.warning("%s%s", remarks[0], f"; so do {len(remarks) - 1} others" if len(remarks) > 1 else "")
         absent = [name for name, count in zip(classes, self.counts.sum(0), strict=True) if not count]

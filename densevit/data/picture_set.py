@@ -8,25 +8,24 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from densevit.colors import Color, default_palette
+from densevit.data.case import Case
+from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
-from densevit.data.sample import Augment, Sample
-from densevit.data.shown import Shown, show_picture
-from densevit.labels import IGNORE, check_classes
-from densevit.normalization import MEAN_STD, ZSCORE, create_normalization
+from densevit.labels import IGNORE, Color, check_classes, default_palette
+from densevit.normalization import MEAN_STD, ZSCORE, MeanStd, create_normalization
 from densevit.pictures.coding import LabelCoding
-from densevit.pictures.picture import View
 from densevit.pictures.reading import read_input, read_oriented_label, turn_back
 from densevit.volumes.grid import Grid
 
 EXIF_MODES = (None, "apply", "ignore")
+View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
 MOST_LOOKED_AT = 64  # labels, to find out which of several values of a class they hold
-Pair = tuple[str, str | None]
 
 
-class PictureDataset:
+class PictureDataset(Dataset):
     """Pictures with one label map each; `pairs` are paths of image and label, the latter None where there is none.
 
     `coding` says what label values mean: one LabelCoding, or several by the ending of the file's name. `exif` says
@@ -40,11 +39,10 @@ class PictureDataset:
     spatial_dims = 2
     slices = None
     has_cases = False
-    spacing = None
 
     def __init__(
         self,
-        pairs: Sequence[Pair],
+        pairs: Sequence[tuple[str, str | None]],
         *,
         classes: Sequence[str],
         coding: LabelCoding | Mapping[str, LabelCoding],
@@ -55,7 +53,7 @@ class PictureDataset:
     ):
         if exif not in EXIF_MODES:
             raise ValueError(f"exif must be None, 'apply' or 'ignore', got {exif!r}")
-        self.pairs = list(pairs)
+        self.cases = [Case((image,), label) for image, label in pairs]
         self.classes = check_classes(classes)
         self.palette = [tuple(color) for color in palette or default_palette(len(self.classes))]
         if len(self.palette) != len(self.classes):
@@ -70,16 +68,12 @@ class PictureDataset:
         self.normalize = create_normalization(self.normalization)
         self.fill = self.normalize.zero
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
-
     @cached_property
     def label_values(self) -> list[int] | None:
         """The files' values of the classes, of several for one class that which most pixels have; None where these are
         the class numbers, and where files have colours, nothing for a class, or meanings that differ by their endings.
         """
-        labels = [label for _, label in self.pairs if label is not None]
+        labels = [case.label for case in self.cases if case.label is not None]
         used = {end for end in self.codings if any(label.endswith(end) for label in labels)} or set(self.codings)
         found = {self.codings[end].values for end in used}
         candidates = found.pop() if len(found) == 1 else ()
@@ -90,33 +84,20 @@ class PictureDataset:
         values = [max(each, key=lambda value: counts.get(value, 0)) for each in candidates]
         return None if values == list(range(self.num_classes)) else values
 
-    @property
-    def has_labels(self) -> bool:
-        return all(label is not None for _, label in self.pairs)
-
-    @property
-    def names(self) -> list[str]:
-        return [image for image, _ in self.pairs]
-
-    @property
-    def files(self) -> list[str]:
-        return [path for pair in self.pairs for path in pair if path is not None]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
     def __getitem__(self, index: int) -> Sample:
         """The picture as its file has it, (C, H, W), with its class numbers uint8 (H, W)."""
-        image_path, label_path = self.pairs[index]
+        case = self.cases[index]
         options = dict(channels=self.in_channels, normalization=self.normalization, exif=self.exif)
-        image, turned = read_input(image_path, **options)
+        image, turned = read_input(case.name, **options)
         label = None
-        if label_path is not None:
-            label, label_turned = self.read_label(label_path)
-            self.check_fit(self.pairs[index], image=(image.shape[1:], turned), label=(label.shape, label_turned))
+        if case.label is not None:
+            coding = self._coding_of(case.label)
+            values, label_turned = read_oriented_label(case.label, color_map=coding.color_map)
+            label = coding.decode(values, path=case.label)
+            self._check_fit(case, image=(image.shape[1:], turned), label=(label.shape, label_turned))
             label = turn_back(label, label_turned) if self.exif == "ignore" else label
         return Sample(
-            image=image, label=label, grid=Grid(image.shape[1:]), meta=dict(image=image_path, label=label_path)
+            image=image, label=label, grid=Grid(image.shape[1:]), meta=dict(image=case.name, label=case.label)
         )
 
     def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
@@ -129,19 +110,24 @@ class PictureDataset:
         return replace(sample, image=self.normalize(sample.image))
 
     def shown(self, sample: Sample, prediction: Tensor) -> Shown:
-        return show_picture(sample, prediction, normalize=self.normalize)
+        """The whole picture, in the file's own colours where they are known, else in shades of grey."""
+        image, normalize = sample.image.cpu(), self.normalize
+        if isinstance(normalize, MeanStd) and len(image) == 3 and max(normalize.mean) <= 255:
+            pixels = image.permute(1, 2, 0) * torch.tensor(normalize.std) + torch.tensor(normalize.mean)
+            pixels = pixels.round().clamp(0, 255).to(torch.uint8).numpy()
+        else:
+            pixels = grey(image[0])
+        return Shown(pixels, None if sample.label is None else sample.label.numpy(), prediction.cpu().numpy())
 
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         if not self.has_labels:
             raise ValueError("labels can be checked in a set with labels, and this one was opened without")
         asked = repr((self.codings, self.exif, self.in_channels, self.normalization))
-        facts = look_once(self.pairs, self._look, asked=asked, progress=progress)
+        facts = look_once([case.files for case in self.cases], self._look, asked=asked, progress=progress)
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
         self._check_not_black_and_white(report)
-        labels = [label for _, label in self.pairs]
-        report.check_something_is_labelled(labels)
         constant = [name for name, each in zip(self.names, facts, strict=True) if each["constant"]]
-        report.warn(self.classes, labels=labels, constant=constant)
+        report.review(self.classes, labels=[case.label for case in self.cases], constant=constant)
         return report
 
     def _look(self, index: int) -> Facts:
@@ -154,34 +140,33 @@ class PictureDataset:
         """Black-and-white masks pass as class 0 and ignored, and a network would learn nothing from them."""
         if self.num_classes < 2 or report.counts[:, 1:].any() or not report.counts.any() or not report.ignored.any():
             return
-        path = self.pairs[int(report.ignored.argmax())][1]
-        coding = self.coding_of(path)
-        if coding.color_map is None and set(np.unique(read_oriented_label(path)[0]).tolist()) <= {0, 255}:
+        path = self.cases[int(report.ignored.argmax())].label
+        coded = self._coding_of(path).color_map is not None
+        if not coded and set(np.unique(read_oriented_label(path)[0]).tolist()) <= {0, 255}:
             raise ValueError(
                 f"the {len(self)} labels have no values but 0 and 255 (first {path}), and 255 means ignored: if these "
                 "are black-and-white masks, label_map={255: 1} with ignore_index='none' reads white as class 1"
             )
 
-    def check_fit(self, pair: Pair, *, image: View, label: View) -> None:
+    def _check_fit(self, case: Case, *, image: View, label: View) -> None:
         """Raise ValueError where a label has another size than its image, or may be drawn on another view of it."""
         (size, turned), (label_size, label_turned) = image, label
         if self.exif == "ignore":
             size, label_size = _stored(size, turned), _stored(label_size, label_turned)
         elif self.exif is None and turned != 1 and label_turned == 1 and label_size == _stored(size, turned):
-            raise ValueError(_undecided(pair, turned=turned, told_by_size=label_size != size))
+            way = "turn the label, or set exif='ignore' to use both as they are stored"
+            if label_size == size:  # which does not tell on which view it was drawn
+                way = "it was drawn: exif='apply' if on the upright view, exif='ignore' if on the stored pixels"
+            turn = f"is turned by its EXIF orientation ({turned})"
+            raise ValueError(f"{case.name} {turn} and its label {case.label} is not; {way}")
         if size != label_size:
+            (height, width), (label_height, label_width) = size, label_size
             raise ValueError(
-                f"{pair[1]} is {label_size[1]} x {label_size[0]} and its image {pair[0]} is {size[1]} x {size[0]}; "
-                "a label needs the size of its image"
+                f"{case.label} is {label_width} x {label_height} and its image {case.name} is {width} x {height}; a "
+                "label needs the size of its image"
             )
 
-    def read_label(self, path: str) -> tuple[np.ndarray, int]:
-        """Train ids uint8 (H, W) of a label file, upright, and the EXIF orientation that was applied."""
-        coding = self.coding_of(path)
-        values, orientation = read_oriented_label(path, color_map=coding.color_map)
-        return coding.decode(values, path=path), orientation
-
-    def coding_of(self, path: str) -> LabelCoding:
+    def _coding_of(self, path: str) -> LabelCoding:
         """The coding of a label file, by the ending of its name."""
         return next(coding for ending, coding in self.codings.items() if path.endswith(ending))
 
@@ -198,14 +183,3 @@ def count_values(labels: Sequence[str]) -> Counter[int]:
 
 def _stored(size: tuple[int, int], turned: int) -> tuple[int, int]:
     return size[::-1] if turned >= 5 else size
-
-
-def _undecided(pair: Pair, *, turned: int, told_by_size: bool) -> str:
-    """The sentence for a label without EXIF tag that seems drawn, or may be drawn, on the stored pixels."""
-    says = f"{pair[0]} is turned by its EXIF orientation ({turned}) and its label {pair[1]} is not"
-    if told_by_size:
-        return f"{says}: turn the label, or set exif='ignore' to use both as they are stored"
-    return (
-        f"{says}, and their sizes do not tell which view the label was drawn on: "
-        "set exif='apply' if on the upright view, exif='ignore' if on the stored pixels"
-    )

@@ -3,23 +3,58 @@
 A training sample depends on (seed, draw number) alone: not on workers, processes, or where a run was resumed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import count
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
-from densevit.data.dataset import Dataset
-from densevit.data.rare_classes import create_rare_classes
-from densevit.data.sample import Augment, Sample
+from densevit.data.dataset import Augment, Dataset, Sample
+from densevit.options import read_options
 
 _CROP_TRIES = 10
 _PERMUTATIONS = 1  # highest counter word: permutations never share random numbers with samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class RareClassOptions:
+    """The keys of `rare_class_sampling`.
+
+    temperature: low values favour rare classes more. min_pixels: what counts as an image of a class.
+    min_crop_ratio: a crop with fewer than min_pixels x this of the drawn class is drawn again, up to ten times.
+    """
+
+    temperature: float = 0.01
+    min_pixels: int = 3000
+    min_crop_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+
+
+class RareClassSampler:
+    """Draws a class by P(c) ~ exp((1 - frequency) / temperature), then an image of it; from pixel counts (N, K)."""
+
+    def __init__(self, counts: np.ndarray, options: RareClassOptions):
+        if not counts.any():
+            raise ValueError("rare_class_sampling found no pixel of any class in the labels; check the labels")
+        frequency = counts.sum(0) / counts.sum()
+        weight = np.where(frequency > 0, np.exp((frequency[frequency > 0].min() - frequency) / options.temperature), 0)
+        self.probabilities = weight / weight.sum()
+        enough = [np.flatnonzero(pixels >= options.min_pixels) for pixels in counts.T]
+        # where none has enough, those with any
+        self.images = [found if len(found) else np.flatnonzero(counts[:, c]) for c, found in enumerate(enough)]
+        self.crop_pixels = options.min_pixels * options.min_crop_ratio
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """(image index, class)."""
+        wanted = int(rng.choice(len(self.probabilities), p=self.probabilities))
+        return int(rng.choice(self.images[wanted])), wanted
 
 
 class TrainStream(TorchDataset):
@@ -29,12 +64,7 @@ class TrainStream(TorchDataset):
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        augment: Augment,
-        *,
-        seed: int,
-        rare_class_sampling: dict | bool | None = None,
+        self, dataset: Dataset, augment: Augment, *, seed: int, rare_class_sampling: dict | bool | None = None
     ):
         if not dataset.has_labels:
             raise ValueError("training needs labels, and this set was opened without")
@@ -45,7 +75,9 @@ class TrainStream(TorchDataset):
         self.seed = seed
         self.rare_classes = None
         if rare_class_sampling:
-            self.rare_classes = create_rare_classes(rare_class_sampling, counts=dataset.check().counts)
+            given = {} if rare_class_sampling is True else rare_class_sampling
+            options = read_options(RareClassOptions, given, where="rare_class_sampling")
+            self.rare_classes = RareClassSampler(dataset.check().counts, options)
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __getitem__(self, draw: int) -> Sample:
@@ -81,18 +113,9 @@ class TrainStream(TorchDataset):
         return augment
 
 
-class DrawSampler(Sampler):
+def draws(start: int = 0, rank: int = 0, world_size: int = 1) -> range:
     """The draw numbers of one process, without end: start + rank, start + rank + world_size, ..."""
-
-    def __init__(self, start: int = 0, rank: int = 0, world_size: int = 1):
-        if start < 0 or not 0 <= rank < world_size:
-            raise ValueError(f"expected start >= 0 and 0 <= rank < world_size, got {start}, {rank}, {world_size}")
-        self.start = start
-        self.rank = rank
-        self.world_size = world_size
-
-    def __iter__(self) -> Iterator[int]:
-        return count(self.start + self.rank, self.world_size)
+    return range(start + rank, sys.maxsize, world_size)
 
 
 class EvalSet(TorchDataset):

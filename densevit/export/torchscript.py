@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from densevit.quiet import ignore_warnings
+from densevit.environment import ignore_warnings
 
 TOLERANCE = 1e-3  # of the largest logit, because a trace adds numbers in another order
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from densevit.inference.native import NativeGrid
 from densevit.inference.network import accelerate, on_views, on_whole_cells, predict_logits
-from densevit.inference.options import InferenceOptions
+from densevit.inference.options import InferenceOptions, SliceOptions
 from densevit.inference.plan import WindowPlan, plan_windows
 from densevit.inference.sliding_window import sliding_window
 from densevit.inference.windows import Placement, Windows
@@ -14,6 +14,7 @@ __all__ = [
     "InferenceOptions",
     "NativeGrid",
     "Placement",
+    "SliceOptions",
     "SlidingWindowInferer",
     "WindowPlan",
     "Windows",

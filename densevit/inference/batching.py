@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from densevit.inference.layout import Index
 from densevit.inference.memory import available_bytes, is_out_of_memory, peak_above
 
 logger = logging.getLogger("densevit")
 Predict = Callable[[Tensor], Tensor]
-Index = tuple[int, ...]
 
 MOST_WINDOWS = 16  # beyond, a GPU is full and only memory grows
 SHARE = 0.8  # of the memory that is free, which a batch may take
@@ -53,10 +53,12 @@ class BatchSize:
     """The number of windows of the next forward.
 
     "auto" first runs one window, so that libraries do what they do once; then it measures one more and two together,
-    and computes from them how many fit.
+    and computes from them how many fit. `fixed` fills every batch up to that number, so that compiled code sees one
+    shape.
     """
 
-    def __init__(self, size: int | str):
+    def __init__(self, size: int | str, *, fixed: bool = False):
+        self.fixed = fixed
         self.trials: list[Trial] = []
         self.measuring = size == "auto"
         self.size = 1 if self.measuring else int(size)
@@ -64,10 +66,7 @@ class BatchSize:
     def halve(self, reason: str) -> None:
         """After an out-of-memory error; MemoryError where one window is already too much."""
         if self.size == 1:
-            raise MemoryError(
-                f"not enough memory for one window: {reason}; give a smaller roi_size, lower precision (amp), "
-                "or a device with more memory"
-            )
+            raise MemoryError(f"not enough memory for one window: {reason}; give a smaller roi_size or use amp")
         self.measuring = False
         logger.warning("out of memory with %d windows at once; going on with %d", self.size, self.size // 2)
         self.size //= 2
@@ -92,22 +91,16 @@ def _finish(device: torch.device) -> None:
 
 
 def forwards(
-    predict: Predict,
-    windows: Sequence[Index],
-    *,
-    cut: Callable[[Index], Tensor],
-    size: BatchSize,
-    fixed: bool = False,
+    predict: Predict, windows: Sequence[Index], *, cut: Callable[[Index], Tensor], size: BatchSize
 ) -> Iterator[tuple[Index, Tensor]]:
     """Each window's index and its logits (K, *roi), in order; `cut(index)` gives the window (C, *roi).
 
-    `fixed` fills the last batch up with repeated windows, so that compiled code sees one shape. A batch that does not
-    fit into memory is run again in halves; what was done before stays done.
+    A batch that does not fit into memory is run again in halves; what was done before stays done.
     """
     done = 0
     while done < len(windows):
         chunk = windows[done : done + size.size]
-        repeated = [chunk[-1]] * (size.size - len(chunk)) if fixed else []
+        repeated = [chunk[-1]] * (size.size - len(chunk)) if size.fixed else []
         try:
             batch = torch.stack([cut(index) for index in [*chunk, *repeated]])
             logits = size.run(predict, batch)
@@ -129,8 +122,6 @@ def check_logits(logits: Tensor, batch: Tensor) -> Tensor:
     if not isinstance(logits, Tensor):
         raise ValueError(f"predict must return one tensor of logits, got a {type(logits).__name__}; pick them from it")
     if logits.ndim != batch.ndim or logits.shape[:1] + logits.shape[2:] != batch.shape[:1] + batch.shape[2:]:
-        raise ValueError(
-            f"predict must keep batch and size: for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}; "
-            "resize its logits to the window"
-        )
+        shapes = f"for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}"
+        raise ValueError(f"predict must keep batch and size: {shapes}; resize its logits to the window")
     return logits

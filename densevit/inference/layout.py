@@ -10,6 +10,8 @@ from functools import cached_property
 from itertools import product
 from math import prod
 
+Index = tuple[int, ...]  # of a window, one number per axis
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -50,7 +52,7 @@ def dense_starts(size: int, roi: int, stride: int) -> tuple[int, ...]:
 GRIDS = {"even": even_starts, "mmseg": dense_starts, "monai": dense_starts}
 
 
-def make_axes(size: Sequence[int], roi_size: Sequence[int], stride: Sequence[int], grid: str) -> list[Axis]:
+def make_axes(size: Sequence[int], roi_size: Sequence[int], stride: Sequence[int], grid: str) -> tuple[Axis, ...]:
     """The windows of an image, axis by axis.
 
     In mmsegmentation's grid an axis shorter than the roi shrinks the window; in the others the window is padded.
@@ -58,17 +60,7 @@ def make_axes(size: Sequence[int], roi_size: Sequence[int], stride: Sequence[int
     if grid == "mmseg":
         roi_size = [min(r, s) for r, s in zip(roi_size, size, strict=True)]
     starts = GRIDS[grid]
-    return [Axis(s, r, starts(s, r, t)) for s, r, t in zip(size, roi_size, stride, strict=True)]
-
-
-def covered(axes: Sequence[Axis], index: Sequence[int]) -> tuple[slice, ...]:
-    """The part of the image that a window covers."""
-    return tuple(axis.covered(i) for axis, i in zip(axes, index, strict=True))
-
-
-def inside(axes: Sequence[Axis], index: Sequence[int]) -> tuple[slice, ...]:
-    """The part of the window that lies inside the image."""
-    return tuple(axis.inside(i) for axis, i in zip(axes, index, strict=True))
+    return tuple(Axis(s, r, starts(s, r, t)) for s, r, t in zip(size, roi_size, stride, strict=True))
 
 
 @dataclass(frozen=True)
@@ -92,17 +84,8 @@ class Layout:
         return tuple(axis.roi for axis in self.axes)
 
     @property
-    def streams(self) -> bool:
-        """Whether there is more than one step."""
-        return len(self.steps) > 1
-
-    @property
     def num_windows(self) -> int:
         return prod(len(axis.starts) for axis in self.axes)
-
-    @property
-    def windows_per_row(self) -> int:
-        return self.num_windows // len(self.axes[self.axis].starts)
 
     @cached_property
     def num_planes(self) -> int:
@@ -114,13 +97,21 @@ class Layout:
         """Voxels in a plane."""
         return prod(self.size) // self.size[self.axis]
 
-    def row(self, row: int) -> list[tuple[int, ...]]:
-        """The index of each window of a row, one number per axis, the last axis fastest."""
+    def covered(self, index: Index) -> tuple[slice, ...]:
+        """The part of the image that a window covers."""
+        return tuple(axis.covered(i) for axis, i in zip(self.axes, index, strict=True))
+
+    def inside(self, index: Index) -> tuple[slice, ...]:
+        """The part of the window that lies inside the image."""
+        return tuple(axis.inside(i) for axis, i in zip(self.axes, index, strict=True))
+
+    def row(self, row: int) -> list[Index]:
+        """The index of each window of a row, the last axis fastest."""
         starts = [range(len(axis.starts)) for axis in self.axes]
         starts[self.axis] = range(row, row + 1)
         return list(product(*starts))
 
-    def windows(self, step: int) -> list[tuple[int, ...]]:
+    def windows(self, step: int) -> list[Index]:
         """The index of each window of a step, row by row."""
         return [index for row in self.steps[step] for index in self.row(row)]
 
@@ -135,12 +126,11 @@ class Layout:
         return begin, self.planes(step + 1)[0] if step + 1 < len(self.steps) else end
 
 
-def make_layout(axes: Sequence[Axis], *, axis: int | None = None, stream: bool = True, windows: int = 1) -> Layout:
+def make_layout(axes: tuple[Axis, ...], *, axis: int | None = None, stream: bool = True, windows: int = 1) -> Layout:
     """Steps of as few rows as hold `windows` windows, or one step for everything if not `stream`.
 
     Without a choice of `axis`, the one along which the fewest voxels have to be held; the first of equals.
     """
-    axes = tuple(axes)
     if axis is not None and not -len(axes) <= axis < len(axes):
         raise ValueError(f"axis must name a spatial axis, {-len(axes)} to {len(axes) - 1}, got {axis}")
     layouts = []

@@ -32,7 +32,7 @@ def peak_above(device: torch.device) -> Iterator[Peak]:
     elif device.type == "cpu" and _forget_peak():
         before = resident_bytes()
         yield peak
-        peak.bytes = max(_status("VmHWM") - before, 0)
+        peak.bytes = max(_stated("/proc/self/status", "VmHWM") - before, 0)
     else:
         yield peak
 
@@ -44,7 +44,7 @@ def available_bytes(device: torch.device) -> int:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if sys.platform != "linux":
         return 2**33
-    return min(_meminfo("MemAvailable"), _container_bytes(), _limit_bytes())
+    return min(_stated("/proc/meminfo", "MemAvailable"), _container_bytes())
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -69,14 +69,9 @@ def _forget_peak() -> bool:
     return True
 
 
-def _status(key: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
-
-
-def _meminfo(key: str) -> int:
-    line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
+def _stated(file: str, key: str) -> int:
+    """Bytes of a line such as "VmHWM: 16 kB" of a file in /proc."""
+    return int(re.search(rf"^{key}:\s*(\d+) kB", Path(file).read_text(), re.MULTILINE)[1]) * 1024
 
 
 def _container_bytes() -> int:
@@ -88,12 +83,3 @@ def _container_bytes() -> int:
         return max(limit - used + int(cached[1]), 0)
     except (OSError, ValueError, TypeError):  # no such group, or its limit is "max"
         return sys.maxsize
-
-
-def _limit_bytes() -> int:
-    import resource  # not on Windows
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(soft - int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE"), 0)

@@ -1,16 +1,48 @@
-"""How an image is seen at inference: whole or by windows, once or flipped and at several scales."""
+"""How an image is seen at inference: whole, by windows or by slices, once or flipped and at several scales."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from densevit.inference.slices import SliceOptions
 from densevit.inference.windows import Windows
 from densevit.options import check_range, read_options
 from densevit.sides import read_sides
 
 Flip = int | tuple[int, ...]
+PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (D, H, W), which point to superior, anterior and right
+SIZES = ("roi_size", "stride", "divisor", "base_size")  # one number, or one for each axis
 LARGEST, LARGEST_SCALE = 2**16, 16  # sizes and factors beyond which no memory holds what is asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceOptions:
+    """`axis`: the axis (D, H, W) that slices are stacked along, 0 to 2, or the name of their plane.
+
+    `neighbours` slices on either side are seen together with each slice, as further channels.
+    """
+
+    axis: int | Literal["axial", "coronal", "sagittal"] = "axial"
+    neighbours: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.axis, str):
+            check_range(self, ["axis"], least=0, most=2)
+        check_range(self, ["neighbours"], least=0)
+
+    @property
+    def dim(self) -> int:
+        """The axis as a number."""
+        return PLANES[self.axis] if isinstance(self.axis, str) else self.axis
+
+    @property
+    def show_sides(self) -> bool:
+        """Whether slices reach from left to right, along their last axis."""
+        return self.dim != PLANES["sagittal"]
+
+    @property
+    def count(self) -> int:
+        """The slices that are seen together."""
+        return 2 * self.neighbours + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +76,11 @@ class InferenceOptions:
     sides: tuple[tuple[str | int, str | int], ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("roi_size", "stride", "divisor", "base_size"):
-            value = getattr(self, name)
-            if value is not None and min(_listed(value), default=0) < 1:
-                raise ValueError(f"{name} must be at least 1 on every axis, got {value}")
-            check_range(self, [name], least=1, most=LARGEST)
+        check_range(self, SIZES, least=1, most=LARGEST)
         if self.batch_size != "auto":
             check_range(self, ["batch_size"], least=1)
         if self.mode != "whole" and self.roi_size is None:
             raise ValueError(f"mode {self.mode!r} needs the size of its windows; give roi_size, such as (512, 512)")
-        if self.mode != "whole" and self.stride is not None:
-            _check_stride(self.roi_size, self.stride)
         check_scales(self.scales)
 
     @classmethod
@@ -76,11 +102,16 @@ class InferenceOptions:
     def on_axes(self, spatial_dims: int) -> "InferenceOptions":
         """The same with one number an axis; ValueError for what does not fit images of so many axes."""
         sizes = {}
-        for name in ("roi_size", "stride", "divisor", "base_size"):
+        for name in SIZES:
             value = getattr(self, name)
             sizes[name] = (value,) * spatial_dims if isinstance(value, int) else value
             if sizes[name] is not None and len(sizes[name]) != spatial_dims:
                 raise ValueError(f"{name} must be one number for each of {spatial_dims} axes, got {value}")
+        roi_size, stride = sizes["roi_size"], sizes["stride"]
+        if self.mode != "whole" and stride is not None and any(s > r for s, r in zip(stride, roi_size, strict=True)):
+            raise ValueError(
+                f"stride must be 1 to roi_size on every axis, got stride {stride} for roi_size {roi_size}; give both"
+            )
         for flip in self.flips:
             flip_axes(flip, spatial_dims)
         return replace(self, **sizes)
@@ -115,11 +146,6 @@ class InferenceOptions:
         grid, blend = {"slide": ("mmseg", "constant"), "slide_gaussian": ("even", "gaussian")}[self.mode]
         return Windows(roi_size=self.roi_size, stride=self.stride, grid=grid, blend=blend, batch_size=self.batch_size)
 
-    @property
-    def seen_once(self) -> bool:
-        """Whether the image is seen just as it is: neither flipped nor at another scale."""
-        return not self.flips and self.scales == (1.0,)
-
 
 def flip_axes(flip: Flip, spatial_dims: int) -> tuple[int, ...]:
     """The axes that one entry of `flips` names, counted from the end; ValueError where an image has no such axes."""
@@ -139,15 +165,3 @@ def check_scales(scales: Sequence[float]) -> None:
         raise ValueError(
             f"scales must be positive factors of the image size, got {tuple(scales)}; give {LARGEST_SCALE} at most"
         )
-
-
-def _listed(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(value)
-
-
-def _check_stride(roi_size: int | Sequence[int], stride: int | Sequence[int]) -> None:
-    roi, step = _listed(roi_size), _listed(stride)
-    count = max(len(roi), len(step))
-    roi, step = (value * count if len(value) == 1 else value for value in (roi, step))
-    if len(roi) != len(step) or not all(s <= r for s, r in zip(step, roi, strict=True)):
-        raise ValueError(f"stride must be 1 to roi_size on every axis, got stride {step} for roi_size {roi}; give both")

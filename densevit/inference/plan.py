@@ -18,7 +18,7 @@ from densevit.inference.memory import available_bytes, peak_above
 from densevit.inference.sliding_window import CHUNK, sliding_window
 from densevit.inference.source import ArrayLike, check_source
 from densevit.inference.windows import Keywords, Placement, Windows, grouped
-from densevit.units import format_bytes, parse_bytes
+from densevit.texts import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -53,21 +53,21 @@ class WindowPlan:
     @property
     def peak_bytes(self) -> int:
         """Both sides together."""
-        return sum(self.device_bytes.values()) + sum(self.host_bytes.values())
+        return sum((self.device_bytes | self.host_bytes).values())
 
     def __str__(self) -> str:
         layout = self.layout
         rows = len(layout.axes[layout.axis].starts)
         lines = [
             f"{layout.num_windows} windows of {_times(layout.roi_size)} on {_times(layout.size)}, {self.num_classes} "
-            f"classes: {rows} rows along axis {layout.axis}, {_number(self.batch_size, 'window')} a forward, "
-            f"about {self.seconds:.0f} s of forwards"
+            f"classes: {rows} rows along axis {layout.axis}, {self.batch_size} window{'s' * (self.batch_size != 1)} a "
+            f"forward, about {self.seconds:.0f} s of forwards"
         ]
         for side, parts in (("device", self.device_bytes), ("host", self.host_bytes)):
             if parts:
                 listed = ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items())
                 lines.append(f"{side}: {format_bytes(sum(parts.values()))} ({listed})")
-        held = "held whole, the sums take" if not layout.streams else "without streaming, the sums alone would take"
+        held = "without streaming, the sums alone would take" if len(layout.steps) > 1 else "held whole, the sums take"
         dtype = str(self.sum_dtype).removeprefix("torch.")
         lines.append(f"sums in {dtype}; {held} {format_bytes(self.whole_bytes)}")
         return "\n".join(lines)
@@ -84,10 +84,10 @@ class Question:
     in_place: bool  # windows are cut from the image itself, not from a copied slab
     mapped: bool  # weights come from a map of the planes of a row
 
-    def bytes(self, layout: Layout, cost: "Cost", batch: int, sum_dtype: torch.dtype) -> tuple[dict, dict]:
-        """Parts of the peak: (where windows run, where sums are kept)."""
+    def plan(self, layout: Layout, cost: "Cost", batch: int, sum_dtype: torch.dtype) -> WindowPlan:
+        """What runs of `batch` windows take where windows run, and where sums are kept."""
         classes, planes = cost.num_classes, layout.cross_section
-        windows = {"network": cost.network_bytes(batch), "windows": batch * self.window.nbytes}
+        windows = {"network": cost.first + (batch - 1) * cost.further, "windows": batch * self.window.nbytes}
         if not self.in_place:
             windows["image slab"] = FLOAT * self.window.shape[1] * planes * _slab_planes(layout)
         sums = {
@@ -101,7 +101,19 @@ class Question:
             sums["reducing"] = at_once * (classes + 2 * LABEL + FLOAT)
         if self.new_tensor and not self.whole:
             sums["result"] = LABEL * prod(layout.size)
-        return windows, sums
+        device, host = {}, {}
+        for place, parts in ((self.window.device, windows), (self.device, sums)):
+            (host if place.type == "cpu" else device).update(parts)
+        return WindowPlan(
+            layout,
+            num_classes=classes,
+            batch_size=batch,
+            sum_dtype=sum_dtype,
+            seconds=cost.seconds * layout.num_windows,
+            device_bytes=device,
+            host_bytes=host,
+            whole_bytes=classes * prod(layout.size) * FLOAT,
+        )
 
 
 @torch.no_grad()
@@ -127,9 +139,7 @@ def plan_windows(
     windows, placement = grouped(windows, placement, keywords)
     size = check_source(image, windows.roi_size)
     if reduce not in ("labels", "logits"):
-        raise ValueError(
-            f"reduce must be 'labels' or 'logits' for a plan, got {reduce!r}; others take as much as labels"
-        )
+        raise ValueError(f"reduce must be 'labels' or 'logits' for a plan, got {reduce!r}; others are as labels")
     if placement.split:
         raise ValueError("a plan is for one process, got split=True; plan without it, each process takes less")
     windows_on, device = placement.devices(image)
@@ -149,7 +159,7 @@ def plan_windows(
     for sum_dtype in SUM_DTYPES if placement.sum_dtype is None else [placement.sum_dtype]:
         for batch in dict.fromkeys((min(cost.batch_size, layout.num_windows), 1)):
             layout = replace(windows, batch_size=batch).layout(size, **order)
-            plans.append(_plan(layout, cost, batch, sum_dtype, question))
+            plans.append(question.plan(layout, cost, batch, sum_dtype))
             if limit is None or plans[-1].peak_bytes <= limit:
                 return plans[-1]
     least = min(plans, key=lambda plan: plan.peak_bytes)
@@ -168,10 +178,6 @@ class Cost:
     seconds: float
     first: int
     further: int
-
-    def network_bytes(self, batch: int) -> int:
-        """What a forward of `batch` windows takes, its logits included."""
-        return self.first + (batch - 1) * self.further
 
 
 def measure(predict: Predict, window: Tensor, batch_size: int | str, max_bytes: int | None = None) -> Cost:
@@ -197,23 +203,6 @@ def _in_the_loop(predict: Predict, window: Tensor, classes: int) -> int:
     return peak.bytes - classes * image[0].numel() * FLOAT
 
 
-def _plan(layout: Layout, cost: Cost, batch: int, sum_dtype: torch.dtype, question: Question) -> WindowPlan:
-    parts = question.bytes(layout, cost, batch, sum_dtype)
-    sides: dict[bool, dict[str, int]] = {True: {}, False: {}}
-    for device, names in zip((question.window.device, question.device), parts, strict=True):
-        sides[device.type == "cpu"] |= names
-    return WindowPlan(
-        layout,
-        num_classes=cost.num_classes,
-        batch_size=batch,
-        sum_dtype=sum_dtype,
-        seconds=cost.seconds * layout.num_windows,
-        device_bytes=sides[False],
-        host_bytes=sides[True],
-        whole_bytes=cost.num_classes * prod(layout.size) * FLOAT,
-    )
-
-
 def _empty_window(image: Tensor | ArrayLike, layout: Layout, device: torch.device) -> Tensor:
     channels = image.shape[0] if len(image.shape) > len(layout.size) else 1
     dtype = image.dtype if isinstance(image, Tensor) else torch.float32
@@ -225,10 +214,6 @@ def _slab_planes(layout: Layout) -> int:
     planes = [layout.planes(step) for step in range(len(layout.steps))]
     joins = [(b - a) + (d - c) + max(d - b, 0) for (a, b), (c, d) in pairwise(planes)]
     return max(joins, default=layout.num_planes)
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}{'s' * (count != 1)}"
 
 
 def _times(values: Sequence[int]) -> str:

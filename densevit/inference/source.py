@@ -30,13 +30,7 @@ class Source:
     """
 
     def __init__(
-        self,
-        image: Tensor | ArrayLike,
-        *,
-        spatial_dims: int,
-        axis: int,
-        device: torch.device,
-        non_finite: str | float = "raise",
+        self, image: Tensor | ArrayLike, spatial_dims: int, *, axis: int, device: torch.device, non_finite: str | float
     ):
         self.image = image
         self.axis = axis
@@ -49,23 +43,16 @@ class Source:
         self.held: Tensor | None = None  # the last planes before `end`
 
     def planes(self, begin: int, end: int) -> Tensor:
-        """Planes [begin, end), (C, *S); neither number may be smaller than in the call before."""
-        new = self._read(max(begin, self.end), end) if end > self.end else None
+        """Planes [begin, end), (C, *S); `end` is larger than in the call before, and `begin` no smaller."""
+        dim, kept = self.axis + 1, max(self.end - begin, 0)
+        planes = self._read(begin + kept, end)
         self.end = end
         if self.in_place:
-            return self.image.narrow(self.axis + 1, begin, end - begin)
-        parts = [self._kept(begin, new), new]
-        parts = [part for part in parts if part is not None and part.shape[self.axis + 1]]
-        self.held = parts[0] if len(parts) == 1 else torch.cat(parts, self.axis + 1)
-        return self.held
-
-    def _kept(self, begin: int, new: Tensor | None) -> Tensor | None:
-        """The planes held from `begin` on."""
-        if self.held is None:
-            return None
-        before = self.end - (0 if new is None else new.shape[self.axis + 1])
-        count = max(before - begin, 0)
-        return self.held.narrow(self.axis + 1, self.held.shape[self.axis + 1] - count, count)
+            return self.image.narrow(dim, begin, end - begin)
+        if kept:
+            planes = torch.cat([self.held.narrow(dim, self.held.shape[dim] - kept, kept), planes], dim)
+        self.held = planes
+        return planes
 
     def _read(self, begin: int, end: int) -> Tensor:
         index: list[slice] = [slice(None)] * len(self.image.shape)
@@ -89,13 +76,9 @@ class Source:
             return part
         where = wrong.nonzero()[0].tolist()
         where[self.axis + 1] += begin
-        last = begin + part.shape[self.axis + 1] - 1
-        found = f"the image holds NaN or infinity, {count} values in planes {begin} to {last} of axis {self.axis}"
+        found = f"the image holds NaN or infinity, {count} values from (channel, *position) {tuple(where)} on"
         if self.non_finite == "raise":
-            raise ValueError(
-                f"{found}, the first at (channel, *position) {tuple(where)}; "
-                "correct the file, or give non_finite=0.0 (or another number) to put in their place"
-            )
+            raise ValueError(f"{found}; correct the file, or give a number such as non_finite=0.0 for their place")
         logger.warning("%s: replaced by %s", found, self.non_finite)
         return part.masked_fill(wrong, float(self.non_finite))
 
@@ -105,12 +88,12 @@ def check_source(image: Any, roi_size: int | Sequence[int]) -> tuple[int, ...]:
     shape = getattr(image, "shape", None)
     if shape is None or not hasattr(image, "__getitem__"):
         raise ValueError(f"expected a tensor or an array (C, *S), got a {type(image).__name__}; numpy.asarray may help")
-    rank = len(shape) - 1 if isinstance(roi_size, Integral) else len(roi_size)
-    rois = (roi_size,) if isinstance(roi_size, Integral) else tuple(roi_size)
-    if rank < 1 or len(shape) not in (rank, rank + 1) or 0 in shape or min(rois, default=0) < 1:
+    rois = (roi_size,) * (len(shape) - 1) if isinstance(roi_size, Integral) else tuple(roi_size)
+    rank = len(rois)
+    if rank < 1 or len(shape) not in (rank, rank + 1) or 0 in shape or min(rois) < 1:
         raise ValueError(
             "expected an image (C, *S) without empty axes and one roi_size of at least 1 per axis of S, "
-            f"got shape {tuple(shape)} and roi_size {roi_size if isinstance(roi_size, Integral) else rois}"
+            f"got shape {tuple(shape)} and roi_size {rois}"
         )
     return tuple(int(s) for s in shape[len(shape) - rank :])
 

@@ -3,7 +3,7 @@
 Sums are kept only for the planes that windows still add to; the memory of a finished plane is used again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densevit.blocks import nd
-from densevit.inference.batching import BatchSize, Index, Predict, forwards
-from densevit.inference.layout import Layout, covered, inside
+from densevit.inference.batching import BatchSize, Predict, forwards
+from densevit.inference.layout import Index, Layout
 from densevit.inference.source import Source
 from densevit.inference.windows import Blend
 
@@ -25,7 +25,7 @@ class Work:
     """How windows are cut, run and added. `device` holds the sums; None as `dtype` is float32, or the logits' larger.
 
     `padding` fills windows that reach beyond the image: a number, "replicate" or "reflect". `foreground` gets a window
-    (C, *roi) and says whether it has to be run at all. `fixed` keeps every batch at its full size.
+    (C, *roi) and says whether it has to be run at all.
     """
 
     layout: Layout
@@ -35,7 +35,6 @@ class Work:
     dtype: torch.dtype | None = None
     padding: float | str = 0.0
     foreground: Foreground | None = None
-    fixed: bool = False
     progress: Callable[[int, int], None] | None = None
 
 
@@ -49,27 +48,26 @@ class Ring:
     def __init__(self, work: Work, like: Tensor):
         layout = work.layout
         self.layout = layout
-        self.dim = layout.axis - len(layout.axes)  # only_counts from the end, of (K, *S) and (*S)
+        self.dim = layout.axis - len(layout.axes)  # counted from the end: of (K, *S) and of (*S)
         self.length = layout.num_planes
         size = list(layout.size)
         size[layout.axis] = self.length
         options = dict(dtype=work.dtype or torch.promote_types(like.dtype, torch.float32), device=work.device)
         channels_last = not like.is_contiguous() and nd.to_grid(like[None]).is_contiguous()
-        self.total = (
-            torch.zeros(*size, len(like), **options).movedim(-1, 0)
-            if channels_last
-            else torch.zeros(len(like), *size, **options)
-        )
+        if channels_last:
+            self.total = torch.zeros(*size, len(like), **options).movedim(-1, 0)
+        else:
+            self.total = torch.zeros(len(like), *size, **options)
 
-    def add(self, logits: Tensor, index: tuple[int, ...], weights: Tensor) -> None:
+    def add(self, logits: Tensor, index: Index, weights: Tensor) -> None:
         """Add one window's logits (K, *roi), weighted by (*S_window), the part of it that lies inside the image."""
-        axes, classes = self.layout.axes, len(self.total)
+        classes = len(self.total)
         if len(logits) != classes:
             raise ValueError(f"predict returned {len(logits)} classes after {classes}; every window needs the same")
-        logits = logits[(slice(None), *inside(axes, index))]
-        region = [axis.covered(i) for axis, i in zip(axes, index, strict=True)]
+        logits = logits[(slice(None), *self.layout.inside(index))]
+        region = list(self.layout.covered(index))
         planes = region[self.layout.axis]
-        for first, count, place in self._runs(planes.start, planes.stop):
+        for first, count, place in self.runs(planes.start, planes.stop):
             region[self.layout.axis] = slice(place, place + count)
             total = self.total[(slice(None), *region)]
             parts = [x.narrow(self.dim, first - planes.start, count) for x in (logits, weights)]
@@ -78,12 +76,7 @@ class Ring:
             else:  # mixed types are slow in one operation
                 total.add_(torch.mul(*parts).to(total.dtype))
 
-    def planes(self, begin: int, end: int) -> Iterator[tuple[int, Tensor]]:
-        """(first plane, sums (K, *S)) of the one or two runs that [begin, end) lies in, views of the ring."""
-        for first, count, place in self._runs(begin, end):
-            yield first, self.total.narrow(self.dim, place, count)
-
-    def _runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    def runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
         """(first plane, number of planes, place of the first) of each run of neighbours that [begin, end) lies in."""
         while begin < end:
             place = begin % self.length
@@ -98,7 +91,8 @@ def stream(predict: Predict, source: Source, work: Work) -> Iterator[tuple[int, 
     for step in range(len(layout.steps)):
         slab = source.planes(*layout.planes(step))
         ring = _run_step(predict, slab, step, work, ring)
-        for first, planes in ring.planes(*layout.finished(step)):
+        for first, count, place in ring.runs(*layout.finished(step)):
+            planes = ring.total.narrow(ring.dim, place, count)
             if planes.dtype == torch.float16 and planes.isinf().any():
                 raise ValueError("the sums outgrew float16; give sum_dtype=torch.bfloat16 or torch.float32")
             yield first, planes
@@ -113,10 +107,9 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     cut = partial(cut_window, slab, layout, begin=begin, padding=work.padding)
     chosen = windows if work.foreground is None else [i for i in windows if work.foreground(cut(i).clone())]
     only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
-    done = layout.steps[step][0] * layout.windows_per_row
+    done = layout.steps[step][0] * len(layout.row(0))
     last = done + len(windows)
-    run = forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch, fixed=work.fixed)
-    for index, logits in run:
+    for index, logits in forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch):
         ring = ring or Ring(work, logits)
         if not only_counts:
             ring.add(logits.to(work.device), index, work.weigh(index))
@@ -131,24 +124,17 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
 
 def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: float | str) -> Tensor:
     """One window: (C, *S) whose planes start at `begin` -> (C, *roi), padded where it reaches beyond the image."""
-    place = list(covered(layout.axes, index))
+    place = list(layout.covered(index))
     planes = place[layout.axis]
     place[layout.axis] = slice(planes.start - begin, planes.stop - begin)
     window = slab[(slice(None), *place)]
     if window.shape[1:] == layout.roi_size:
         return window
-    missing = [
-        (part.start, axis.roi - part.stop) for axis, part in zip(layout.axes, inside(layout.axes, index), strict=True)
-    ]
-    return _pad(window, [p for before_after in reversed(missing) for p in before_after], padding)
-
-
-def _pad(window: Tensor, amounts: Sequence[int], padding: float | str) -> Tensor:
+    missing = [(part.start, roi - part.stop) for roi, part in zip(layout.roi_size, layout.inside(index), strict=True)]
+    amounts = [n for before_after in reversed(missing) for n in before_after]  # F.pad begins with the last axis
     if not isinstance(padding, str):
         return F.pad(window, amounts, value=padding)
     size = window.shape[1:]
-    if padding == "reflect" and any(max(amounts[-2 * d - 2 :][:2]) >= s for d, s in enumerate(size)):
-        raise ValueError(
-            f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
-        )
+    if padding == "reflect" and any(max(before_after) >= s for before_after, s in zip(missing, size, strict=True)):
+        raise ValueError(f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use a number")
     return F.pad(window[None], amounts, mode=padding)[0]

@@ -5,37 +5,29 @@ How much each window counts at each pixel follows from them: weights that sum to
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from numbers import Real
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
-from densevit.inference.layout import GRIDS, Axis, Layout, covered, inside, make_axes, make_layout
+from densevit.inference.layout import GRIDS, Axis, Index, Layout, make_axes, make_layout
 from densevit.registry import check_known
 
-Number = TypeVar("Number", int, float)
 MONAI_FLOOR = 1e-3
 AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
-PADDINGS = ("replicate", "reflect")
-# Index of a window, one number per axis -> its weights (*S_window) over the part of it that lies inside the image,
-# valid until the next call.
-Blend = Callable[[tuple[int, ...]], Tensor]
+# A window -> its weights (*S_window) over the part of it that lies inside the image, valid until the next call.
+Blend = Callable[[Index], Tensor]
 
 
-def gaussian(roi: int, sigma: float = 0.125) -> Tensor:
-    """(roi,) float64: 1 at the centre; `sigma` is a fraction of the roi."""
-    x = (torch.arange(roi, dtype=torch.float64) - (roi - 1) / 2) / (sigma * roi)
+def gaussian(roi: int) -> Tensor:
+    """(roi,) float64: 1 at the centre, with a sigma of 1/8 of the roi."""
+    x = (torch.arange(roi, dtype=torch.float64) - (roi - 1) / 2) / (0.125 * roi)
     return torch.exp(-0.5 * x**2)
 
 
-def constant(roi: int) -> Tensor:
-    """(roi,) float64 of ones."""
-    return torch.ones(roi, dtype=torch.float64)
-
-
-PROFILES = {"constant": constant, "gaussian": gaussian}
+PROFILES = {"constant": partial(torch.ones, dtype=torch.float64), "gaussian": gaussian}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +57,7 @@ class Windows:
     def __post_init__(self) -> None:
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ValueError(f"batch_size must be 'auto' or at least 1 window, got {self.batch_size!r}")
-        if isinstance(self.padding, str) and self.padding not in PADDINGS:
+        if isinstance(self.padding, str) and self.padding not in ("replicate", "reflect"):
             raise ValueError(f"padding must be a number, 'replicate' or 'reflect', got {self.padding!r}")
         check_known(self.blend, PROFILES, what="no blend named")
         check_known(self.grid, GRIDS, what="no grid named")
@@ -86,8 +78,7 @@ class Windows:
         if self.stride is None:
             overlap = _per_axis(self.overlap, len(roi_size))
             if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
-                shown = overlap[0] if len(set(overlap)) == 1 else overlap
-                raise ValueError(f"overlap must be at least 0 and below 1, got {shown}; it is a fraction of the roi")
+                raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap}; a fraction of the roi")
             lost = 0.0 if self.grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
             return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
         stride = _per_axis(self.stride, len(roi_size))
@@ -152,7 +143,7 @@ def grouped(windows: Windows | None, placement: Placement | None, keywords: Keyw
     return windows, replace(placement or Placement(), **places)
 
 
-def _per_axis(value: Number | Sequence[Number], spatial_dims: int) -> tuple[Number, ...]:
+def _per_axis(value: float | Sequence[float], spatial_dims: int) -> tuple:
     return (value,) * spatial_dims if isinstance(value, Real) else tuple(value)
 
 
@@ -172,7 +163,7 @@ def _separable_blend(axes: Sequence[Axis], profiles: Sequence[Tensor], device: t
     weights = [_normalised(axis, profile, device) for axis, profile in zip(axes, profiles, strict=True)]
     made: dict[tuple[int, ...], Tensor] = {}  # one of each size: memory that is there already is faster than new
 
-    def weigh(index: tuple[int, ...]) -> Tensor:
+    def weigh(index: Index) -> Tensor:
         *leading, last = (weights[d][i] for d, i in enumerate(index))
         size = tuple(len(part) for part in (*leading, last))
         if size not in made:
@@ -208,15 +199,15 @@ def _mapped_blend(layout: Layout, tile: Tensor) -> Blend:
             if begin >= end:
                 continue
             for index in layout.row(other):
-                place, part = list(covered(axes, index)), tile[inside(axes, index)]
+                place, part = list(layout.covered(index)), tile[layout.inside(index)]
                 place[axis] = slice(begin - here.start, end - here.start)
                 total[tuple(place)] += part.narrow(axis, begin - planes.start, end - begin)
         return total
 
-    def weigh(index: tuple[int, ...]) -> Tensor:
-        place = list(covered(axes, index))
+    def weigh(index: Index) -> Tensor:
+        place = list(layout.covered(index))
         place[axis] = slice(None)
-        return tile[inside(axes, index)] / total(index[axis])[tuple(place)]
+        return tile[layout.inside(index)] / total(index[axis])[tuple(place)]
 
     return weigh
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from densevit.decoders import Output
-from densevit.losses.pixel import cross_entropy, focal_loss, ohem_cross_entropy
-from densevit.losses.region import dice_loss, lovasz_softmax
+from densevit.losses.functions import cross_entropy, dice_loss, focal_loss, lovasz_softmax, ohem_cross_entropy
 from densevit.options import check_bools, fit
 from densevit.registry import check_known
 

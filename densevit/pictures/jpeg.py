@@ -5,15 +5,13 @@ that no photo has, and pixel data that end too early or too late for the size th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import ceil
 
 import numpy as np
 from PIL import Image
-
-from densevit.pictures.huffman import ends_with_its_data, read_table
 
 SOI, EOI, SOS, DQT, DHT, DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -22,15 +20,16 @@ PROGRESSIVE = 0xC2  # of frames: many scans, which a decoder does not show one b
 ZEROS = bytes(16)
 SHORT = 4096  # bytes of a scan whose codes are always followed
 TAIL = 16  # bytes of pixel data that a decoder may or may not have looked at ahead
+SLACK = 16  # bits behind the last code: the last byte is filled up, and some encoders add another one
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _END_OF_SCAN = re.compile(rb"\xff(?![\x00\xd0-\xd7])")
-_RESTART = re.compile(rb"\xff(?=[\xd0-\xd7])")
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 
 
 @dataclass
 class _Seen:
     """What the segments said so far. `components`: (horizontal, vertical) factors by number; `tables`: 16 counts and
-    the symbols of each Huffman table, by class and number."""
+    the symbols of each Huffman table, by class and number; `scans`: where their data begin and end."""
 
     frame: int = 0
     size: tuple[int, int] = (0, 0)
@@ -40,17 +39,17 @@ class _Seen:
     scans: list[tuple[int, int]] = field(default_factory=list)
 
 
-def check_structure(content: bytes) -> tuple[int, int] | None:
-    """Walk through a JPEG up to its end; ValueError, without the file's name, for damage.
-
-    Returns where the pixel data of its only scan begin and end, where `Watched` can look at them; None for others.
+def checked(content: bytes) -> BytesIO:
+    """The JPEG as a stream to decode, `Watched` where its pixel data are one scan; ValueError, without the file's name,
+    for damage.
     """
     seen, place = _Seen(), 2
     while found := _MARKER.search(content, place):
         marker, place = found[1][0], found.end()
         if marker == EOI:
-            single = len(seen.scans) == 1 and seen.frame in SEQUENTIAL and not seen.interval
-            return seen.scans[0] if single else None
+            start, end = seen.scans[0] if len(seen.scans) == 1 else (0, 0)
+            watchable = end - start > TAIL and seen.frame in SEQUENTIAL and not seen.interval
+            return Watched(content, end) if watchable else BytesIO(content)
         if marker == SOI or 0xD0 <= marker < SOI or marker == 1:
             continue
         if marker < 0xC0:
@@ -60,7 +59,10 @@ def check_structure(content: bytes) -> tuple[int, int] | None:
         _read_segment(seen, marker, body)
         place += length
         if marker == SOS:
-            place = _check_scan(seen, content, body, place)
+            end = _END_OF_SCAN.search(content, place)
+            seen.scans.append((place, len(content) if end is None else end.start()))
+            _check_scan(seen, body, content[slice(*seen.scans[-1])])
+            place = seen.scans[-1][1]
     raise ValueError("image file is truncated (the end of the JPEG is missing)")
 
 
@@ -83,47 +85,33 @@ def _read_segment(seen: _Seen, marker: int, body: bytes) -> None:
             seen.tables[body[0]], body = body[1:end], body[end:]
 
 
-def _check_scan(seen: _Seen, content: bytes, body: bytes, start: int) -> int:
-    """Look at the pixel data from `start` on, which the segment `body` introduces; where they end."""
-    found = _END_OF_SCAN.search(content, start)
-    end = len(content) if found is None else found.start()
-    data = content[start:end]
+def _check_scan(seen: _Seen, body: bytes, data: bytes) -> None:
+    """ValueError for pixel data that do not fit the segment `body` that introduces them."""
     parts = {body[1 + 2 * i]: body[2 + 2 * i] for i in range(body[0])}
-    spectral_start, spectral_end, successive = body[-3:]
-    if spectral_start == 0 and 8 * len(data) < _units(seen, list(parts)):
+    first, last, successive = body[-3:]  # coefficients, and whether they are one more bit of what came before
+    units = _units(seen, list(parts))
+    if first == 0 and 8 * len(data) < units:
         raise ValueError("its pixel data are too few for its size: a part of it is damaged")
-    restarts = [data[each.end()] - 0xD0 for each in _RESTART.finditer(data)]
-    expected = 0 if not seen.interval else max(0, ceil(_units(seen, list(parts)) / seen.interval) - 1)
-    if restarts != [i % 8 for i in range(expected)]:
+    expected = max(0, ceil(units / seen.interval) - 1) if seen.interval else 0
+    if [marker[0] - 0xD0 for marker in _RESTART.findall(data)] != [i % 8 for i in range(expected)]:
         raise ValueError("its restart markers are not those of its size: a part of it is damaged")
-    if successive >> 4 == 0:  # not one more bit of what came before
-        _check_codes(seen, data, parts, band=(spectral_start, spectral_end))
-    seen.scans.append((start, end))
-    return end
-
-
-def _check_codes(seen: _Seen, data: bytes, parts: Mapping[int, int], *, band: tuple[int, int]) -> None:
-    """Look at zeros, which are a picture only where codes of zeros are of flat blocks, and at where codes end."""
-    if seen.frame == PROGRESSIVE and band[0] > 0:
-        ((part, tables),) = parts.items()
-        codes = seen.tables.get(0x10 | tables & 15, bytes(16))
-        if seen.interval or (ZEROS not in data and len(data) > SHORT):
-            return
-        table = read_table(codes[:16], codes[16:])
-        if not ends_with_its_data(data, table, blocks=_units(seen, [part]), band=band):
-            raise ValueError("its pixel data do not end where its size says: a part of it is damaged")
+    if successive >> 4:
         return
-    flat = all(
-        _first_symbol(seen, tables >> 4) == 0 and (band[1] == 0 or _first_symbol(seen, 0x10 | tables & 15) & 0x0F == 0)
-        for tables in parts.values()
-    )
-    if not flat and ZEROS in data:
+    if seen.frame == PROGRESSIVE and first > 0:
+        (number,) = parts.values()
+        codes = seen.tables.get(0x10 | number & 15, bytes(16))
+        follow = not seen.interval and (ZEROS in data or len(data) <= SHORT)
+        if follow and not _ends_with_its_data(data, codes, blocks=units, band=(first, last)):
+            raise ValueError("its pixel data do not end where its size says: a part of it is damaged")
+    elif ZEROS in data and not _zeros_are_flat(seen.tables, parts, only_means=last == 0):
         raise ValueError("a part of its pixel data was overwritten by zeros")
 
 
-def _first_symbol(seen: _Seen, number: int) -> int:
-    """What the code of zeros stands for in a table; as if for a flat block where there is no such table."""
-    return seen.tables.get(number, bytes(17))[16]
+def _zeros_are_flat(tables: Mapping[int, bytes], parts: Mapping[int, int], *, only_means: bool) -> bool:
+    """Whether codes of zeros are of flat blocks, or their table is missing: then a picture may consist of them."""
+    means = [tables.get(number >> 4, bytes(17))[16] for number in parts.values()]
+    others = [tables.get(0x10 | number & 15, bytes(17))[16] & 0x0F for number in parts.values()]
+    return not any(means) and (only_means or not any(others))
 
 
 def _units(seen: _Seen, parts: list[int]) -> int:
@@ -136,37 +124,72 @@ def _units(seen: _Seen, parts: list[int]) -> int:
     return ceil(ceil(width * own[0] / across) / 8) * ceil(ceil(height * own[1] / down) / 8)
 
 
+def _ends_with_its_data(data: bytes, codes: bytes, *, blocks: int, band: tuple[int, int]) -> bool:
+    """Whether the Huffman codes of the first scan of coefficients `band` of one component end with its data.
+
+    Followed code by code, as decoders do not say where they were when the data ended: slow, and for few scans.
+    """
+    stuffed = np.frombuffer(data.replace(b"\xff\x00", b"\xff") + bytes(4), np.uint8).astype(np.uint32)
+    three = stuffed[:-2] << 16 | stuffed[1:-1] << 8 | stuffed[2:]
+    windows = (three[:, None] >> np.arange(8, 0, -1) & 0xFFFF).reshape(-1)  # the 16 bits from each bit on
+    lengths, symbols = (table[windows].tolist() for table in _lookup(codes))
+    ahead, bits = windows.tolist(), 8 * (len(stuffed) - 4)
+    first, last = band
+    place, at = 0, first
+    while blocks > 0 and place <= bits:
+        if lengths[place] == 0:
+            return False
+        run, size = symbols[place] >> 4, symbols[place] & 15
+        place += lengths[place]
+        if size == 0 and run < 15:  # the end of this block, and of a run of blocks
+            blocks -= (1 << run) + (ahead[place] >> 16 - run if run else 0)
+            place, at = place + run, first
+            continue
+        at, place = at + run + 1, place + size
+        if at > last:
+            blocks, at = blocks - 1, first
+    return blocks == 0 and 0 <= bits - place < SLACK
+
+
+def _lookup(codes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """For every 16 bits the length of the code at their beginning, 0 for none, and its symbol."""
+    lengths, symbols = np.zeros(1 << 16, np.uint8), np.zeros(1 << 16, np.uint8)
+    place, number = 0, 16
+    for length, count in enumerate(codes[:16], start=1):
+        for symbol in codes[number : number + count]:
+            end = place + (1 << 16 - length)
+            lengths[place:end], symbols[place:end], place = length, symbol, end
+        number += count
+    return lengths, symbols
+
+
 class Watched(BytesIO):
     """A JPEG of one scan, read so that its decoder is seen to need all of the pixel data, and no more than them.
 
     A decoder that has finished before the last bytes came, or that goes on into bytes that are put in behind them, has
-    lost its way: bits were changed, or the header says another size.
+    lost its way: bits were changed, or the header says another size. `image` is the opened picture, from where its
+    pixels are about to be decoded.
     """
 
-    def __init__(self, content: bytes, scan: tuple[int, int]):
-        _, end = scan
+    def __init__(self, content: bytes, end: int):
         super().__init__(content[:end] + b"\x55" * TAIL + content[end:])
         self.stops = [end - TAIL, end + TAIL]
         self.image: Image.Image | None = None
-        self.marks: dict[tuple[int, int], object] = {}
+        self.marks: dict[tuple[int, int], int | tuple[int, ...]] = {}
         self.fault: str | None = None
-
-    def watch(self, image: Image.Image) -> None:
-        """Begin to look at the last row of `image`, whose pixels are about to be decoded from here."""
-        self.image = image
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.image is not None:
-            self._mark() if not self.marks else self._look()
+            self._look() if self.marks else self._paint()
         left = next((stop - self.tell() for stop in self.stops if stop > self.tell()), -1)
         return super().read(left if size is None or size < 0 or 0 < left < size else size)
 
-    def _mark(self) -> None:
+    def _paint(self) -> None:
+        """Some pixels of the last row, each in an ink of its own."""
         width, height = self.image.size
-        bands = len(self.image.getbands())
         for i in range(8):
-            ink = tuple((53 * i + 97 * band + 29) % 256 for band in range(bands))
-            self.marks[(i * (width - 1) // 7, height - 1)] = ink if bands > 1 else ink[0]
+            ink = tuple((53 * i + 97 * band + 29) % 256 for band in range(len(self.image.getbands())))
+            self.marks[(i * (width - 1) // 7, height - 1)] = ink if len(ink) > 1 else ink[0]
         for place, ink in self.marks.items():
             self.image.im.putpixel(place, ink)
 

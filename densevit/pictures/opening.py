@@ -3,28 +3,31 @@
 PIL's own limit, 179 million pixels, is a setting of the whole process, which is left alone; WebP and GIF keep it.
 """
 
+from math import ceil
 from typing import BinaryIO
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from densevit.pictures.tiff import HEIGHT, WIDTH
-from densevit.units import format_bytes
+from densevit.texts import format_bytes
 
 KEEP_THE_LIMIT = ("WEBP", "GIF")  # nothing tells in advance whether a file holds as many pixels as it says
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "WEBP", "GIF")
 MAX_BYTES = 8 * 2**30  # of a picture as float32 numbers, as of a scan
 PILS_WARNING = "Image size"  # how PIL's warning of half its limit begins
+BITS = {"1;I": 1, "L": 8, "P": 8, "I;16B": 16, "RGB": 24, "F;32F": 32, "F;32BF": 32, "RGBA": 32, "CMYK": 32}  # in a PPM
+SIZE_IN_BMP = slice(34, 38)  # the bytes of the pixels, or 0
 
 
-def open_image(stream: BinaryIO, *, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+def open_image(stream: BinaryIO) -> Image.Image:
     """PIL's picture with its header read, of whatever size; PIL's errors for what is none."""
     try:
-        return Image.open(stream, formats=formats)
+        return Image.open(stream, formats=FORMATS)
     except Image.DecompressionBombError:
         stream.seek(0)
         start = stream.read(16)
-        name = next(name for name in formats if Image.OPEN[name][1](start))
+        name = next(name for name in FORMATS if Image.OPEN[name][1](start))
         if name in KEEP_THE_LIMIT:
             raise
         stream.seek(0)
@@ -48,3 +51,26 @@ def check_size(size: tuple[int, int], channels: int) -> None:
             f"its {size[0]} x {size[1]} pixels of {channels} channels would take {format_bytes(needed)} as float32, "
             f"and {format_bytes(MAX_BYTES)} are allowed; cut it into tiles"
         )
+
+
+def check_length(image: Image.Image, content: bytes) -> None:
+    """ValueError, without the file's name, where a BMP or PPM holds more or fewer bytes than its pixels take.
+
+    Their pixels lie in the file as they are. Other formats pass, and packings that only decoding tells the length of.
+    """
+    codec, _, offset, args = image.tile[0] if image.tile else ("", None, 0, None)
+    width, height = image.size
+    if image.format == "BMP" and codec == "raw":
+        needed, said = args[1] * height, int.from_bytes(content[SIZE_IN_BMP], "little")
+        more, fewer = said >= needed + args[1], 0 < said < needed
+    elif image.format == "PPM" and codec in ("raw", "ppm"):
+        if codec == "ppm":
+            bits = 8 * len(image.getbands()) * (2 if args[1] > 255 else 1)
+        else:
+            bits = BITS[args if isinstance(args, str) else args[0]]
+        end = offset + ceil(width * bits / 8) * height
+        more, fewer = bool(content[end:].strip()), len(content) < end
+    else:
+        return
+    if more or fewer:
+        raise ValueError(f"its header says {width} x {height} pixels, and it holds {'more' if more else 'fewer'}")

@@ -9,20 +9,15 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageFile
 
+from densevit.environment import ignore_warnings
 from densevit.pictures import jpeg, png, tiff
-from densevit.pictures.opening import PILS_WARNING, check_size, open_image
-from densevit.pictures.raster import check_length
-from densevit.quiet import ignore_warnings
+from densevit.pictures.opening import PILS_WARNING, check_length, check_size, open_image
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 ARRAY_ENDINGS = (".npy",)
 _asked_otherwise = Lock()
-
-
-View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
 
 
 @dataclass(frozen=True)
@@ -52,15 +47,15 @@ def load_picture(path: str | PathLike) -> Picture:
         if tags is not None:
             _check_bands(tags, path)
             content = tiff.counted_from_black(content) if white else content
-        with open_image(BytesIO(content)) as image:
-            _check_header(image, content)
-        opened, watched = _checked(image, content)
-        with opened as image:
-            packing, (peak, top) = _packing(image), _peaks(image)
-            orientation = _orientation(image)  # before loading: PIL drops it from TIFFs there
+        stream = _checked(content)
+        with open_image(stream) as image:
+            packing, peak, top = _samples(image)
+            orientation = tiff.orientation_of(image.getexif())  # before loading: PIL drops it from TIFFs there
+            if isinstance(stream, jpeg.Watched):
+                stream.image = image
             image.load()
-        if watched is not None:
-            watched.check()
+        if isinstance(stream, jpeg.Watched):
+            stream.check()
     return Picture(path, image, packing, orientation, peak, top, white)
 
 
@@ -101,31 +96,9 @@ def naming(path: str | PathLike) -> Iterator[None]:
         raise ValueError(_complaint(str(path), error)) from error
 
 
-def read_view(path: str | PathLike) -> View:
-    """The upright size (H, W) and the EXIF orientation that says so, from the file's header alone."""
-    with naming(path), ignore_warnings(PILS_WARNING):
-        if is_array(path):
-            return np.load(path, mmap_mode="r", allow_pickle=False).shape[:2], 1
-        with open(path, "rb") as file:
-            tags = tiff.read_tags(file)
-            if tags is not None:
-                width, height, channels = tags[tiff.WIDTH], tags[tiff.HEIGHT], tags.get(tiff.SAMPLES, 1)
-                orientation = tiff.orientation_of(tags)
-            else:
-                file.seek(0)
-                with open_image(file) as image:
-                    orientation, (width, height), channels = _orientation(image), image.size, len(image.getbands())
-        check_size((width, height), channels)
-        return (width, height) if orientation >= 5 else (height, width), orientation
-
-
 def is_array(path: str | PathLike) -> bool:
     """Whether a picture is kept as an array of NumPy's, by its name."""
     return str(path).lower().endswith(ARRAY_ENDINGS)
-
-
-def _orientation(image: Image.Image) -> int:
-    return tiff.orientation_of(image.getexif())
 
 
 def lossy_kind(picture: Picture) -> str | None:
@@ -167,52 +140,40 @@ def _check_bands(tags: Mapping[int, Any], path: str) -> None:
         )
 
 
-def _check_header(image: Image.Image, content: bytes) -> None:
-    check_size(image.size, len(image.getbands()))
-    if _is_stack(image, content):
-        raise ValueError("it holds several pages or frames, and one picture is expected")
+def _checked(content: bytes) -> BytesIO:
+    """The file as a stream to decode, of which nothing is decoded that it does not hold; ValueError for damage that PIL
+    would not see, and for more than one picture.
+    """
+    with open_image(BytesIO(content)) as image:
+        check_size(image.size, len(image.getbands()))
+        if image.format == "TIFF":
+            several = tiff.holds_several(image.tag_v2, content)
+        else:
+            several = image.format != "MPO" and getattr(image, "is_animated", False)  # whose others are previews
+        if several:
+            raise ValueError("it holds several pages or frames, and one picture is expected")
+        if image.format == "PNG":
+            return BytesIO(png.unpacked(content))
+        if image.format in ("JPEG", "MPO"):
+            return jpeg.checked(content)
+        if image.format == "TIFF":
+            tiff.check_complete(image.tag_v2, content)
+        check_length(image, content)
+    return BytesIO(content)
 
 
-def _is_stack(image: Image.Image, content: bytes) -> bool:
-    if image.format == "TIFF":
-        return tiff.holds_several(image.tag_v2, content)
-    return image.format != "MPO" and getattr(image, "is_animated", False)  # further MPO frames are previews
-
-
-def _checked(image: Image.Image, content: bytes) -> tuple[Image.Image, jpeg.Watched | None]:
-    """The picture opened anew, so that nothing of it is decoded that its file does not hold; ValueError for damage that
-    PIL would not see. A JPEG also gives what watches its decoder."""
-    if image.format == "PNG":
-        return open_image(BytesIO(png.unpacked(content)), formats=("PNG",)), None
-    if image.format in ("JPEG", "MPO"):
-        scan = jpeg.check_structure(content)
-        if scan is not None and scan[1] - scan[0] > jpeg.TAIL:
-            watched = jpeg.Watched(content, scan)
-            opened = open_image(watched, formats=("JPEG",))
-            watched.watch(opened)
-            return opened, watched
-    if image.format == "TIFF":
-        tiff.check_complete(image.tag_v2, content)
-    check_length(image, content)
-    return open_image(BytesIO(content)), None
-
-
-def _packing(image: Image.Image) -> str:
-    """PIL's name of the packing in the file, such as RGB;16B or L;4; empty where the format has just one."""
-    if not image.tile:
-        return ""
-    args = image.tile[0][3]
-    return args if isinstance(args, str) else str(args[0]) if args else ""
-
-
-def _peaks(image: Image.Image) -> tuple[int, int]:
-    """The largest value of a grey sample in the file, and what PIL makes of it."""
-    codec, packing = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", "")
+def _samples(image: Image.Image) -> tuple[str, int, int]:
+    """PIL's name of the packing in the file, such as RGB;16B or L;4, empty where the format has just one; the largest
+    value of a grey sample in the file, and what PIL makes of it.
+    """
+    codec, args = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", "")
+    packing = args if isinstance(args, str) else str(args[0]) if args else ""
     top = 1 if image.mode == "1" else 65535 if image.mode.startswith("I") else 255
-    if codec in ("ppm", "ppm_plain") and isinstance(packing, tuple):
-        return packing[1], top
-    packed = {"L;2": 2, "L;4": 4}.get(_packing(image), 8)
-    bits = image.tag_v2.get(tiff.BITS, (1,))[0] if image.format == "TIFF" else packed
+    if codec in ("ppm", "ppm_plain") and isinstance(args, tuple):
+        return packing, args[1], top
+    bits = {"L;2": 2, "L;4": 4}.get(packing, 8)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(tiff.BITS, (1,))[0]
     if bits == 12:
-        return 4095, 4095
-    return (2**bits - 1 if bits < 8 and image.mode == "L" else top), top
+        return packing, 4095, 4095
+    return packing, 2**bits - 1 if bits < 8 and image.mode == "L" else top, top

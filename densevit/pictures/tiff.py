@@ -1,6 +1,5 @@
 """What the tags of a TIFF file say of its picture, and whether the file holds all that they say."""
 
-import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from math import ceil
@@ -9,6 +8,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Tags
+
+from densevit.pictures.png import inflated
 
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS, STRIP_BYTES, PLANAR, PREDICTOR = 273, 274, 277, 278, 279, 284, 317
@@ -83,38 +84,23 @@ def check_complete(tags: Mapping[int, Any], content: bytes) -> None:
     planes = samples if tags.get(PLANAR) == SEPARATE else 1
     down = ceil(height / rows)
     number = ceil(width / columns) * down * planes
-    offsets, sizes = (np.atleast_1d(tags.get(key, ())) for key in ((TILE_OFFSETS, TILE_BYTES) if tiled else _STRIPS))
+    keys = (TILE_OFFSETS, TILE_BYTES) if tiled else (STRIP_OFFSETS, STRIP_BYTES)
+    offsets, sizes = (np.atleast_1d(tags.get(key, ())).astype(np.int64)[:number] for key in keys)
     if len(offsets) < number or 0 < len(sizes) < number:
         raise ValueError(f"its {len(offsets)} strips or tiles do not cover {width} x {height} pixels")
     if not len(sizes) or tags.get(PHOTOMETRIC) == YCBCR:
         return
-    offsets, sizes = offsets[:number].astype(np.int64), sizes[:number].astype(np.int64)
     if (offsets + sizes).max() > len(content) or min(offsets.min(), sizes.min()) <= 0:
         raise ValueError("image file is truncated, or a strip or tile of it is missing")
+    if tags.get(COMPRESSION, NONE) not in (NONE, *DEFLATE):
+        return  # only decoding tells how much there is
     bits = np.atleast_1d(tags.get(BITS, 1)).astype(np.int64)
     row = ceil(columns * int(bits.sum() if len(bits) == samples else bits[0] * samples) / planes / 8)
     for i, (offset, size) in enumerate(zip(offsets.tolist(), sizes.tolist(), strict=True)):
+        held = size
+        if tags.get(COMPRESSION) in DEFLATE:
+            held = len(inflated(content[offset : offset + size], most=row * (rows + 1)))
         needed = row * (height - rows * (down - 1) if not tiled and i % down == down - 1 else rows)
-        held = _held(content[offset : offset + size], tags.get(COMPRESSION, NONE), most=row * (rows + 1))
-        if held is not None and not needed <= held < needed + row and held != row * rows:
+        if not needed <= held < needed + row and held != row * rows:
             more = "more" if held > needed else "fewer"
             raise ValueError(f"it should have {width} x {height} pixels of {bits.tolist()} bits, and holds {more}")
-
-
-_STRIPS = (STRIP_OFFSETS, STRIP_BYTES)
-
-
-def _held(block: bytes, compression: int, *, most: int) -> int | None:
-    """The bytes that a strip or tile is unpacked to, up to `most`; None where only decoding tells."""
-    if compression == NONE:
-        return len(block)
-    if compression not in DEFLATE:
-        return None
-    inflater = zlib.decompressobj()
-    try:
-        held = len(inflater.decompress(block, most))
-    except zlib.error as error:
-        raise ValueError(f"its pixels are damaged ({error})") from None
-    if held < most and not inflater.eof:
-        raise ValueError("its pixels are damaged (their end is missing)")
-    return held

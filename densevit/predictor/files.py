@@ -1,10 +1,11 @@
 """Predict many images: files in, label maps out; one bad file is reported and skipped."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,16 +15,15 @@ from densevit.files import about_file, check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
-from densevit.predictor.origin import Origin, input_digest
-from densevit.predictor.outputs import PictureWriter, Predicted, Writer, check_formats, default_format, own_values
-from densevit.predictor.overlapped import overlapped
+from densevit.predictor.outputs import Origin, Predicted, Writer, check_no_overwrite, input_digest
+from densevit.predictor.picture_outputs import PictureWriter
 from densevit.predictor.predictor import Predictor
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 from densevit.quoting import printable, sentence
 
 logger = logging.getLogger("densevit")
-Ready = tuple[Opened, np.ndarray, Origin, Stopwatch]
+Item, Read, Made, Result = TypeVar("Item"), TypeVar("Read"), TypeVar("Made"), TypeVar("Result")
 
 
 @dataclass
@@ -35,13 +35,13 @@ class PredictionReport:
     resumed: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
 
-    def add(self, source: Input, outcome: list[Path] | Exception) -> None:
+    def add(self, path: Path, outcome: list[Path] | Exception) -> None:
         """Take down what was written of an input, or say why nothing was."""
         if isinstance(outcome, Exception):
-            self.failed[source.path] = _reason(outcome, source.path)
-            logger.error("skipped: %s", self.failed[source.path])
+            self.failed[path] = _reason(outcome, path)
+            logger.error("skipped: %s", self.failed[path])
         else:
-            self.written[source.path] = outcome
+            self.written[path] = outcome
 
 
 def predict(
@@ -60,20 +60,16 @@ def predict(
 ) -> PredictionReport:
     """Predict files, folders and globs of pictures or of scans, and write label maps below the folder `output`.
 
-    Pictures become PNGs: `formats` are any of "label_ids" (the values of the label files: the default where they are
-    others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers with
-    colours) and "overlay" (colours over the picture). Outputs keep an input's path below the folder it was found in:
-    data/a/b.jpg, found in data, becomes output/a/b.png, or with several formats output/<format>/a/b.png; a photo with
-    an EXIF turn gives an upright one.
+    Pictures become NAME.png: `formats` are any of "label_ids" (the values of the label files: the default where they
+    are others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers
+    with colours) and "overlay" (colours over the picture); several lie in a folder each. Scans become NAME.nii.gz on
+    their own grid, with measures of every structure in NAME.json and, of all scans, in volumes.csv; `dicom_seg` adds
+    NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png. Names are those of
+    `find_paths` and `name_inputs`.
 
-    Scans become NAME.nii.gz on their own grid. Beside it lies NAME.json with what was measured of every structure, and
-    volumes.csv lists them all. `dicom_seg` adds NAME.dcm for DICOM series, `preview`
-    (`densevit.report.preview.save_preview`) NAME.png.
-
-    While one image is predicted, the next is read and the last one written. `resume` leaves alone the inputs whose
-    outputs all exist and say that they were made from the same model, options and files; all others, and without it
-    all, are made anew. Several processes divide the inputs among them: `share` is the number of this one and how many
-    there are. For other inference settings than the checkpoint's own, give a `Predictor` in its place.
+    `resume` leaves alone the inputs whose outputs all exist and say that they were made from the same model, options
+    and files; all others, and without it all, are made anew. `share` is the number of this process and how many divide
+    the inputs. For other inference settings than the checkpoint's own, give a `Predictor` in its place.
 
     An input that cannot be read, predicted or written is logged as an error, listed in the report and skipped. Raises
     FileNotFoundError for inputs that do not exist, ValueError for outputs that would overwrite an input or one another,
@@ -82,70 +78,45 @@ def predict(
     output = Path(output)
     check_writable(output)
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
-    writer = create_writer(predictor.header, output, formats=formats, dicom_seg=dicom_seg, preview=preview)
+    writer = _create_writer(predictor.header, output, formats=formats, dicom_seg=dicom_seg, preview=preview)
     sources = predictor.reader.find(inputs, recursive=recursive, exclude=output)
     check_no_overwrite((path for each in sources for path in writer.targets(each)), [each.path for each in sources])
     rank, size = share
     sources = sources[rank::size]
-    origin = predictor.origin
-    done = find_done(writer, sources, origin) if resume else []
+    steps = _Steps(predictor, writer, predictor.origin)
+    done = steps.find_done(sources) if resume else []
     names = {each.name for each in done}
     waiting = [each for each in sources if each.name not in names]
     report = PredictionReport(resumed=[each.path for each in done])
     with Bars(enabled=progress and rank == 0) as bars:
         bars.show("predict", len(done), len(sources))
-        steps = _Steps(predictor, writer, origin)
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=steps.write, expected=_is_of_one_input)
         for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
-            report.add(source, outcome)
+            report.add(source.path, outcome)
             bars.show("predict", count, len(sources))
-    writer.finish(origin)
+    writer.finish(steps.origin)
     return report
 
 
-def create_writer(
+def _create_writer(
     header: Header,
     output: Path,
     *,
-    formats: Sequence[str] | None = None,
-    dicom_seg: bool = False,
-    preview: Callable[..., Any] | None = None,
+    formats: Sequence[str] | None,
+    dicom_seg: bool,
+    preview: Callable[..., Any] | None,
 ) -> Writer:
     """The writer of the images that a header is about; ValueError for what is not written of those."""
-    if not header.is_of_volumes:
-        for name, asked in (("dicom_seg", dicom_seg), ("preview", preview is not None)):
-            if asked:
-                raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
-        formats = default_format(header.label_values) if formats is None else formats
-        formats = (formats,) if isinstance(formats, str) else tuple(dict.fromkeys(formats))
-        own = own_values(header.classes, header.label_values)
-        check_formats(formats, classes=header.classes, own=own)
-        return PictureWriter(output, formats, header.palette, header.values, own)
-    if formats is not None:
-        raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
-    return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
-
-
-def find_done(writer: Writer, sources: Sequence[Input], origin: Origin) -> list[Input]:
-    """The inputs whose results are of this very model, these options and these files; others are warned of."""
-    there = [each for each in sources if all(path.is_file() for path in writer.targets(each))]
-    done = [each for each in there if writer.is_done(each, {**origin, "input": input_digest(each.paths)})]
-    if len(done) < len(there):
-        logger.warning(
-            "%d of %d results that are there were made from another model, other options or another file, or do not "
-            "say from what; they are made anew",
-            len(there) - len(done),
-            len(there),
-        )
-    return done
-
-
-def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
-    """Raise ValueError where a file that is `written` would take the place of one that is `read`."""
-    taken = {Path(path).resolve() for path in read}
-    for path in written:
-        if path.resolve() in taken:
-            raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
+    if header.is_of_volumes:
+        if formats is not None:
+            raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
+        return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
+    for name, asked in (("dicom_seg", dicom_seg), ("preview", preview is not None)):
+        if asked:
+            raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
+    names = dict.fromkeys([formats] if formats is None or isinstance(formats, str) else formats)
+    folders = {name: output / name if len(names) > 1 else output for name in names}
+    return PictureWriter(folders, header, values=header.values)
 
 
 @dataclass(frozen=True)
@@ -156,16 +127,30 @@ class _Steps:
     writer: Writer
     origin: Origin
 
-    def read(self, source: Input) -> Ready:
-        """The image, and what the network sees of it."""
+    def find_done(self, sources: Sequence[Input]) -> list[Input]:
+        """The inputs whose results are of this very model, these options and these files; others are warned of."""
+        there = [each for each in sources if all(path.is_file() for path in self.writer.targets(each))]
+        done = [each for each in there if self.writer.is_done(each, self._origin_of(each))]
+        if len(done) < len(there):
+            logger.warning(
+                "%d of %d results that are there were made from another model, other options or another file, or do "
+                "not say from what; they are made anew",
+                len(there) - len(done),
+                len(there),
+            )
+        return done
+
+    def read(self, source: Input) -> tuple[Opened, np.ndarray, Origin, Stopwatch]:
+        """The image, and what the network sees of it; what an earlier run made of it goes."""
+        self.writer.forget(source)
         stopwatch = Stopwatch()
         with stopwatch.measure("load"), about_file(source.path):
-            origin = {**self.origin, "input": input_digest(source.paths)}  # before: what changes meanwhile is not done
+            origin = self._origin_of(source)  # before: what changes meanwhile is not done
             opened = self.predictor.reader.open(source.source)
         with stopwatch.measure("prepare"), about_file(source.path):
             return opened, self.predictor.reader.prepare(opened), origin, stopwatch
 
-    def label(self, source: Input, ready: Ready) -> Predicted:
+    def label(self, source: Input, ready: tuple[Opened, np.ndarray, Origin, Stopwatch]) -> Predicted:
         opened, image, origin, stopwatch = ready
         size = opened.image.shape[1:]
         logger.info("%s: %s, seen as %s", source.path, size, image.shape[1:])
@@ -174,6 +159,49 @@ class _Steps:
     def write(self, source: Input, predicted: Predicted) -> list[Path]:
         with about_file(source.path, verb="written as predicted"):
             return self.writer.write(source, predicted)
+
+    def _origin_of(self, source: Input) -> Origin:
+        return {**self.origin, "input": input_digest(source.paths)}
+
+
+def overlapped(
+    items: Sequence[Item],
+    *,
+    read: Callable[[Item], Read],
+    work: Callable[[Item, Read], Made],
+    write: Callable[[Item, Made], Result],
+    expected: Callable[[Exception], bool],
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """Each item with what `write` returned, or with the exception that one of its steps raised; in order.
+
+    `read` and `write` run in a thread each, `work` in the caller's; no more than one item is in each step, so that
+    memory is bounded. An exception that is not `expected` is raised. However the iteration ends, what is being written
+    is finished first.
+    """
+
+    def outcome(step: Callable[..., Any], item: Item, *made: Any) -> Any:
+        """What a step returns, or the exception that it raises; one of the step before is handed on."""
+        if made and isinstance(made[0], Exception):
+            return made[0]
+        try:
+            return step(item, *made)
+        except Exception as error:
+            if not expected(error):
+                raise
+            return error.with_traceback(None)  # whose frames hold what was read
+
+    with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
+        reading = [readers.submit(outcome, read, item) for item in items[:1]]
+        writing: list[tuple[Item, Future]] = []
+        for i, item in enumerate(items):
+            # What was read is taken out of its list, and nothing else holds it, so that it is freed when it was used.
+            made = reading.pop().result()
+            reading = [readers.submit(outcome, read, following) for following in items[i + 1 : i + 2]]
+            made = outcome(work, item, made)
+            yield from ((before, future.result()) for before, future in writing)
+            writing = [(item, writers.submit(outcome, write, item, made))]
+            del made
+        yield from ((before, future.result()) for before, future in writing)
 
 
 def _is_of_one_input(error: Exception) -> bool:

@@ -6,7 +6,7 @@ Legend: image (C, *S), normalised; label (*size), class numbers; logits (K, *siz
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +15,18 @@ import torch
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.inference import InferenceOptions, NativeGrid, Placement, Windows, plan_windows, sliding_window
-from densevit.inference.network import AMP_DTYPES, as_asked
+from densevit.inference import (
+    InferenceOptions,
+    NativeGrid,
+    Placement,
+    SliceOptions,
+    Windows,
+    plan_windows,
+    sliding_window,
+)
+from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices
 from densevit.inference.reduce import labels as to_labels
-from densevit.inference.slices import SliceOptions, neighbouring_slices, over_slices
+from densevit.inference.source import ArrayLike
 from densevit.labels import label_type
 
 logger = logging.getLogger("densevit")
@@ -74,7 +82,7 @@ class TimedNetwork:
 @torch.inference_mode()
 def label_image(
     model: Network,
-    image: Tensor,
+    image: Tensor | ArrayLike,
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
@@ -101,7 +109,7 @@ def label_image(
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
         if slices is None and max_memory is None and windows.roi_size == tuple(image.shape[1:]) == size:
-            out[...] = to_labels(network(_finite(image)[None].to(device))[0]).cpu().numpy()
+            out[...] = to_labels(network(_finite(torch.as_tensor(image[:]))[None].to(device))[0]).cpu().numpy()
         else:
             planned: dict[str, Any] = {}
             if max_memory is not None:
@@ -134,17 +142,6 @@ def image_logits(
         return resize(logits[None], size)[0]
 
 
-def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
-    """Mixed precision of that name ("bf16", "fp16"), or none."""
-    return torch.autocast(device.type, AMP_DTYPES[amp]) if amp else nullcontext()
-
-
-def check_amp(amp: str | None) -> None:
-    """ValueError for a name of a precision that does not exist."""
-    if amp is not None and amp not in AMP_DTYPES:
-        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
-
-
 def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:
     """The largest size of the same shape whose sides, from the longest to the shortest, are within the box's."""
     scale = min(b / s for s, b in zip(sorted(size), sorted(box), strict=True))
@@ -158,14 +155,14 @@ def _finite(image: Tensor) -> Tensor:
 
 
 def _by_windows(
-    model: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
-) -> tuple[Network, Tensor, Windows]:
+    model: Network, image: Tensor | ArrayLike, options: InferenceOptions, slices: SliceOptions | None
+) -> tuple[Network, Tensor | ArrayLike, Windows]:
     """What sees windows, the image that they are cut from, and the windows."""
-    options = options.on_axes(image.ndim - 1 - (slices is not None))
+    options = options.on_axes(len(image.shape) - 1 - (slices is not None))
     seen = as_asked(model, options)
     if slices is None:
         if options.base_size is not None:
-            image = resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
+            image = resize(torch.as_tensor(image[:])[None], fit_size(image.shape[1:], options.base_size))[0]
         return seen, image, options.windows(image.shape[1:])
     if options.base_size is not None:
         raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")

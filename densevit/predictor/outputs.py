@@ -1,29 +1,28 @@
-"""Label maps of pictures as files: the label files' own values, class numbers, palette and overlay.
+"""What writers of results have in common, and what a result says of its origin: model, options and files.
 
-Legend: label (H, W) integers, image (H, W, 3) uint8, palette one (r, g, b) a class.
+Another model, other options or another file never pass for the same.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+import torch
+from torch import Tensor, nn
 
-from densevit.colors import Color, overlay
-from densevit.files import replacing
-from densevit.labels import label_type
+from densevit.checkpoint import Header
+from densevit.data.findings import source_files
+from densevit.files import sha256
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch
-from densevit.predictor.origin import Origin, origin_digest
-from densevit.registry import check_known
 
-MOST_IN_PNG = 2**16 - 1
-MARK = "densevit"  # the PNG text that says what a file was made from
-FORMATS = ("train_ids", "label_ids", "palette", "overlay")
+COMPARED = ("model", "options", "input")  # of an origin; its "checkpoint" is for the reader alone
+Origin = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,9 @@ class Writer(Protocol):
     def is_done(self, source: Input, origin: Origin) -> bool:
         """Whether all of them are there, and were made from this very model, options and input."""
 
+    def forget(self, source: Input) -> None:
+        """Remove what an earlier run wrote of an input: if this one fails, nothing else stands for its result."""
+
     def write(self, source: Input, predicted: Predicted) -> list[Path]:
         """Write them, each complete or not there; those by which reports name the result."""
 
@@ -52,124 +54,41 @@ class Writer(Protocol):
         """Write what is said together of all results that have this model and these options."""
 
 
-@dataclass(frozen=True)
-class PictureWriter:
-    """PNGs of each format: NAME.png in `path`, or with several formats in a folder of its own for each.
-
-    `values` are those of the classes in what is predicted, and `own` those in label files, where they are known.
-    """
-
-    path: Path
-    formats: Sequence[str]
-    palette: Sequence[Color]
-    values: np.ndarray
-    own: np.ndarray | None = None
-
-    def targets(self, source: Input) -> list[Path]:
-        folders = [self.path / name for name in self.formats] if len(self.formats) > 1 else [self.path]
-        return [folder / f"{source.name}.png" for folder in folders]
-
-    def is_done(self, source: Input, origin: Origin) -> bool:
-        targets = zip(self.formats, self.targets(source), strict=True)
-        return all(read_mark(path) == origin_digest(origin, format=name) for name, path in targets)
-
-    def write(self, source: Input, predicted: Predicted) -> list[Path]:
-        targets = self.targets(source)
-        numbers = np.zeros(int(self.values.max()) + 1, label_type(len(self.values)))
-        numbers[self.values] = np.arange(len(self.values))
-        label = numbers[predicted.label]
-        for name, path in zip(self.formats, targets, strict=True):
-            pixels = to_rgb(predicted.opened.image) if name == "overlay" else None
-            picture = render(name, pixels, label, palette=self.palette, own=self.own)
-            write_png(picture, path, mark=origin_digest(predicted.origin, format=name))
-        return targets
-
-    def finish(self, origin: Origin) -> None:
-        pass
+def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> None:
+    """Raise ValueError where a file that is `written` would take the place of one that is `read`."""
+    taken = {Path(path).resolve() for path in read}
+    for path in written:
+        if path.resolve() in taken:
+            raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
 
 
-def to_rgb(image: np.ndarray) -> np.ndarray:
-    """(C, H, W) -> uint8 (H, W, 3) to look at: 8-bit colours as they are, others stretched to what is in between."""
-    shown = image[:3] if len(image) >= 3 else image[[0] * 3]
-    if image.dtype != np.uint8 or len(image) != 3:
-        low, high = np.percentile(shown, (1, 99))
-        shown = (shown.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
-    return np.ascontiguousarray(shown.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+def model_digest(model: nn.Module, header: Header) -> str:
+    """64 hexadecimal digits of the kind of a model, of what its header says, and of every number in its weights."""
+    layers = re.sub(r" at 0x[0-9a-f]+", "", f"{type(model).__qualname__} {model!r}")
+    found = hashlib.sha256(f"{layers} {json.dumps(header.as_dict(), sort_keys=True, default=str)}".encode())
+    for name, value in model.state_dict().items():
+        if isinstance(value, Tensor):
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
-def own_values(classes: Sequence[str], label_values: Sequence[int] | None) -> np.ndarray | None:
-    """What stands for each class in label files; None where that is unknown, and the classes are not Cityscapes'."""
-    if label_values is not None:
-        return np.array(label_values, np.min_scalar_type(max(label_values)))
-    if tuple(classes) == _cityscapes().CLASSES:
-        return np.array([*_cityscapes().TRAIN_ID_TO_LABEL_ID.values()], np.uint8)
-    return None
-
-
-def default_format(label_values: Sequence[int] | None) -> str:
-    """As label files have it, where they have other values than the class numbers."""
-    return "train_ids" if label_values is None else "label_ids"
-
-
-def check_formats(formats: Sequence[str], *, classes: Sequence[str], own: np.ndarray | None) -> None:
-    """Raise ValueError for an unknown format, or one that these classes cannot be written in; see `own_values`."""
-    if not formats:
-        raise ValueError(f"no output format was given; choose from {', '.join(FORMATS)}")
-    for name in formats:
-        check_known(name, FORMATS, what="no output format named")
-    if "label_ids" in formats and own is None:
-        raise ValueError(
-            f"label_ids are Cityscapes' own numbers, or those of the label files that a checkpoint names, but this one "
-            f"has {len(classes)} other classes and names none; choose train_ids, or name classes when converting"
-        )
-    if "label_ids" in formats and own.max() > MOST_IN_PNG:
-        raise ValueError(f"a PNG holds values to {MOST_IN_PNG}, and the classes have up to {own.max()}; use train_ids")
-    if "palette" in formats and len(classes) > 256:
-        raise ValueError(f"a palette PNG holds 256 colours, this checkpoint has {len(classes)} classes; use train_ids")
-
-
-def render(
-    format_name: str,
-    image: np.ndarray | None,
-    label: np.ndarray,
-    *,
-    palette: Sequence[Color],
-    own: np.ndarray | None = None,
-) -> Image.Image:
-    """Class numbers as the picture that is stored under a format's name; an overlay lies over `image`, label_ids are
-    the `own` values of the classes."""
-    if format_name == "overlay":
-        return Image.fromarray(overlay(image, label, palette=palette))
-    if format_name == "label_ids":
-        return Image.fromarray(own[label])
-    picture = Image.fromarray(label)
-    if format_name == "palette":
-        # All 256 entries: PIL packs pixels of shorter palettes into 1, 2 or 4 bits.
-        table = np.zeros((256, 3), np.uint8)
-        table[: len(palette)] = np.asarray(palette, np.uint8)
-        picture.putpalette(table.tobytes())
-    return picture
-
-
-def write_png(picture: Image.Image, path: Path, *, mark: str | None = None) -> None:
-    """Write beside the target, sync, rename: the file is either whole or not there. `mark` is a text kept within."""
-    texts = PngInfo()
-    if mark is not None:
-        texts.add_text(MARK, mark)
-    with replacing(path) as aside:
-        picture.save(aside, format="PNG", pnginfo=texts)
-
-
-def read_mark(path: Path) -> str | None:
-    """The text that `write_png` kept in a file; None where there is none, or no such file."""
+def input_digest(paths: Iterable[Path]) -> str:
+    """64 hexadecimal digits of all files that reading these paths looks at; empty where one cannot be read."""
     try:
-        with PngImageFile(path) as picture:  # which reads no pixels
-            return picture.info.get(MARK)
-    except (OSError, SyntaxError, ValueError):  # PIL's for what is no PNG is a SyntaxError
-        return None
+        sums = [sha256(file) for path in paths for file in source_files(path)]
+    except OSError:
+        return ""  # which its reader reports
+    return hashlib.sha256(" ".join(sums).encode()).hexdigest()
 
 
-def _cityscapes() -> ModuleType:
-    from densevit.data.layouts import cityscapes  # for label_ids alone
+def is_same(one: Any, other: Origin) -> bool:
+    """Whether what a result says of its origin agrees with `other` in all that it names; nothing agrees with none."""
+    compared = [key for key in COMPARED if key in other]
+    return isinstance(one, Mapping) and all(one.get(key) == other[key] != "" for key in compared)
 
-    return cityscapes
+
+def origin_digest(origin: Origin, **more: Any) -> str:
+    """The same as 64 hexadecimal digits, for a file that has no room for all of it; `more` is JSON."""
+    text = json.dumps([{key: origin.get(key) for key in COMPARED}, more], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,6 +3,7 @@
 Legend: image (C, *S) normalised, logits (K, *S), label (*size) on the picture's or scan's own grid.
 """
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,17 +17,18 @@ from torch import Tensor, nn
 
 import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
-from densevit.devices import pick_device
+from densevit.inference.network import check_amp
 from densevit.labels import label_type
-from densevit.predictor.inputs import Opened, PictureReader, Reader
-from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
-from densevit.predictor.origin import Origin, as_json, model_digest
+from densevit.predictor.inputs import Opened, Reader
+from densevit.predictor.labels import Stopwatch, image_logits, label_image
+from densevit.predictor.outputs import Origin, model_digest
+from densevit.predictor.pictures import LargePicture, PictureReader
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
+from densevit.processes import pick_device
 from densevit.sides import read_sides
-from densevit.units import parse_bytes
-from densevit.volumes.read_options import REFUSING, ReadOptions
-from densevit.volumes.volume import Volume
+from densevit.texts import parse_bytes
+from densevit.volumes.volume import REFUSING, ReadOptions, Volume
 
 logger = logging.getLogger("densevit")
 Image = str | Path | Sequence[str | Path] | np.ndarray | Tensor | Volume
@@ -110,14 +112,15 @@ class Predictor:
         del inference["batch_size"], read["max_bytes"]  # which decide how fast, and whether there is a result
         options = dict(densevit=densevit.__version__, inference=inference, amp=self.amp, clean=asdict(self.clean))
         options |= dict(read=read) if self.header.is_of_volumes else {}
+        options = json.loads(json.dumps(options))  # as they are read again, with lists for tuples
         path = None if self.path is None else str(self.path)
-        return dict(checkpoint=path, model=model_digest(self._built, self.header), options=as_json(options))
+        return dict(checkpoint=path, model=model_digest(self._built, self.header), options=options)
 
     def __call__(self, image: Image) -> Prediction:
         opened = self.reader.open(image)
         prepared = self.reader.prepare(opened)
         label = self.label_prepared(prepared, opened.image.shape[1:])
-        return Prediction(label, lambda: self.logits(torch.from_numpy(prepared)))
+        return Prediction(label, lambda: self.logits(torch.from_numpy(prepared[:])))
 
     def label(self, image: Image) -> np.ndarray:
         """The label map alone."""
@@ -128,14 +131,14 @@ class Predictor:
         return self.reader.prepare(opened)
 
     def label_prepared(
-        self, image: np.ndarray, size: Sequence[int], *, stopwatch: Stopwatch | None = None
+        self, image: np.ndarray | LargePicture, size: Sequence[int], *, stopwatch: Stopwatch | None = None
     ) -> np.ndarray:
         """A prepared image -> its label map (*size), made tidy where that is asked for; `stopwatch` learns what took
         how long."""
         stopwatch, header = stopwatch or Stopwatch(), self.header
         label = label_image(
             self.model,
-            torch.from_numpy(image),
+            torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
             options=self._options,
             size=size,
             out=np.empty(tuple(size), label_type(header.num_classes)),

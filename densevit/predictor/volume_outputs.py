@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from densevit.colors import structure_colors
 from densevit.files import write_text
+from densevit.labels import structure_colors
 from densevit.predictor.inputs import Input
-from densevit.predictor.origin import Origin, is_same
-from densevit.predictor.outputs import Predicted
-from densevit.predictor.scan_files import is_dicom
+from densevit.predictor.outputs import Origin, Predicted, is_same
+from densevit.predictor.scans import is_dicom
 from densevit.predictor.structures import measure_structures, table_rows
 from densevit.quoting import csv_cell, label_name
 
@@ -42,50 +41,43 @@ class ScanWriter:
     def targets(self, scan: Input) -> list[Path]:
         """All files of a scan that are asked for; the statistics are written last."""
         endings = [".nii.gz", ".json"]
-        endings += [".dcm"] if self.dicom_seg and is_dicom(scan) else []
+        endings += [".dcm"] if self.dicom_seg and is_dicom(scan.path) else []
         endings += [".png"] if self.preview is not None else []
-        return [self.path / f"{scan.name}{ending}" for ending in endings]
-
-    def _written_before(self, scan: Input) -> list[Path]:
-        """The files that the statistics of an earlier run name."""
-        statistics = self.path / f"{scan.name}.json"
-        names = [str(name) for name in _read(statistics).get("files", ())]
-        return [
-            statistics.with_name(name) for name in names if re.fullmatch(rf"{re.escape(statistics.stem)}\.[\w.]+", name)
-        ]
+        return [self._file(scan, ending) for ending in endings]
 
     def is_done(self, scan: Input, origin: Origin) -> bool:
-        found = _read(self.path / f"{scan.name}.json").get("origin")
-        return is_same(found, origin) and set(self.targets(scan)) <= set(self._written_before(scan))
+        said = _read(self._file(scan, ".json"))
+        return is_same(said.get("origin"), origin) and {path.name for path in self.targets(scan)} <= {*said["files"]}
+
+    def forget(self, scan: Input) -> None:
+        """Remove the statistics of an earlier run and the files that they name; without them a scan is not done."""
+        statistics = self._file(scan, ".json")
+        for name in map(str, _read(statistics).get("files", ())):
+            if re.fullmatch(rf"{re.escape(statistics.stem)}\.[\w.]+", name):
+                statistics.with_name(name).unlink(missing_ok=True)
+        statistics.unlink(missing_ok=True)
 
     def write(self, scan: Input, predicted: Predicted) -> list[Path]:
         """Everything of one scan, each file complete or not there; the path of the mask.
 
-        What an earlier run wrote beside it and this one does not is removed: it belongs to another mask.
-
         ValueError, once all else is written, for a DICOM series to which no DICOM-SEG can refer.
         """
-        volume, label, mask = predicted.opened, predicted.label, self.path / f"{scan.name}.nii.gz"
-        statistics = self.path / f"{scan.name}.json"
-        for path in set(self._written_before(scan)) - set(self.targets(scan)):
-            path.unlink(missing_ok=True)
-        statistics.unlink(missing_ok=True)  # without them the scan counts as not done
+        volume, label, mask = predicted.opened, predicted.label, self._file(scan, ".nii.gz")
+        named = dict(classes=self.classes, values=self.values.tolist())
+        labels = {str(value): name for value, name in zip(named["values"], self.classes, strict=True)}
         with predicted.stopwatch.measure("write"):
-            named = zip(self.values.tolist(), self.classes, strict=True)
-            volume.write_label(label, mask, names=[f"{value}={name}" for value, name in named if value])
+            volume.write_label(label, mask, names=[f"{value}={name}" for value, name in labels.items() if value != "0"])
             refused = self._write_dicom_seg(scan, predicted) if self.dicom_seg else None
             if self.preview is not None:
-                self.preview(
-                    self.path / f"{scan.name}.png", volume, label, classes=self.classes, values=self.values.tolist()
-                )
-            names = dict(classes=self.classes, values=self.values.tolist())
-            structures = measure_structures(label, volume.image, grid=volume.grid, **names)
+                self.preview(self._file(scan, ".png"), volume, label, **named)
+            structures = measure_structures(label, volume.image, grid=volume.grid, **named)
+        statistics = self._file(scan, ".json")
         content = dict(
             scan=str(scan.path),
             origin=predicted.origin,
             files=[path.name for path in self.targets(scan) if path.is_file()] + [statistics.name],
             spacing=list(volume.grid.spacing),
-            labels={str(value): name for value, name in zip(names["values"], self.classes, strict=True)},
+            labels=labels,
             structures=structures,
             seconds={part: round(seconds, 4) for part, seconds in predicted.stopwatch.seconds.items()},
         )
@@ -93,22 +85,6 @@ class ScanWriter:
         if refused is not None:
             raise refused
         return [mask]
-
-    def _write_dicom_seg(self, scan: Input, predicted: Predicted) -> ValueError | None:
-        """Why there is none, for a DICOM series that cannot be referred to."""
-        from densevit.volumes.formats.dicom_seg import write_dicom_seg
-
-        if predicted.opened.source is None:
-            logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)
-            return None
-        options = dict(classes=self.classes, values=self.values.tolist(), palette=structure_colors(len(self.classes)))
-        path = self.path / f"{scan.name}.dcm"
-        try:
-            write_dicom_seg(predicted.label, predicted.opened, path, **options)
-        except ValueError as error:
-            path.unlink(missing_ok=True)  # of an earlier run
-            return error
-        return None
 
     def finish(self, origin: Origin) -> None:
         """labels.ctbl and labels.txt, which viewers read, and volumes.csv of all statistics that lie in the folder.
@@ -122,15 +98,12 @@ class ScanWriter:
         lines: list[dict[str, Any]] = []
         others: list[str] = []
         for path in sorted(self.path.rglob("*.json")):
-            content, name = _read(path), path.relative_to(self.path).with_suffix("").as_posix()
-            if name.startswith(".") or "/." in name:
-                continue
-            if not isinstance(content.get("structures"), dict) or not path.with_name(f"{path.stem}.nii.gz").is_file():
-                continue  # something else
-            if is_same(content.get("origin"), origin):
-                lines += _rows(name, content["structures"])
-            else:
-                others.append(name)
+            said, name = _read(path), path.relative_to(self.path).with_suffix("")
+            hidden = any(part.startswith(".") for part in name.parts)
+            if said and not hidden and path.with_name(f"{name.name}.nii.gz").is_file():
+                same = is_same(said.get("origin"), origin)
+                lines += table_rows(name.as_posix(), said["structures"]) if same else ()
+                others += () if same else (name.as_posix(),)
         if others:
             logger.warning(
                 "volumes.csv leaves out %d results of another model or other options that lie in %s, such as %s; "
@@ -139,30 +112,43 @@ class ScanWriter:
                 self.path,
                 others[0],
             )
+        (self.path / "volumes.csv").unlink(missing_ok=True)  # of an earlier run
         if lines:
-            text = io.StringIO()
-            columns = dict.fromkeys(column for line in lines for column in line)
-            writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+            text, columns = io.StringIO(), dict.fromkeys(column for line in lines for column in line)
+            writer = csv.DictWriter(text, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows({key: csv_cell(value) for key, value in line.items()} for line in lines)
             write_text(self.path / "volumes.csv", text.getvalue())
+
+    def _file(self, scan: Input, ending: str) -> Path:
+        return self.path / f"{scan.name}{ending}"
+
+    def _write_dicom_seg(self, scan: Input, predicted: Predicted) -> ValueError | None:
+        """Why there is none, for a DICOM series that cannot be referred to."""
+        from densevit.volumes.formats.dicom_seg import write_dicom_seg
+
+        if predicted.opened.source is None:
+            logger.warning("%s is no DICOM series, so that no DICOM-SEG is written for it", scan.path)
+            return None
+        options = dict(classes=self.classes, values=self.values.tolist(), palette=structure_colors(len(self.classes)))
+        path = self._file(scan, ".dcm")
+        try:
+            write_dicom_seg(predicted.label, predicted.opened, path, **options)
+        except ValueError as error:
+            path.unlink(missing_ok=True)  # of an earlier run
+            return error
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A file of statistics; empty where there is none, or a JSON file that something else has put beside a mask."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) and "seconds" in content else {}
-
-
-def _rows(case: str, structures: dict[str, Any]) -> list[dict[str, Any]]:
-    """None of structures that something else has written."""
-    try:
-        return list(table_rows(case, structures))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return []
+    structures = said.get("structures") if isinstance(said, dict) and "seconds" in said else None
+    ours = isinstance(structures, dict) and all(isinstance(each, dict) for each in structures.values())
+    return said if ours else {}
 
 
 Row = tuple[int, str, tuple[int, int, int]]

@@ -11,10 +11,10 @@ from torch import Tensor
 from densevit.data import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split, guess_volume_dataset
 from densevit.data.volume_set import VolumeDataset
-from densevit.devices import pick_device
 from densevit.losses import check_loss
 from densevit.metrics.scores import SegmentationScores
 from densevit.predictor import Predictor, predict
+from densevit.processes import pick_device
 from densevit.quickstart.atlas import atlas_scores
 from densevit.quickstart.run import Baseline, Progress, spread, this_python, use_sets
 from densevit.quoting import shell
@@ -23,9 +23,9 @@ from densevit.report.preview import save_preview
 from densevit.report.sheet import Row
 from densevit.synthetic.ct import make_synthetic_ct
 from densevit.tables import format_table
-from densevit.train.config.config import replace_options
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import replace_options
 from densevit.train.run import RunResult
+from densevit.train.schema import ConfigFile
 from densevit.train.score import TestResult
 from densevit.volumes.volume import open_volume, read_grid
 

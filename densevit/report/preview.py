@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from densevit.colors import structure_colors
+from densevit.labels import structure_colors
 from densevit.report.planes import gray_window, slices_through
 from densevit.report.saving import INK, QUIET, drawable, new_figure, save
 from densevit.volumes.volume import Volume

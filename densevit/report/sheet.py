@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from densevit.colors import IGNORED_COLOR, Color, colorize
+from densevit.labels import IGNORED_COLOR, Color, colorize
 from densevit.report.saving import INK, LINE, drawable, new_figure, save
 
 Row = tuple[np.ndarray, np.ndarray, np.ndarray]

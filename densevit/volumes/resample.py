@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from densevit.normalization import Normalize
-from densevit.units import format_bytes
+from densevit.texts import format_bytes
 from densevit.volumes.grid import Grid, times
 
 logger = logging.getLogger("densevit")

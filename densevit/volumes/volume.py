@@ -10,10 +10,9 @@ import numpy as np
 
 from densevit.files import reads_a_file, replacing
 from densevit.quoting import label_name
-from densevit.volumes.formats.stored_volume import StoredVolume
+from densevit.volumes.formats.stored_volume import REFUSING, ReadOptions, StoredVolume
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.paths import NIFTI_ENDINGS, case_name, kind_of
-from densevit.volumes.read_options import REFUSING, ReadOptions
 
 __all__ = ["NIFTI_ENDINGS", "ReadOptions", "Volume", "case_name", "open_volume", "read_grid", "read_label_volume"]
 LONGEST_IN_NIFTI_1 = 2**15 - 1

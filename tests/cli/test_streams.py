@@ -80,7 +80,7 @@ def test_help_without_a_reader_says_nothing_else(line):
 
 
 def test_a_closed_output_is_not_taken_by_a_file_that_is_written(tmp_path):
-    code = "from densevit.cli.streams import lasting_output\nimport os\nwith lasting_output():\n os.write(1, b'said')\n"
+    code = "from densevit.cli.main import lasting_output\nimport os\nwith lasting_output():\n os.write(1, b'said')\n"
     code += f" with open({str(tmp_path / 'data')!r}, 'wb') as file:\n  os.write(1, b'said')\n  file.write(b'data')\n"
     command = ["bash", "-c", 'exec "$0" -c "$1" >&-', sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})

@@ -13,7 +13,7 @@ from densevit.data.layouts import cityscapes
 from densevit.inference import InferenceOptions
 from densevit.metrics import ConfusionMatrix
 from densevit.predictor import Predictor
-from densevit.predictor.inputs import find_pictures
+from densevit.predictor.pictures import find_pictures
 from tests.checkpoints import save_tiny_checkpoint
 from tests.cli.conftest import CLASSES
 from tests.predictor.common import read

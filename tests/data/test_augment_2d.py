@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from densevit.data.augment import create_augment
-from densevit.data.sample import Sample
+from densevit.data.dataset import Sample
 from densevit.normalization import MEAN
 from densevit.volumes.grid import Grid
 
@@ -226,7 +226,7 @@ def test_a_wrong_config_is_refused(config, said):
         (dict(type="ToFloat", p=0.1), "ToFloat turns uint8 numbers into float32"),
         (dict(type="FromFloat"), "FromFloat turns .* numbers into"),
         (dict(type="ToTensorV2"), "ToTensorV2 turns uint8 numbers into a Tensor"),
-        (dict(type="OneOf", transforms=[]), "OneOf holds other transforms, and extra takes single ones"),
+        (dict(type="OneOf", transforms=[]), "OneOf holds other transforms; list them one by one"),
         (dict(type="Mosaic"), "Mosaic cannot be used on a crop of"),
         (dict(type="GaussianBlur", p="x"), "GaussianBlur cannot be made of {'p': 'x'}: "),
     ],

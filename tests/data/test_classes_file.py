@@ -7,7 +7,7 @@ import pytest
 from densevit.checkpoint import open_checkpoint
 from densevit.cli import main
 from densevit.data import create_dataset
-from densevit.predictor.inputs import find_pictures
+from densevit.predictor.pictures import find_pictures
 from densevit.predictor.scans import find_scans
 
 WRONG = {

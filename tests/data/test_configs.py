@@ -88,7 +88,7 @@ def test_a_wrong_classes_file_is_named(folder_set, content, said):
         (dict(label_map={7: "bus"}), "label_map names the class 'bus'"),
         (dict(label_map={7: 1.7}), "label_map names the class 1.7"),
         (dict(color_map=[(1, 2, 3)] * 3), r"the colour \(1, 2, 3\) two classes"),
-        (dict(val_every=1), "n is at least 2"),
+        (dict(val_every=1), "2 or more"),
         (dict(images="images/{spilt}"), r"images/\{spilt\} does not exist"),
     ],
     ids=str,
@@ -121,7 +121,7 @@ def test_common_folders_are_recognised(tmp_path, save, photo, images, labels):
         save(tmp_path / images / f"{index}.jpg", photo)
         save(tmp_path / labels / f"{index}_gt.png", np.zeros((12, 20), np.uint8))
     (tmp_path / "classes.txt").write_text("a\nb\n")
-    assert len(create_dataset(guess_dataset(tmp_path)).pairs) == 4
+    assert len(create_dataset(guess_dataset(tmp_path)).cases) == 4
 
 
 def test_layouts_of_known_sets_are_recognised(cityscapes_set, tmp_path):
@@ -138,7 +138,7 @@ def test_guessed_training_and_validation_images_never_overlap(folder_set, split)
         for kind in ("images", "labels"):
             for path in (root / kind / "all").iterdir():
                 path.rename(root / kind / path.name)
-    train, val = (create_dataset(guess_dataset(root, split=split)).pairs for split in ("train", "val"))
+    train, val = (create_dataset(guess_dataset(root, split=split)).cases for split in ("train", "val"))
     assert (len(train), len(val)) == (8, 2)
     assert not set(train) & set(val)
 

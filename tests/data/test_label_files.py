@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.colors import default_palette
 from densevit.data import read_label
-from densevit.pictures.coding import LabelCoding
-from densevit.pictures.color_coding import parse_color_map
+from densevit.labels import default_palette
+from densevit.pictures.coding import LabelCoding, parse_color_map
 
 COLORS = {(128, 64, 128): 0, (0, 0, 142): 1, (0, 0, 0): 255}
 

@@ -146,15 +146,15 @@ def test_a_split_file_chooses_and_orders(folder_set):
     root = folder_set([LABEL] * 4, split="all")
     (root / "val.txt").write_text("# held out\n03\r\n01.png\n\n")
     config = dict(type="folder", root=root, images="images/all", labels="labels/all", split_file="{split}.txt")
-    files = create_dataset(dict(config, split="val")).pairs
-    assert [image.rsplit("/", 1)[1] for image, _ in files] == ["03.png", "01.png"]
+    files = create_dataset(dict(config, split="val")).names
+    assert [name.rsplit("/", 1)[1] for name in files] == ["03.png", "01.png"]
 
 
 def test_a_split_file_may_name_both_files(folder_set):
     root = folder_set([LABEL, LABEL + 0])
     (root / "train.txt").write_text("images/train/01.png labels/train/00.png\n")
-    (image, label), *rest = create_dataset(dict(type="folder", root=root, split_file="train.txt")).pairs
-    assert (image, label, rest) == (str(root / "images/train/01.png"), str(root / "labels/train/00.png"), [])
+    dataset = create_dataset(dict(type="folder", root=root, split_file="train.txt"))
+    assert dataset.files == [str(root / "images/train/01.png"), str(root / "labels/train/00.png")]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_an_accent_stored_as_two_characters_is_the_same_name(folder_set):
 def test_val_every_divides_a_set(folder_set):
     root = folder_set([LABEL] * 10, split="all")
     config = dict(type="folder", root=root, images="images/all", labels="labels/all", val_every=5)
-    train, val = (create_dataset(dict(config, split=split)).pairs for split in ("train", "val"))
+    train, val = (create_dataset(dict(config, split=split)).cases for split in ("train", "val"))
     assert (len(train), len(val)) == (8, 2)
     assert not set(train) & set(val)
 

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from densevit.data.augment import create_augment
 from densevit.data.augment.monai_intensity import IntensityChain, _known_transforms
-from densevit.data.augment.presets_3d import PRESETS
-from densevit.data.sample import Sample
+from densevit.data.augment.options import PRESETS
+from densevit.data.dataset import Sample
 from densevit.volumes.grid import Grid
 
 NEEDED = {  # arguments that have no default, or whose default changes nothing or takes half of a small image

@@ -80,7 +80,7 @@ def test_camvid_opens_with_its_root_alone(shared_data, split, number):
     dataset = create_dataset(dict(type="folder", root=shared_data / "camvid11", split=split))
     assert (len(dataset), dataset.num_classes, dataset.classes[0]) == (number, 11, "Sky")
     label = dataset[0].label
-    raw = read_label(dataset.pairs[0][1])
+    raw = read_label(dataset.cases[0].label)
     np.testing.assert_array_equal(label, np.where(raw == 11, 255, raw))
 
 
@@ -88,9 +88,10 @@ def test_cityscapes_label_ids_convert_to_the_train_ids_beside_them(shared_data):
     root = shared_data / "cityscapes_mini"
     dataset = create_dataset(dict(type="cityscapes", root=root, split="train"))
     assert len(dataset) == 8
-    for _, path in dataset.pairs[:3]:
-        converted, _ = dataset.read_label(path.replace("labelTrainIds", "labelIds"))
-        np.testing.assert_array_equal(converted, read_label(path))
+    for case in dataset.cases[:3]:
+        path = case.label.replace("labelTrainIds", "labelIds")
+        converted = dataset.codings["_labelIds.png"].decode(read_label(path), path=path)
+        np.testing.assert_array_equal(converted, read_label(case.label))
 
 
 def test_instance_ids_are_no_labels(shared_data):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from densevit.data.foreground import foreground_voxels
-from densevit.data.sample import Sample
-from densevit.data.slices import draw_slice
-from densevit.inference.slices import SliceOptions, neighbouring_slices
+from densevit.data.dataset import Sample
+from densevit.data.foreground import draw_slice, foreground_voxels
+from densevit.inference import SliceOptions
+from densevit.inference.network import neighbouring_slices
 from densevit.volumes.grid import Grid
 
 SIZE = (5, 6, 7)

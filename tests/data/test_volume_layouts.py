@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -279,7 +280,7 @@ BAD_NNUNET = {
     "regions": (dict(labels={"background": 0, "whole": [1, 2]}), r"'whole' is a region of the labels 1, 2"),
     "no labels": (dict(labels={}), r"does not name its classes"),
     "text for a value": (dict(labels={"background": "zero"}), r"'background': 'zero'"),
-    "two names": (dict(labels={"background": 0, "a": 1, "b": 1}), r"gives the label 1 two names"),
+    "two names": (dict(labels={"background": 0, "a": 1, "b": 1}), r"the label 1 has two names"),
     "missing cases": (dict(numTraining=9), r"says 9 training cases, and 6 are there"),
     "missing channel": (dict(channel_names={"0": "a", "1": "b", "2": "c"}), r"liver_000_0002\.nii\.gz does not exist"),
     "no channels": (dict(channel_names={}), r'needs "channel_names"'),
@@ -393,17 +394,34 @@ def test_a_wrong_pattern_is_one_sentence(tmp_path, options, said):
     assert "\n" not in str(caught.value)
 
 
+# --- sets that are all for testing
+
+
+@pytest.fixture(params=["msd", "monai_datalist", "nnunet", "volume_folder"])
+def external(request, tmp_path):
+    """The config of three cases with labels, in each layout, that nothing divides."""
+    end = "_0000" if request.param == "nnunet" else ""
+    pairs = [(f"imagesTr/{i}{end}.nii.gz", f"labelsTr/{i}.nii.gz") for i in range(3)]
+    for i, (image, label) in enumerate(pairs):
+        write_case(tmp_path / image, tmp_path / label, seed=i)
+    content = dict(labels=LABELS, modality={"0": "MR"}, training=[dict(image=i, label=j) for i, j in pairs])
+    name = "datalist.json" if request.param == "monai_datalist" else "dataset.json"
+    (tmp_path / name).write_text(json.dumps(content))
+    folder = dict(images="imagesTr/*.nii.gz", labels="labelsTr/*.nii.gz", classes=LABELS)
+    return dict(type=request.param, root=str(tmp_path), **(folder if request.param == "volume_folder" else {}))
+
+
+def test_an_external_set_is_all_for_testing(external, caplog):
+    dataset = create_dataset(dict(external, split="test"))
+    assert [Path(case.label).name for case in dataset.cases] == [f"{i}.nii.gz" for i in range(3)]
+    assert "split 'test' is all its 3 cases, none of which may have been trained on" in caplog.text
+    assert len(create_dataset(dict(external, split="test", leave_out=names(dataset)[:1]))) == 2
+    assert_pairs_fit(dataset)
+    with pytest.raises(ValueError, match="lists no case for split 'test'; give split='val'"):
+        create_dataset(dict(external, split="test", val_every=3))
+
+
 # --- subjects
-
-
-def test_an_external_set_is_all_for_testing(tmp_path):
-    for i in range(3):
-        write_case(tmp_path / f"images/{i}.nii.gz", tmp_path / f"labels/{i}.nii.gz", seed=i)
-    dataset = open_folder(tmp_path, split="test")
-    assert names(dataset) == ["0", "1", "2"]
-    assert dataset.has_labels
-    with pytest.raises(ValueError, match="lists no case for split 'test'"):
-        open_folder(tmp_path, split="test", val_every=3)
 
 
 @pytest.fixture
@@ -423,6 +441,11 @@ def decathlon(tmp_path):
     )
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     return tmp_path
+
+
+def test_a_set_with_a_validation_list_is_not_all_for_testing(decathlon):
+    with pytest.raises(ValueError, match="lists no case for split 'test'; give split='val'"):
+        create_dataset(dict(type="msd", root=str(decathlon), split="test"))
 
 
 def numbers(dataset):
@@ -478,14 +501,14 @@ def test_lists_that_split_a_subject_are_warned_of(decathlon, caplog):
 
 
 BAD_GROUPS = {
-    "not found": (r"patient(\d+)", r"finds nothing in the case 'hippo_001'"),
+    "not found": (r"patient(\d+)", r"finds nothing, or no number, in the case 'hippo_001'"),
     "no regex": ("(", r"is no regular expression"),
     "no table": ("nowhere.csv", r"the table nowhere\.csv of group does not exist"),
-    "no number": (dict(pattern="(hippo)", every=2), r"finds no number in the case"),
+    "no number": (dict(pattern="(hippo)", every=2), r"finds nothing, or no number, in the case"),
     "no group": (dict(pattern=r"\d+", every=2), r"one number in its pattern"),
     "every 0": (dict(pattern=r"(\d+)", every=0), r"every to be at least 1"),
-    "a key more": (dict(PAIRS, evry=2), r"group has no key 'evry'; did you mean every"),
-    "a key less": (dict(pattern=r"(\d+)"), r"group needs pattern and every"),
+    "a key more": (dict(PAIRS, evry=2), r"unknown key 'group.evry'; did you mean every"),
+    "a key less": (dict(pattern=r"(\d+)"), r"the key 'group.every' is missing"),
 }
 
 

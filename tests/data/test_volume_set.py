@@ -12,7 +12,7 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 from densevit.data import create_dataset
 from densevit.data.augment import create_augment
 from densevit.data.case import Case, names_of_channels
-from densevit.data.sample import Sample
+from densevit.data.dataset import Sample
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.data.volume_set import VolumeDataset
 from densevit.normalization import create_normalization
@@ -227,7 +227,7 @@ def test_an_unusable_image_is_named(decathlon, image, said):
 
 def test_another_number_of_channels_is_named_when_the_set_is_opened(decathlon):
     root = decathlon(images={1: (np.zeros((*SIZE, 2), np.float32),)})
-    with pytest.raises(ValueError, match=r"case_01.*has 2 channels, and 1 are expected"):
+    with pytest.raises(ValueError, match=r"case_01.*has 2 channels, and this set has 1"):
         open_set(root)
 
 
@@ -257,7 +257,10 @@ def test_a_damaged_file_is_named(decathlon):
         (dict(spacing=("1", "1", "1")), "spacing must be three positive millimetres"),
         (dict(read=dict(max_bytes="8GB")), "read.max_bytes must be a whole number, got '8GB'"),
         (dict(spacing=(0.001, 0.001, 0.001)), r"case_00\.nii\.gz has .* take 8\.06 TB, where 8\.59 GB are allowed"),
-        (dict(val_every=3, leave_out=["case_01"]), r"split 'train'; it has 1 case with labels: too few"),
+        (
+            dict(val_every=3, leave_out=["case_01"]),
+            r"split 'train'; .* with labels \(1\) are too few",
+        ),
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from densevit.inference.layout import GRIDS, covered, dense_starts, even_starts, inside, make_axes, make_layout
+from densevit.inference.layout import GRIDS, dense_starts, even_starts, make_axes, make_layout
 from densevit.inference.windows import PROFILES, make_blend
 from tools.peers import import_peer
 
@@ -53,7 +53,7 @@ def test_monai_windows_are_those_of_dense_patch_slices(axes):
     size, roi, stride = ([max(s, r) for s, r, _ in axes], [r for _, r, _ in axes], [t for _, _, t in axes])
     ours = make_axes(size, roi, stride, "monai")
     theirs = import_peer("monai.data.utils").dense_patch_slices(size, roi, stride)
-    assert [covered(ours, index) for index in all_windows(ours)] == list(theirs)
+    assert [make_layout(ours).covered(index) for index in all_windows(ours)] == list(theirs)
 
 
 @given(
@@ -73,6 +73,6 @@ def test_the_weights_of_every_pixel_sum_to_one_and_none_is_negative(axes, grid, 
     for index in all_windows(made):
         weights = weigh(index)
         assert (weights >= 0).all()
-        assert weights.shape == tuple(part.stop - part.start for part in inside(made, index))
-        total[covered(made, index)] += weights
+        assert weights.shape == tuple(part.stop - part.start for part in layout.inside(index))
+        total[layout.covered(index)] += weights
     torch.testing.assert_close(total, torch.ones(size), rtol=0, atol=1e-5)

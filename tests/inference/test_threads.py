@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from densevit.inference import NativeGrid, sliding_window
-from densevit.inference.threads import one_thread
+from densevit.inference.interpolate import one_thread
 from tests.inference.common import make_image, make_network
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have numbers of their own on Linux")
@@ -34,7 +34,7 @@ def run_together(*work):
 def test_one_thread_concerns_the_python_thread_that_asks_alone():
     code = """
 import threading, torch
-from densevit.inference.threads import one_thread
+from densevit.inference.interpolate import one_thread
 torch.set_num_threads(2)
 inside, checked, left = threading.Event(), threading.Event(), threading.Event()
 counts = {}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from densevit.data import read_image
-from densevit.pictures.picture import read_view
+from densevit.pictures.picture import load_picture
 from densevit.pictures.reading import turn, turn_back
 
 
@@ -141,7 +141,7 @@ def test_pictures_larger_than_pils_limit_are_read(tmp_path, photo, save, monkeyp
     for limit in (photo.shape[0] * photo.shape[1] // 4, photo.shape[0] * photo.shape[1] - 1):  # an error, and a warning
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         np.testing.assert_array_equal(read_image(path), before)
-        assert read_view(path) == ((12, 20), 1)
+        assert load_picture(path).image.size == (20, 12)
     assert not recwarn.list
 
 
@@ -149,7 +149,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(tmp_path,
     path = save(tmp_path / "a.bmp", np.zeros((8, 8, 3), np.uint8))
     content = path.read_bytes()
     path.write_bytes(content[:18] + struct.pack("<ii", 40_000, 30_000) + content[26:])
-    for read in (read_image, read_view):
+    for read in (read_image, load_picture):
         assert "its 40000 x 30000 pixels of 3 channels would take 14.4 GB as float32" in message(path, read)
 
 

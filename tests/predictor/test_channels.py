@@ -11,8 +11,7 @@ from PIL import Image
 import densevit
 from densevit.checkpoint import Header, write_checkpoint
 from densevit.cli import main
-from densevit.inference import InferenceOptions
-from densevit.inference.slices import SliceOptions
+from densevit.inference import InferenceOptions, SliceOptions
 from densevit.predictor import Predictor
 from densevit.volumes.volume import open_volume
 from tests.predictor.common import make_photo, read, save_photo

@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.colors import overlay
 from densevit.data import PictureDataset, Sample
 from densevit.data.layouts import cityscapes
+from densevit.labels import overlay
 from densevit.normalization import MEAN_STD, create_normalization
 from densevit.pictures.coding import LabelCoding
 from densevit.predictor import Predictor
-from densevit.predictor.dataset import PredictionWriter
-from densevit.predictor.outputs import write_png
+from densevit.predictor.picture_outputs import PredictionWriter, write_png
 from densevit.volumes.grid import Grid
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import files_below, make_photo, read, save_photo, truncate

@@ -2,7 +2,7 @@
 
 import pytest
 
-from densevit.predictor.inputs import check_names, find_pictures
+from densevit.predictor.pictures import find_pictures
 from tests.predictor.common import save_photo
 
 
@@ -37,7 +37,7 @@ def test_inputs_that_name_nothing_are_told(tmp_path, photos):
     for named, sentence in [
         (tmp_path / "none.png", "no such file or folder"),
         (tmp_path / "empty", "holds no image"),
-        (f"{photos}/*.bmp", "no image matches"),
+        (f"{photos}/*.bmp", "no input matches"),
         ([], "no input was given"),
     ]:
         with pytest.raises(FileNotFoundError, match=sentence):
@@ -56,10 +56,16 @@ def test_an_empty_input_is_not_the_working_folder():
 
 def test_two_pictures_of_one_folder_and_name_are_told_with_what_helps(photos):
     save_photo(photos / "a.jpg")
-    with pytest.raises(ValueError, match=r"a\.png: rename one"):
-        check_names(find_pictures(photos))
+    with pytest.raises(ValueError, match=r"both be written as a\.png: rename one, or predict them in two runs"):
+        find_pictures(photos)
 
 
-def test_two_pictures_of_one_name_are_told(photos):
-    with pytest.raises(ValueError, match="would both be written as a"):
-        check_names(find_pictures([photos / "a.png", photos / "deeper" / "a.png"]))
+def test_pictures_of_one_name_in_several_folders_are_called_from_the_nearest_folder_of_all(photos, tmp_path):
+    folders = [save_photo(tmp_path / "study" / name / "x.png").parent for name in ("p1", "p2")]
+    save_photo(tmp_path / "study" / "p2" / "y.png")
+    assert [picture.name for picture in find_pictures(folders)] == ["p1/x", "p2/x", "p2/y"]
+    assert [picture.name for picture in find_pictures(folders[1])] == ["x", "y"]
+    assert [picture.name for picture in find_pictures([photos / "a.png", photos / "deeper" / "a.png"])] == [
+        "a",
+        "deeper/a",
+    ]

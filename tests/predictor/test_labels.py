@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from densevit.inference import InferenceOptions
-from densevit.inference.slices import SliceOptions
+from densevit.inference import InferenceOptions, SliceOptions
 from densevit.predictor.labels import Stopwatch, image_logits, label_image
 from densevit.volumes.grid import Grid
 from densevit.volumes.resample import prepare_image, working_size

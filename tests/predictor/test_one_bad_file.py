@@ -10,6 +10,7 @@ from densevit.cli import main
 from densevit.predictor import Predictor, predict
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.volume_outputs import ScanWriter
+from densevit.report.preview import save_preview
 from densevit.volumes.volume import open_volume, read_label_volume
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import make_photo, save_photo
@@ -140,3 +141,25 @@ def test_a_folder_beside_a_picture_of_its_name_is_no_second_picture_of_that_name
     (tmp_path / "in" / "a.png").mkdir()
     report = predict(pictures, tmp_path / "in", tmp_path / "out", progress=False)
     assert (len(report.written), len(report.failed)) == (1, 1)
+
+
+def test_nothing_of_an_earlier_run_stands_for_an_input_that_fails(pictures, scans, tmp_path):
+    for checkpoint, save_input, ending in ((pictures, save_photo, ".png"), (scans, save_scan, ".nii.gz")):
+        folder, out = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
+        paths = [save_input(folder / f"{name}{ending}") for name in "ab"]
+        options = dict(progress=False, **(dict(preview=save_preview) if checkpoint == scans else {}))
+        predict(checkpoint, folder, out, **options)
+        note = out / "b.txt"
+        note.write_text("a note of the user's")
+        for failing, left in ((paths[1:], {"a"}), (paths, set())):
+            for path in failing:
+                path.write_bytes(b"damaged")
+            for resume in (True, False):
+                report = predict(checkpoint, folder, out, resume=resume, **options)
+                assert list(report.failed) == failing
+                assert {path.name.partition(".")[0] for path in out.glob("[ab].*") if path != note} == left
+                table = out / "volumes.csv"
+                assert table.is_file() == (bool(left) and checkpoint == scans)
+                if table.is_file():
+                    assert {line.partition(",")[0] for line in table.read_text().splitlines()[1:]} == left
+        assert note.is_file()

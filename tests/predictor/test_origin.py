@@ -14,10 +14,10 @@ from densevit import create_segmentor
 from densevit.checkpoint import Header
 from densevit.cli import main
 from densevit.predictor import Predictor, predict
-from densevit.predictor.origin import model_digest
+from densevit.predictor.outputs import model_digest
 from densevit.predictor.structures import Cleaning
 from densevit.report.preview import save_preview
-from densevit.volumes.read_options import ReadOptions
+from densevit.volumes.volume import ReadOptions
 from densevit.weights import read_weights, save_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import read, save_photo

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from densevit.predictor.overlapped import overlapped
+from densevit.predictor.files import overlapped
 
 
 class Thing:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from densevit.predictor.scan_files import find_scans, is_dicom
+from densevit.predictor.scans import find_scans, is_dicom
 from tests.volumes.dicom_files import save, series
 
 DICOM = bytes(128) + b"DICM"
@@ -24,7 +24,7 @@ def test_a_folder_stands_for_its_scans_of_every_kind_and_for_the_dicom_series_in
     touch(tmp_path, "patient/ct/1", "patient/ct/2", content=DICOM)
     scans = find_scans(tmp_path)
     assert names(scans) == ["a", "b", "c", "patient"]
-    assert [is_dicom(scan) for scan in scans] == [False, False, False, True]
+    assert [is_dicom(scan.path) for scan in scans] == [False, False, False, True]
     assert scans[3].source == tmp_path / "patient"
 
 
@@ -80,11 +80,19 @@ def test_a_single_channel_loses_its_number_and_numbered_cases_keep_theirs(tmp_pa
     assert names(find_scans(tmp_path / "cases")) == ["case_0001", "case_0007"]
 
 
-def test_each_scan_comes_once_and_names_must_differ(tmp_path):
-    touch(tmp_path, "a/scan.nii.gz", "b/scan.mha")
+def test_each_scan_comes_once_and_names_are_told_apart_by_folders(tmp_path):
+    touch(tmp_path, "a/scan.nii.gz", "b/scan.mha", "b/other.nii")
     assert len(find_scans([tmp_path / "a", tmp_path / "a" / "scan.nii.gz"])) == 1
-    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
-        find_scans([tmp_path / "a", tmp_path / "b"])
+    assert names(find_scans([tmp_path / "a", tmp_path / "b"])) == ["a/scan", "b/other", "b/scan"]
+    touch(tmp_path, "b/scan.nii.gz")
+    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz: rename one, or predict them in two"):
+        find_scans(tmp_path / "b")
+
+
+def test_results_in_the_input_folder_are_no_scans_of_a_glob(tmp_path):
+    touch(tmp_path, "a.nii.gz", "out/a.nii.gz")
+    assert names(find_scans(f"{tmp_path}/**/*.nii.gz", exclude=tmp_path / "out")) == ["a"]
+    assert names(find_scans(f"{tmp_path}/*", exclude=tmp_path / "out")) == ["a"]
 
 
 @pytest.mark.parametrize("inner", ["scan.nii.gz", "1.dcm"])
@@ -130,10 +138,10 @@ def test_globs_and_links_are_followed_and_an_empty_text_is_no_folder(tmp_path, m
     assert len(find_scans([tmp_path / "a" / "x.nii.gz", tmp_path / "b" / ".." / "a" / "x.nii.gz"])) == 1
     (tmp_path / "a" / "gone.nii").symlink_to(tmp_path / "nowhere.nii")
     assert names(find_scans(tmp_path / "a")) == ["gone", "x"]  # its reader says that it is not there
-    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+    with pytest.raises(FileNotFoundError, match="no input matches"):
         find_scans(str(tmp_path / "*.mha"))
     monkeypatch.chdir(tmp_path / "a")
-    with pytest.raises(FileNotFoundError, match="one of the inputs is an empty text"):
+    with pytest.raises(FileNotFoundError, match="or an empty text"):
         find_scans("")
 
 
@@ -143,8 +151,8 @@ def test_scans_of_one_name_in_several_folders_keep_their_folders(tmp_path):
     every = find_scans(tmp_path, recursive=True, exclude=tmp_path / "out")
     assert names(every) == ["a/scan", "b/scan", "b/deep/scan", "c/ct"]
     assert names(find_scans(str(tmp_path / "[ab]" / "scan.nii.gz"))) == ["a/scan", "b/scan"]
-    with pytest.raises(ValueError, match="or give the folder above both with --recursive, or a quoted glob"):
-        find_scans([tmp_path / "a", tmp_path / "b" / "scan.nii.gz"])
+    assert names(find_scans([tmp_path / "a", tmp_path / "b" / "scan.nii.gz"])) == ["a/scan", "b/scan"]
+    assert names(find_scans([tmp_path / "c" / "ct", tmp_path / "a"])) == ["ct", "scan"]
     with pytest.raises(FileNotFoundError, match="add --recursive to go into them"):
         find_scans(tmp_path / "b" / "..", images=["t1.nii.gz"], exclude=tmp_path / "c")
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from densevit.cli import main
-from densevit.colors import structure_colors
 from densevit.files import replacing
+from densevit.labels import structure_colors
 from densevit.predictor import Predictor, predict
 from densevit.predictor.structures import Cleaning
 from densevit.report.preview import save_preview

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from densevit.cli import main
 from densevit.inference import on_whole_cells, sliding_window
 from densevit.predictor import Predictor, predict
-from densevit.predictor.scan_files import find_scans
+from densevit.predictor.scans import find_scans
 from densevit.volumes.volume import ReadOptions, open_volume
 from tests.predictor.scans import AFFINE, ORIENTATIONS, SIZE, save_checkpoint, save_scan
 
@@ -209,8 +209,8 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
-        (dict(classes=["a"]), "classes has 1 entries, and the model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, for 3 outputs of the model"),
+        (dict(classes=["a"]), "classes has 1 entries, for 3 outputs of the model"),
         (
             dict(normalization=dict(type="hounsfield")),
             "used: normalization: no normalization named 'hounsfield'; known: by_channel, ct",
@@ -234,8 +234,8 @@ def test_a_header_that_cannot_be_right_is_explained(tmp_path, header, message):
             r"got stride \(16, 16, 16\) for roi_size \(8, 8, 8\); give both",
         ),
         (dict(roi_size=4), r"got stride \(8, 8, 8\) for roi_size \(4, 4, 4\); give both"),
-        (dict(roi_size=[0, 16, 16]), "roi_size must be at least 1 on every axis"),
-        (dict(roi_size=[16, 16]), "stride must be 1 to roi_size on every axis"),
+        (dict(roi_size=[0, 16, 16]), "roi_size must be from 1 to 65536"),
+        (dict(roi_size=[16, 16]), "roi_size must be one number for each of 3 axes"),
         (dict(batch_size=0), "batch_size must be at least 1, got 0"),
         (dict(scales=(0.0,)), "scales must be positive factors"),
     ],
@@ -278,10 +278,11 @@ def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
         find_scans(tmp_path)
     for name in ("a/scan.nii", "b/scan.nii.gz"):
         save_scan(tmp_path / name)
-    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz; rename one"):
-        find_scans([tmp_path / "a", tmp_path / "b"])
+    save_scan(tmp_path / "a/scan.nii.gz")
+    with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz: rename one"):
+        find_scans(tmp_path / "a")
     with pytest.raises(ValueError, match="a mask would overwrite"):
-        find_scans(tmp_path / "a", exclude=tmp_path / "a")
+        find_scans(tmp_path / "b", exclude=tmp_path / "b")
 
 
 def test_an_unwritable_mask_leaves_nothing_half_written(predictor, tmp_path, monkeypatch):

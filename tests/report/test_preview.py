@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.colors import structure_colors
+from densevit.labels import structure_colors
 from densevit.report.planes import gray_window, slices_through
 from densevit.report.preview import draw_preview, place_planes, save_preview
 from densevit.volumes.grid import Grid

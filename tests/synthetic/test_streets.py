@@ -1,6 +1,7 @@
 """The rendered street scenes: what they show, and how a set of them comes to lie on disk."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,11 @@ from PIL import Image
 
 from densevit.data.layouts.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, PALETTE
 from densevit.synthetic.streets import make_street_scenes, render_street_scene, writer
-from densevit.synthetic.streets.geometry import Camera
-from densevit.synthetic.streets.labels import BUILDING, CAR, IGNORE, PERSON, ROAD, SIDEWALK, SKY, TRAIN
-from densevit.synthetic.streets.people import pedestrian
+from densevit.synthetic.streets.meshes import IGNORE, Camera, Label
+from densevit.synthetic.streets.render import draw_meshes
 from densevit.synthetic.streets.street import sample_light, sample_street
-from densevit.synthetic.streets.vehicles import PAINTS, tram, vehicle
-from densevit.synthetic.streets.walls import line_depth
+from densevit.synthetic.streets.things import pedestrian
+from densevit.synthetic.streets.vehicles import car, tram
 
 SIZE = (64, 128)
 
@@ -75,63 +75,57 @@ def test_sky_is_above_buildings_and_road_is_below_them(scenes):
         return float(np.nonzero(label == value)[0].mean())
 
     for _, label in scenes:
-        if all((label == value).any() for value in (SKY, BUILDING, ROAD)):
-            assert mean_row(label, SKY) < mean_row(label, BUILDING) < mean_row(label, ROAD)
+        if all((label == value).any() for value in (Label.SKY, Label.BUILDING, Label.ROAD)):
+            assert mean_row(label, Label.SKY) < mean_row(label, Label.BUILDING) < mean_row(label, Label.ROAD)
 
 
 def test_no_class_fills_the_set_and_common_classes_are_common(scenes):
     counts = sum(np.bincount(label.ravel(), minlength=256)[:19] for _, label in scenes)
     share = counts / counts.sum()
     assert share.max() < 0.5
-    assert min(share[i] for i in (ROAD, SIDEWALK, BUILDING, SKY, CAR)) > 0.01
+    assert min(share[i] for i in (Label.ROAD, Label.SIDEWALK, Label.BUILDING, Label.SKY, Label.CAR)) > 0.01
 
 
 def test_the_color_of_a_class_differs_from_scene_to_scene(scenes):
-    for value in (ROAD, SKY, CAR, BUILDING):
+    for value in (Label.ROAD, Label.SKY, Label.CAR, Label.BUILDING):
         means = np.array([image[label == value].mean(0) for image, label in scenes if (label == value).sum() > 50])
         assert means.std(0).mean() > 8
 
 
+CAMERA = Camera(height=1.5, focal=300.0, center=(128.0, 55.0), size=(128, 256), bend=0.0)
+
+
 def test_a_nearer_car_is_larger_in_the_picture():
-    camera = Camera(height=1.5, focal=300.0, center=(128.0, 55.0), size=(128, 256), bend=0.0)
-    heights = []
-    for z in (8.0, 16.0, 32.0):
-        points = camera.project(vehicle("sedan", x=2.0, z=z, yaw=0.0, paint=PAINTS[0]).vertices)
-        heights.append(np.ptp(points[:, 1]))
+    heights = [np.ptp(CAMERA.project(car(generator(0), lamps=1.0).placed(2.0, z).corners)[..., 1]) for z in (8, 16, 32)]
     assert heights[0] > 1.8 * heights[1] > 3.2 * heights[2]
 
 
-def test_only_faces_towards_the_camera_are_drawn():
-    behind = vehicle("wagon", x=0.0, z=20.0, yaw=0.0, paint=PAINTS[0])
-    turned = vehicle("wagon", x=0.0, z=20.0, yaw=np.pi, paint=PAINTS[0])
-    assert any(np.allclose(c, (0.45, 0.048, 0.036), atol=1e-3) for c in behind.colors)  # its tail lamps
-    assert not any(np.allclose(c, (0.45, 0.048, 0.036), atol=1e-3) for c in turned.colors)
+def test_a_car_shows_its_red_lamps_from_behind_only():
+    def red(yaw: float) -> int:
+        picture = Image.new("RGBA", (256, 128))
+        draw_meshes(picture, [car(generator(3), lamps=1.0).placed(0.0, 9.0, yaw=yaw)], camera=CAMERA, light=light)
+        values = np.asarray(picture).astype(int)
+        return int((values[..., 0] > 2.5 * values[..., 1:3].max(-1)).sum())
+
+    light = sample_light(generator(0))
+    assert red(0.0) > 50
+    assert red(np.pi) == 0
 
 
 def test_meshes_carry_the_label_of_what_they_show():
-    assert set(pedestrian(generator(0), x=0, z=5).labels) == {PERSON}
-    assert {int(v) for car in tram(generator(0), x=-3, z=15, yaw=0.0, lamps=1.0) for v in car.labels} == {TRAIN}
-
-
-@pytest.mark.parametrize("bend", [0.0, 0.003, -0.003])
-@pytest.mark.parametrize("x", [-7.0, 6.0])
-def test_rays_meet_the_front_line_where_the_camera_projects_it(bend, x):
-    camera = Camera(height=1.5, focal=300.0, center=(128.0, 55.0), size=(128, 256), bend=bend)
-    slopes = camera.column_slopes()
-    z = line_depth(camera, slopes, x=x)
-    met = np.isfinite(z) & (z > 1.0) & (z < 500)
-    assert met.sum() > 20
-    line = np.stack([np.full(met.sum(), x), np.zeros(met.sum()), z[met]], axis=1)
-    np.testing.assert_allclose(camera.project(line)[:, 0], np.flatnonzero(met) + 0.5, atol=0.05)
+    assert set(pedestrian(generator(0)).labels) == {Label.PERSON}
+    assert {int(v) for part in tram(generator(0), lamps=1.0) for v in part.labels} == {Label.TRAIN}
 
 
 def test_houses_cover_both_sides_of_the_street_without_overlap():
     for i in range(20):
         street = sample_street(generator(i), rails=i % 2 == 0)
-        for row in street.rows:
-            assert (np.diff(row.edges) > 0).all()
-            assert row.edges[0] < 0 < 140 < row.edges[-1]
-        assert street.rows[0].x < street.road[0] < street.lanes[0] < street.road[1] < street.rows[1].x
+        left, right = street.sides
+        for side in street.sides:
+            assert all(start < end for start, end, _ in side.plots)
+            assert all(one[1] == following[0] for one, following in pairwise(side.plots))
+            assert side.plots[0][0] < 0 < 140 < side.plots[-1][1]
+        assert left.front < left.kerb < street.lines[0] < right.kerb < right.front
 
 
 def test_the_sun_is_a_unit_vector_above_the_horizon():

@@ -12,12 +12,12 @@ from PIL import Image
 import densevit
 from densevit.checkpoint import write_checkpoint
 from densevit.data import create_dataset
+from densevit.data.layouts.datalist import Decathlon
 from densevit.data.layouts.folder import Folder
-from densevit.data.layouts.msd import Decathlon
 from densevit.inference import InferenceOptions
 from densevit.predictor import Predictor
 from densevit.train import test as score
-from densevit.train.config.config import check_config
+from densevit.train.config import check_config
 from densevit.train.tasks.segment import make_header
 
 NARROW = dict(

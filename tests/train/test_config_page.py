@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from densevit.data.augment.options import AUGMENTS
-from densevit.data.rare_classes import RareClassOptions
+from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import LOSSES
-from densevit.train.config import schema
+from densevit.train import schema
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
 from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions

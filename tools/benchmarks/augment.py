@@ -18,8 +18,8 @@ import densevit
 from benchmarks.timing import machine, ratios, synchronize, take_turns, write_json
 from densevit.data.augment import create_augment
 from densevit.data.augment.augment_3d import Augment3D
+from densevit.data.dataset import Sample
 from densevit.data.foreground import foreground_voxels
-from densevit.data.sample import Sample
 from densevit.tables import format_table
 from densevit.volumes.grid import Grid
 from tools.peers import import_peer

@@ -9,12 +9,11 @@ import yaml
 from numpy.random import Generator
 
 from densevit.checkpoint import Header
-from densevit.data.layouts.classes_file import read_classes
-from densevit.data.layouts.monai_datalist import Datalist
-from densevit.data.layouts.msd import Decathlon
+from densevit.data.layouts.classes import read_classes
+from densevit.data.layouts.datalist import Datalist, Decathlon
 from densevit.data.layouts.nnunet import NnUNetRaw
 from densevit.data.layouts.subjects import subjects_of
-from densevit.train.config.config import check_config, load_config, parse_overrides
+from densevit.train.config import check_config, load_config, parse_overrides
 from tools.fuzzing.kind import Sample
 from tools.fuzzing.mutations import mutate_bytes, mutate_value
 

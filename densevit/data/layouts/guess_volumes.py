@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from densevit.data.dataset import DATASETS
-from densevit.data.layouts.description import read_description
+from densevit.data.dataset import check_dataset_config
+from densevit.data.layouts.datalist import read_description
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.layouts.volume_folder import match_files
-from densevit.data.layouts.volume_layout import parse_read_options
-from densevit.volumes.volume import case_name, open_volume, read_label_volume
+from densevit.options import read_options
+from densevit.volumes.volume import ReadOptions, case_name, open_volume, read_label_volume
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 IMAGE_FOLDERS = ("imagesTr", "images", "image", "imgs", "scans", "volumes", "ct", "mr")
@@ -37,13 +38,17 @@ def guess_volume_dataset(
     """
     path = Path(data).expanduser()
     if path.is_file() and path.suffix.lower() == ".json":
-        return _listed(path.parent, path, classes=classes, read=read)
+        return _listed(path, classes, read)
     root = check_root(data)
     if (root / "dataset.json").is_file():
-        return _listed(root, root / "dataset.json", classes=classes, read=read)
+        return _listed(root / "dataset.json", classes, read)
     for file in sorted(root.glob("*.json")):
-        if not is_hidden(file.name) and isinstance(_try_read(file).get("training"), list):
-            return _listed(root, file, classes=classes, read=read)
+        try:
+            lists_cases = isinstance(read_description(file, beside="").get("training"), list)
+        except (OSError, ValueError):
+            continue
+        if lists_cases and not is_hidden(file.name):
+            return _listed(file, classes, read)
     patterns = _two_folders(root) or _folder_a_case(root)
     if patterns is None:
         raise ValueError(f"{root} is none of these: {FORMS}; or say where images and labels lie")
@@ -59,32 +64,11 @@ def describe_folder(
     read: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The config of a folder by patterns; without `classes` those that its labels hold."""
+    found = dict(classes or _find_classes(match_files(root, labels, key="labels").values(), read=read))
     pattern = images[0] if len(images) == 1 else images
-    found = dict(classes) if classes else find_classes(match_files(root, labels, key="labels").values(), read=read)
     config = dict(type="volume_folder", root=str(root), images=pattern, labels=labels, classes=found)
     first = next(iter(match_files(root, images[0], key="images").values()))
     return config | (_in_channels(first, read) if len(images) == 1 else {})
-
-
-def find_classes(labels: Iterable[str], *, read: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """{"background": 0, "class_1": 1, ...} of all values in label files.
-
-    ValueError where they are no labels, and where none can be read, such as DICOM-SEG, which need their scans.
-    """
-    values: set[int] = {0}
-    options, reasons, some = parse_read_options(read), [], False
-    for path in labels:
-        try:
-            values |= set(np.unique(read_label_volume(path, options=options)[0]).tolist())
-        except (OSError, ValueError) as error:
-            reasons.append(str(error))
-            continue  # the fingerprint names it
-        some = True
-        if len(values) > MOST_CLASSES or min(values) < 0:
-            raise ValueError(f"{path} does not look like a label file: it holds {len(values)} values; give the labels")
-    if reasons and not some:
-        raise ValueError(f"the classes are not known ({reasons[0]}); give them, such as --classes background=0 liver=1")
-    return {f"class_{value}" if value else "background": int(value) for value in sorted(values)}
 
 
 def choose_split(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,9 +79,9 @@ def choose_split(config: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(config)
     if config.get("val_every") is not None or config.get("fold") is not None:
         return config
-    layout = DATASETS.create(config["type"], **{key: config[key] for key in config if key != "type"})
+    layout = check_dataset_config(config)
     listing = layout.listing()
-    subjects = subjects_of(list(listing.labelled), layout.group, root=check_root(layout.root))
+    subjects = subjects_of(list(listing.labelled), layout.group, root=listing.root)
     train, val = ({subjects[name] for name in listing.cases.get(split, {})} for split in ("train", "val"))
     if val and not train & val:
         return config
@@ -107,12 +91,30 @@ def choose_split(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config, val_every=min(VAL_EVERY, number)) if number > 1 else config
 
 
-def _listed(
-    root: Path, path: Path, *, classes: Mapping[str, int] | None, read: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    content = read_description(path, beside=FORMS)
-    numbered = any((root / "imagesTr").glob("*_0000.*")) if (root / "imagesTr").is_dir() else False
-    if path.name == "dataset.json" and ("channel_names" in content or numbered):
+def _find_classes(labels: Iterable[str], *, read: Mapping[str, Any] | None) -> dict[str, int]:
+    """{"background": 0, "class_1": 1, ...} of all values in label files.
+
+    ValueError where they are no labels, and where none can be read, such as DICOM-SEG, which need their scans.
+    """
+    values: set[int] = set()
+    options, reason = read_options(ReadOptions, read or {}, where="read"), ""
+    for path in labels:
+        try:
+            values |= set(np.unique(read_label_volume(path, options=options)[0]).tolist())
+        except (OSError, ValueError) as error:
+            reason = reason or str(error)
+            continue  # the fingerprint names it
+        if len(values) > MOST_CLASSES or min(values) < 0:
+            raise ValueError(f"{path} does not look like a label file: it holds {len(values)} values; give the labels")
+    if reason and not values:
+        raise ValueError(f"the classes are not known ({reason}); give them, such as --classes background=0 liver=1")
+    return {f"class_{value}" if value else "background": int(value) for value in sorted(values | {0})}
+
+
+def _listed(path: Path, classes: Mapping[str, int] | None, read: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The config of a set by the JSON file in its folder."""
+    root, content = path.parent, read_description(path, beside=FORMS)
+    if path.name == "dataset.json" and ("channel_names" in content or any(root.glob("imagesTr/*_0000.*"))):
         return dict(type="nnunet", root=str(root))
     training = content.get("training")
     if not isinstance(training, list) or not training:
@@ -123,7 +125,10 @@ def _listed(
         return dict(type="msd", root=str(root))
     config = dict(type="monai_datalist", root=str(root), datalist=path.name)
     if not content.get("labels"):
-        config["classes"] = dict(classes) if classes else find_classes(_labels_of(root, entries), read=read)
+        named = [entry.get("label") for entry in entries]
+        firsts = [label[0] if isinstance(label, list) and label else label for label in named]
+        labels = [str(root / label) for label in firsts if isinstance(label, str)]
+        config["classes"] = dict(classes or _find_classes(labels, read=read))
     first = entries[0].get("image") if entries else None
     if isinstance(first, str) and not content.get("modality"):
         config |= _in_channels(str(root / first), read)
@@ -133,68 +138,43 @@ def _listed(
 def _in_channels(path: str, read: Mapping[str, Any] | None) -> dict[str, int]:
     """in_channels, where one file holds several; what cannot be read is named by the fingerprint."""
     try:
-        number = len(open_volume(path, options=parse_read_options(read)).image)
+        number = len(open_volume(path, options=read_options(ReadOptions, read or {}, where="read")).image)
     except (OSError, ValueError):
         return {}
     return dict(in_channels=number) if number > 1 else {}
 
 
-def _labels_of(root: Path, entries: list[dict]) -> list[str]:
-    labels = [entry.get("label") for entry in entries]
-    first = [label[0] if isinstance(label, list) and label else label for label in labels]
-    return [str(root / label) for label in first if isinstance(label, str)]
-
-
 def _two_folders(root: Path) -> tuple[list[str], str] | None:
     """images/*.nii.gz and labels/*.nii.gz, where what follows the shared name may differ."""
-    for images in IMAGE_FOLDERS:
-        for labels in LABEL_FOLDERS:
-            if (root / images).is_dir() and (root / labels).is_dir():
-                ending, label_ending = _ending(root / images), _ending(root / labels)
-                if ending is None or label_ending is None:
-                    continue
-                stems = [case_name(path) for path in _files(root / images, ending)]
-                others = [case_name(path) for path in _files(root / labels, label_ending)]
-                suffix = _suffix(stems[0], others)
-                if suffix is not None:
-                    return [f"{images}/*{ending}"], f"{labels}/*{suffix}{label_ending}"
+    for images, labels in product(IMAGE_FOLDERS, LABEL_FOLDERS):
+        (ending, names), (label_ending, label_names) = _files(root / images), _files(root / labels)
+        close = sorted((name for name in label_names if names and name.startswith(names[0])), key=len)
+        if close:
+            return [f"{images}/*{ending}"], f"{labels}/*{close[0].removeprefix(names[0])}{label_ending}"
     return None
+
+
+def _files(folder: Path) -> tuple[str, list[str]]:
+    """The first ending of scans in a folder, and the names of the files that have it."""
+    files = sorted(path for path in folder.iterdir() if not is_hidden(path.name)) if folder.is_dir() else []
+    for ending in ENDINGS:
+        names = [case_name(path) for path in files if path.name.endswith(ending)]
+        if names:
+            return ending, names
+    return "", []
 
 
 def _folder_a_case(root: Path) -> tuple[list[str], str] | None:
     """*/flair.nii.gz, */t1.nii.gz, ... and */label.nii.gz: of the folders that hold a label."""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not is_hidden(path.name)]
-    for folder in folders:
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name)):
         files = [path for path in sorted(folder.iterdir()) if path.name.endswith(ENDINGS) and path.is_file()]
         labels = [path for path in files if LABEL_NAMES.search(case_name(path))]
         images = [path for path in files if path not in labels and not case_name(path).lower().endswith("mask")]
         if len(labels) != 1 or not images:
             continue
-        name = folder.name  # BraTS repeats it: p1/p1_t1.nii.gz, p1/p1_seg.nii.gz
-        if all(path.name.startswith(name) for path in (*images, *labels)):
-            return [f"**/*{path.name.removeprefix(name)}" for path in images], (
-                f"**/*{labels[0].name.removeprefix(name)}"
-            )
-        return [f"*/{path.name}" for path in images], f"*/{labels[0].name}"
+        start, name = "*/", ""
+        if all(path.name.startswith(folder.name) for path in (*images, *labels)):
+            start, name = "**/*", folder.name  # BraTS repeats it: p1/p1_t1.nii.gz, p1/p1_seg.nii.gz
+        patterns = [start + path.name.removeprefix(name) for path in (*images, *labels)]
+        return patterns[:-1], patterns[-1]
     return None
-
-
-def _suffix(stem: str, others: list[str]) -> str | None:
-    """What a label's name has beyond its image's; None where no label begins with it."""
-    close = sorted((other for other in others if other.startswith(stem)), key=len)
-    return close[0].removeprefix(stem) if close else None
-
-
-def _ending(folder: Path) -> str | None:
-    return next((ending for ending in ENDINGS if _files(folder, ending)), None)
-
-
-def _files(folder: Path, ending: str) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.name.endswith(ending) and not is_hidden(path.name)]
-
-
-def _try_read(path: Path) -> dict[str, Any]:
-    try:
-        return read_description(path, beside="")
-    except (OSError, ValueError):
-        return {}

@@ -10,9 +10,9 @@ from pathlib import Path, PurePath
 
 from densevit.data.case import Case
 from densevit.data.dataset import DATASETS
-from densevit.data.layouts.label_names import named_labels
+from densevit.data.layouts.classes import named_labels
 from densevit.data.layouts.pairing import check_root, is_hidden
-from densevit.data.layouts.volume_layout import Listing, VolumeLayout, check_channels
+from densevit.data.layouts.volume_layout import SPLITS, Listing, VolumeLayout, name_channels
 
 WILDCARDS = re.compile(r"\*\*/|\*|\?")
 REGEX = {"**/": r"((?:[^/]+/)*)", "*": r"([^/]*)", "?": r"([^/])"}
@@ -24,8 +24,7 @@ class VolumeFolder(VolumeLayout):
     """Images and labels by pattern: what * stands for is the case's name, and joins an image with its label.
 
     images: a pattern below root such as "scans/*.nii.gz", or one for each channel: ["*/t1.nii.gz", "*/t2.nii.gz"]. A
-        pattern may name the folders of DICOM series; {split} stands for the split. Without it split="test" takes all
-        cases, as those of an external test set.
+        pattern may name the folders of DICOM series; {split} stands for the split.
     labels: the pattern of the labels, such as "masks/*_seg.nii.gz" or "*/seg.dcm" (DICOM-SEG); None without labels.
     classes: {name: value in the files}, or names in the order of values from 0.
     in_channels: of images that hold several channels in one file. See `VolumeLayout` for the other keys.
@@ -40,27 +39,18 @@ class VolumeFolder(VolumeLayout):
         root = check_root(self.root)
         patterns = [self.images] if isinstance(self.images, str) else list(self.images)
         labels = named_labels(self.classes, said_by="classes")
-        channels = self._channels(patterns)
-        own = any("{split}" in str(pattern) for pattern in (*patterns, self.labels))
-        whole = "test" if self.split == "test" and not self.val_every else "train"
-        splits = ("train", "val", "test") if own else (whole,)
-        cases: dict[str, dict[str, Case]] = {}
-        for split in splits:
-            if split == self.split or not own:
-                cases[split] = self._cases(root, patterns, split)
-            elif self.val_every or self.group is not None:  # the other side is looked at too, where it is there
-                with suppress(ValueError):
-                    cases[split] = self._cases(root, patterns, split)
-        return Listing(said_by=root, cases=cases, labels=labels, channels=channels)
-
-    def _channels(self, patterns: Sequence[str]) -> tuple[str, ...]:
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise ValueError(f"images must be a pattern, or one for each channel, got {self.images!r}")
-        if len(patterns) > 1 and self.in_channels not in (None, len(patterns)):
-            raise ValueError(f"images has {len(patterns)} patterns, one a channel, and in_channels={self.in_channels}")
-        check_channels(self.in_channels)
-        number = self.in_channels or len(patterns)
-        return tuple(patterns) if len(patterns) == number else tuple(f"channel {i}" for i in range(number))
+        channels = name_channels(patterns, self.in_channels, otherwise=1)
+        if not any("{split}" in str(pattern) for pattern in (*patterns, self.labels)):
+            cases = dict(train=self._cases(root, patterns, "train"))
+        else:
+            cases = {self.split: self._cases(root, patterns, self.split)}
+            if self.val_every or self.group is not None:  # the other side is looked at too, where it is there
+                for split in {*SPLITS} - {self.split}:
+                    with suppress(ValueError):
+                        cases[split] = self._cases(root, patterns, split)
+        return Listing(root=root, said_by=root, cases=cases, labels=labels, channels=channels)
 
     def _cases(self, root: Path, patterns: Sequence[str], split: str) -> dict[str, Case]:
         images = [match_files(root, pattern.replace("{split}", split), key="images") for pattern in patterns]

@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from densevit.data.cache.case_cache import create_case_cache
 from densevit.data.case import Case
-from densevit.data.layouts.label_names import LabelNames
-from densevit.data.layouts.pairing import check_root
+from densevit.data.case_cache import create_case_cache
+from densevit.data.layouts.classes import LabelNames
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import VolumeDataset
-from densevit.inference.slices import SliceOptions
+from densevit.inference import SliceOptions
 from densevit.normalization import ZSCORE
 from densevit.options import read_options
-from densevit.volumes.read_options import ReadOptions
+from densevit.volumes.volume import ReadOptions
 
 logger = logging.getLogger("densevit")
 SPLITS = ("train", "val", "test")
@@ -25,6 +24,7 @@ Fold = tuple[frozenset[str], frozenset[str]]  # names of the cases to train on, 
 class Listing:
     """What a folder's files say: {name: case} of each split, its folds, and what labels and channels mean."""
 
+    root: Path
     said_by: Path
     cases: dict[str, dict[str, Case]]
     labels: LabelNames
@@ -53,6 +53,8 @@ class Listing:
 class VolumeLayout:
     """The keys that every set of volumes has.
 
+    split: "train", "val" or "test": the set's own lists, or parts of it as `val_every` and `fold` say. A set without a
+        list for testing that nothing divides, as an external test set is, gives all its cases to "test".
     val_every: of the subjects, in the order of their first case, every n-th is for validation, beginning with number
         `fold`, and the others are for training; 0 uses the set's own lists.
     fold: without val_every, the number of one of the set's own folds, where it has some.
@@ -82,14 +84,12 @@ class VolumeLayout:
     def open(self) -> VolumeDataset:
         if self.split not in SPLITS:
             raise ValueError(f"split must be 'train', 'val' or 'test', got {self.split!r}")
-        read = parse_read_options(self.read)
+        read = read_options(ReadOptions, self.read or {}, where="read")
         cache = create_case_cache(self.cache)
         slices = None if self.slices is None else read_options(SliceOptions, self.slices, where="slices")
-        root = check_root(self.root)
         listing = self.listing().without(self.leave_out)
-        cases = choose_cases(listing, self, root=root)
         return VolumeDataset(
-            list(cases.values()),
+            list(choose_cases(listing, self).values()),
             classes=listing.labels.classes,
             label_values=listing.labels.values,
             ignored_value=listing.labels.ignored,
@@ -102,25 +102,44 @@ class VolumeLayout:
         )
 
 
-def choose_cases(listing: Listing, keys: VolumeLayout, *, root: Path) -> dict[str, Case]:
+def choose_cases(listing: Listing, keys: VolumeLayout) -> dict[str, Case]:
     """{name: case} of a split, sorted; one without cases raises ValueError that says what to set."""
     if keys.split == "test":
-        chosen = listing.cases.get("test", {})
-        if not chosen:
-            raise ValueError(
-                f"{listing.said_by} lists no case for split 'test'; of a set that is all for testing "
-                "give split='train' without val_every"
-            )
-        return chosen
-    subjects = subjects_of(list(listing.labelled), keys.group, root=root)
+        return _choose_test_cases(listing, keys)
+    subjects = subjects_of(list(listing.labelled), keys.group, root=listing.root)
     names = _parts(listing, keys, subjects)
     if keys.group is not None:
         _warn_of_split_subjects(listing, names, subjects)
     wanted = names[keys.split]
-    if not wanted:
-        advice = _advice(listing, keys, subjects)
-        raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {advice}")
-    return {name: case for name, case in listing.labelled.items() if name in wanted}
+    if wanted:
+        return {name: case for name, case in listing.labelled.items() if name in wanted}
+    number = len(set(subjects.values()))
+    if not number:
+        advice = "it has none with a label; look at type, leave_out, and what the set says of itself"
+    elif keys.val_every or number == 1:
+        advice = f"its cases or subjects with labels ({number}) are too few to be divided so"
+    elif listing.folds:
+        advice = f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
+    else:
+        advice = "set val_every=5 to validate on every fifth case of its list"
+    raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {advice}")
+
+
+def _choose_test_cases(listing: Listing, keys: VolumeLayout) -> dict[str, Case]:
+    """The set's own list for testing, or all of a set that nothing divides."""
+    own, whole = listing.cases.get("test", {}), listing.labelled
+    if own:
+        return own
+    if not whole or keys.val_every or keys.fold is not None or listing.cases.get("val") or listing.folds:
+        raise ValueError(
+            f"{listing.said_by} lists no case for split 'test'; give split='val' of a set with a validation part, and "
+            "leave out val_every and fold of one that is all for testing"
+        )
+    logger.warning(
+        "%s has no list for testing: split 'test' is all its %d cases, none of which may have been trained on",
+        *(listing.said_by, len(whole)),
+    )
+    return whole
 
 
 def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> dict[str, frozenset[str]]:
@@ -128,11 +147,10 @@ def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) ->
     fold = keys.fold or 0
     if keys.val_every:
         if keys.val_every < 2 or not 0 <= fold < keys.val_every:
-            raise ValueError(
-                f"val_every must be at least 2 and fold 0 to val_every - 1, got {keys.val_every} and {fold}"
-            )
+            got = f"got {keys.val_every} and {fold}"
+            raise ValueError(f"val_every must be at least 2 and fold 0 to val_every - 1, {got}")
         order = list(dict.fromkeys(subjects[name] for name in sorted(subjects)))
-        held_out = {subject for i, subject in enumerate(order) if i % keys.val_every == fold}
+        held_out = order[fold :: keys.val_every]
         val = frozenset(name for name, subject in subjects.items() if subject in held_out)
         return dict(train=frozenset(subjects) - val, val=val)
     if keys.fold is None:
@@ -142,17 +160,6 @@ def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) ->
     if not 0 <= fold < len(listing.folds):
         raise ValueError(f"{listing.said_by} has the folds 0 to {len(listing.folds) - 1}, got fold={fold}")
     return dict(zip(("train", "val"), listing.folds[fold], strict=True))
-
-
-def _advice(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> str:
-    number, kind = len(set(subjects.values())), "case" if keys.group is None else "subject"
-    if not number:
-        return "it has none with a label; look at type, leave_out, and what the set says of itself"
-    if keys.val_every or number == 1:
-        return f"it has {number} {kind}{'' if number == 1 else 's'} with labels: too few to be divided so"
-    if listing.folds:
-        return f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
-    return "set val_every=5 to validate on every fifth case of its list"
 
 
 def _warn_of_split_subjects(listing: Listing, names: Mapping[str, frozenset], subjects: Mapping[str, str]) -> None:
@@ -166,12 +173,11 @@ def _warn_of_split_subjects(listing: Listing, names: Mapping[str, frozenset], su
         )
 
 
-def check_channels(number: int | None) -> None:
-    """ValueError for an `in_channels` that is none."""
-    if number is not None and number < 1:
-        raise ValueError(f"in_channels must be at least 1, got {number}")
-
-
-def parse_read_options(config: Mapping | None) -> ReadOptions:
-    """From the keys of `read`; ValueError for one that is unknown or of another type."""
-    return read_options(ReadOptions, config or {}, where="read")
+def name_channels(said: Sequence[str], in_channels: int | None, *, otherwise: int) -> tuple[str, ...]:
+    """The names that are said, if there are as many channels; else numbers, or "image" for one."""
+    if in_channels is not None and in_channels < 1:
+        raise ValueError(f"in_channels must be at least 1, got {in_channels}")
+    number = in_channels or len(said) or otherwise
+    if len(said) == number:
+        return tuple(said)
+    return ("image",) if number == 1 else tuple(f"channel {i}" for i in range(number))

@@ -8,7 +8,7 @@ from densevit.doctor.fingerprint.measure import Fingerprint
 from densevit.doctor.fingerprint.propose import Proposal
 from densevit.doctor.fingerprint.python_text import Commented, Expression, assignment
 from densevit.quoting import in_docstring, printable
-from densevit.units import format_bytes
+from densevit.texts import format_bytes
 from densevit.weights import family_of
 
 PASSES = 200  # over the cases to train on

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from densevit.data.case import Case, decode_label, read_case_label
-from densevit.data.create import check_dataset_config
-from densevit.data.dataset import DATASETS
-from densevit.data.layouts.pairing import check_root
-from densevit.data.layouts.volume_layout import Listing, VolumeLayout, choose_cases, parse_read_options
+from densevit.data.case import Case, read_case_label
+from densevit.data.dataset import check_dataset_config
+from densevit.data.layouts.volume_layout import Listing, VolumeLayout, choose_cases
 from densevit.labels import IGNORE
+from densevit.options import read_options
 from densevit.volumes.grid import check_same_grid
 from densevit.volumes.modality import check_modality, modality_of_name
-from densevit.volumes.volume import open_volume
+from densevit.volumes.volume import ReadOptions, open_volume
 
 PERCENTILES = (0.5, 50.0, 99.5)
 SAMPLED = 10_000_000  # foreground voxels of all cases together, from which the set's percentiles are taken
@@ -91,13 +90,11 @@ def take_fingerprint(
 
     `progress(done, total)` is called after each case. ValueError for a set without labels, or none that can be read.
     """
-    check_dataset_config(config)
-    layout = DATASETS.create(config["type"], **{k: v for k, v in config.items() if k not in ("type", "check")})
+    layout = check_dataset_config(config)
     if not isinstance(layout, VolumeLayout):
         raise ValueError(f"a fingerprint is of volumes, and the dataset {config['type']!r} holds pictures")
     listing = layout.listing().without(layout.leave_out)
-    root = check_root(layout.root)
-    trained = choose_cases(listing, layout, root=root)
+    trained = choose_cases(listing, layout)
     cases = {name: case for name, case in listing.labelled.items() if case.label is not None}
     if not cases:
         raise ValueError(f"{listing.said_by} has no case with a label, and a fingerprint needs labels")
@@ -113,7 +110,7 @@ def take_fingerprint(
                 progress(done, len(cases))
     if failed:  # which are left out of the config: of the others each n-th may be another
         try:
-            trained = choose_cases(listing.without(list(failed)), layout, root=root)
+            trained = choose_cases(listing.without(list(failed)), layout)
         except ValueError:
             raise ValueError(
                 f"too few cases can be read; the first that cannot: {next(iter(failed.values()))}"
@@ -147,16 +144,15 @@ def _measure(
     layout: VolumeLayout,
     pick: tuple[np.random.Generator, int],
 ) -> CaseFacts:
-    options = parse_read_options(layout.read)
+    options = read_options(ReadOptions, layout.read or {}, where="read")
     volume = open_volume(case.images, options=options)
     if len(volume.image) != len(listing.channels):
         raise ValueError(f"{case.images[0]} has {len(volume.image)} channels, and {len(listing.channels)} are expected")
     check_modality(case.images[0], volume.modalities, tuple(map(modality_of_name, listing.channels)), who="this set")
-    values, label_grid = read_case_label(case, options=options, volume=volume)
-    remark = check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     known = listing.labels
-    options = dict(classes=known.classes, path=case.label, ignored_value=known.ignored)
-    label = decode_label(values, np.array(known.values), **options)
+    meaning = dict(classes=known.classes, label_values=known.values, ignored_value=known.ignored)
+    label, label_grid = read_case_label(case, options=options, volume=volume, **meaning)
+    remark = check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     return CaseFacts(
         name=name,
         remark=remark,

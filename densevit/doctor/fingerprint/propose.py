@@ -19,7 +19,7 @@ from densevit.doctor.fingerprint.memory import TrainingMemory, training_memory
 from densevit.normalization import ZSCORE
 from densevit.segmentor import create_segmentor
 from densevit.sides import read_sides
-from densevit.units import format_bytes
+from densevit.texts import format_bytes
 from densevit.volumes.modality import modality_of_name
 from densevit.weights import family_of
 

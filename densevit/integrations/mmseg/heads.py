@@ -9,7 +9,7 @@ from mmseg.registry.registry import MODELS
 from torch import Tensor, nn
 
 from densevit.decoders import Decoder, DenseMap
-from densevit.quiet import ignore_warnings
+from densevit.environment import ignore_warnings
 from densevit.registry import DECODERS
 
 # Heads that end in a classifier of one map; those of ALL_LEVELS read every level unless in_index says otherwise, the

@@ -1,13 +1,13 @@
 """Lists of the cases that densevit finds, for MONAI's data sets."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from densevit.data.create import create_dataset
+from densevit.data.dataset import create_dataset
 from densevit.data.layouts.guess_volumes import choose_split
-from densevit.predictor.scan_files import find_scans
+from densevit.predictor.inputs import name_inputs
+from densevit.predictor.scans import find_scans
 from densevit.volumes.paths import case_name
 
 Files = str | list[str]
@@ -26,21 +26,10 @@ def list_scans(inputs: str | Path | Sequence[Any], *, channels: int = 1) -> list
         return [dict(image=_files(scan.paths)) | _named(scan.name) for scan in found]
     scans = [dict(entry) if isinstance(entry, Mapping) else dict(image=_files(entry)) for entry in entries]
     files = [scan["image"] if isinstance(scan["image"], list | tuple) else [scan["image"]] for scan in scans]
-    names = _apart([Path(paths[0]) for paths in files])
-    return [scan | _named(name) for scan, name in zip(scans, names, strict=True)]
-
-
-def _apart(paths: Sequence[Path]) -> list[str]:
-    """The names of scans; where several have one, all are paths below the folder that holds them: p1/ct, p2/ct."""
-    names = [case_name(path) for path in paths]
-    if len(set(names)) < len(names):
-        root = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
-        folders = [os.path.relpath(path.parent, root) for path in paths]
-        names = [os.path.join(folder, name) for folder, name in zip(folders, names, strict=True)]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"several scans would be written as {twice[0]}_seg.nii.gz; rename one, or leave it out")
-    return names
+    first = [Path(paths[0]) for paths in files]
+    places = [(path.with_name(case_name(path)), path.parent, (path,)) for path in first]
+    named = name_inputs(places, ending="_seg.nii.gz")
+    return [scan | _named(each.name) for scan, each in zip(scans, named, strict=True)]
 
 
 def _named(name: str) -> dict[str, str]:

@@ -8,8 +8,7 @@ from monai.config import KeysCollection
 from monai.data import ImageReader
 from monai.transforms import LoadImaged
 
-from densevit.volumes.read_options import ReadOptions
-from densevit.volumes.volume import Volume, open_volume
+from densevit.volumes.volume import ReadOptions, Volume, open_volume
 
 MODALITY = "modality"  # in the meta of a scan: what each channel is, "" where its file does not say
 

@@ -1,19 +1,18 @@
 """A set of synthetic scans on disk, in the layout of the Medical Segmentation Decathlon."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from densevit.synthetic.ct.labels import CLASSES
 from densevit.synthetic.ct.patient import sample_patient
 from densevit.synthetic.ct.scan import render_scan, sample_protocol
-from densevit.synthetic.made_set import make_set
+from densevit.synthetic.ct.tissues import CLASSES
+from densevit.synthetic.made_set import Progress, make_set
 
 MANIFEST = "synthetic_ct.json"
-RENDERER = 1  # counts up when the same seed gives other scans
-SPLITS = ("training", "validation")
+RENDERER = 2  # counts up when the same seed gives other scans
 
 
 def make_synthetic_ct(
@@ -24,7 +23,7 @@ def make_synthetic_ct(
     seed: int = 0,
     in_plane: tuple[float, float] = (2.5, 4.0),
     slices: tuple[float, float] = (3.0, 5.0),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Render scans into `root`, a Decathlon folder with its dataset.json, and return it.
 
@@ -33,47 +32,26 @@ def make_synthetic_ct(
     its name when it is complete; a complete set made with the same arguments is used again. `progress(done, total)` is
     called after each scan. Raises ValueError where `root` holds anything else.
     """
-    root = Path(root)
-    counts = dict(training=num_train, validation=num_val)
-    if min(counts.values()) < 0 or sum(counts.values()) == 0 or not 0 <= seed < 1 << 63:
-        raise ValueError(f"cannot make {counts} scans with seed {seed}; ask for at least one scan and a seed from 0 up")
     for name, (low, high) in dict(in_plane=in_plane, slices=slices).items():
         if not 0.3 <= low <= high <= 20:
             raise ValueError(f"{name} must be two rising sizes of voxels from 0.3 to 20 mm, got {low} and {high}")
+    counts = dict(training=num_train, validation=num_val)
     manifest = dict(renderer=RENDERER, counts=counts, seed=seed, in_plane=list(in_plane), slices=list(slices))
 
-    def write(aside: Path) -> None:
-        for done, (split, index) in enumerate(_cases(counts), start=1):
-            _write_case(aside, split, index=index, seed=seed, in_plane=in_plane, slices=slices)
-            if progress is not None:
-                progress(done, sum(counts.values()))
-        (aside / "dataset.json").write_text(json.dumps(_description(counts), indent=1) + "\n")
+    def draw(rng: np.random.Generator, files: Sequence[Path]) -> None:
+        patient = sample_patient(rng)
+        protocol = sample_protocol(rng, in_plane=in_plane, slices=slices)
+        for path, values in zip(files, render_scan(patient, protocol, rng=rng), strict=True):
+            save_nifti(values, protocol.affine, path)
 
-    files = [Path("dataset.json")]
-    files += [path for split, index in _cases(counts) for path in _paths(Path(), split, index=index)]
-    return make_set(root, manifest, name=MANIFEST, what="synthetic scans", files=files, write=write)
-
-
-def _cases(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
-    return ((split, index) for split, count in counts.items() for index in range(count))
+    texts = {"dataset.json": json.dumps(_description(counts), indent=1) + "\n"}
+    settings = dict(name=MANIFEST, what="synthetic scans", paths=_paths, texts=texts)
+    return make_set(root, manifest, draw=draw, progress=progress, **settings)
 
 
-def _paths(root: Path, split: str, *, index: int) -> tuple[Path, Path]:
+def _paths(split: str, index: int) -> list[Path]:
     """Image and label of one case."""
-    name = f"phantom_{split}_{index:03d}.nii.gz"
-    return root / "imagesTr" / name, root / "labelsTr" / name
-
-
-def _write_case(
-    root: Path, split: str, *, index: int, seed: int, in_plane: tuple[float, float], slices: tuple[float, float]
-) -> None:
-    key = np.array([seed, SPLITS.index(split) << 32 | index], dtype=np.uint64)
-    rng = np.random.Generator(np.random.Philox(key=key))
-    patient = sample_patient(rng)
-    protocol = sample_protocol(rng, in_plane=in_plane, slices=slices)
-    for path, values in zip(_paths(root, split, index=index), render_scan(patient, protocol, rng=rng), strict=True):
-        path.parent.mkdir(exist_ok=True)
-        save_nifti(values, protocol.affine, path)
+    return [Path(folder, f"phantom_{split}_{index:03d}.nii.gz") for folder in ("imagesTr", "labelsTr")]
 
 
 def save_nifti(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
@@ -89,13 +67,8 @@ def save_nifti(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
 
 def _description(counts: dict[str, int]) -> dict:
     """The content of dataset.json."""
-    lists = {
-        split: [
-            {kind: f"./{path.as_posix()}" for kind, path in zip(("image", "label"), pair, strict=True)}
-            for pair in (_paths(Path(), split, index=index) for index in range(count))
-        ]
-        for split, count in counts.items()
-    }
+    lists = {split: [dict(zip(("image", "label"), (f"./{path.as_posix()}" for path in _paths(split, i)), strict=True))
+                     for i in range(count)] for split, count in counts.items()}  # fmt: skip
     return dict(
         name="SyntheticCT",
         description="Drawn bodies with true Hounsfield units; no person was scanned",

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from densevit.synthetic.streets.geometry import GLOW, MATT, Camera, Light, Mesh, join
-from densevit.synthetic.streets.ground import paint_far_end, paint_ground, paint_sky, smooth_noise, sunlit
-from densevit.synthetic.streets.labels import IGNORE, TERRAIN, VEGETATION
-from densevit.synthetic.streets.population import draw_rare, populate
-from densevit.synthetic.streets.street import Street, sample_camera, sample_light, sample_street
-from densevit.synthetic.streets.walls import behind_layer, front_layer, paint_walls, top_rows
+from densevit.synthetic.streets.meshes import IGNORE, Camera, Label, Light, Mesh, join
+from densevit.synthetic.streets.street import RARE, Street, populate, sample_camera, sample_light, sample_street
 
 FINE = 2  # the scene is drawn this much finer than the picture, so that edges are smooth
+FAR = 220.0  # metres; the ground ends here
+KERB = 0.12  # metres that a sidewalk lies above the road
+ASPHALT, PAVING, STONE = (0.36, 0.365, 0.38), (0.56, 0.54, 0.53), (0.66, 0.65, 0.63)
+GRASS, PAINT, STEEL = (0.33, 0.42, 0.17), (0.63, 0.63, 0.62), (0.22, 0.22, 0.24)
 
 
 def render_street_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 256)) -> tuple[np.ndarray, np.ndarray]:
@@ -22,137 +22,144 @@ def render_street_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 
     if height < 16 or width < 16:
         raise ValueError(f"a street scene of size {size} cannot be drawn; height and width must be at least 16")
     camera = sample_camera(rng, (height * FINE, width * FINE))
-    rare = draw_rare(rng)
-    street = sample_street(rng, rails="tram" in rare)
-    light = sample_light(rng)
-    things = populate(rng, street=street, light=light, rare=rare, focal=camera.focal)
-
-    canvas = np.zeros((*camera.size, 4), dtype=np.uint8)
+    rare = {name for name, share in RARE.items() if rng.random() < share}
+    street, light = sample_street(rng, rails="tram" in rare), sample_light(rng)
+    scene = populate(rng, street=street, light=light, rare=rare, focal=camera.focal)
+    canvas = np.zeros((*camera.size, 4), dtype=np.uint8)  # red, green, blue and train id
     paint_sky(canvas, camera, light=light, rng=rng)
-    paint_far_end(canvas, camera, light=light, rng=rng)
-    shadow = cast_shadows(things.front + things.back, camera, light=light)
+    shadow = cast_shadows(scene.back + scene.front, camera, light=light)
     paint_ground(canvas, camera, street=street, light=light, shadow=shadow, rng=rng)
-    front, side = front_layer(camera, street, light=light)
-    nothing = np.full(camera.size[1], np.inf)
-    behind, hidden = behind_layer(camera, street, light=light, side=side), top_rows(camera, front, houses=street.houses)
-    paint_walls(canvas, camera, layer=behind, houses=street.houses, light=light, hidden=hidden)
-    canvas = draw_meshes(canvas, things.back, camera=camera, street=street, light=light)
-    paint_walls(canvas, camera, layer=front, houses=street.houses, light=light, hidden=nothing)
-    canvas = draw_meshes(canvas, things.front, camera=camera, street=street, light=light)
-    canvas = draw_bonnet(canvas, rng, light=light)
-    return expose(canvas, rng)
+    image = Image.fromarray(canvas)
+    for meshes in (scene.back, scene.front):
+        draw_meshes(image, meshes, camera=camera, light=light)
+    return expose(draw_bonnet(np.array(image), rng, light=light), rng)
+
+
+def smooth_noise(rng: np.random.Generator, size: tuple[int, int], *, cells: tuple[int, int]) -> np.ndarray:
+    """Soft random values of about unit spread: (H, W) float32 from `cells` (rows, columns) of white noise."""
+    coarse = Image.fromarray(rng.standard_normal((max(cells[0], 2), max(cells[1], 2)), dtype=np.float32))
+    return np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def paint_sky(canvas: np.ndarray, camera: Camera, *, light: Light, rng: np.random.Generator) -> None:
+    """A gradient from zenith to haze, with clouds that thin out towards the horizon."""
+    size = (int(np.clip(camera.center[1] + 2, 2, camera.size[0])), camera.size[1])
+    rise = np.linspace(1, 0, size[0], dtype=np.float32)[:, None, None]
+    noise = sum(smooth_noise(rng, size, cells=(5 * 2**i, 6 * 2**i)) * 0.62**i for i in range(4))[..., None]
+    cover = np.clip((noise + 1.6 * light.clouds - 1.0) * 0.8, 0, 1) * np.minimum(rise * 4 + 0.25, 1)
+    blue = light.haze_color + (light.zenith - light.haze_color) * rise**0.7
+    white = np.minimum(light.haze_color * 1.12 + 0.04, 1.0) * (1 - 0.12 * np.clip(noise, 0, 2))
+    canvas[: size[0], :, :3] = np.clip((blue + (white - blue) * cover) * 255, 0, 255)
+    canvas[..., 3] = Label.SKY
 
 
 def cast_shadows(meshes: list[Mesh], camera: Camera, *, light: Light) -> np.ndarray:
     """What things take from the light on the ground: (H, W) in 0-1; 1 right below them."""
-    height, width = camera.size
-    coarse = replace(
-        camera,
-        focal=camera.focal / FINE,
-        center=tuple(c / FINE for c in camera.center),
-        size=(height // FINE, width // FINE),
-    )
-    image = Image.new("L", coarse.size[::-1])
+    height, width = (side // FINE for side in camera.size)
+    center = tuple(c / FINE for c in camera.center)
+    coarse = replace(camera, focal=camera.focal / FINE, center=center, size=(height, width))
+    image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
-    if light.sunny:
-        mesh = join([m for m in meshes if m.bounds[2] < 60])
-        x, y, z = mesh.vertices.T
-        reach = y / max(float(light.sun[1]), 0.1)
-        flat = np.stack([x - reach * light.sun[0], np.zeros_like(x), z - reach * light.sun[2]], axis=1)
-        _fill(draw, flat, counts=mesh.counts, camera=coarse, fills=[120] * len(mesh.counts))
-    feet = [m.bounds for m in meshes]
-    feet = np.array(
-        [[(a, 0, c), (b, 0, c), (b, 0, d), (a, 0, d)] for a, b, c, d in feet if b - a < 3.2], dtype=np.float32
-    )
-    _fill(draw, feet.reshape(-1, 3), counts=np.full(len(feet), 4), camera=coarse, fills=[255] * len(feet))
-    soft = image.filter(ImageFilter.GaussianBlur(coarse.size[1] / 320)).resize((width, height))
+    if light.sun_color.max() > 0.2:
+        corners = join([mesh for mesh in meshes if mesh.bounds[2] < 60]).corners
+        flat = corners - corners[..., 1:2] * (light.sun / max(float(light.sun[1]), 0.1))
+        _fill(draw, flat, camera=coarse, fills=[120] * len(flat))
+    feet = [[(a, 0, c), (b, 0, c), (b, 0, d), (a, 0, d)] for a, b, c, d in (m.bounds for m in meshes) if b - a < 3.2]
+    _fill(draw, np.float32(feet), camera=coarse, fills=[255] * len(feet))
+    soft = image.filter(ImageFilter.GaussianBlur(width / 320)).resize(camera.size[::-1])
     return np.asarray(soft, dtype=np.float32) / 255
 
 
-def _fill(draw: ImageDraw.ImageDraw, vertices: np.ndarray, *, counts: np.ndarray, camera: Camera, fills: list) -> None:
-    """Draw polygons in their order, leaving out those outside the picture or behind the camera."""
-    points = camera.project(vertices)
-    starts = np.cumsum(counts) - counts
-    low = np.minimum.reduceat(points, starts)
-    high = np.maximum.reduceat(points, starts)
-    ahead = np.maximum.reduceat(vertices[:, 2], starts) > 1.0
-    seen = ahead & (high >= 0).all(1) & (low[:, 0] < camera.size[1]) & (low[:, 1] < camera.size[0])
-    flat = points.ravel().tolist()
+def _fill(draw: ImageDraw.ImageDraw, corners: np.ndarray, *, camera: Camera, fills: list) -> None:
+    """Draw polygons (n, k, 3) in their order, leaving out those outside the picture or behind the camera."""
+    points = camera.project(corners)
+    seen = (corners[..., 2].max(1) > 1) & (points.max(1) >= 0).all(1) & (points.min(1) < camera.size[::-1]).all(1)
     for i in np.flatnonzero(seen).tolist():
-        start = 2 * starts[i]
-        draw.polygon(flat[start : start + 2 * counts[i]], fill=fills[i])
+        draw.polygon(points[i].ravel().tolist(), fill=fills[i])
 
 
-def _normals(mesh: Mesh) -> np.ndarray:
-    """Unit normals that look to the camera: (n, 3)."""
-    starts = np.cumsum(mesh.counts) - mesh.counts
-    following = np.arange(1, len(mesh.vertices) + 1)
-    following[starts + mesh.counts - 1] = starts
-    area = np.add.reduceat(np.cross(mesh.vertices, mesh.vertices[following]), starts)
-    toward = np.einsum("nc,nc->n", area, np.float32((0, 1.5, 0)) - mesh.vertices[starts])
-    area *= np.where(toward < 0, -1, 1)[:, None]
-    return area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-9)
+def draw_meshes(image: Image.Image, meshes: list[Mesh], *, camera: Camera, light: Light) -> None:
+    """Draw things over the RGBA image, far ones and those at the sides of the view first."""
+    places = np.array([mesh.bounds for mesh in meshes])
+    order = np.argsort(-(places[:, 2:].sum(1) + 2 * np.abs(places[:, :2].sum(1))), kind="stable")
+    mesh = join([meshes[i] for i in order])
+    toward = np.einsum("nc,nc->n", mesh.normals, np.float32((0, camera.height, 0)) - mesh.corners[:, 0])
+    both = ~mesh.normals.any(1)
+    facing = np.where(both, 0.55, np.maximum(mesh.normals @ light.sun, 0))
+    color = light.veil(mesh.colors * (light.ambient + light.sun_color * facing[:, None]), mesh.corners[..., 2].mean(1))
+    fills = np.column_stack([np.clip(color * 255, 0, 255).astype(np.uint8), mesh.labels])[both | (toward > 0)]
+    _fill(
+        ImageDraw.Draw(image), mesh.corners[both | (toward > 0)], camera=camera, fills=list(map(tuple, fills.tolist()))
+    )
 
 
-def _shade(mesh: Mesh, light: Light, *, sun: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Fill values (red, green, blue, train id) of all polygons; `sun` (n,) is the share of the sun each gets."""
-    facing = np.where(mesh.shading == MATT, np.maximum(_normals(mesh) @ light.sun, 0), 0.6)
-    lit = light.ambient + light.sun_color * (facing * sun)[:, None]
-    lit[mesh.shading == GLOW] = 1.0
-    starts = np.cumsum(mesh.counts) - mesh.counts
-    color = light.veil(mesh.colors * lit, mesh.vertices[starts, 2])
-    values = np.column_stack([np.clip(color * 255, 0, 255).astype(np.uint8), mesh.labels])
-    return [tuple(row) for row in values.tolist()]
+def paint_ground(
+    canvas: np.ndarray, camera: Camera, *, street: Street, light: Light, shadow: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Draw the ground below the horizon; `shadow` (H, W) in 0-1 is what things on the street take from the light."""
+    down = (np.arange(camera.size[0], dtype=np.float32) + 0.5 - camera.center[1]) / camera.focal
+    first = int(np.argmax(down > camera.height / FAR))
+    z = (camera.height / down[first:, None]).astype(np.float32)
+    slopes = (np.arange(camera.size[1], dtype=np.float32) + 0.5 - camera.center[0]) / camera.focal
+    x = slopes * z - np.float32(camera.bend) * z * z
+    raised = x * (camera.height - KERB) / camera.height  # the sidewalk is nearer to the eye: its edges look moved
+    x = np.where((raised < street.sides[0].kerb) | (raised > street.sides[1].kerb), raised, x)
+    colors, labels = _surfaces(street, x, z, rng)
+    below = shadow[first:]
+    direct = max(float(light.sun[1]), 0.0) * (1 - np.minimum(2 * below, 1))
+    lit = light.ambient + light.sun_color * direct[..., None]
+    lit *= (_grain(rng, x, z) * (1 - 0.9 * np.maximum(below - 0.5, 0)))[..., None]
+    canvas[first:, :, :3] = np.clip(light.veil(colors * lit, z) * 255, 0, 255)
+    canvas[first:, :, 3] = labels
 
 
-def _order(meshes: list[Mesh], camera: Camera) -> list[Mesh]:
-    """Far things first; of two that stand side by side, the one farther from the middle of the view first."""
-    feet = np.array([m.bounds for m in meshes])
-    inner = np.where(feet[:, 0] > 0, feet[:, 0], np.where(feet[:, 1] < 0, -feet[:, 1], 0.0))
-    near, far = feet[:, 2], feet[:, 3]
-    beyond = near[:, None] >= far[None] - 0.02  # i stands beyond j
-    beside = ~beyond & ~beyond.T & (inner[:, None] > inner[None])
-    slopes = np.stack([feet[:, :2] / np.maximum(near, 1)[:, None], feet[:, :2] / np.maximum(far, 1)[:, None]])
-    low, high = slopes.min((0, 2)), slopes.max((0, 2))
-    overlap = (low[:, None] < high[None]) & (low[None] < high[:, None])
-    first = (beyond | beside) & overlap
-    np.fill_diagonal(first, False)
-    left, result = np.ones(len(meshes), dtype=bool), []
-    waiting = first.sum(0)
-    for _ in meshes:
-        free = np.flatnonzero(left & (waiting == 0))
-        pool = free if len(free) else np.flatnonzero(left)
-        pick = pool[np.argmax(near[pool])]
-        left[pick] = False
-        waiting = waiting - first[pick]
-        result.append(meshes[pick])
-    return result
+def _surfaces(street: Street, x: np.ndarray, z: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Unlit colours (h, W, 3) and train ids (h, W) of points of the ground."""
+    left, right = street.sides
+    beyond = np.maximum(left.kerb - x, x - right.kerb)  # metres behind the kerb
+    green = (beyond < np.where(x < 0, left.verge, right.verge)) | (
+        street.grass & ((x < left.front) | (x > right.front))
+    )
+    kind = np.select([beyond < 0, beyond < 0.16, green], [0, 1, 2], 3)
+    grass = GRASS * rng.uniform(0.85, 1.15, 3) if rng.random() < 0.8 else (0.47, 0.41, 0.30)
+    tones = rng.uniform(0.8, 1.15, (2, 1))
+    palette = np.float32([ASPHALT * tones[0], STONE, grass, PAVING * tones[1], PAINT, STEEL])
+    labels = np.array([Label.ROAD, Label.SIDEWALK, Label.TERRAIN, Label.SIDEWALK], dtype=np.uint8)[kind]
+    kind = np.where((kind == 0) & _markings(street, x, z), 4, kind)
+    if np.isfinite(street.rails):
+        kind = np.where((np.abs(np.abs(x - street.rails) - 0.72) < 0.06) & (beyond < 0), 5, kind)
+    colors = palette[kind]
+    colors[(kind == 3) & ((x % 0.9 < 0.05) | (z % 0.9 < 0.05)) & (z < 14)] *= np.float32(0.82)  # slabs
+    return colors, labels
 
 
-def draw_meshes(canvas: np.ndarray, meshes: list[Mesh], *, camera: Camera, street: Street, light: Light) -> np.ndarray:
-    """Draw things over the canvas (H, W, 4), the nearest last."""
-    if not meshes:
-        return canvas
-    ordered = _order(meshes, camera)
-    centers = np.array([m.bounds for m in ordered], dtype=np.float32)
-    sun = sunlit(street, light, x=centers[:, :2].mean(1), z=centers[:, 2:].mean(1))
-    mesh = join(ordered)
-    sizes = [len(m.counts) for m in ordered]
-    image = Image.fromarray(canvas)
-    fills = _shade(mesh, light, sun=np.repeat(sun, sizes))
-    _fill(ImageDraw.Draw(image), mesh.vertices, counts=mesh.counts, camera=camera, fills=fills)
-    return np.array(image)
+def _markings(street: Street, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Painted lines: bool (h, W)."""
+    dash = z % 9.0 < 4.5
+    paint = (np.abs(x - street.lines[0]) < 0.09) & (dash | (z % 63 < 18))
+    for line in street.lines[1:]:
+        paint |= (np.abs(x - line) < 0.08) & dash
+    for side in street.sides:
+        paint |= (np.abs(x - side.kerb + side.sign * 2.3) < 0.07) & (z % 6.0 < 5.2) & side.parking
+    bars = (z > street.zebra) & (z < street.zebra + 3.2)
+    return np.where(bars, x % 1.0 < 0.5, paint)
+
+
+def _grain(rng: np.random.Generator, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Grain that lies on the ground and so shrinks with distance: (h, W), about 1."""
+    fine, broad = rng.standard_normal((256, 256), dtype=np.float32), smooth_noise(rng, (256, 256), cells=(20, 20))
+    near = 0.06 * np.clip(1.3 - z / 25.0, 0.1, 1)
+    i, j, k, m = ((place * scale).astype(np.int32) & 255 for place, scale in ((x, 24), (z, 12), (x, 12), (z, 4)))
+    return 1 + 0.05 * broad[k, m] + near * fine[i, j]
 
 
 def draw_bonnet(canvas: np.ndarray, rng: np.random.Generator, *, light: Light) -> np.ndarray:
     """The bonnet of our own car at the lower edge, labelled as ignored."""
     height, width = canvas.shape[:2]
     rise, tone = rng.uniform(0.03, 0.08) * height, rng.uniform(0.08, 0.3)
-    u = np.linspace(-1.05, 1.05, width, dtype=np.float32)
-    edge = height - rise * np.sqrt(np.maximum(1 - (u + rng.uniform(-0.05, 0.05)) ** 2 * 0.85, 0))
-    v = np.arange(height, dtype=np.float32)[:, None]
-    rows, columns = np.nonzero(v[height // 2 :] >= edge)
-    rows += height // 2
+    across = np.linspace(-1.05, 1.05, width, dtype=np.float32) + np.float32(rng.uniform(-0.05, 0.05))
+    edge = height - rise * np.sqrt(np.maximum(1 - across**2 * 0.85, 0))
+    rows, columns = np.nonzero(np.arange(height, dtype=np.float32)[:, None] >= edge)
     gleam = np.exp(-(((rows - edge[columns]) / (0.25 * rise)) ** 2)) * 0.35 + tone
     color = gleam[:, None] * (light.ambient + light.haze_color * 0.5)
     canvas[rows, columns, :3] = np.clip(color * 255, 0, 255)
@@ -162,23 +169,18 @@ def draw_bonnet(canvas: np.ndarray, rng: np.random.Generator, *, light: Light) -
 
 def expose(canvas: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """What lens, sensor and JPEG make of the scene: softness, vignette, tone, grain and blocks."""
-    size = height, width = canvas.shape[0] // FINE, canvas.shape[1] // FINE
     train_ids = np.ascontiguousarray(canvas[FINE // 2 :: FINE, FINE // 2 :: FINE, 3])
-    fine = Image.fromarray(canvas[..., :3])
-    image = (
-        np.asarray(fine.reduce(FINE).filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.55))), dtype=np.float32) / 255
-    )
-    rough = np.where(train_ids == VEGETATION, 0.1, np.where(train_ids == TERRAIN, 0.07, 0.02)).astype(np.float32)
-    grain = rng.standard_normal(size, dtype=np.float32)
-    stains = smooth_noise(rng, size, cells=(height // 10, width // 10))
-    image = image * (1 + rough * (0.8 * grain + 0.5 * stains))[..., None]
+    soft = Image.fromarray(canvas[..., :3]).reduce(FINE).filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.55)))
+    image = np.asarray(soft, dtype=np.float32) / 255
+    height, width = train_ids.shape
+    rough = np.select([train_ids == Label.VEGETATION, train_ids == Label.TERRAIN], [0.1, 0.07], 0.02).astype(np.float32)
+    image *= (1 + rough * rng.standard_normal((height, width), dtype=np.float32))[..., None]
     v, u = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     image *= (1 - rng.uniform(0.05, 0.22) * (u * u + v * v) / 2)[..., None].astype(np.float32)
     image = np.clip(image * rng.uniform(0.85, 1.12) * rng.uniform(0.96, 1.04, 3).astype(np.float32), 0, 1)
     image = image ** np.float32(rng.uniform(0.85, 1.15))
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.004, 0.015))
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)).save(
-        buffer, "JPEG", quality=int(rng.integers(80, 97))
-    )
+    picture = Image.fromarray(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8))
+    picture.save(buffer, "JPEG", quality=int(rng.integers(80, 97)))
     return np.array(Image.open(buffer).convert("RGB")), train_ids

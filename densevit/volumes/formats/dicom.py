@@ -1,5 +1,6 @@
 """DICOM series of CT, MR and PET to volumes: one file a slice, or enhanced files of many frames."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from densevit.volumes.formats.dicom_file import READERS, naming, quiet_pydicom, read_dataset
+from densevit.volumes.formats.dicom_file import READERS, naming, quiet_pydicom, read_dataset, transformation
 from densevit.volumes.formats.dicom_series import find_series
-from densevit.volumes.formats.dicom_slices import Slice, find_slices
-from densevit.volumes.formats.dicom_stack import stack_slices
-from densevit.volumes.formats.dicom_units import check_scales, rescale
-from densevit.volumes.formats.stored_volume import StoredVolume, check_header
-from densevit.volumes.read_options import REFUSING, ReadOptions
+from densevit.volumes.formats.dicom_slices import Slice, slices_of, stack_slices
+from densevit.volumes.formats.stored_volume import ReadOptions, StoredVolume, check_header
+from densevit.volumes.modality import modality_of_file
 
+NEEDS_SCALE = ("CT", "PT")  # modalities whose files must say how stored values become their unit
 BELONGING = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "FrameOfReferenceUID")
 
 
@@ -30,15 +30,17 @@ class DicomSource:
 
 
 @quiet_pydicom()
-def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+def open_dicom(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Find the series of a folder, or of a file, and put its slices in order; pixels are read by `load`.
 
     ValueError, with the file's name, for several series, slices that are no regular stack, and files without a place.
     """
     series = find_series(path, options=options)
-    slices = find_slices(series.headers)
-    scales = [(str(each), each.scale) for each in slices]
-    modality = check_scales(path, scales, modality=series.modality, stored_values=options.stored_values)
+    slices = []
+    for header in series.headers:
+        with naming(header.path):
+            slices += slices_of(header)
+    modality = _check_scales(path, slices, modality=series.modality, stored_values=options.stored_values)
     slices, affine = stack_slices(path, slices, options=options)
     rows, columns = slices[0].shape
     shape = (columns, rows, len(slices))
@@ -46,6 +48,32 @@ def open_dicom(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
     origin = tuple((name, frozenset(str(h.get(name, "")) for h in series.headers)) for name in BELONGING)
     source = DicomSource(series.uid, tuple((each.path, each.frame) for each in slices), origin)
     return StoredVolume(path, shape, affine, lambda: _load(slices, shape), source, modality)
+
+
+def _check_scales(path: Path, slices: Sequence[Slice], *, modality: str, stored_values: bool) -> str:
+    """The modality and unit of a series from what its slices say.
+
+    ValueError where some slices say how their values become the unit and others do not, where they lead to several
+    units, and for a CT or PET in which none says it, unless its `stored_values` are wanted.
+    """
+    unit = "Hounsfield units" if modality == "CT" else "the unit of its modality"
+    named, silent = ([each for each in slices if each.scale.is_said is said] for said in (True, False))
+    trivial = modality not in NEEDS_SCALE and all(each.scale.changes_nothing for each in slices)
+    if named and silent and not trivial:
+        raise ValueError(
+            f"{silent[0]} does not say how its values become {unit}, as {named[0]} does by RescaleSlope and "
+            f"RescaleIntercept: {len(silent)} of {len(slices)} slices of {path} lack them; get those again"
+        )
+    if silent and modality in NEEDS_SCALE and not stored_values:
+        raise ValueError(
+            f"{path} does not say how its stored values become {unit}: no slice has RescaleSlope and "
+            "RescaleIntercept; get the series again, or take the values for what they are with stored_values=True"
+        )
+    kinds = {modality_of_file(modality, each.scale.unit): each for each in slices}
+    if len(kinds) > 1:
+        (one, first), (other, second) = list(kinds.items())[:2]
+        raise ValueError(f"{first} is {one}, and {second} of the same series {other}; keep one of them in {path}")
+    return next(iter(kinds))
 
 
 @quiet_pydicom()
@@ -57,9 +85,8 @@ def _load(slices: list[Slice], shape: tuple[int, ...]) -> np.ndarray:
         places.setdefault(each.path, []).append((index, each.frame or 0))
 
     def read(path: Path) -> None:
-        for (index, _), pixels in zip(
-            places[path], _read_frames(path, [f for _, f in places[path]], shape), strict=True
-        ):
+        indices, frames = zip(*places[path], strict=True)
+        for index, pixels in zip(indices, _read_frames(path, frames, shape), strict=True):
             values[index] = pixels
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -68,8 +95,10 @@ def _load(slices: list[Slice], shape: tuple[int, ...]) -> np.ndarray:
 
 
 @quiet_pydicom()
-def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[np.ndarray]:
-    """The frames (rows, columns) of a file, rescaled."""
+def _read_frames(path: Path, frames: Sequence[int], shape: tuple[int, ...]) -> list[np.ndarray]:
+    """The frames (rows, columns) of a file, rescaled to the modality's own unit by slope and intercept or a table."""
+    from pydicom.pixels import apply_modality_lut
+
     data = read_dataset(path, pixels=True)
     try:
         stored = data.pixel_array
@@ -80,7 +109,10 @@ def _read_frames(path: Path, frames: list[int], shape: tuple[int, ...]) -> list[
     if stored.shape[1:] != shape[1::-1] or len(stored) <= max(frames):
         raise ValueError(f"{path} is damaged: its pixels are {stored.shape}, unlike its header; get the file again")
     with naming(path):
-        return [rescale(stored[frame], data, frame, path) for frame in frames]
+        values = [apply_modality_lut(stored[frame], transformation(data, frame)) for frame in frames]
+    if not all(np.isfinite(each).all() for each in values):
+        raise ValueError(f"{path} rescales its values to what is no finite number; correct the file")
+    return values
 
 
 def _check_length(path: Path, data: Any, stored: np.ndarray) -> None:

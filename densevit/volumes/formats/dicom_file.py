@@ -10,69 +10,30 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
-from densevit.quiet import ignore_warnings
+import numpy as np
+
+from densevit.environment import ignore_warnings
 from densevit.volumes.paths import looks_like_dicom
 
 logger = logging.getLogger("densevit")
 MANY = 2**16  # bytes that may be set aside before it is known whether they are there
 READERS = 8  # threads: they wait for the disk more than they compute
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+TRANSFORMATION = "PixelValueTransformationSequence"
 TAGS = (
-    "SpecificCharacterSet",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "StudyInstanceUID",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "ImageType",
-    "Modality",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "InstanceNumber",
-    "FrameOfReferenceUID",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "ModalityLUTSequence",
-    "Units",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "PixelSpacing",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "AcquisitionNumber",
-    "AcquisitionTime",
-    "ContentTime",
-    "TriggerTime",
-    "TemporalPositionIdentifier",
-    "EchoTime",
-    "DiffusionBValue",
-)
+    "SpecificCharacterSet", "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SOPClassUID",
+    "SOPInstanceUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "InstanceNumber", "FrameOfReferenceUID", "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence",
+    "Units", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
+    "ImageOrientationPatient", "ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "AcquisitionNumber", "AcquisitionTime",
+    "ContentTime", "TriggerTime", "TemporalPositionIdentifier", "EchoTime", "DiffusionBValue",
+    "DirectoryRecordSequence",
+)  # fmt: skip
 ORIGIN = ("PatientID", "PatientName", "PatientBirthDate", "Modality")
 NO_SCANS = (  # modalities
-    "SEG",
-    "RTSTRUCT",
-    "RTPLAN",
-    "RTDOSE",
-    "SR",
-    "PR",
-    "KO",
-    "REG",
-    "DOC",
-    "FID",
-    "RWV",
-    "AU",
-    "ECG",
-)
+    "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "DOC", "FID", "RWV", "AU", "ECG",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,17 +70,59 @@ class Header:
     @property
     def is_image(self) -> bool:
         """Whether it holds a picture, by its class: a file that was cut off says no more."""
-        kind = self.data.get("SOPClassUID") or self.data.file_meta.get("MediaStorageSOPClassUID", "")
+        kind = self.get("SOPClassUID") or self.data.file_meta.get("MediaStorageSOPClassUID", "")
         is_picture = "Rows" in self.data or "Image Storage" in getattr(kind, "name", "")
         return is_picture and str(self.get("Modality")) not in NO_SCANS
 
+    def scale(self, frame: int | None) -> "Scale":
+        """How the values of a frame become a unit; ValueError for half of a scale, or one that is none."""
+        data = transformation(self.data, frame)
+        said = [data.get(name) for name in ("RescaleSlope", "RescaleIntercept")]
+        slope, intercept = (None if value in (None, "") else float(value) for value in said)
+        usable = slope != 0 and np.isfinite([slope or 1.0, intercept or 0.0]).all()
+        if (slope is None) != (intercept is None) or not usable:
+            raise ValueError(f"{self.path} rescales its values by {slope} and {intercept}; get it again, or correct it")
+        table = data.get("ModalityLUTSequence") or []
+        unit = data.get("RescaleType") or (table[0].get("ModalityLUTType") if table else None)
+        if str(self.get("Modality")) == "PT":
+            unit = self.get("Units")
+        return Scale(slope, intercept, bool(table), str(unit or ""))
+
     @property
     def is_localizer(self) -> bool:
-        return "LOCALIZER" in [str(part).upper() for part in _listed(self.get("ImageType", []))]
+        return "LOCALIZER" in str(self.get("ImageType", "")).upper()
 
     @property
     def has_place(self) -> bool:
         return "ImagePositionPatient" in self.data or "PerFrameFunctionalGroupsSequence" in self.data
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a slice says of its values: slope and intercept, or a table (`has_table`), and the unit they lead to."""
+
+    slope: float | None = None
+    intercept: float | None = None
+    has_table: bool = False
+    unit: str = ""
+
+    @property
+    def is_said(self) -> bool:
+        return self.has_table or self.slope is not None
+
+    @property
+    def changes_nothing(self) -> bool:
+        return not self.has_table and self.slope in (None, 1.0) and self.intercept in (None, 0.0)
+
+
+def transformation(data: Any, frame: int | None) -> Any:
+    """What holds the scale of a frame: its own functional group, that of all frames, or the file itself."""
+    groups = [data]
+    for name, index in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
+        found = None if index is None else data.get(name)
+        if found and index < len(found) and found[index].get(TRANSFORMATION):
+            groups.append(found[index].get(TRANSFORMATION)[0])
+    return groups[-1]
 
 
 def quiet_pydicom() -> AbstractContextManager:
@@ -161,19 +164,15 @@ def read_headers(paths: Iterable[Path]) -> list[Header]:
 @quiet_pydicom()
 def read_header(path: Path) -> Header:
     """What `TAGS` names of one file; ValueError with its name if it cannot be read."""
-    header = Header(path, read_dataset(path, specific_tags=[*TAGS, "DirectoryRecordSequence"]))
-    with naming(path):
-        is_image = header.is_image
-    if is_image and "Rows" not in header.data:
+    header = Header(path, read_dataset(path, specific_tags=TAGS))
+    if header.is_image and "Rows" not in header.data:
         raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
     return header
 
 
 @quiet_pydicom()
 def is_dicom_image(path: Path, *, modality: str | None = None) -> bool:
-    """Whether a DICOM file holds a picture, of that modality if one is given; ValueError with its name if it cannot be
-    read.
-    """
+    """Whether a DICOM file holds a picture, of that modality if one is given; ValueError for an unreadable one."""
     header = read_header(path)
     return header.is_image and modality in (None, header.origin["Modality"])
 
@@ -197,19 +196,9 @@ def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[st
 
 
 class _Bounded(BufferedReader):
-    """A file of which no more is asked for than is there: an element may say that it is 4 GB long, which the reader
-    would set aside.
-    """
-
-    def __init__(self, raw: FileIO):
-        super().__init__(raw)
-        self._size = os.fstat(raw.fileno()).st_size
+    """A file of which no more is asked for than is there: an element may say that it has 4 GB."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MANY:
-            size = max(min(size, self._size - self.tell()), 0)
+            size = max(min(size, os.fstat(self.fileno()).st_size - self.tell()), 0)
         return super().read(size)
-
-
-def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) else list(value)

@@ -8,7 +8,6 @@ import numpy as np
 
 from densevit.volumes.formats.dicom_file import Header, naming, quiet_pydicom, read_dataset
 from densevit.volumes.formats.dicom_slices import Slice, frame_slices
-from densevit.volumes.formats.dicom_stack import LEFT_POSTERIOR
 from densevit.volumes.formats.stored_volume import to_standard
 
 if TYPE_CHECKING:
@@ -39,8 +38,14 @@ def _read(path: Path, like: "Volume", values: Sequence[int] | None) -> np.ndarra
     declared = _declared(path, data)
     own = np.zeros(like.on_own_axes(np.broadcast_to(np.False_, like.grid.size)).shape, np.uint16)
     for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(path, data), strict=True)):
-        part = own[_place(frame, pixels.shape, own.shape, like)]
-        found = pixels if kind == "LABELMAP" else _mask(path, pixels) * np.uint16(_segment(path, data, index))
+        part, found = own[_place(frame, pixels.shape, own.shape, like)], pixels
+        if kind == "BINARY":
+            if pixels.max() > 1:
+                raise ValueError(
+                    f"{path} says that it is BINARY and holds {pixels.max()}, as a FRACTIONAL segmentation does; "
+                    "save it as BINARY from the program that made it"
+                )
+            found = pixels * np.uint16(_segment(path, data, index))
         strange = sorted(set(np.unique(found).tolist()) - {0, *declared})
         if strange:
             raise ValueError(f"{frame} shows segment {strange[0]}, which the file does not declare; get the file again")
@@ -67,16 +72,6 @@ def _declared(path: Path, data: Any) -> list[int]:
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f"{path} declares the segments {numbers}, and each must be there once; get the file again")
     return sorted(number for number in numbers if number)
-
-
-def _mask(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """The pixels of a BINARY segmentation, which are 0 or 1."""
-    if pixels.max() > 1:
-        raise ValueError(
-            f"{path} says that it is BINARY and holds {pixels.max()}, as a FRACTIONAL segmentation does; "
-            "save it as BINARY from the program that made it"
-        )
-    return pixels
 
 
 def _frames(path: Path, data: Any) -> Iterator[np.ndarray]:
@@ -116,12 +111,9 @@ def _unpack(data: Any) -> Iterator[np.ndarray]:
 
 def _place(frame: Slice, size: tuple[int, ...], whole: tuple[int, ...], like: "Volume") -> tuple[slice | int, ...]:
     """Where a frame of (columns, rows) lies in the scan's own voxels (X, Y, Z)."""
-    steps = np.eye(4)
-    steps[:3, :3] = np.stack([frame.axes[0] * frame.spacing[1], frame.axes[1] * frame.spacing[0], frame.normal], axis=1)
-    steps[:3, 3] = frame.position
     columns, rows = size
     corners = np.array([(0, 0, 0, 1), (columns - 1, 0, 0, 1), (0, rows - 1, 0, 1)])
-    voxels = (np.linalg.inv(like.affine) @ LEFT_POSTERIOR @ steps @ corners.T)[:3].T
+    voxels = (np.linalg.inv(like.affine) @ frame.affine(frame.normal) @ corners.T)[:3].T
     first = voxels[0].round().astype(int)
     expected = first + np.array([(0, 0, 0), (columns - 1, 0, 0), (0, rows - 1, 0)])
     if np.abs(voxels - expected).max() > OFF_GRID:
@@ -143,10 +135,9 @@ def _segment(path: Path, data: Any, frame: int) -> int:
 
 def _table(path: Path, numbers: Sequence[int], values: Sequence[int] | None) -> np.ndarray:
     """Segment number -> label."""
-    table = np.arange(2**16, dtype=np.uint16)
-    if values is None:
-        return table
+    values = numbers if values is None else values
     if len(numbers) != len(values):
         raise ValueError(f"{path} has {len(numbers)} segments, and {len(values)} values were given; give one for each")
+    table = np.zeros(2**16, np.uint16)
     table[list(numbers)] = values
     return table

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from densevit.volumes.formats.dicom_file import Header, quiet_pydicom, read_header, read_headers
+from densevit.volumes.formats.dicom_file import ORIGIN, Header, quiet_pydicom, read_header, read_headers
+from densevit.volumes.formats.stored_volume import ReadOptions
 from densevit.volumes.paths import walk_files
-from densevit.volumes.read_options import ReadOptions
 
 logger = logging.getLogger("densevit")
 
@@ -58,7 +58,7 @@ def find_series(path: Path, *, options: ReadOptions) -> Series:
     headers = read_headers(walk_files(path))
     if not headers:
         raise ValueError(f"{path} holds no DICOM file; give a folder of one series")
-    return _without_localizers(choose_series(path, headers, options=options))
+    return _without_localizers(_choose(path, headers, options))
 
 
 def _asked(options: ReadOptions) -> str:
@@ -77,27 +77,24 @@ def _group(headers: Iterable[Header]) -> list[Series]:
         by_uid.setdefault(header.series, []).append(header)
     found = []
     for uid, group in by_uid.items():
-        origins = [header.origin for header in group]
-        said = {name: {origin[name] for origin in origins} - {""} for name in origins[0]}
+        said = {name: {header.origin[name] for header in group} - {""} for name in ORIGIN}
         parts: dict[tuple[str, ...], list[Header]] = {}
-        for header, origin in zip(group, origins, strict=True):
-            key = tuple(min(said[name]) if len(said[name]) == 1 else value for name, value in origin.items())
+        for header in group:
+            key = tuple(min(said[name]) if len(said[name]) == 1 else value for name, value in header.origin.items())
             parts.setdefault(key, []).append(header)
         found += [Series(uid, tuple(part)) for part in parts.values()]
     return found
 
 
-def choose_series(path: Path, headers: Iterable[Header], *, options: ReadOptions) -> Series:
+def _choose(path: Path, headers: Sequence[Header], options: ReadOptions) -> Series:
     """The one image series among headers, or the one that is asked for by its UID, its number or its modality."""
-    headers = list(headers)
-    others = {str(header.get("Modality", "unknown")) for header in headers if not header.is_image}
     found = _group(header for header in headers if header.is_image)
     if not found:
-        raise ValueError(f"{path} holds no image series, only {', '.join(sorted(others))}; give a CT, MR or PET series")
+        others = ", ".join(sorted({str(header.get("Modality", "unknown")) for header in headers}))
+        raise ValueError(f"{path} holds no image series, only {others}; give a CT, MR or PET series")
     asked = [each for each in found if each.is_asked_for(options)]
-    scans = [each for each in asked if any(h.has_place and not h.is_localizer for h in each.headers)] or asked
-    if options.series is not None or not scans:
-        scans = asked
+    placed = [each for each in asked if any(h.has_place and not h.is_localizer for h in each.headers)]
+    scans = asked if options.series is not None or not placed else placed
     if len(scans) != 1:
         raise ValueError(_not_one(path, scans, found, options))
     if len(found) > 1 and options.series is None:

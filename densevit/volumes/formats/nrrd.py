@@ -1,23 +1,12 @@
 """NRRD files (.nrrd, and .nhdr with its values beside), https://teem.sourceforge.net/nrrd/format.html."""
 
 import re
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from densevit.volumes.formats.raw_values import (
-    FROM_THE_END,
-    MOST_HEADER,
-    add_field,
-    data_file,
-    integers,
-    numbers,
-    read_values,
-    text_line,
-)
-from densevit.volumes.formats.stored_volume import StoredVolume, check_header
-from densevit.volumes.read_options import REFUSING, ReadOptions
+from densevit.volumes.formats.stored_volume import ReadOptions, StoredVolume, check_header
+from densevit.volumes.formats.text_header import MOST_HEADER, TextHeader, numbers, read_values, text_line
 
 TYPES = {
     "i1": "signed char|int8|int8_t",
@@ -48,36 +37,35 @@ FIELDS = {  # of the format, without blanks
 COMPRESSED = {"raw": False, "gzip": True, "gz": True}
 
 
-def open_nrrd(path: Path, *, options: ReadOptions = REFUSING) -> StoredVolume:
+def open_nrrd(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Read the header; an axis beside those of space holds channels. ValueError, with the file's name, if it is bad."""
-    fields, length = _read_header(path)
-    (axes,) = integers(path, _need(path, fields, "dimension"), field="dimension", count=1)
-    sizes = tuple(integers(path, _need(path, fields, "sizes"), field="sizes", count=axes))
-    affine, spatial = _affine(path, fields, len(sizes))
-    dtype = _dtype(path, fields)
-    channel = [axis for axis in range(len(sizes)) if axis not in spatial]
-    shape = tuple(sizes[axis] for axis in (*spatial, *channel))
+    header, length = _read_header(path)
+    (axes,) = header.integers("dimension", count=1)
+    sizes = header.integers("sizes", count=axes)
+    affine, spatial = _affine(header, axes)
+    order = (*spatial, *(axis for axis in range(axes) if axis not in spatial))
+    shape = tuple(sizes[axis] for axis in order)
+    dtype = _dtype(header)
     check_header(path, shape=shape, affine=affine, max_bytes=options.max_bytes)
-    compressed, data, offset = _place(path, fields, length)
+    compressed, (data, start) = _place(header, length)
 
     def load() -> np.ndarray:
-        count = prod(sizes)
-        flat = read_values(path, data, offset=offset, compressed=compressed, dtype=dtype, count=count)
-        return flat.reshape(sizes[::-1]).T.transpose(*spatial, *channel)
+        stored = read_values(path, data, start, compressed=compressed, dtype=dtype, shape=tuple(sizes[::-1]))
+        return stored.T.transpose(order)
 
     return StoredVolume(path, shape, affine, load)
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], int]:
+def _read_header(path: Path) -> tuple[TextHeader, int]:
     """The fields, in lower case without blanks, and the byte at which the header ends."""
-    fields: dict[str, str] = {}
+    header = TextHeader(path)
     with open(path, "rb") as file:
         if not re.match(rb"NRRD000\d\s*$", file.readline(80)):
             raise ValueError(f"{path} cannot be read as NRRD (it does not begin with NRRD000); get the file again")
         while file.tell() < MOST_HEADER:
             text = text_line(path, file.readline(MOST_HEADER))
             if not text:  # a blank line, or the end of a header that stands alone
-                return fields, file.tell()
+                return header, file.tell()
             name, colon, value = text.partition(":")
             if text.startswith("#") or value.startswith("="):  # a comment, or a key and value of the user's own
                 continue
@@ -87,18 +75,13 @@ def _read_header(path: Path) -> tuple[dict[str, str], int]:
                     f"{path} has the line {text[:80]!r} in its header, which is no field of NRRD; correct it, or get "
                     "the file again"
                 )
-            add_field(path, fields, key, value.strip())
+            header.add(key, value.strip())
     raise ValueError(f"{path} has a header that does not end; get the file again")
 
 
-def _need(path: Path, fields: dict[str, str], name: str) -> str:
-    if not fields.get(name):
-        raise ValueError(f"{path} does not say its {name}; correct its header")
-    return fields[name]
-
-
-def _affine(path: Path, fields: dict[str, str], axes: int) -> tuple[np.ndarray, list[int]]:
+def _affine(header: TextHeader, axes: int) -> tuple[np.ndarray, list[int]]:
     """The affine (4, 4) to right, anterior, superior, and which axes of the file are the three of space."""
+    path, fields = header.path, header.fields
     space, directions = fields.get("space", "").lower(), fields.get("spacedirections", "")
     if space not in SPACES or not directions:
         raise ValueError(
@@ -125,34 +108,31 @@ def _vector(path: Path, text: str, field: str) -> list[float]:
     return numbers(path, " ".join(inside.groups()), field=field, count=3)
 
 
-def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:
-    name = re.sub(r"\s+", " ", _need(path, fields, "type").lower())
+def _dtype(header: TextHeader) -> np.dtype:
+    name = re.sub(r"\s+", " ", header.text("type").lower())
     code = next((code for code, names in TYPES.items() if name in names.split("|")), None)
     if code is None:
-        raise ValueError(f"{path} holds values of type {name!r}, and a volume holds plain numbers; convert the file")
+        raise ValueError(
+            f"{header.path} holds values of type {name!r}, and a volume holds plain numbers; convert the file"
+        )
     if code[1] == "1":
         return np.dtype(code)
-    endian = _need(path, fields, "endian").lower()
-    if endian not in ("little", "big"):
-        raise ValueError(f"{path} has the endian {endian!r}, and 'little' or 'big' is expected; correct its header")
-    return np.dtype(("<" if endian == "little" else ">") + code)
+    order = {"little": "<", "big": ">"}.get(header.text("endian").lower())
+    if order is None:
+        raise ValueError(
+            f"{header.path} has the endian {header.text('endian')!r}, and 'little' or 'big' is expected; correct it"
+        )
+    return np.dtype(order + code)
 
 
-def _place(path: Path, fields: dict[str, str], length: int) -> tuple[bool, Path, int]:
-    """Whether values are compressed, in which file they are, and from which byte on."""
-    encoding = _need(path, fields, "encoding").lower()
+def _place(header: TextHeader, length: int) -> tuple[bool, tuple[Path, int]]:
+    """Whether values are compressed, and in which file they are, from which byte on."""
+    encoding = header.text("encoding").lower()
     if encoding not in COMPRESSED:
-        raise ValueError(f"{path} has the encoding {encoding!r}, and raw or gzip is expected; save it so")
-    skip = fields.get("byteskip", "0")
-    if (
-        fields.get("lineskip", "0") != "0"
-        or not re.fullmatch(r"-1|\d+", skip)
-        or (COMPRESSED[encoding] and skip != "0")
-    ):
-        raise ValueError(f"{path} skips lines or bytes before its values in a way that is not read; save it without")
-    name = fields.get("datafile", "")
-    if not name:
-        return COMPRESSED[encoding], path, FROM_THE_END if skip == "-1" else length + int(skip)
-    if name.split()[0] == "LIST" or "%" in name:
-        raise ValueError(f"{path} takes its values from several files; save it as one")
-    return COMPRESSED[encoding], data_file(path, name), FROM_THE_END if skip == "-1" else int(skip)
+        raise ValueError(f"{header.path} has the encoding {encoding!r}, and raw or gzip is expected; save it so")
+    lines, skip = (header.text(name, "0") for name in ("lineskip", "byteskip"))
+    if lines != "0" or not re.fullmatch("0" if COMPRESSED[encoding] else r"-1|\d+", skip):
+        raise ValueError(
+            f"{header.path} skips lines or bytes before its values in a way that is not read; save it without"
+        )
+    return COMPRESSED[encoding], header.place(header.fields.get("datafile", ""), skip, length=length)

@@ -1,6 +1,5 @@
-"""What every format's reader hands over: a header that was checked, and values that are read when they are wanted.
-
-Values are (X, Y, Z), or (X, Y, Z, C), in the file's own order of axes.
+"""What every format's reader is given, `ReadOptions`, and hands over: a header that was checked, and values that are
+read when they are wanted, (X, Y, Z) or (X, Y, Z, C) in the file's own order of axes.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,43 @@ from typing import Any
 
 import numpy as np
 
+from densevit.options import check_fields
+from densevit.texts import format_bytes
 from densevit.volumes.grid import Grid, times
+
+MOST_EMPTY = 2**30  # bytes of values that any compressed file may announce
+MOST_RATIO = 200  # times its own bytes that a larger one may
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """`geometry` ("sform" or "qform") chooses for a NIfTI file that disagrees with itself.
+
+    For DICOM: `series` (a SeriesInstanceUID or a series number) and `modality` ("CT", "MR", "PT") choose among several,
+    `allow_gantry_tilt` keeps the sheared affine of a tilted gantry, and `on_missing` says what becomes of a series with
+    slices missing: "error", or "split", which reads its longest regular part. `stored_values` takes the stored values
+    of a CT or PET that does not say how they become its unit. `max_bytes` bounds the float32 array of any scan.
+    """
+
+    geometry: str | None = None
+    series: str | None = None
+    modality: str | None = None
+    allow_gantry_tilt: bool = False
+    on_missing: str = "error"
+    stored_values: bool = False
+    max_bytes: int = 8 * 2**30
+
+    def __post_init__(self) -> None:
+        check_fields(self, owner="read")
+        if self.geometry not in (None, "sform", "qform"):
+            raise ValueError(f"geometry must be 'sform', 'qform' or None, got {self.geometry!r}")
+        if self.on_missing not in ("error", "split"):
+            raise ValueError(f"on_missing must be 'error' or 'split', got {self.on_missing!r}")
+        if self.max_bytes <= 0:
+            raise ValueError(f"max_bytes must be positive, got {self.max_bytes}")
+
+
+REFUSING = ReadOptions()  # nothing chosen: what a file leaves open is refused
 
 
 @dataclass(frozen=True)
@@ -37,18 +72,16 @@ class StoredVolume:
     @property
     def grid(self) -> Grid:
         """The grid with its axes turned to point about right, anterior and superior."""
-        from nibabel.orientations import inv_ornt_aff
+        from nibabel.orientations import inv_ornt_aff, io_orientation
 
-        turned = self.affine @ inv_ornt_aff(self._turns, self.shape[:3])
-        counts = [0, 0, 0]
-        for count, (axis, _) in zip(self.shape[:3], self._turns, strict=True):
-            counts[int(axis)] = count
-        return Grid(tuple(counts[::-1]), turned)
+        turns = io_orientation(self.affine)
+        size = np.array(self.shape[:3])[np.argsort(turns[:, 0])]
+        return Grid(tuple(size[::-1].tolist()), self.affine @ inv_ornt_aff(turns, self.shape[:3]))
 
     def image(self) -> np.ndarray:
         """Float32 (C, D, H, W) on `grid`; ValueError for values that are no finite number."""
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(self._turned(self.load()), np.float32)
+            values = np.ascontiguousarray(self._load(), np.float32)
         wrong = values.size - np.count_nonzero(np.isfinite(values))
         if wrong:
             raise ValueError(
@@ -63,16 +96,11 @@ class StoredVolume:
             raise ValueError(
                 f"{self.path} has {len(self.shape)} axes, and a label volume has three; save one label per voxel"
             )
-        return np.ascontiguousarray(whole_numbers(self._turned(self.load())[0], self.path))
+        return np.ascontiguousarray(whole_numbers(self._load()[0], self.path))
 
-    @property
-    def _turns(self) -> np.ndarray:
-        from nibabel.orientations import io_orientation
-
-        return io_orientation(self.affine)
-
-    def _turned(self, values: np.ndarray) -> np.ndarray:
-        """(X, Y, Z) or (X, Y, Z, C) -> a view (C, D, H, W)."""
+    def _load(self) -> np.ndarray:
+        """The values as a view (C, D, H, W) on `grid`."""
+        values = self.load()
         return to_standard(values if values.ndim == 4 else values[..., None], self.affine)
 
 
@@ -86,7 +114,8 @@ def whole_numbers(values: np.ndarray, name: object) -> np.ndarray:
     else:
         inside = np.abs(values) <= 2**53  # what is no number is not
         kept = np.where(inside, values, 0)
-        rounding = min(4 * np.finfo(np.float32).eps * max(1.0, float(np.abs(kept).max(initial=0))), 0.05)
+        largest = max(1.0, float(np.abs(kept).max(initial=0)))
+        rounding = min(4 * np.finfo(np.float32).eps * largest, 0.05)
         whole = np.rint(kept).astype(np.int64)
         wrong = ~inside | (np.abs(kept - whole) > rounding)
     if wrong.any():
@@ -125,3 +154,20 @@ def check_header(path: Path, *, shape: tuple[int, ...], affine: np.ndarray, max_
             f"{path} says that it holds {times(shape)} voxels, which take {needed / 2**30:.3g} GiB, and "
             f"{max_bytes / 2**30:.3g} are allowed; correct the file, or raise max_bytes"
         )
+
+
+def check_ratio(path: Path, there: int, needed: int) -> None:
+    """ValueError for a compressed file of `there` bytes that would hold a job for minutes, for values that must nearly
+    all be the same: `needed` bytes, over `MOST_EMPTY` and over `MOST_RATIO` times as many.
+    """
+    if needed > max(MOST_EMPTY, MOST_RATIO * there):
+        raise ValueError(
+            f"{path} has {format_bytes(there)}, and its header announces {format_bytes(needed)} of values, nearly "
+            "all of them the same; correct the header, or decompress the file first if it is right"
+        )
+
+
+def raise_system_error(error: Exception) -> None:
+    """Raise what the system says of a file, such as that it may not be read; libraries' own errors have no number."""
+    if isinstance(error, OSError) and error.errno:
+        raise error

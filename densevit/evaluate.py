@@ -1,0 +1,101 @@
+"""Scores of a model on a data set: predict every image whole or by windows, count, and sum over processes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from densevit.data.dataset import Sample, Shown
+from densevit.data.stream import EvalSet
+from densevit.inference import InferenceOptions
+from densevit.metrics import CaseDice, ConfusionMatrix
+from densevit.metrics.scores import SegmentationScores
+from densevit.predictor.labels import label_image
+from densevit.processes import gather, rank_and_size
+from densevit.workers import Workers, drawing
+
+Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass
+class Evaluation:
+    """Scores, and pictures as (image (H, W, 3), label (H, W), prediction (H, W)), all uint8 or integer arrays."""
+
+    scores: SegmentationScores
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def evaluate(
+    model: nn.Module,
+    samples: EvalSet,
+    *,
+    inference: Mapping[str, Any],
+    device: torch.device,
+    num_workers: int = 0,
+    num_pictures: int = 0,
+    on_image: Callable[[int, int], bool] | None = None,
+    on_prediction: Callable[[Sample, Tensor], None] | None = None,
+) -> Evaluation | None:
+    """Score `model` on `samples`; `inference` is a config's section.
+
+    `on_image(done, total)` is called after each image of this process and may return True to stop: the result is then
+    None; `on_prediction(sample, labels (*S))` before it. The first `num_pictures` images are kept for looking at.
+    """
+    rank, size = rank_and_size()
+    order = range(rank, len(samples), size)
+    dataset = samples.dataset
+    options = InferenceOptions.read(inference).for_classes(
+        dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices
+    )
+    counted = dict(num_classes=dataset.num_classes, ignore_index=dataset.ignore_index)
+    counters = [ConfusionMatrix(**counted), *([CaseDice(**counted)] if dataset.has_cases else [])]
+    pictures: list[Picture] = []
+    was_training = model.training
+    model.eval()
+    try:
+        with drawing(_loader(samples, order, num_workers)) as drawn:
+            for done, sample in enumerate(drawn, start=1):
+                # On the label's own grid: a volume may have been resampled, a picture never is.
+                seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
+                prediction = torch.from_numpy(label_image(model, sample.image, **seen))
+                for counter in counters:
+                    counter.update(prediction, sample.label)
+                if on_prediction is not None:
+                    on_prediction(sample, prediction)
+                if len(pictures) < num_pictures:
+                    pictures.append(_thinned(dataset.shown(sample, prediction)))
+                if on_image is not None and on_image(done, len(order)):
+                    return None
+    finally:
+        model.train(was_training)
+    return Evaluation(_scores(*counters), pictures)
+
+
+def _loader(samples: EvalSet, order: range, num_workers: int) -> DataLoader:
+    return DataLoader(
+        samples,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
+        worker_init_fn=Workers(num_workers),
+    )
+
+
+def _scores(matrix: ConfusionMatrix, cases: CaseDice | None = None) -> SegmentationScores:
+    """Pixels over the whole set, and where there are cases the Dice of each, of all processes, which all call this."""
+    scores = matrix.reduce().compute()
+    if cases is None:
+        return scores
+    cases.rows = [row for rows in gather(cases.rows) for row in rows]
+    return replace(scores, case_dice=cases.compute())
+
+
+def _thinned(shown: Shown) -> Picture:
+    """At most 1024 pixels a side: enough for the eye."""
+    step = -(-max(shown.label.shape) // 1024)
+    return shown.image[::step, ::step], shown.label[::step, ::step], shown.prediction[::step, ::step]
