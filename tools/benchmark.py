@@ -21,6 +21,7 @@ COMMANDS = {
     "augment": "one training crop of a volume: milliseconds by step, beside MONAI's chain, on CPU and GPU",
     "scan": "one CT from file to mask on a CPU, where the time goes: beside MONAI's chain with Invertd",
     "case_cache": "cases from their files and from the cache on disk: seconds a case, the same arrays",
+    "metrics": "all metrics of a pair of label maps: seconds, memory, the same numbers, beside MONAI's",
     "training_memory": "the peak of a training step on volumes, beside what `densevit fingerprint` estimates",
     "train": "training side by side: seconds per iteration, loss curves, mIoU",
     "busy": "training idle and beside busy processes, with threads that sleep or spin while they wait",

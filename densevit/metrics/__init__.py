@@ -6,6 +6,7 @@ from densevit.metrics.cases import CaseDice
 from densevit.metrics.centreline import centreline_dice
 from densevit.metrics.confusion import ConfusionMatrix
 from densevit.metrics.distances import Distances, border_distances, boundary_iou, surfel_distances
+from densevit.metrics.instances import InstanceIoU
 from densevit.metrics.lesions import Lesion, LesionOptions, LesionScores, f1_by_size, score_lesions
 from densevit.metrics.measure import MeasureOptions, measure, measure_masks
 from densevit.metrics.policies import POLICIES, Fill, Policy
@@ -23,6 +24,7 @@ __all__ = [
     "Detection",
     "Distances",
     "Fill",
+    "InstanceIoU",
     "Lesion",
     "LesionOptions",
     "LesionScores",

@@ -38,8 +38,8 @@ class ConfusionMatrix:
         ValueError and leaves the counts as they were.
         """
         self._check_open()
-        prediction, label = _as_tensor(prediction), _as_tensor(label)
-        _check_maps(prediction, label)
+        prediction, label = as_tensor(prediction), as_tensor(label)
+        check_maps(prediction, label)
         counts = torch.zeros_like(self.counts)
         pieces = zip(prediction.reshape(-1).split(PIECE), label.reshape(-1).split(PIECE), strict=True)
         for predicted, truth in pieces:
@@ -97,9 +97,12 @@ class ConfusionMatrix:
             raise ValueError("these counts are already summed over the ranks; call reset() before adding more")
 
 
-def _as_tensor(values: Tensor | np.ndarray) -> Tensor:
-    """Arrays are copied, since torch takes neither flipped nor read-only ones."""
-    return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+def as_tensor(values: Tensor | np.ndarray) -> Tensor:
+    """Arrays are copied, since torch takes no flipped, read-only or foreign ones, such as big-endian files have."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.array(values)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _clamp(values: Tensor, k: int) -> Tensor:
@@ -109,7 +112,8 @@ def _clamp(values: Tensor, k: int) -> Tensor:
     return values.to(torch.int32, copy=True).clamp_(-1, k)
 
 
-def _check_maps(prediction: Tensor, label: Tensor) -> None:
+def check_maps(prediction: Tensor, label: Tensor) -> None:
+    """ValueError for maps of other than integers, or of two shapes."""
     for what, values in (("prediction", prediction), ("label", label)):
         if values.is_floating_point() or values.is_complex():
             raise ValueError(f"the {what} must hold integer class indices, got {values.dtype}; take argmax of logits")

@@ -124,9 +124,8 @@ def rmsd(distances: Distances) -> float:
 
 def nsd(distances: Distances, tolerance: float) -> float:
     """Normalized surface Dice: the share of both borders together that lies within `tolerance` mm of the other."""
-    return sum(float(sizes[values <= tolerance * ROUNDING].sum()) for values, sizes in distances.sides) / _size(
-        distances
-    )
+    within = sum(float(sizes[values <= tolerance * ROUNDING].sum()) for values, sizes in distances.sides)
+    return within / _size(distances)
 
 
 def boundary_f(distances: Distances, tolerance: float) -> float:
@@ -185,6 +184,11 @@ def check_spacing(
     if len(spacing) != truth.ndim or not all(0 < s < np.inf for s in spacing):
         raise ValueError(f"expected {truth.ndim} positive numbers of mm as spacing, got {spacing}")
     return spacing
+
+
+def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """Of a box of so many voxels, in mm: no distance within it is larger."""
+    return sum((n * s) ** 2 for n, s in zip(shape, spacing, strict=True)) ** 0.5
 
 
 def _size(distances: Distances) -> float:

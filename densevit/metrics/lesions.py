@@ -6,9 +6,8 @@ from math import inf, nan, prod
 
 import numpy as np
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 
-from densevit.metrics.distances import check_spacing, hd95_surfel, surfel_distances
+from densevit.metrics.distances import check_spacing, diagonal, hd95_surfel, surfel_distances
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,10 @@ class LesionOptions:
     min_volume: float = 0.0
     penalty: float | None = None
     min_iou: float = 0.5  # above which two components are one segment of the panoptic quality
+
+    def __post_init__(self) -> None:
+        if self.min_iou < 0.5 or self.dilation < 0:
+            raise ValueError(f"min_iou must be 0.5 or more and dilation 0 or more, got {self.min_iou}, {self.dilation}")
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def score_lesions(
 ) -> LesionScores:
     """Match the components of two masks; `with_hd95=False` leaves the distances nan, which is much faster."""
     spacing, options = check_spacing(prediction, truth, spacing), options or LesionOptions()
-    diagonal = sum((n * s) ** 2 for n, s in zip(truth.shape, spacing, strict=True)) ** 0.5
-    penalty = (diagonal if options.penalty is None else options.penalty) if with_hd95 else nan
+    penalty = diagonal(truth.shape, spacing) if options.penalty is None else options.penalty
+    penalty = penalty if with_hd95 else nan
     predicted, count = _components(prediction, options)
     sizes = np.bincount(predicted.ravel(), minlength=count + 1)
     met = np.zeros(count + 1, bool)
@@ -137,13 +140,12 @@ def _components(mask: np.ndarray, options: LesionOptions) -> tuple[np.ndarray, i
 
 def _qualities(predicted: np.ndarray, true: np.ndarray, min_iou: float) -> tuple[float, float]:
     """Segmentation quality, the mean IoU of matched components, and recognition quality, their F1; nan of none."""
-    shape = (int(true.max(initial=0)) + 1, int(predicted.max(initial=0)) + 1)
-    overlaps = np.bincount(true.ravel() * shape[1] + predicted.ravel(), minlength=prod(shape)).reshape(shape)
-    union = overlaps.sum(1, keepdims=True) + overlaps.sum(0, keepdims=True) - overlaps
-    ious = (overlaps / np.maximum(union, 1))[1:, 1:]
-    ious = np.where(ious > min_iou, ious, 0)
-    matched = ious[linear_sum_assignment(ious, maximize=True)]
-    matched, total = matched[matched > 0], sum(ious.shape)
+    sizes, true_sizes = np.bincount(predicted.ravel()), np.bincount(true.ravel())
+    both = (predicted > 0) & (true > 0)
+    pairs, overlaps = np.unique(np.stack([true[both], predicted[both]]), axis=1, return_counts=True)
+    ious = overlaps / (true_sizes[pairs[0]] + sizes[pairs[1]] - overlaps)
+    matched = ious[ious > min_iou]  # above one half no component has two partners
+    total = len(sizes) + len(true_sizes) - 2
     if not total:
         return nan, nan
     return float(matched.mean()) if len(matched) else 0.0, 2 * len(matched) / total

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from densevit.metrics import distances as mm
 from densevit.metrics.centreline import centreline_dice
-from densevit.metrics.confusion import ConfusionMatrix
+from densevit.metrics.confusion import ConfusionMatrix, as_tensor, check_maps
 from densevit.metrics.lesions import Lesion, LesionOptions, LesionScores, score_lesions
 from densevit.metrics.records import Counts, Record, kind_of
 
@@ -102,19 +102,23 @@ def measure(
     structures = _structures(classes, options)
     if any(options.ignore_index in labels for labels in structures.values()):
         options = replace(options, ignore_index=NO_LABEL)
-    named = len(classes) if not isinstance(classes, Mapping) else None
-    counts = _count(prediction, truth, structures, num_classes=named, ignore_index=options.ignore_index)
+    prediction, truth = as_tensor(prediction), as_tensor(truth)
+    check_maps(prediction, truth)
+    if not prod(truth.shape):
+        raise ValueError(f"expected label maps with voxels, got a truth of shape {tuple(truth.shape)}")
+    matrix = ConfusionMatrix(_num_classes(classes, prediction, truth), ignore_index=options.ignore_index)
+    matrix.update(prediction, truth)
     prediction, truth = _as_array(prediction), _as_array(truth)
     spacing = mm.check_spacing(prediction, truth, spacing)
-    diagonal = sum((n * s) ** 2 for n, s in zip(truth.shape, spacing, strict=True)) ** 0.5
     ignored = truth == options.ignore_index
     ignored = ignored if ignored.any() else None
     boxes = [_boxes(prediction), _boxes(truth)] if options.metrics else []
     margin = 1
     if ignored is not None and "boundary_iou" in options.metrics:  # what lies behind ignored voxels matters as well
         margin += ceil(options.width_in(truth.shape) / (1 if options.boundary_width is None else min(spacing)))
-    records = []
-    for (name, labels), count in zip(structures.items(), counts, strict=True):
+    records, diagonal = [], mm.diagonal(truth.shape, spacing)
+    for name, labels in structures.items():
+        count = _count(matrix.counts.numpy(), labels)
         values, lesions = dict.fromkeys(options.columns, nan), ()
         if options.metrics and count.status != "absent":
             box = _joint(boxes, labels, truth.shape, margin)
@@ -144,23 +148,24 @@ def measure_masks(
         prediction, truth = prediction & ~unknown, truth & ~unknown
         unknown = None if options.ignored_is_border else unknown
     masks, wanted = (prediction, truth), set(options.metrics)
+    equal = bool(truth.any()) and np.array_equal(prediction, truth)
     how = dict(unknown=unknown, edge_is_border=options.edge_is_border)
     values, lesions = {}, ()
     if wanted & {*VOXELS, *VOXELS_WITHIN}:
         distances = mm.border_distances(*masks, spacing, connectivity=options.connectivity, **how)
-        values |= _of_distances(distances, VOXELS, VOXELS_WITHIN, options, masks)
+        values |= _of_distances(distances, VOXELS, VOXELS_WITHIN, options, equal=equal)
     if wanted & {*SURFELS, *SURFELS_WITHIN}:
-        values |= _of_distances(mm.surfel_distances(*masks, spacing, **how), SURFELS, SURFELS_WITHIN, options, masks)
+        distances = mm.surfel_distances(*masks, spacing, **how)
+        values |= _of_distances(distances, SURFELS, SURFELS_WITHIN, options, equal=equal)
     if "boundary_iou" in wanted:
         units = None if options.boundary_width is None else spacing
         values["boundary_iou"] = mm.boundary_iou(*masks, options.width_in(whole), units, **how)
     if "cldice" in wanted:
         values["cldice"] = centreline_dice(*masks)
     if wanted & {*LESIONS}:
-        diagonal = sum((n * s) ** 2 for n, s in zip(whole, spacing, strict=True)) ** 0.5
-        penalty = diagonal if options.lesions.penalty is None else options.lesions.penalty
-        how = replace(options.lesions, penalty=penalty)
-        scores = score_lesions(*masks, spacing, how, with_hd95="lesion_hd95" in wanted)
+        penalty = mm.diagonal(whole, spacing) if options.lesions.penalty is None else options.lesions.penalty
+        rules = replace(options.lesions, penalty=penalty)
+        scores = score_lesions(*masks, spacing, rules, with_hd95="lesion_hd95" in wanted)
         values |= {name: of(scores) for name, of in LESIONS.items()}
         lesions = scores.lesions
     return {column: values[column] for column in options.columns}, lesions
@@ -171,12 +176,12 @@ def _of_distances(
     plain: Mapping[str, Callable[[mm.Distances], float]],
     within: Mapping[str, Callable[[mm.Distances, float], float]],
     options: MeasureOptions,
-    masks: tuple[np.ndarray, np.ndarray],
+    *,
+    equal: bool,
 ) -> dict[str, float]:
     """nan where a mask has no border; equal masks without one, which fill the whole array, are as good as can be."""
     names = [*plain, *(f"{name}@{t:g}" for name in within for t in options.tolerances)]
     if not distances.defined:
-        equal = masks[0].any() and np.array_equal(*masks)
         return {name: kind_of(name).best if equal else nan for name in names}
     values = {name: of(distances) for name, of in plain.items() if name in options.metrics}
     return values | {f"{name}@{t:g}": of(distances, t) for name, of in within.items() for t in options.tolerances}
@@ -184,39 +189,32 @@ def _of_distances(
 
 def _structures(classes: Classes, options: MeasureOptions) -> dict[str, tuple[int, ...]]:
     if isinstance(classes, Mapping):
-        return {name: (v,) if isinstance(v, int) else tuple(v) for name, v in classes.items()}
+        return {name: tuple(np.atleast_1d(labels).tolist()) for name, labels in classes.items()}
     if len(set(classes)) != len(classes):
         raise ValueError(f"every class needs a name of its own, got {list(classes)}")
     return {name: (i,) for i, name in enumerate(classes) if i or options.include_background}
 
 
-def _count(
-    prediction: Maps,
-    truth: Maps,
-    structures: Mapping[str, tuple[int, ...]],
-    *,
-    num_classes: int | None,
-    ignore_index: int,
-) -> list[Counts]:
-    """Exact counts on the tensors' device; labels beyond the named ones may occur only if `num_classes` is None."""
-    if num_classes is None:
-        tops = [int(part.max()) for part in (prediction, truth) if prod(part.shape)]
-        num_classes = 1 + max(1, *tops, *(label for labels in structures.values() for label in labels))
-        if num_classes > MOST_LABELS:
-            raise ValueError(f"labels up to {num_classes - 1} are instances rather than classes; map them to classes")
-    matrix = ConfusionMatrix(num_classes, ignore_index=ignore_index)
-    matrix.update(prediction, truth)
-    table, total = matrix.counts.numpy(), int(matrix.counts.sum())
-    counts = []
-    for labels in structures.values():
-        tp = int(table[np.ix_(labels, labels)].sum())
-        fp, fn = int(table[:, labels].sum()) - tp, int(table[list(labels)].sum()) - tp
-        counts.append(Counts(tp, fp, fn, total - tp - fp - fn))
-    return counts
+def _num_classes(classes: Classes, prediction: Tensor, truth: Tensor) -> int:
+    """Labels beyond the named ones may occur where structures are a mapping."""
+    if not isinstance(classes, Mapping):
+        return len(classes)
+    tops = (np.max(labels) for labels in (*classes.values(), _as_array(prediction), _as_array(truth)))
+    num_classes = 1 + max(1, *map(int, tops))
+    if num_classes > MOST_LABELS:
+        raise ValueError(f"labels up to {num_classes - 1} are instances rather than classes; map them to classes")
+    return num_classes
 
 
-def _as_array(labels: Maps) -> np.ndarray:
-    array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+def _count(table: np.ndarray, labels: tuple[int, ...]) -> Counts:
+    """Of the union of some labels, in a confusion matrix (K, K) whose rows are the truth."""
+    tp = int(table[np.ix_(labels, labels)].sum())
+    fp, fn = int(table[:, labels].sum()) - tp, int(table[labels, :].sum()) - tp
+    return Counts(tp, fp, fn, int(table.sum()) - tp - fp - fn)
+
+
+def _as_array(labels: Tensor) -> np.ndarray:
+    array = labels.cpu().numpy()
     return array.view(np.uint8) if array.dtype == bool else array
 
 

@@ -52,7 +52,7 @@ class Policy:
             nothing_to_score = "lesion" in kind.name
             chosen = fill.absent if nothing_to_score else fill.missed if fill.missed == WORST else nan
         if chosen == WORST:
-            return min(kind.worst, worst)
+            return worst if kind.worst == inf else kind.worst
         return measured if chosen == AS_MEASURED else float(chosen)
 
     def mean(self, values: Sequence[float]) -> float:

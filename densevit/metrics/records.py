@@ -56,6 +56,10 @@ class Counts:
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
     @property
+    def total(self) -> int:
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
     def status(self) -> str:
         """`found`; `misplaced` if no voxel is in both; `missed`, `false` or `absent` if one or both are empty."""
         if self.tp:

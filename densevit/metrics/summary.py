@@ -74,15 +74,12 @@ def case_values(records: Sequence[Record], metric: str, policy: Policy | str = "
 def summarize(records: Sequence[Record], policy: Policy | str = "honest") -> Summary:
     """Means of all metrics that the records have, under a policy of `POLICIES` or one of your own."""
     policy = _policy(policy)
-    repeated = [key for key, n in Counter((r.case, r.structure) for r in records).items() if n > 1]
-    if repeated:
-        case, structure = repeated[0]
-        raise ValueError(f"case {case!r} has two records of {structure}; measure(..., case=NAME) tells cases apart")
+    _check(records)
     by_structure: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_structure[record.structure].append(record)
     rows = []
-    for metric in dict.fromkeys(name for record in records for name in record.values):
+    for metric in records[0].values if records else ():
         if "case" in policy.levels:
             rows += _case_rows(by_structure, metric, policy, _worst(records))
         if "set" in policy.levels and metric in FROM_COUNTS:
@@ -93,12 +90,10 @@ def summarize(records: Sequence[Record], policy: Policy | str = "honest") -> Sum
 def accuracy(records: Sequence[Record]) -> float:
     """Share of all voxels that have their true class (aAcc): the records must hold every class, the background too."""
     counts = [record.counts for record in records]
-    total = {
-        record.case: record.counts.tp + record.counts.fp + record.counts.fn + record.counts.tn for record in records
-    }
-    if sum(c.tp + c.fn for c in counts) != sum(total.values()):
+    total = sum({record.case: record.counts.total for record in records}.values())
+    if sum(c.tp + c.fn for c in counts) != total:
         raise ValueError("accuracy needs every class once; measure with include_background=True and without regions")
-    return sum(c.tp for c in counts) / sum(total.values()) if counts else nan
+    return sum(c.tp for c in counts) / total if total else nan
 
 
 @dataclass(frozen=True)
@@ -134,10 +129,25 @@ def detection(records: Iterable[Record], *, min_iou: float = 0.0) -> dict[str, D
     return {structure: Detection(*tally) for structure, tally in tallies.items()}
 
 
+def _check(records: Sequence[Record]) -> None:
+    """Nothing may vanish from a mean: every case has each structure once, with the same metrics."""
+    keys = Counter((record.case, record.structure) for record in records)
+    for (case, structure), n in keys.items():
+        if n > 1:
+            raise ValueError(f"case {case!r} has {n} records of {structure}; measure(..., case=NAME) tells cases apart")
+    cases, structures = {case for case, _ in keys}, {structure for _, structure in keys}
+    lacking = sorted({(case, structure) for case in cases for structure in structures} - set(keys))
+    if lacking:
+        case, structure = lacking[0]
+        raise ValueError(f"case {case!r} has no record of {structure}; measure all cases with the same classes")
+    if len({tuple(record.values) for record in records}) > 1:
+        raise ValueError("the records have different metrics; measure all cases with the same options")
+
+
 def _case_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy, worst: float) -> list[Row]:
     rows, by_case = [], defaultdict(list)
     for structure, records in by_structure.items():
-        values = [policy.value(record, metric, worst=worst) for record in records if metric in record.values]
+        values = [policy.value(record, metric, worst=worst) for record in records]
         for record, value in zip(records, values, strict=True):
             by_case[record.case].append(value)
         n = sum(not isnan(value) for value in values)
@@ -153,7 +163,8 @@ def _set_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy
     for structure, records in by_structure.items():
         counts = reduce(add, (record.counts for record in records), Counts(0, 0, 0, 0))
         value = policy.fill(counts.values()[metric], counts.status, kind_of(metric))
-        rows.append(Row(structure, metric, "set", value, 0 if isnan(value) else 1, **_statuses(records)))
+        n = 0 if isnan(value) else sum(record.status != "absent" for record in records)
+        rows.append(Row(structure, metric, "set", value, n, **_statuses(records)))
     return [*rows, _mean_row(rows, policy)]
 
 

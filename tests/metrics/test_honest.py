@@ -160,6 +160,13 @@ def test_a_miss_in_a_small_case_counts_as_the_diagonal_of_the_largest():
     assert np.isnan(records[1].values["hd"])  # as measured, there is no distance
 
 
+def test_a_volume_error_is_no_distance_however_small_the_voxels():
+    truth = np.eye(10, dtype=int)
+    records = measure(np.zeros_like(truth), truth, {"a": 1}, (1e-3, 1e-3))
+    assert case_values(records, "volume_error") == [1]
+    assert case_values(records, "assd") == pytest.approx([np.hypot(0.01, 0.01)])
+
+
 def test_beside_each_mean_stands_what_it_is_a_mean_of():
     some, empty = np.zeros((10, 10), int), np.zeros((10, 10), int)
     some[2:5, 2:5] = 1

@@ -65,6 +65,14 @@ def test_tensors_of_any_integer_type_give_the_numbers_of_arrays(dtype):
     assert [r.values for r in found[:2]] == [r.values for r in expected[:2]]
 
 
+@pytest.mark.parametrize("dtype", [">i2", ">i4", "u2", "u4", "i8", "?"])
+def test_arrays_of_any_integer_type_and_byte_order_are_taken(dtype):
+    truth, classes = make_maps((20, 22))[1] == 1, {"liver": np.int64(1)}
+    record = measure(truth.astype(dtype)[::-1], truth[::-1], classes, options=ALL)[0]
+    assert record.values["dice"] == 1
+    assert record.values["hd"] == 0
+
+
 def test_overlaps_are_those_of_monai_and_of_the_confusion_matrix():
     prediction, truth = make_maps((15, 18, 13))
     pair = [
@@ -113,6 +121,18 @@ def test_what_is_predicted_in_an_ignored_region_changes_nothing(size, spacing):
     other[truth == 255] = 2
     values = [[record.values for record in measure(p, truth, CLASSES[:3], spacing, ALL)] for p in (prediction, other)]
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(("size", "spacing"), CASES, ids=str)
+@pytest.mark.parametrize("width", [None, 1.5, 4.0])
+def test_the_box_of_a_structure_beside_an_ignored_region_is_large_enough(size, spacing, width):
+    prediction, truth = make_maps(size, ignored=True)
+    prediction[truth == 1], truth[truth == 1] = 0, 0
+    truth[size[0] // 2 - 3 :][truth[size[0] // 2 - 3 :] == 2] = 0  # so that its box is smaller than the array
+    options = MeasureOptions(metrics=CHOICES, boundary_width=width)
+    record = measure(prediction, truth, CLASSES[:3], spacing, options)[1]
+    values, _ = measure_masks(prediction == 2, truth == 2, spacing, options, unknown=truth == 255)
+    assert record.values == pytest.approx(record.counts.values() | values, nan_ok=True)
 
 
 def test_the_rim_of_an_ignored_region_is_no_border_unless_asked_for():
@@ -174,10 +194,12 @@ def test_the_published_volume_difference_keeps_its_sign_and_the_error_is_bounded
     ("change", "message"),
     [
         (dict(prediction=np.zeros((4, 5), np.float32)), "integer class indices"),
+        (dict(prediction=np.full((4, 5), np.nan), classes={"a": 1}), "integer class indices"),
         (dict(prediction=np.zeros((4, 6), int)), "one shape"),
         (dict(prediction=np.full((4, 5), 7)), "holds 7"),
         (dict(classes=["a", "a"]), "name of its own"),
         (dict(spacing=(1, 2, 3)), "2 positive numbers"),
+        (dict(prediction=np.zeros((0, 5), int), truth=np.zeros((0, 5), int)), "with voxels"),
         (dict(truth=np.full((4, 5), 30001), classes={"a": 1}), "instances"),
     ],
     ids=lambda change: next(iter(change)) if isinstance(change, dict) else None,
@@ -196,8 +218,18 @@ def test_options_that_say_nothing_are_refused(options):
 
 def test_repeated_cases_are_refused():
     record = measure(np.ones((4, 5), int), np.ones((4, 5), int), {"a": 1})
-    with pytest.raises(ValueError, match="two records of a"):
+    with pytest.raises(ValueError, match="2 records of a"):
         summarize(record + record)
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "message"),
+    [({"b": 1}, MeasureOptions(), "no record of"), ({"a": 1}, MeasureOptions(metrics=("hd",)), "different metrics")],
+)
+def test_records_from_which_something_would_vanish_are_refused(classes, options, message):
+    maps = [np.ones((4, 5), int)] * 2
+    with pytest.raises(ValueError, match=message):
+        summarize([*measure(*maps, {"a": 1}, case="x"), *measure(*maps, classes, options=options, case="y")])
 
 
 def test_lesion_options_reach_the_lesions():

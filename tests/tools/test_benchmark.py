@@ -85,6 +85,15 @@ def test_a_scan_that_fits_into_one_window_gets_the_same_mask_by_monais_chain(tmp
     assert "beside network / ours" in printed
 
 
+@pytest.mark.skipif(find_spec("monai") is None, reason="monai is not installed")
+@pytest.mark.parametrize("size", [("20", "24"), ("12", "14", "16")], ids=str)
+def test_metrics_are_timed_beside_those_of_monai_and_have_its_numbers(tmp_path, size):
+    rows, printed = run_benchmark(tmp_path, "metrics", "--size", *size, "--structures", "2", "--rounds", "1")
+    assert rows[0]["work"] == "densevit, all"
+    assert len(rows) == 10
+    assert float(printed.split("differ by ")[1].split()[0]) < 1e-5
+
+
 def test_training_is_measured_idle_and_beside_busy_processes(tmp_path):
     rows, printed = run_benchmark(tmp_path, "busy", "--iters", "2", "--rounds", "1", "--busy", "1", "--threads", "1")
     assert [(row["waiting threads"], row["busy processes"]) for row in rows] == [
