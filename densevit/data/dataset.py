@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from densevit.data.case import Case
-from densevit.data.label_check import LabelReport, Progress
+from densevit.data.finding import Finding
+from densevit.data.label_check import Facts, LabelReport, Progress
 from densevit.inference import SliceOptions
 from densevit.labels import Color
 from densevit.options import check_bools, check_fields
@@ -117,6 +118,12 @@ class Dataset(Protocol):
 
         `progress(done, total)` is called after each file; without it a bar is drawn on stderr for many.
         """
+
+    def inspect(self, index: int) -> tuple[Facts, Sample]:
+        """What `check` asks of one sample, and the sample in its files' own values and on their own grid."""
+
+    def judge(self, facts: Mapping[int, Facts]) -> list[Finding]:
+        """What is wrong with a set, of which this was found by `inspect`: what `check` raises, or warns of."""
 
 
 def create_dataset(config: dict) -> Dataset:

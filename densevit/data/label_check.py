@@ -1,6 +1,5 @@
 """Every label of a set, looked at once: wrong values and sizes are found before training, and pixels counted."""
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from densevit.data.finding import Finding, some
 from densevit.data.findings import Files, Findings, file_stamps
 from densevit.labels import IGNORE
 from densevit.progress import Bars
 
-logger = logging.getLogger("densevit")
 FEW = 0.1  # of all labels: so many may have one class alone
 _BAR_FROM = 200  # files; fewer take no time worth a progress bar
 Progress = Callable[[int, int], None]  # of how many are done, and how many there are
@@ -34,49 +33,70 @@ class LabelReport:
         table = [[each.get(str(value), 0) for value in range(num_classes)] for each in counts]
         return cls(np.array(table, np.int64), np.array([each.get(str(IGNORE), 0) for each in counts], np.int64))
 
-    def review(
+    def findings(
         self,
         classes: Sequence[str],
         *,
         labels: Sequence[str],
         constant: Sequence[str] = (),
         remarks: Sequence[str] = (),
-    ) -> None:
-        """Warn of labels that are ignored throughout, or look like masks of another convention, of classes in no label,
-        and of `constant` images. Of `remarks` on single labels the first is said, and how many there are.
-
-        ValueError where all labels are ignored throughout.
+    ) -> list[Finding]:
+        """Labels that are ignored throughout, or look like masks of another convention, classes that are in no label,
+        and `constant` images. Of `remarks` on single labels the first is said, and how many there are.
         """
         empty = [labels[index] for index in np.flatnonzero(self.counts.sum(1) == 0)]
-        if len(empty) == len(labels):
-            raise ValueError(
-                f"in all {len(labels)} labels every pixel is ignored ({_some(empty)}): nothing can be learned or "
-                "scored; check ignore_index, reduce_zero_label and the values in these files"
+        if labels and len(empty) == len(labels):
+            what = (
+                f"in all {len(labels)} labels every pixel is ignored ({some(empty)}): nothing can be learned or scored"
             )
+            mend = "check ignore_index, reduce_zero_label and the values in these files"
+            return [Finding(severity="error", check="ignored", what=what, mend=mend, files=tuple(empty))]
+        warn = partial(Finding, severity="warning")
+        found = []
         if empty:
-            logger.warning("in %d of %d labels every pixel is ignored: %s", len(empty), len(labels), _some(empty))
+            what = f"in {len(empty)} of {len(labels)} labels every pixel is ignored: {some(empty)}"
+            mend = "label them, or leave them out: they teach nothing"
+            found.append(warn(check="ignored", what=what, mend=mend, files=tuple(empty)))
         if remarks:
-            logger.warning("%s%s", remarks[0], f"; so do {len(remarks) - 1} others" if len(remarks) > 1 else "")
+            more = f"; so do {len(remarks) - 1} others" if len(remarks) > 1 else ""
+            found.append(Finding.said(f"{remarks[0]}{more}", severity="warning", check="geometry"))
+        return [*found, *self._absent(classes, labels), *self._alone(classes, labels), *_constant(constant)]
+
+    def _absent(self, classes: Sequence[str], labels: Sequence[str]) -> list[Finding]:
+        """Classes that are in no label; of the first alone, labels that count from one."""
         absent = [name for name, count in zip(classes, self.counts.sum(0), strict=True) if not count]
-        if absent:
-            logger.warning(
-                "%d of %d classes are in none of the %d labels, and can be neither learned nor scored: %s",
-                *(len(absent), len(classes), len(labels), _some(absent)),
-            )
+        if not absent or not labels:
+            return []
+        what = (
+            f"{len(absent)} of {len(classes)} classes are in none of the {len(labels)} labels, and can be neither "
+            f"learned nor scored: {some(absent)}"
+        )
+        mend = "leave them out of the classes, or add images of them"
+        if absent == [classes[0]]:
+            mend = "if the labels count from 1 the names are off by one: take care that each value has its own name"
+        return [Finding(severity="warning", check="classes", what=what, mend=mend)]
+
+    def _alone(self, classes: Sequence[str], labels: Sequence[str]) -> list[Finding]:
+        """Masks of 0 and 255 among masks of 0 and 1."""
         others = self.counts[:, 1:].any(1)
         alone = np.flatnonzero(~others & (self.counts[:, 0] > 0) & (self.ignored > 0))
-        if others.any() and len(alone) >= (1 if len(classes) == 2 else FEW * len(labels)) and len(alone):
-            logger.warning(
-                "in %d of %d labels the only class is %s and all else is ignored, while others hold more: if some "
-                "masks are 0 and 255 and others 0 and 1, bring them to one convention: %s",
-                *(len(alone), len(labels), classes[0], _some([labels[index] for index in alone])),
-            )
-        if constant:
-            logger.warning("in %d images every value is the same: %s", len(constant), _some(constant))
+        if not others.any() or not len(alone) or len(alone) < (1 if len(classes) == 2 else FEW * len(labels)):
+            return []
+        files = tuple(labels[index] for index in alone)
+        what = (
+            f"in {len(alone)} of {len(labels)} labels the only class is {classes[0]} and all else is ignored, while "
+            f"others hold more: {some(files)}"
+        )
+        mend = "if some masks are 0 and 255 and others 0 and 1, bring them to one convention"
+        return [Finding(severity="warning", check="masks", what=what, mend=mend, files=files)]
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+def _constant(images: Sequence[str]) -> list[Finding]:
+    if not images:
+        return []
+    what = f"in {len(images)} images every value is the same: {some(images)}"
+    mend = "get them again, or leave them out"
+    return [Finding(severity="warning", check="constant", what=what, mend=mend, files=tuple(images))]
 
 
 def count_classes(label: np.ndarray) -> dict[str, int]:

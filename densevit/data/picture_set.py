@@ -13,6 +13,7 @@ from torch import Tensor
 
 from densevit.data.case import Case
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
+from densevit.data.finding import Finding, raise_or_warn
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.labels import IGNORE, Color, check_classes, default_palette
 from densevit.normalization import MEAN_STD, ZSCORE, MeanStd, create_normalization
@@ -125,28 +126,40 @@ class PictureDataset(Dataset):
         asked = repr((self.codings, self.exif, self.in_channels, self.normalization))
         facts = look_once([case.files for case in self.cases], self._look, asked=asked, progress=progress)
         report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
-        self._check_not_black_and_white(report)
-        constant = [name for name, each in zip(self.names, facts, strict=True) if each["constant"]]
-        report.review(self.classes, labels=[case.label for case in self.cases], constant=constant)
+        raise_or_warn(self.judge(dict(enumerate(facts))))
         return report
 
-    def _look(self, index: int) -> Facts:
+    def inspect(self, index: int) -> tuple[Facts, Sample]:
         """Pixels by class of one label; the image is read as in training, and must have the label's size."""
         sample = self[index]
-        first = sample.image[..., :1, :1]
-        return dict(counts=count_classes(sample.label), constant=bool((sample.image == first).all()))
+        constant = bool((sample.image == sample.image[..., :1, :1]).all())
+        return dict(counts={} if sample.label is None else count_classes(sample.label), constant=constant), sample
 
-    def _check_not_black_and_white(self, report: LabelReport) -> None:
+    def judge(self, facts: Mapping[int, Facts]) -> list[Finding]:
+        labels = [self.cases[index].label for index in facts]
+        if None in labels:
+            labels, counts = [], []
+        else:
+            counts = [each["counts"] for each in facts.values()]
+        report = LabelReport.of(counts, num_classes=self.num_classes)
+        constant = [self.names[index] for index, each in facts.items() if each["constant"]]
+        black_and_white = self._black_and_white(report, labels)
+        return black_and_white or report.findings(self.classes, labels=labels, constant=constant)
+
+    def _look(self, index: int) -> Facts:
+        return self.inspect(index)[0]
+
+    def _black_and_white(self, report: LabelReport, labels: Sequence[str]) -> list[Finding]:
         """Black-and-white masks pass as class 0 and ignored, and a network would learn nothing from them."""
         if self.num_classes < 2 or report.counts[:, 1:].any() or not report.counts.any() or not report.ignored.any():
-            return
-        path = self.cases[int(report.ignored.argmax())].label
+            return []
+        path = labels[int(report.ignored.argmax())]
         coded = self._coding_of(path).color_map is not None
-        if not coded and set(np.unique(read_oriented_label(path)[0]).tolist()) <= {0, 255}:
-            raise ValueError(
-                f"the {len(self)} labels have no values but 0 and 255 (first {path}), and 255 means ignored: if these "
-                "are black-and-white masks, label_map={255: 1} with ignore_index='none' reads white as class 1"
-            )
+        if coded or not set(np.unique(read_oriented_label(path)[0]).tolist()) <= {0, 255}:
+            return []
+        what = f"the {len(labels)} labels have no values but 0 and 255 (first {path}), and 255 means ignored"
+        mend = "if these are black-and-white masks, label_map={255: 1} with ignore_index='none' reads white as class 1"
+        return [Finding(severity="error", check="masks", what=what, mend=mend, files=tuple(labels))]
 
     def _check_fit(self, case: Case, *, image: View, label: View) -> None:
         """Raise ValueError where a label has another size than its image, or may be drawn on another view of it."""

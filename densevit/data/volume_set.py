@@ -11,6 +11,7 @@ from densevit.blocks.nd import resize
 from densevit.data.case import Case, names_of_channels, read_case_label
 from densevit.data.case_cache import CaseCache
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
+from densevit.data.finding import Finding, raise_or_warn
 from densevit.data.findings import source_files
 from densevit.data.foreground import draw_slice, foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
@@ -124,37 +125,64 @@ class VolumeDataset(Dataset):
     def check(self, *, progress: Progress | None = None) -> LabelReport:
         files = [tuple(str(file) for path in case.files for file in source_files(path)) for case in self.cases]
         facts = look_once(files, self._look, asked=self._label_options, progress=progress)
-        self._check_spacings([tuple(each["spacing"]) for each in facts])
-        for case, each in zip(self.cases, facts, strict=True):
-            check_modality(case.name, each["modality"], facts[0]["modality"], who=f"{self.cases[0].name} of this set")
-        report = LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
-        if self.has_labels:
-            remarks = [each["remark"] for each in facts if each["remark"]]
-            report.review(self.classes, labels=[case.label for case in self.cases], remarks=remarks)
-        return report
+        raise_or_warn(self.judge(dict(enumerate(facts))))
+        return LabelReport.of([each["counts"] for each in facts], num_classes=self.num_classes)
+
+    def judge(self, facts: Mapping[int, Facts]) -> list[Finding]:
+        if not facts:
+            return []
+        cases, each = [self.cases[index] for index in facts], list(facts.values())
+        found = self._spacings(cases, [tuple(one["spacing"]) for one in each])
+        for case, one in zip(cases, each, strict=True):
+            try:
+                check_modality(case.name, one["modality"], each[0]["modality"], who=f"{cases[0].name} of this set")
+            except ValueError as error:
+                found.append(Finding.said(str(error), severity="error", check="modality", files=[case.name]))
+        if all(case.label is not None for case in cases):
+            report = LabelReport.of([one["counts"] for one in each], num_classes=self.num_classes)
+            remarks = [one["remark"] for one in each if one["remark"]]
+            found += report.findings(self.classes, labels=[case.label for case in cases], remarks=remarks)
+        return found
+
+    def inspect(self, index: int) -> tuple[Facts, Sample]:
+        """What `check` asks of a case, and its image (C, D, H, W) in the file's units with the label on its grid."""
+        case = self.cases[index]
+        volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
+        facts, label = self._facts(case, volume.grid, volume.modalities, volume)
+        meta = dict(image=case.name, label=case.label)
+        return facts, Sample(image=volume.image, label=label, grid=volume.grid, meta=meta)
 
     def _look(self, index: int) -> Facts:
-        """The spacing of one case, whose channels, label values and grids fit, and its voxels by class."""
         case = self.cases[index]
-        grid, modality = read_header(case.images, options=self.read)
+        return self._facts(case, *read_header(case.images, options=self.read))[0]
+
+    def _facts(
+        self, case: Case, grid: Grid, modality: Sequence[str], volume: Volume | None = None
+    ) -> tuple[Facts, np.ndarray | None]:
+        """The spacing of one case, whose channels, label values and grids fit, its voxels by class, and its label."""
         self._check(case, grid, modality)
         if case.label is None:
-            return dict(spacing=grid.spacing, modality=modality, counts={})
-        label, label_grid = self._label(case)
+            return dict(spacing=grid.spacing, modality=modality, counts={}, remark=None), None
+        label, label_grid = self._label(case, volume)
         remark = check_same_grid((case.name, grid), (case.label, label_grid))
-        return dict(spacing=grid.spacing, modality=modality, counts=count_classes(label), remark=remark)
+        return dict(spacing=grid.spacing, modality=modality, counts=count_classes(label), remark=remark), label
 
-    def _check_spacings(self, spacings: Sequence[tuple[float, ...]]) -> None:
+    def _spacings(self, cases: Sequence[Case], spacings: Sequence[tuple[float, ...]]) -> list[Finding]:
         if self.wanted_spacing is not None:
             resample.warn_of_turned_spacing(self.wanted_spacing, spacings)
-            return
-        for case, spacing in zip(self.cases, spacings, strict=True):
-            if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0):
-                shown = [" x ".join(f"{s:.4g}" for s in values) for values in (spacing, spacings[0])]
-                raise ValueError(
-                    f"the voxels of {case.name} are {shown[0]} mm and those of {self.cases[0].name} {shown[1]} mm; "
-                    "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
-                )
+            return []
+        others = [
+            (case, spacing)
+            for case, spacing in zip(cases, spacings, strict=True)
+            if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0)
+        ]
+        if not others:
+            return []
+        shown = [" x ".join(f"{s:.4g}" for s in values) for values in (others[0][1], spacings[0])]
+        what = f"the voxels of {others[0][0].name} are {shown[0]} mm and those of {cases[0].name} {shown[1]} mm"
+        mend = "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
+        files = tuple(case.name for case, _ in others)
+        return [Finding(severity="error", check="spacing", what=what, mend=mend, files=files)]
 
     def _prepared(self, case: Case) -> Arrays:
         return self._kept(case, ["all", self.normalization], lambda: self._prepare(case))

@@ -1,0 +1,48 @@
+"""What is wrong or odd with a set: the sentences that opening one raises and warns of, and that `doctor` lists."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from densevit.quoting import sentence
+
+logger = logging.getLogger("densevit")
+SEVERITIES = ("error", "warning", "note")  # an error: training on the set would fail, or its scores would be wrong
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One sentence, `what` is found and the way out of it, and the `files` that it is about, all of them.
+
+    `check` is the name of the check, by which docs/doctor.md explains it.
+    """
+
+    severity: str
+    check: str
+    what: str
+    mend: str = ""
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def said(cls, text: str, *, severity: str, check: str, files: Iterable[str] = ()) -> "Finding":
+        """From a message of the package: what is wrong stands before its first semicolon, the way out behind it."""
+        what, _, mend = sentence(text).partition("; ")
+        return cls(severity=severity, check=check, what=what, mend=mend, files=tuple(files))
+
+    @property
+    def text(self) -> str:
+        return f"{self.what}; {self.mend}" if self.mend else self.what
+
+
+def raise_or_warn(findings: Iterable[Finding]) -> None:
+    """Log all but the errors; the first error is raised as ValueError."""
+    for finding in findings:
+        if finding.severity == "error":
+            raise ValueError(finding.text)
+        logger.log(logging.WARNING if finding.severity == "warning" else logging.INFO, "%s", finding.text)
+
+
+def some(names: Iterable[str]) -> str:
+    """The first three, and that there are more."""
+    names = list(names)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
