@@ -14,7 +14,7 @@ SEVERITIES = ("error", "warning", "note")  # an error: training on the set would
 class Finding:
     """One sentence, `what` is found and the way out of it, and the `files` that it is about, all of them.
 
-    `check` is the name of the check, by which docs/doctor.md explains it.
+    `check` is the name of the check, by which docs/doctor.md explains it; `split` is the part of the set, if it is said.
     """
 
     severity: str
@@ -22,6 +22,7 @@ class Finding:
     what: str
     mend: str = ""
     files: tuple[str, ...] = ()
+    split: str = ""
 
     @classmethod
     def said(cls, text: str, *, severity: str, check: str, files: Iterable[str] = ()) -> "Finding":

@@ -38,14 +38,13 @@ class LabelReport:
         classes: Sequence[str],
         *,
         labels: Sequence[str],
-        constant: Sequence[str] = (),
         remarks: Sequence[str] = (),
     ) -> list[Finding]:
-        """Labels that are ignored throughout, or look like masks of another convention, classes that are in no label,
-        and `constant` images. Of `remarks` on single labels the first is said, and how many there are.
+        """Labels that are ignored throughout, or look like masks of another convention, and classes that are in no
+        label. Of `remarks` on single labels the first is said, and how many there are.
         """
         empty = [labels[index] for index in np.flatnonzero(self.counts.sum(1) == 0)]
-        if labels and len(empty) == len(labels):
+        if len(empty) == len(labels):
             what = (
                 f"in all {len(labels)} labels every pixel is ignored ({some(empty)}): nothing can be learned or scored"
             )
@@ -60,12 +59,12 @@ class LabelReport:
         if remarks:
             more = f"; so do {len(remarks) - 1} others" if len(remarks) > 1 else ""
             found.append(Finding.said(f"{remarks[0]}{more}", severity="warning", check="geometry"))
-        return [*found, *self._absent(classes, labels), *self._alone(classes, labels), *_constant(constant)]
+        return [*found, *self._absent(classes, labels), *self._alone(classes, labels)]
 
     def _absent(self, classes: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         """Classes that are in no label; of the first alone, labels that count from one."""
         absent = [name for name, count in zip(classes, self.counts.sum(0), strict=True) if not count]
-        if not absent or not labels:
+        if not absent:
             return []
         what = (
             f"{len(absent)} of {len(classes)} classes are in none of the {len(labels)} labels, and can be neither "
@@ -91,7 +90,8 @@ class LabelReport:
         return [Finding(severity="warning", check="masks", what=what, mend=mend, files=files)]
 
 
-def _constant(images: Sequence[str]) -> list[Finding]:
+def constant_images(images: Sequence[str]) -> list[Finding]:
+    """Of these images, in each of which all values are the same."""
     if not images:
         return []
     what = f"in {len(images)} images every value is the same: {some(images)}"

@@ -14,7 +14,7 @@ from torch import Tensor
 from densevit.data.case import Case
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
 from densevit.data.finding import Finding, raise_or_warn
-from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
+from densevit.data.label_check import Facts, LabelReport, Progress, constant_images, count_classes, look_once
 from densevit.labels import IGNORE, Color, check_classes, default_palette
 from densevit.normalization import MEAN_STD, ZSCORE, MeanStd, create_normalization
 from densevit.pictures.coding import LabelCoding
@@ -136,15 +136,13 @@ class PictureDataset(Dataset):
         return dict(counts={} if sample.label is None else count_classes(sample.label), constant=constant), sample
 
     def judge(self, facts: Mapping[int, Facts]) -> list[Finding]:
-        labels = [self.cases[index].label for index in facts]
-        if None in labels:
-            labels, counts = [], []
-        else:
-            counts = [each["counts"] for each in facts.values()]
-        report = LabelReport.of(counts, num_classes=self.num_classes)
         constant = [self.names[index] for index, each in facts.items() if each["constant"]]
+        labels = [self.cases[index].label for index in facts]
+        if not labels or None in labels:
+            return constant_images(constant)
+        report = LabelReport.of([each["counts"] for each in facts.values()], num_classes=self.num_classes)
         black_and_white = self._black_and_white(report, labels)
-        return black_and_white or report.findings(self.classes, labels=labels, constant=constant)
+        return black_and_white or [*report.findings(self.classes, labels=labels), *constant_images(constant)]
 
     def _look(self, index: int) -> Facts:
         return self.inspect(index)[0]

@@ -1,0 +1,29 @@
+"""Files that a training would stop at: one finding for all that say the same."""
+
+import re
+from collections.abc import Sequence
+
+from densevit.data.dataset import Dataset
+from densevit.data.finding import Finding
+from densevit.doctor.look import Look
+
+NUMBERS = re.compile(r"\d[\d.,x ]*\d|\d")
+
+
+def fault_findings(looks: Sequence[Look], dataset: Dataset) -> list[Finding]:
+    """Faults that differ in names and numbers alone are one finding; the first is quoted."""
+    groups: dict[str, list[Look]] = {}
+    for look in looks:
+        if look.fault:
+            text = look.fault
+            for path in sorted(dataset.cases[look.index].files, key=len, reverse=True):
+                text = text.replace(path, "")
+            groups.setdefault(NUMBERS.sub("#", text), []).append(look)
+    found = []
+    for alike in groups.values():
+        finding = Finding.said(alike[0].fault, severity="error", check="files", files=[look.name for look in alike])
+        more = f", and {len(alike) - 1} more are like it" if len(alike) > 1 else ""
+        found.append(
+            Finding(severity="error", check="files", what=finding.what + more, mend=finding.mend, files=finding.files)
+        )
+    return found
