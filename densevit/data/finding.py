@@ -14,7 +14,7 @@ SEVERITIES = ("error", "warning", "note")  # an error: training on the set would
 class Finding:
     """One sentence, `what` is found and the way out of it, and the `files` that it is about, all of them.
 
-    `check` is the name of the check, by which docs/doctor.md explains it; `split` is the part of the set, if it is said.
+    `check` is the name of the check, see docs/doctor.md; `split` the part of the set that it is in.
     """
 
     severity: str

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from densevit.data.finding import Finding, some
+from densevit.data.finding import Finding
 from densevit.doctor.look import Look
 
 ALIKE = 0.95  # correlation of the slopes of two thumbnails, above which images are nearly the same

@@ -82,7 +82,8 @@ def _spans(looks: Sequence[Look], channel: int, severity: str) -> list[Finding]:
     low, high = np.percentile(spans, (10, 90))
     if high / low > WIDE:
         what = f"the values of the images span {spans.min():.3g} to {spans.max():.3g}: they have no unit in common"
-        mend = "normalise each image by itself, as normalization=dict(type='zscore') does"
+        mend = "normalise each image by itself, with normalization=dict(type='zscore')"
+        mend = mend if severity == "warning" else "the set's normalization makes up for it"
         return [Finding(severity=severity, check="range", what=what, mend=mend)]
     odd = far_off(np.log(spans), factor=OTHER)
     files = tuple(looks[index].name for index in odd)
