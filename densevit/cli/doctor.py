@@ -55,12 +55,12 @@ def report(found: "Examination") -> str:
 
     lines = []
     for name, split in found.splits.items():
-        lines += [describe(name, split)]
-        if split.classes:
-            lines += ["", format_table(class_rows(split)), ""]
-    lines += ["", *(f"{each.severity}: {_where(each.split)}{each.text}" for each in found.findings)]
+        lines += [describe(name, split), ""]
+        lines += [format_table(class_rows(split)), ""] if split.classes else []
+    lines += [f"{each.severity}: {_where(each.split)}{each.text}" for each in found.findings]
+    lines += [""] if found.findings else []
     counts = [f"{found.count(kind)} {kind}{'s' * (found.count(kind) != 1)}" for kind in ("error", "warning", "note")]
-    return "\n".join([*lines, "" * bool(found.findings), ", ".join(counts)]) + "\n"
+    return "\n".join([*lines, ", ".join(counts)]) + "\n"
 
 
 def describe(name: str, split: "Examined") -> str:

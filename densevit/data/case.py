@@ -98,6 +98,10 @@ def decode_label(
         known = ", ".join(f"{v} ({name})" for v, name in zip(label_values, classes, strict=True))
         held = ", ".join(map(str, wrong[:5])) + (f", ... {len(wrong)} values" if len(wrong) > 5 else "")
         advice = "correct one of them"
+        if set(wrong.tolist()) == {255} and (values <= 0).any() and not (set(label_values.tolist()) - {0, 1}):
+            advice = f"it looks like a black-and-white mask: give {classes[-1]} the value 255, or write it as 1"
+        elif wrong.tolist() == [label_values.max() + 1] and not (values == label_values.min()).any():
+            advice = "the labels seem to count from 1, and the classes from 0: write each class with its own value"
         if len(wrong) > MANY or (wrong < 0).any():
             advice = "it looks like an image: were image and label exchanged?"
         raise ValueError(f"{path} holds {held}, and the labels are {known}; {advice}")

@@ -16,7 +16,7 @@ from densevit.labels import IGNORE
 PIXELS = 500_000  # that are looked at; larger images are averaged down
 POINTS = 20_000  # of borders
 FEWEST = 100  # points of a border from which something can be said
-MAP = 4096  # pixels of a small map, by which labels are compared with other images
+MAP = 16384  # pixels of a small map, by which labels are compared with other images
 Turn = tuple[tuple[int, ...], tuple[bool, ...]]  # which axis comes where, and which are then flipped
 
 
@@ -49,14 +49,14 @@ def agreement(image: np.ndarray, label: np.ndarray) -> Agreement | None:
     points = points[:: -(-len(points) // POINTS)]
     scores = np.array([_score(edges, points, turn) for turn in turns(edges.ndim)])
     small = _step(edges.shape, MAP)
-    return Agreement(scores, _blocks(edges, small), _blocks(borders, small) > 0)
+    return Agreement(scores, _blocks(edges, small).astype(np.float16), _blocks(borders, small) > 0)
 
 
 def fit(edges: np.ndarray, borders: np.ndarray) -> float:
     """The score of a small map of borders on that of another image; the sizes may differ."""
     points = np.argwhere(borders)
     places = (points + 0.5) * np.array(edges.shape) / np.array(borders.shape)
-    return float(edges[tuple(places.astype(int).T)].mean())
+    return float(edges[tuple(places.astype(int).T)].mean(dtype=np.float32))
 
 
 def edge_ranks(image: np.ndarray) -> np.ndarray:

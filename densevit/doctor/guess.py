@@ -21,9 +21,24 @@ def guess_splits(data: str | Path, *, splits: Sequence[str] | None = None) -> di
     Without `splits` those to train and to validate on, as far as the set has them. ValueError says what was looked for.
     """
     path = Path(data).expanduser()
-    if path.suffix.lower() == ".json" or holds_scans(check_root(path)):
-        config = choose_split(guess_volume_dataset(path))
-        return {split: dict(config, split=split) for split in splits or _own_splits(config)}
+    if path.suffix.lower() == ".json":
+        return _of_scans(path, splits)
+    holds_scans = check_root(path) and _holds_scans(path)
+    try:
+        return _of_scans(path, splits) if holds_scans else _of_pictures(path, splits)
+    except ValueError as error:
+        try:
+            return _of_pictures(path, splits)
+        except ValueError:
+            raise error from None
+
+
+def _of_scans(path: Path, splits: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    config = choose_split(guess_volume_dataset(path))
+    return {split: dict(config, split=split) for split in splits or _own_splits(config)}
+
+
+def _of_pictures(path: Path, splits: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     if splits:
         return {split: guess_dataset(path, split=split) for split in splits}
     found = {DEFAULT[0]: guess_dataset(path)}
@@ -32,7 +47,7 @@ def guess_splits(data: str | Path, *, splits: Sequence[str] | None = None) -> di
     return found
 
 
-def holds_scans(root: Path) -> bool:
+def _holds_scans(root: Path) -> bool:
     """Whether a folder holds files of scans, or a list of them."""
     if (root / "dataset.json").is_file():
         return True
