@@ -15,6 +15,7 @@ FEWEST = 3  # samples from which something is said of all
 CLEAR = 0.04  # of edge strength (0 to 1): how much better, or worse, a turn must fit
 CLEAR_OF_FEW = 0.08  # the same in sets of fewer than `FEW` samples
 FEW = 8
+ENOUGH, LARGER_PART = 5, 0.7  # how many labels, and which share, must lie right for others to be said to lie wrong
 MOST = 0.9  # share of the samples that a turn must fit better, or worse
 KEPT = 48  # labels that are laid on one another's images
 SWAPPED = 0.1  # how much better the two of a pair must fit when exchanged
@@ -52,7 +53,11 @@ class Turned:
         gains, kinds = scores - scores[:, :1], turns(_rank(scores))  # NaN where a turn changes the size
         clear = CLEAR if len(gains) >= FEW else CLEAR_OF_FEW
         whole = _all_turned(gains, clear, kinds, self.names)
-        return whole or [*_single_ones(gains, kinds, self.names), *self._swapped()]
+        if whole:
+            return whole
+        swapped = self._swapped()
+        known = {name for finding in swapped for name in finding.files}
+        return [*_single_ones(gains, kinds, self.names, known=known), *swapped]
 
     def _swapped(self) -> list[Finding]:
         """Pairs whose labels fit better when they are exchanged."""
@@ -100,31 +105,31 @@ def _all_turned(gains: np.ndarray, clear: float, kinds: Sequence[Turn], names: S
     return [Finding(severity="warning", check="turned", what=what, mend=mend, files=tuple(names))]
 
 
-def _single_ones(gains: np.ndarray, kinds: Sequence[Turn], names: Sequence[str]) -> list[Finding]:
-    """Labels that gain by a turn by which nearly all others lose."""
+def _single_ones(gains: np.ndarray, kinds: Sequence[Turn], names: Sequence[str], *, known: set[str]) -> list[Finding]:
+    """Labels that gain by a turn by which nearly all others lose; of those `known` to be exchanged this is said."""
     found: dict[int, Turn] = {}
     most = np.full(len(gains), CLEAR)
     for column, turn in enumerate(kinds):
         gain = gains[:, column]
-        known = gain[~np.isnan(gain)]
-        if not column or len(known) < FEW or np.median(known) > -CLEAR or np.mean(known < 0) < MOST:
+        there = gain[~np.isnan(gain)]
+        if not column or not len(there) or np.median(there) > -CLEAR:
             continue
-        for index in np.flatnonzero(np.nan_to_num(gain, nan=-1) > np.maximum(most, -np.median(known) / 2)):
+        limit = max(CLEAR, -float(np.median(there)) / 2)
+        others = there[there <= limit]
+        if len(others) < max(ENOUGH, LARGER_PART * len(there)) or np.mean(others < 0) < MOST:
+            continue
+        for index in np.flatnonzero(np.nan_to_num(gain, nan=-1) > np.maximum(most, limit)):
             found[int(index)], most[index] = turn, gain[index]
-    if not found:
+    odd = [index for index in sorted(found) if names[index] not in known]
+    if not odd:
         return []
-    files = tuple(names[index] for index in sorted(found))
-    turn = found[min(found)]
-    what = f"{len(files)} labels do not lie on their images as the others do: {some(files)}; the first would fit"
-    return [
-        Finding(
-            severity="warning",
-            check="turned",
-            what=f"{what.replace(';', ',')} {describe(turn)}",
-            mend="look at them, and turn or replace the labels",
-            files=files,
-        )
-    ]
+    files, turn = tuple(names[index] for index in odd), describe(found[odd[0]])
+    what = (
+        f"{len(files)} of {len(names)} labels do not lie on their images as the others do: {some(files)}, of which the "
+        f"first would fit {turn}"
+    )
+    mend = "look at them, and turn or replace the labels"
+    return [Finding(severity="warning", check="turned", what=what, mend=mend, files=files)]
 
 
 def describe(turn: Turn) -> str:
