@@ -1,8 +1,8 @@
 """What is wrong or odd with a set: the sentences that opening one raises and warns of, and that `doctor` lists."""
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from densevit.quoting import sentence
 
@@ -27,12 +27,29 @@ class Finding:
     @classmethod
     def said(cls, text: str, *, severity: str, check: str, files: Iterable[str] = ()) -> "Finding":
         """From a message of the package: what is wrong stands before its first semicolon, the way out behind it."""
-        what, _, mend = sentence(text).partition("; ")
+        what, _, mend = _outside_of_brackets(sentence(text)).partition("\0")
         return cls(severity=severity, check=check, what=what, mend=mend, files=tuple(files))
+
+    @classmethod
+    def of_alike(cls, texts: Sequence[str], *, check: str, files: Iterable[str]) -> "Finding":
+        """One error for messages that say the same of other files: the first, and how many there are."""
+        first = cls.said(texts[0], severity="error", check=check, files=files)
+        more = f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else ""
+        return replace(first, what=first.what + more)
 
     @property
     def text(self) -> str:
         return f"{self.what}; {self.mend}" if self.mend else self.what
+
+
+def _outside_of_brackets(text: str) -> str:
+    """The first semicolon that divides a sentence, and stands not within brackets, becomes a zero byte."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth <= 0 and text.startswith("; ", place):
+            return f"{text[:place]}\0{text[place + 2 :]}"
+    return text
 
 
 def raise_or_warn(findings: Iterable[Finding]) -> None:

@@ -133,11 +133,7 @@ class VolumeDataset(Dataset):
             return []
         cases, each = [self.cases[index] for index in facts], list(facts.values())
         found = self._spacings(cases, [tuple(one["spacing"]) for one in each])
-        for case, one in zip(cases, each, strict=True):
-            try:
-                check_modality(case.name, one["modality"], each[0]["modality"], who=f"{cases[0].name} of this set")
-            except ValueError as error:
-                found.append(Finding.said(str(error), severity="error", check="modality", files=[case.name]))
+        found += self._modalities(cases, [one["modality"] for one in each])
         if all(case.label is not None for case in cases):
             report = LabelReport.of([one["counts"] for one in each], num_classes=self.num_classes)
             remarks = [one["remark"] for one in each if one["remark"]]
@@ -183,6 +179,16 @@ class VolumeDataset(Dataset):
         mend = "set spacing, to which all are then resampled, such as spacing=(2.0, 1.5, 1.5)"
         files = tuple(case.name for case, _ in others)
         return [Finding(severity="error", check="spacing", what=what, mend=mend, files=files)]
+
+    def _modalities(self, cases: Sequence[Case], modalities: Sequence[Sequence[str]]) -> list[Finding]:
+        """Scans of another kind than the first."""
+        texts: dict[str, str] = {}
+        for case, modality in zip(cases, modalities, strict=True):
+            try:
+                check_modality(case.name, modality, modalities[0], who=f"{cases[0].name} of this set")
+            except ValueError as error:
+                texts[case.name] = str(error)
+        return [Finding.of_alike(list(texts.values()), check="modality", files=texts)] if texts else []
 
     def _prepared(self, case: Case) -> Arrays:
         return self._kept(case, ["all", self.normalization], lambda: self._prepare(case))

@@ -19,11 +19,7 @@ def fault_findings(looks: Sequence[Look], dataset: Dataset) -> list[Finding]:
             for path in sorted(dataset.cases[look.index].files, key=len, reverse=True):
                 text = text.replace(path, "")
             groups.setdefault(NUMBERS.sub("#", text), []).append(look)
-    found = []
-    for alike in groups.values():
-        finding = Finding.said(alike[0].fault, severity="error", check="files", files=[look.name for look in alike])
-        more = f", and {len(alike) - 1} more are like it" if len(alike) > 1 else ""
-        found.append(
-            Finding(severity="error", check="files", what=finding.what + more, mend=finding.mend, files=finding.files)
-        )
-    return found
+    return [
+        Finding.of_alike([look.fault for look in alike], check="files", files=[look.name for look in alike])
+        for alike in groups.values()
+    ]

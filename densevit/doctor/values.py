@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from densevit.data.finding import Finding, some
-from densevit.doctor.look import Look
+from densevit.doctor.look import Look, Range
 from densevit.doctor.outliers import far_off
 
 MOST = 0.8  # share of the images that must agree before one is said to differ
@@ -19,19 +19,22 @@ def value_findings(looks: Sequence[Look], *, normalization: Mapping[str, Any]) -
     """Of the images that could be read. What a normalisation by image makes up for is a note, else a warning."""
     severity = "note" if normalization.get("type") == "zscore" else "warning"
     found = [*_constant(looks), *_grey(looks)]
-    for channel in range(len(looks[0].ranges) if looks else 0):
-        same = [look for look in looks if len(look.ranges) > channel]
-        known = [look for look in same if look.ranges[channel].low < look.ranges[channel].high]
-        found += [*_signs(known, channel, severity), *_spans(known, channel, severity)]
-    return _once(found)
+    for ranges in _channels(looks):
+        known = [(look.name, each) for look, each in zip(looks, ranges, strict=True) if each.low < each.high]
+        names, kept = [name for name, _ in known], [each for _, each in known]
+        found += [*_signs(names, kept, severity), *_spans(names, kept, severity)]
+    return found
 
 
-def _once(found: Sequence[Finding]) -> list[Finding]:
-    """Three channels of a photo say the same of a file: the first is enough."""
-    kept: dict[tuple, Finding] = {}
-    for finding in found:
-        kept.setdefault((finding.check, finding.files if finding.files else finding.what), finding)
-    return list(kept.values())
+def _channels(looks: Sequence[Look]) -> list[list[Range]]:
+    """The ranges of all images, of each channel of scans; those of a picture are of one unit, and count as one."""
+    if not looks or looks[0].spacing is not None:
+        return [list(each) for each in zip(*(look.ranges for look in looks), strict=True)]
+    joined = []
+    for look in looks:
+        low, dark, median, bright, high = zip(*look.ranges, strict=True)
+        joined.append(Range(min(low), min(dark), float(np.median(median)), max(bright), max(high)))
+    return [joined]
 
 
 def _constant(looks: Sequence[Look]) -> list[Finding]:
@@ -61,24 +64,23 @@ def _grey(looks: Sequence[Look]) -> list[Finding]:
     return [Finding(severity="note", check="grey", what=what, mend=mend, files=files)]
 
 
-def _signs(looks: Sequence[Look], channel: int, severity: str) -> list[Finding]:
+def _signs(names: Sequence[str], ranges: Sequence[Range], severity: str) -> list[Finding]:
     """Scans of positive values among those that have negative ones, such as a CT that is not in HU; and inversely."""
-    negative = np.array([look.ranges[channel].dark < 0 for look in looks])
-    if len(looks) < ENOUGH or not MOST <= max(negative.mean(), 1 - negative.mean()) < 1:
+    negative = np.array([each.dark < 0 for each in ranges])
+    if len(ranges) < ENOUGH or not MOST <= max(negative.mean(), 1 - negative.mean()) < 1:
         return []
     odd = ~negative if negative.mean() >= MOST else negative
-    files = tuple(look.name for look, is_odd in zip(looks, odd, strict=True) if is_odd)
+    files = tuple(name for name, is_odd in zip(names, odd, strict=True) if is_odd)
     kinds = ("no values below zero", "some") if negative.mean() >= MOST else ("values below zero", "none")
-    what = f"{len(files)} of {len(looks)} images have {kinds[0]} and the others have {kinds[1]}: {some(files)}"
+    what = f"{len(files)} of {len(names)} images have {kinds[0]} and the others have {kinds[1]}: {some(files)}"
     mend = "bring them to one unit, such as HU"
     return [Finding(severity=severity, check="range", what=what, mend=mend, files=files)]
 
 
-def _spans(looks: Sequence[Look], channel: int, severity: str) -> list[Finding]:
-    spans = np.array([look.ranges[channel].bright - look.ranges[channel].dark for look in looks])
-    spans = np.maximum(spans, 1e-12)
-    if len(looks) < ENOUGH:
+def _spans(names: Sequence[str], ranges: Sequence[Range], severity: str) -> list[Finding]:
+    if len(ranges) < ENOUGH:
         return []
+    spans = np.maximum([each.bright - each.dark for each in ranges], 1e-12)
     low, high = np.percentile(spans, (10, 90))
     if high / low > WIDE:
         what = f"the values of the images span {spans.min():.3g} to {spans.max():.3g}: they have no unit in common"
@@ -86,13 +88,12 @@ def _spans(looks: Sequence[Look], channel: int, severity: str) -> list[Finding]:
         mend = mend if severity == "warning" else "the set's normalization makes up for it"
         return [Finding(severity=severity, check="range", what=what, mend=mend)]
     odd = far_off(np.log(spans), factor=OTHER)
-    files = tuple(looks[index].name for index in odd)
-    if not files:
+    if not odd:
         return []
-    middle = float(np.median(spans))
+    files = tuple(names[index] for index in odd)
     what = (
-        f"the values of {len(files)} of {len(looks)} images span another range, first {files[0]} with "
-        f"{spans[odd[0]]:.3g} where {middle:.3g} is usual"
+        f"the values of {len(files)} of {len(names)} images span another range, first {files[0]} with "
+        f"{spans[odd[0]]:.3g} where {float(np.median(spans)):.3g} is usual"
     )
     mend = "look whether they have another unit or depth of bits"
     return [Finding(severity=severity, check="range", what=what, mend=mend, files=files)]

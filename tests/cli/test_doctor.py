@@ -1,0 +1,128 @@
+"""`densevit doctor`: what it prints and writes, and its exit code."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densevit.cli import main
+from tests.doctor.sets import MadeSet
+
+BOTH = pytest.mark.parametrize("rank", [2, 3], ids=["pictures", "scans"])
+SCRIPT = Path(__file__).parents[2] / "tools" / "doctor.py"
+
+
+@pytest.fixture
+def made(tmp_path):
+    return lambda rank, **options: MadeSet(rank, tmp_path / "set", **options)
+
+
+def with_a_wrong_value(made_set):
+    label = made_set.labels["train"][3]
+    label[label == 2] = 9
+    made_set.write()
+    return made_set.folder
+
+
+def run(*words):
+    return main(["doctor", *map(str, words), "--workers", "0"])
+
+
+@BOTH
+def test_a_healthy_set_is_none_of_an_error(made, rank, capsys):
+    healthy = made(rank)
+    healthy.write()
+    assert run(healthy.folder) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"train: 12 (pictures|scans) of 3 classes", said)
+    assert re.search(r"house +\S+ +12 +\S+", said)
+    assert said.endswith("0 errors, 0 warnings, 0 notes\n")
+
+
+@BOTH
+def test_errors_are_told_and_make_the_exit_code(made, rank, capsys):
+    assert run(with_a_wrong_value(made(rank))) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"error: train: .*t03.* 9", said)
+    assert "1 error, 0 warnings, 0 notes" in said
+    assert "1 of which cannot be used" in said
+
+
+def test_only_the_splits_that_are_asked_for_are_looked_at(made, capsys):
+    folder = with_a_wrong_value(made(2))
+    assert run(folder, "--split", "val") == 0
+    assert "train:" not in capsys.readouterr().out
+
+
+@BOTH
+def test_all_files_are_in_the_json(made, rank, tmp_path):
+    assert run(with_a_wrong_value(made(rank)), "--json", tmp_path / "out" / "found.json") == 1
+    found = json.loads((tmp_path / "out" / "found.json").read_text())
+    (finding,) = found["findings"]
+    assert (finding["severity"], finding["check"], finding["count"]) == ("error", "files", 1)
+    assert found["splits"]["train"]["readable"] == 11
+    assert [each["name"] for each in found["splits"]["val"]["classes"]] == ["ground", "house", "tree"]
+
+
+@BOTH
+def test_the_page_shows_the_files_and_asks_for_nothing(made, rank, tmp_path):
+    bad = made(rank)
+    bad.labels["train"][7] = bad.labels["train"][7][::-1]
+    bad.write()
+    run(bad.folder, "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') == 1
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://|<script|<link", page)
+
+
+def test_names_with_html_in_them_are_text_on_the_page(made, tmp_path):
+    bad = made(2, classes=("<b>ground</b>", "house", "<script>alert(1)</script>"))
+    bad.folder = tmp_path / "<i>set"
+    bad.labels["train"][7] = bad.labels["train"][7][::-1]
+    bad.write()
+    run(bad.folder, "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "<i>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_config_is_looked_at_as_it_trains(made, tmp_path, capsys):
+    healthy = made(2)
+    configs = healthy.write()
+    model = dict(backbone="mit_b0", decoder="all_mlp", num_classes=3)
+    data = dict(dataset=configs["train"], augment=dict(crop_size=(16, 16)), batch_size=1)
+    loop = dict(max_iters=1)
+    text = f"model = {model}\ntrain_data = {data}\nval_data = dict(dataset={configs['val']})\ntrain_cfg = {loop}\n"
+    (tmp_path / "config.py").write_text(f"{text}loss = dict(type='cross_entropy')\n")
+    assert run(tmp_path / "config.py") == 0
+    assert "val: 4 pictures of 3 classes" in capsys.readouterr().out
+    assert run(tmp_path / "config.py", "--split", "test") == 2
+    assert "has no test_data; it has train, val" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_set_is_refused_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert run(tmp_path) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_script_is_the_command(made):
+    folder = with_a_wrong_value(made(2))
+    shutil.rmtree(folder / "images" / "val")
+    done = subprocess.run([sys.executable, SCRIPT, folder, "--quiet"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "error: train:" in done.stdout
+
+
+def test_arrays_that_no_label_belongs_to_can_be_drawn():
+    from densevit.report.thumbnails import draw_plane
+
+    shown = draw_plane(np.linspace(-1000, 500, 12, dtype=np.float32).reshape(1, 3, 4), None, palette=[(0, 0, 0)])
+    assert (shown.shape, shown.dtype) == ((3, 4, 3), np.uint8)
