@@ -15,6 +15,7 @@ from tests.doctor.sets import MadeSet
 
 BOTH = pytest.mark.parametrize("rank", [2, 3], ids=["pictures", "scans"])
 SCRIPT = Path(__file__).parents[2] / "tools" / "doctor.py"
+BASE = Path(__file__).parents[2] / "configs" / "segformer_b0_synthetic.py"
 
 
 @pytest.fixture
@@ -96,11 +97,14 @@ def test_names_with_html_in_them_are_text_on_the_page(made, tmp_path):
 def test_a_config_is_looked_at_as_it_trains(made, tmp_path, capsys):
     healthy = made(2)
     configs = healthy.write()
-    model = dict(backbone="mit_b0", decoder="all_mlp", num_classes=3)
-    data = dict(dataset=configs["train"], augment=dict(crop_size=(16, 16)), batch_size=1)
-    loop = dict(max_iters=1)
-    text = f"model = {model}\ntrain_data = {data}\nval_data = dict(dataset={configs['val']})\ntrain_cfg = {loop}\n"
-    (tmp_path / "config.py").write_text(f"{text}loss = dict(type='cross_entropy')\n")
+    lines = [
+        f"_base_ = '{BASE}'",
+        "model = dict(num_classes=3)",
+        f"train_data = dict(dataset=dict(_delete_=True, **{configs['train']}))",
+        f"val_data = dict(dataset=dict(_delete_=True, **{configs['val']}))",
+        "test_data = None",
+    ]
+    (tmp_path / "config.py").write_text("\n".join(lines))
     assert run(tmp_path / "config.py") == 0
     assert "val: 4 pictures of 3 classes" in capsys.readouterr().out
     assert run(tmp_path / "config.py", "--split", "test") == 2
