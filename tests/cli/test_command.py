@@ -24,7 +24,7 @@ def test_help_imports_neither_torch_nor_numpy_nor_mmengine():
     code = """
 import sys
 from densevit.cli import main
-for arguments in (["--help"], ["train", "--help"], ["test", "--help"], ["predict", "--help"], ["models", "--help"]):
+for arguments in (["--help"], ["train", "--help"], ["test", "--help"], ["predict", "--help"], ["evaluate", "--help"], ["models", "--help"]):
     try:
         main(arguments)
     except SystemExit as done:
@@ -43,7 +43,7 @@ def test_python_m_densevit_is_the_command():
     assert run_python("-m", "densevit", "--version").stdout == f"densevit {densevit.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["train", "test", "predict"])
+@pytest.mark.parametrize("verb", ["train", "test", "predict", "evaluate"])
 def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
     done = run_python(str(REPOSITORY / "tools" / f"{verb}.py"), "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
