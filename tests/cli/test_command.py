@@ -24,7 +24,8 @@ def test_help_imports_neither_torch_nor_numpy_nor_mmengine():
     code = """
 import sys
 from densevit.cli import main
-for arguments in (["--help"], ["train", "--help"], ["test", "--help"], ["predict", "--help"], ["evaluate", "--help"], ["models", "--help"]):
+verbs = ("train", "test", "predict", "evaluate", "models")
+for arguments in (["--help"], *([verb, "--help"] for verb in verbs)):
     try:
         main(arguments)
     except SystemExit as done:
