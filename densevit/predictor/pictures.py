@@ -6,6 +6,7 @@ Legend: image (C, H, W) in the file's units, arrays (H, W) or (H, W, C).
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,7 @@ class PictureReader:
         # Weights of a training that did not say whether it turned photos.
         self.warned = header.exif is not None or header.training is None
         self.normalize = create_normalization(header.normalization)
-
-    def find(
-        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
-    ) -> list[Input]:
-        """See `find_pictures`."""
-        endings = IMAGE_ENDINGS if self._is_rgb else (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
-        return find_pictures(inputs, recursive=recursive, exclude=exclude, endings=endings)
+        self.find = partial(find_pictures, endings=IMAGE_ENDINGS + (() if self._is_rgb else ARRAY_ENDINGS))
 
     def open(self, source: str | Path | Sequence[str | Path] | np.ndarray | Tensor) -> Picture:
         """A file, a list of one file a channel, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W)."""

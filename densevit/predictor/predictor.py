@@ -19,7 +19,7 @@ import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.inference.network import check_amp
 from densevit.labels import label_type
-from densevit.predictor.inputs import Opened, Reader
+from densevit.predictor.inputs import Reader
 from densevit.predictor.labels import Stopwatch, image_logits, label_image
 from densevit.predictor.outputs import Origin, model_digest
 from densevit.predictor.pictures import LargePicture, PictureReader
@@ -125,10 +125,6 @@ class Predictor:
     def label(self, image: Image) -> np.ndarray:
         """The label map alone."""
         return self(image).label
-
-    def prepare(self, opened: Opened) -> np.ndarray:
-        """What the network sees of what the reader opened: float32 (C, *S)."""
-        return self.reader.prepare(opened)
 
     def label_prepared(
         self, image: np.ndarray | LargePicture, size: Sequence[int], *, stopwatch: Stopwatch | None = None
