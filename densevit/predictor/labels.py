@@ -27,6 +27,7 @@ from densevit.inference import (
 )
 from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices
 from densevit.inference.reduce import labels as to_labels
+from densevit.inference.source import ArrayLike
 from densevit.labels import label_type
 
 logger = logging.getLogger("densevit")
@@ -77,7 +78,7 @@ class TimedNetwork:
 @torch.inference_mode()
 def label_image(
     model: Network,
-    image: Tensor,
+    image: Tensor | ArrayLike,
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
@@ -104,7 +105,7 @@ def label_image(
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
         if slices is None and max_memory is None and windows.roi_size == tuple(image.shape[1:]) == size:
-            out[...] = to_labels(network(_finite(image)[None].to(device))[0]).cpu().numpy()
+            out[...] = to_labels(network(_finite(torch.as_tensor(image[:]))[None].to(device))[0]).cpu().numpy()
         else:
             planned: dict[str, Any] = {}
             if max_memory is not None:
@@ -150,14 +151,14 @@ def _finite(image: Tensor) -> Tensor:
 
 
 def _by_windows(
-    model: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
-) -> tuple[Network, Tensor, Windows]:
+    model: Network, image: Tensor | ArrayLike, options: InferenceOptions, slices: SliceOptions | None
+) -> tuple[Network, Tensor | ArrayLike, Windows]:
     """What sees windows, the image that they are cut from, and the windows."""
-    options = options.on_axes(image.ndim - 1 - (slices is not None))
+    options = options.on_axes(len(image.shape) - 1 - (slices is not None))
     seen = as_asked(model, options)
     if slices is None:
         if options.base_size is not None:
-            image = resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
+            image = resize(torch.as_tensor(image[:])[None], fit_size(image.shape[1:], options.base_size))[0]
         return seen, image, options.windows(image.shape[1:])
     if options.base_size is not None:
         raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")
