@@ -55,9 +55,8 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
         reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
         imports, advice = header.more.get("custom_imports"), "train or convert it anew"
         if imports:
-            advice = (
-                f"it was trained with custom_imports {imports}: import these first, or give --custom-imports MODULE"
-            )
+            advice = f"it was trained with custom_imports {imports}: import these first, or give the command "
+            advice += "--custom-imports MODULE"
         raise ValueError(f"{path} describes a model that cannot be built: {reason}; {advice}") from error
     own, broken = model.state_dict(), find_broken(tensors)
     if broken:
