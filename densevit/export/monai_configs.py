@@ -12,7 +12,6 @@ from densevit.export.monai_parts import (
     load,
     load_weights,
     network,
-    own_imports,
     prepare_label,
     prepare_scan,
     restore,
@@ -34,7 +33,6 @@ def make_inference(source: Source) -> Config:
             "$import numpy",
             "$import torch",
             f"$from {OURS}.cases import list_scans",
-            *own_imports(source),
         ],
         bundle_root=".",
         device=DEVICE,
@@ -76,7 +74,7 @@ def make_evaluate(source: Source) -> Config:
         batch_transform="$lambda batch: [sample['image'].meta for sample in batch]",
     )
     return dict(
-        imports=[*LABELLED, *own_imports(source)],
+        imports=[*LABELLED],
         bundle_root=".",
         device=DEVICE,
         dataset_dir="$@bundle_root + '/data'",
@@ -102,7 +100,7 @@ def make_train(source: Source) -> Config:
         ),
     ]
     return dict(
-        imports=[*LABELLED, "$from monai.utils import set_determinism", *own_imports(source)],
+        imports=[*LABELLED, "$from monai.utils import set_determinism"],
         bundle_root=".",
         device=DEVICE,
         dataset_dir="$@bundle_root + '/data'",

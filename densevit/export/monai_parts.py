@@ -14,14 +14,12 @@ def call(target: str, **arguments: Any) -> Config:
     return {"_target_": target, **arguments}
 
 
-def own_imports(source: Source) -> list[str]:
-    """Modules that register the network's parts, as whoever exports it named them."""
-    return [f"$import {name}" for name in source.imports]
-
-
 def network(source: Source) -> Config:
-    """The network that the exported weights fit."""
+    """The network that the exported weights fit; modules that register its parts are imported before."""
     model = {key: monai_data(value) for key, value in source.header.model.items() if key != "weights"}
+    if source.imports:
+        names, folder = list(source.imports), "$@bundle_root + '/scripts'"
+        model["_requires_"] = call(f"{OURS}.bundle.load_parts", names=names, folder=folder)
     return dict(
         network_def=call("densevit.create_segmentor", **model),
         network="$@network_def.to(@device)",
