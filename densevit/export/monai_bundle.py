@@ -13,9 +13,8 @@ import torch
 
 from densevit.checkpoint import WEIGHTS, write_checkpoint
 from densevit.export.monai_configs import make_evaluate, make_inference, make_train
-from densevit.export.monai_metadata import About, make_metadata
+from densevit.export.monai_metadata import About, Source, make_metadata, open_run
 from densevit.export.monai_texts import LOGGING, make_license, make_readme
-from densevit.export.source import Source, open_run
 from densevit.export.torchscript import TraceError, save, trace
 from densevit.files import replacing
 from densevit.quoting import monai_data
@@ -33,8 +32,8 @@ def export_monai_bundle(
 ) -> Path:
     """Write the model of a run (its folder, or its weights.safetensors) as a bundle; the folder appears when complete.
 
-    `imports` are modules that register the model's parts, which the bundle imports before it makes the network. One that
-    is a file of its own, and was imported here, travels in scripts/; others must be installed where the bundle runs.
+    `imports` are modules that register the model's parts, which the bundle imports before it makes the network. One
+    that is a file of its own, and was imported here, travels in scripts/; others must be installed where it runs.
     models/model.ts is left out, with a warning, where the model cannot be traced or the trace gives other numbers.
     Raises FileNotFoundError or ValueError for what is not a run on volumes, ValueError for an output folder that holds
     files, OSError where it cannot be written.

@@ -3,13 +3,13 @@
 from densevit.export.monai_metadata import (
     NOT_STATED,
     About,
+    Source,
     bundle_name,
     class_values,
     described,
     model_name,
     scores_of,
 )
-from densevit.export.source import Source
 from densevit.quoting import markdown, printable
 
 LOGGING = """\
