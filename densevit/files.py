@@ -37,8 +37,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     aside = _name_aside(path)
     try:
         yield aside
-        if durable:
-            _sync_tree(aside)
+        for each in [*aside.rglob("*"), aside] if durable else []:
+            _sync(each)
         if aside.is_dir():
             publish_folder(aside, path)
         else:
@@ -202,17 +202,8 @@ def _former(target: Path) -> Path:
     return target.with_name(f".{target.name}{FORMER}")
 
 
-def _sync_tree(path: Path) -> None:
-    """Make a file, or all that lies in a folder, survive a power cut."""
-    for folder, _, names in os.walk(path):  # nothing, for a file
-        for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
-    if not path.is_dir():
-        _sync(path)
-
-
 def _sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

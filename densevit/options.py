@@ -27,13 +27,6 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     for it. `where` is the dotted name of the dictionary in what the user wrote. Raises ValueError for an unknown key,
     naming the nearest known one, for a missing key and for a value of another type.
     """
-    try:
-        return _read_options(kind, given, where)
-    except RecursionError:
-        raise ValueError(f"{where or 'this'} holds lists or dicts too deep in one another") from None
-
-
-def _read_options(kind: type[Options], given: Any, where: str) -> Options:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):

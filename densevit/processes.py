@@ -89,15 +89,11 @@ def _read_environment(launcher: str) -> tuple[int, int, int]:
 
 def _meeting_point(launcher: str) -> str:
     """Where the processes find one another, in torch's words."""
-    host = os.environ.get("MASTER_ADDR") or (_first_slurm_host() if launcher == "slurm" else "127.0.0.1")
+    host = os.environ.get("MASTER_ADDR") or "127.0.0.1"
+    if launcher == "slurm" and not os.environ.get("MASTER_ADDR"):
+        command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
+        host = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n", 1)[0]
     return f"tcp://{f'[{host}]' if ':' in host else host}:{os.environ.get('MASTER_PORT', '29500')}"
-
-
-def _first_slurm_host() -> str:
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]], capture_output=True, text=True, check=True
-    )
-    return hosts.stdout.split("\n", 1)[0]
 
 
 def in_group() -> bool:

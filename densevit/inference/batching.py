@@ -66,10 +66,7 @@ class BatchSize:
     def halve(self, reason: str) -> None:
         """After an out-of-memory error; MemoryError where one window is already too much."""
         if self.size == 1:
-            raise MemoryError(
-                f"not enough memory for one window: {reason}; give a smaller roi_size, lower precision (amp), "
-                "or a device with more memory"
-            )
+            raise MemoryError(f"not enough memory for one window: {reason}; give a smaller roi_size or use amp")
         self.measuring = False
         logger.warning("out of memory with %d windows at once; going on with %d", self.size, self.size // 2)
         self.size //= 2
@@ -125,8 +122,6 @@ def check_logits(logits: Tensor, batch: Tensor) -> Tensor:
     if not isinstance(logits, Tensor):
         raise ValueError(f"predict must return one tensor of logits, got a {type(logits).__name__}; pick them from it")
     if logits.ndim != batch.ndim or logits.shape[:1] + logits.shape[2:] != batch.shape[:1] + batch.shape[2:]:
-        raise ValueError(
-            f"predict must keep batch and size: for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}; "
-            "resize its logits to the window"
-        )
+        shapes = f"for windows {tuple(batch.shape)} it returned {tuple(logits.shape)}"
+        raise ValueError(f"predict must keep batch and size: {shapes}; resize its logits to the window")
     return logits

@@ -3,7 +3,7 @@
 Legend: a seam is the planes that windows of two processes add to; the earlier process sends what it has of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,27 +16,28 @@ from densevit.inference.layout import Index, Layout
 from densevit.inference.output import Output
 from densevit.inference.source import Source
 from densevit.inference.stream import Work, stream
-from densevit.processes import gather, in_group, rank_and_size
+from densevit.processes import gather, rank_and_size
 
 Planes = tuple[int, Tensor]
 Block = tuple[tuple[int, ...], Tensor]  # where it begins, (*S) or (J, *S)
 
 
-def stream_share(predict: Predict, read: Callable[[], Source], work: Work) -> Iterator[Planes]:
+def stream_share(predict: Predict, source: Source, work: Work) -> Iterator[Planes]:
     """Like `stream`, for the planes that this process finishes; together the processes give every plane once.
 
     The first planes of a share wait for the previous process; all others are given as soon as they are final.
     """
-    layout, rank, size = work.layout, *_rank_and_size(len(work.layout.axes[work.layout.axis].starts))
+    layout, axis = work.layout, work.layout.axes[work.layout.axis]
+    rank, size = rank_and_size()
+    size = min(size, len(axis.starts))
     if rank >= size:
         return
     rows = [share(layout, r, size) for r in range(size)]
-    axis = layout.axes[layout.axis]
     begin = axis.covered(rows[rank][0]).start
     head_end = max(begin, axis.covered(rows[rank - 1][-1]).stop) if rank else begin
     tail_begin = axis.covered(rows[rank + 1][0]).start if rank + 1 < size else axis.size
     held: list[Planes] = []
-    for first, logits in stream(predict, read(), replace(work, **_restricted(work, rows[rank]))):
+    for first, logits in stream(predict, source, _restricted(work, rows[rank])):
         for part, planes in _split(first, logits, layout.axis, [head_end, tail_begin]):
             if head_end <= part < tail_begin:
                 yield part, planes
@@ -64,14 +65,13 @@ def collect(results: Iterator[Block], output: Output) -> Iterator[Block]:
     output.largest = max((largest for largest, _ in kinds if largest is not None), default=None)
     for rank, (_, theirs) in enumerate(kinds):
         for i, (place, shape, dtype) in enumerate(theirs):
-            block = (
-                own[i][1].contiguous() if rank == dist.get_rank() else torch.empty(shape, dtype=dtype, device=device)
-            )
+            ours = rank == dist.get_rank()
+            block = own[i][1].contiguous() if ours else torch.empty(shape, dtype=dtype, device=device)
             dist.broadcast(block, rank)
             yield place, block
 
 
-def _restricted(work: Work, rows: range) -> dict[str, object]:
+def _restricted(work: Work, rows: range) -> Work:
     """The same work for these rows alone, numbered from 0. Weights stay those of all rows together."""
     layout, d = work.layout, work.layout.axis
     axes = list(layout.axes)
@@ -82,7 +82,7 @@ def _restricted(work: Work, rows: range) -> dict[str, object]:
     def weigh(index: Index) -> Tensor:
         return work.weigh((*index[:d], index[d] + rows.start, *index[d + 1 :]))
 
-    return dict(layout=Layout(tuple(axes), d, steps), weigh=weigh)
+    return replace(work, layout=Layout(tuple(axes), d, steps), weigh=weigh)
 
 
 def _split(first: int, logits: Tensor, axis: int, at: Sequence[int]) -> Iterator[Planes]:
@@ -104,10 +104,3 @@ def _receive(held: Sequence[Planes], begin: int, end: int, layout: Layout, *, so
         last = min(first + planes.shape[dim], end)
         if first < last:
             planes.narrow(dim, 0, last - first).add_(theirs.narrow(dim, first - begin, last - first))
-
-
-def _rank_and_size(rows: int) -> tuple[int, int]:
-    if not in_group():
-        raise ValueError("split shares windows among processes, and there is one; start with torchrun and join a group")
-    rank, size = rank_and_size()
-    return rank, min(size, rows)

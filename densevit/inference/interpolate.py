@@ -162,9 +162,8 @@ def one_thread() -> Iterator[None]:
     """Within the block, torch's operations on the CPU use one thread, in the Python thread that runs it alone.
 
     It is for many small operations, in which threads wait for one another longer than the work takes.
-    `torch.set_num_threads` also changes the number for Python threads that begin meanwhile, and that of MKL, torch's
-    matrix products, for all. OpenMP and MKL have a number for each thread too, which is set here. On other systems than
-    Linux nothing is changed.
+    `torch.set_num_threads` would reach other Python threads too; OpenMP and MKL have a number for each, which is set
+    here, on Linux alone.
     """
     library, before = _torch_library(), torch.get_num_threads()  # asking also settles the number of a new thread
     if library is None or before == 1:

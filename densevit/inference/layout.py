@@ -87,10 +87,6 @@ class Layout:
     def num_windows(self) -> int:
         return prod(len(axis.starts) for axis in self.axes)
 
-    @property
-    def windows_per_row(self) -> int:
-        return self.num_windows // len(self.axes[self.axis].starts)
-
     @cached_property
     def num_planes(self) -> int:
         """The most planes that one step adds to: so many have to be held."""

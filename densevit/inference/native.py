@@ -29,10 +29,7 @@ class NativeGrid:
 
     def __post_init__(self) -> None:
         if not len(self.size) == len(self.scale) == len(self.offset) or min(self.size, default=0) < 1:
-            raise ValueError(
-                "a native grid needs a size of at least 1, a scale and an offset for each axis, "
-                f"got size {self.size}, scale {self.scale} and offset {self.offset}"
-            )
+            raise ValueError(f"every axis of a native grid needs a size of at least 1, scale and offset, got {self}")
         if not all(0 < s < float("inf") for s in self.scale) or not all(map(isfinite, self.offset)):
             raise ValueError(
                 f"scale must be positive and offset finite on every axis, got {self.scale} and {self.offset}; "
@@ -56,10 +53,8 @@ class NativeGrid:
 
 def _ratios(numerators: Sequence[float], denominators: Sequence[float], *, what: str) -> tuple[float, ...]:
     if len(numerators) != len(denominators) or min(*numerators, *denominators, 1) <= 0:
-        raise ValueError(
-            f"expected positive {what}, as many for one grid as for the other, got {tuple(numerators)} "
-            f"and {tuple(denominators)}"
-        )
+        got = f"{tuple(numerators)} and {tuple(denominators)}"
+        raise ValueError(f"expected positive {what}, as many for one grid as for the other, got {got}")
     return tuple(a / b for a, b in zip(numerators, denominators, strict=True))
 
 
@@ -89,10 +84,8 @@ class Restorer:
     def push(self, begin: int, logits: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Take planes begin, begin + 1, ... and yield (first native plane, result) for all that are complete now.
 
-        `logits` are (K, *S), whole but for `axis`, of any memory layout and any precision: interpolation is in at least
-        float32. They are read only until the iterator is exhausted, which must be before the next push. Planes come
-        once, in order, from 0; after the last one every native plane has been yielded once, in order. ValueError from
-        `reduce.labels` for NaN.
+        `logits` are (K, *S), whole but for `axis`, and come once, in order, from plane 0. Interpolation is in at least
+        float32. They are read until the iterator is exhausted, which must be before the next push.
         """
         if self._reduce is labels:
             labels(logits.amax()[None])  # refuses NaN, which bricks do not look for

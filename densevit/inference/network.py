@@ -4,7 +4,7 @@ Sizes: image (C, *S), logits (K, *S), windows (B, C, *S); slices lie side by sid
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ def _seen(
     for first in range(0, len(views), batch_size):
         flipped = views[first : first + batch_size]
         logits = predict(torch.cat([_flip(x, axes) for axes in flipped])).unflatten(0, (len(flipped), len(x)))
-        for part, axes in zip(_at_least_float32(logits), flipped, strict=True):
+        for part, axes in zip(logits.to(torch.promote_types(logits.dtype, torch.float32)), flipped, strict=True):
             turned_back = _flip(part, axes)
             yield turned_back[:, mirrored_classes(part.shape[1], sides)] if sides and -1 in axes else turned_back
 
@@ -110,8 +110,7 @@ def accelerate(
     torch.compile ("default", "reduce-overhead" for CUDA graphs, "max-autotune"), for which every batch should have one
     shape: give `sliding_window` a number as `batch_size`, and `fixed_batch=True`.
     """
-    if amp is not None and amp not in AMP_DTYPES:
-        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
+    check_amp(amp)
     run = predict if compile is None else torch.compile(predict, mode=compile, dynamic=False)
 
     def accelerated(windows: Tensor) -> Tensor:
@@ -119,17 +118,27 @@ def accelerate(
             windows = windows.contiguous(memory_format=nd.CHANNELS_LAST[windows.ndim - 2])
         if compile is not None and windows.is_cuda:
             torch.compiler.cudagraph_mark_step_begin()  # the logits of the batch before have been added up
-        precision = torch.autocast(windows.device.type, AMP_DTYPES[amp]) if amp else nullcontext()
-        with precision:
+        with autocast(windows.device, amp):
             return run(windows)
 
     return accelerated
 
 
+def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
+    """Mixed precision of that name ("bf16", "fp16"), or none."""
+    return torch.autocast(device.type, AMP_DTYPES[amp]) if amp else nullcontext()
+
+
+def check_amp(amp: str | None) -> None:
+    """ValueError for a name of a precision that does not exist."""
+    if amp is not None and amp not in AMP_DTYPES:
+        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
+
+
 def as_asked(model: Predict, options: InferenceOptions) -> Predict:
     """The model on whole cells and over all views that `options` ask for. It names its `divisor` unless they do."""
     whole_cells = on_whole_cells(model, model.divisor if options.divisor is None else options.divisor)
-    if options.seen_once:
+    if not options.flips and options.scales == (1.0,):
         return whole_cells
     at_once = options.batch_size if options.mode == "whole" and options.batch_size != "auto" else None
     views = dict(flips=options.flips, scales=options.scales, sides=options.sides or ())
@@ -153,14 +162,10 @@ def predict_logits(
     `model` maps (B, C, *S) to (B, K, *S) and runs under the caller's autocast, on the image as it is: not on whole
     cells. ValueError for options that do not fit the image.
     """
-    given = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
-    given |= dict(flips=flips, scales=scales, sides=sides)
-    options = InferenceOptions(divisor=1).override(**given).on_axes(image.ndim - 1)
+    seen = dict(mode=mode, roi_size=roi_size, stride=stride, batch_size=batch_size)
+    options = InferenceOptions(divisor=1).override(**seen, flips=flips, scales=scales, sides=sides)
+    options = options.on_axes(image.ndim - 1)
     return sliding_window(as_asked(model, options), image, windows=options.windows(image.shape[1:]))
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _flip(x: Tensor, axes: Sequence[int]) -> Tensor:

@@ -146,11 +146,6 @@ class InferenceOptions:
         grid, blend = {"slide": ("mmseg", "constant"), "slide_gaussian": ("even", "gaussian")}[self.mode]
         return Windows(roi_size=self.roi_size, stride=self.stride, grid=grid, blend=blend, batch_size=self.batch_size)
 
-    @property
-    def seen_once(self) -> bool:
-        """Whether the image is seen just as it is: neither flipped nor at another scale."""
-        return not self.flips and self.scales == (1.0,)
-
 
 def flip_axes(flip: Flip, spatial_dims: int) -> tuple[int, ...]:
     """The axes that one entry of `flips` names, counted from the end; ValueError where an image has no such axes."""

@@ -38,7 +38,10 @@ class Output:
         self.files = ExitStack()  # which gives the file its name, or removes it
         self.pool = ThreadPoolExecutor(1)
         self.waiting: Future | None = None
-        _check_target(target, self.size)
+        if self.path is not None:
+            _check_path(self.path)
+        elif target is not None:
+            _check_array(target, self.size)
 
     def __enter__(self) -> "Output":
         return self
@@ -53,11 +56,11 @@ class Output:
         if isinstance(self.result, Tensor):
             self.result[place] = part
             return
-        self.wait()
+        self._wait()
         self.waiting = self.pool.submit(self._store, place, *_to_host(part, self._dtype(part)))
 
-    def wait(self) -> None:
-        """Wait until what was handed over is written; raises what went wrong there."""
+    def _wait(self) -> None:
+        """Until what was handed over is written; raises what went wrong there."""
         if self.waiting is not None:
             self.waiting.result()
             self.waiting = None
@@ -71,8 +74,7 @@ class Output:
             self.result = self.target
         else:
             aside = self.files.enter_context(replacing(self.path))
-            dtype = torch.empty(0, dtype=self._dtype(part)).numpy().dtype
-            self.result = _OPEN[self.path.suffix](aside, shape, dtype)
+            self.result = _new_file(aside, shape, torch.empty(0, dtype=self._dtype(part)).numpy().dtype)
 
     def _dtype(self, part: Tensor) -> torch.dtype:
         """The smallest type that holds the results: labels come as int64, and arrays know no bfloat16."""
@@ -94,7 +96,7 @@ class Output:
         with self.files, self.pool:
             if error is not None:
                 raise error
-            self.wait()
+            self._wait()
             if self.path is not None and self.result is not None:
                 self.result = self.path
 
@@ -111,37 +113,34 @@ def _to_host(part: Tensor, dtype: torch.dtype) -> "tuple[Tensor, torch.cuda.Even
     return host, copied
 
 
-def _check_target(target: Any, size: tuple[int, ...]) -> None:
-    """Refuse, before the network runs, a target that cannot take the results."""
-    if isinstance(target, str | Path):
-        path = Path(target)
-        if path.suffix not in ENDINGS:
-            raise ValueError(f"out={str(path)!r} must end in {' or '.join(ENDINGS)}; for other files give an array")
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"out={str(path)!r} cannot be written: {path.parent} is no folder that takes files")
-        if path.exists() and not (path.is_file() if path.suffix == ".npy" else _is_zarr_array(path)):
-            raise ValueError(f"out={str(path)!r} is there and holds something else than one array; give another name")
-    elif target is not None:
-        shape = tuple(getattr(target, "shape", ()))
-        if shape[len(shape) - len(size) :] != size or len(shape) > len(size) + 1 or not hasattr(target, "__setitem__"):
-            raise ValueError(f"out has the shape {shape}, and results have {size} or (J, {', '.join(map(str, size))})")
-        flags = getattr(target, "flags", None)
-        if getattr(target, "read_only", False) or (flags is not None and not flags.writeable):
-            raise ValueError("out is read-only; open it for writing (mode 'r+')")
+def _check_path(path: Path) -> None:
+    """Refuse, before the network runs, a path that cannot take the results."""
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"out={str(path)!r} must end in {' or '.join(ENDINGS)}; for other files give an array")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"out={str(path)!r} cannot be written: {path.parent} is no folder that takes files")
+    if path.exists() and not (path.is_file() if path.suffix == ".npy" else _is_zarr_array(path)):
+        raise ValueError(f"out={str(path)!r} is there and holds something else than one array; give another name")
+
+
+def _check_array(target: Any, size: tuple[int, ...]) -> None:
+    """Refuse, before the network runs, an array that cannot take the results."""
+    shape = tuple(getattr(target, "shape", ()))
+    if shape[len(shape) - len(size) :] != size or len(shape) > len(size) + 1 or not hasattr(target, "__setitem__"):
+        raise ValueError(f"out has the shape {shape}, and results have {size} or (J, {', '.join(map(str, size))})")
+    flags = getattr(target, "flags", None)
+    if getattr(target, "read_only", False) or (flags is not None and not flags.writeable):
+        raise ValueError("out is read-only; open it for writing (mode 'r+')")
 
 
 def _check_takes(target: Any, shape: tuple[int, ...], dtype: torch.dtype, largest: int | None) -> None:
     if tuple(target.shape) != shape:
-        raise ValueError(
-            f"out has the shape {tuple(target.shape)}, and the results have {shape}; make one of that shape"
-        )
+        raise ValueError(f"out has the shape {tuple(target.shape)}, and the results have {shape}; make one like that")
     floating, most = _range_of(target.dtype)
     if dtype.is_floating_point and not floating:
         raise ValueError(f"out holds {target.dtype}, and the results are {dtype}; make it of a floating type")
     if largest is not None and not floating and largest > most:
-        raise ValueError(
-            f"out holds {target.dtype}, and labels go up to {largest}; make it of a larger type, such as uint16"
-        )
+        raise ValueError(f"out holds {target.dtype}, and labels go up to {largest}; make it of a larger type")
 
 
 def _range_of(dtype: Any) -> tuple[bool, int]:
@@ -161,15 +160,11 @@ def _is_zarr_array(path: Path) -> bool:
         return False
 
 
-def _open_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-
-
-def _open_zarr(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+def _new_file(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """An array in a new .npy or .zarr."""
+    if path.suffix == ".npy":
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     import zarr  # an optional dependency
 
     chunks = (*(1 for _ in shape[:-3]), *(min(s, 64 if len(shape) > 2 else 1024) for s in shape[-3:]))
     return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks)
-
-
-_OPEN = {".npy": _open_npy, ".zarr": _open_zarr}

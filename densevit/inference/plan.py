@@ -53,7 +53,7 @@ class WindowPlan:
     @property
     def peak_bytes(self) -> int:
         """Both sides together."""
-        return sum(self.device_bytes.values()) + sum(self.host_bytes.values())
+        return sum((self.device_bytes | self.host_bytes).values())
 
     def __str__(self) -> str:
         layout = self.layout
@@ -139,9 +139,7 @@ def plan_windows(
     windows, placement = grouped(windows, placement, keywords)
     size = check_source(image, windows.roi_size)
     if reduce not in ("labels", "logits"):
-        raise ValueError(
-            f"reduce must be 'labels' or 'logits' for a plan, got {reduce!r}; others take as much as labels"
-        )
+        raise ValueError(f"reduce must be 'labels' or 'logits' for a plan, got {reduce!r}; others are as labels")
     if placement.split:
         raise ValueError("a plan is for one process, got split=True; plan without it, each process takes less")
     windows_on, device = placement.devices(image)

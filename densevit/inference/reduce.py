@@ -66,20 +66,15 @@ REDUCTIONS: dict[str, Reduce] = {
 
 def named_reduction(reduce: str | Reduce) -> Reduce:
     """The reduction of that name, or the callable, which then must keep sizes; ValueError for an unknown name."""
-    if callable(reduce):
-        return reduce if reduce in REDUCTIONS.values() else _check_size(reduce)
-    check_known(reduce, REDUCTIONS, what="no reduce named")
-    return REDUCTIONS[reduce]
+    if not callable(reduce):
+        check_known(reduce, REDUCTIONS, what="no reduce named")
+        return REDUCTIONS[reduce]
 
-
-def _check_size(reduce: Reduce) -> Reduce:
     def checked(x: Tensor) -> Tensor:
         result = reduce(x)
         if result.shape[-(x.ndim - 1) :] != x.shape[1:]:
-            raise ValueError(
-                f"reduce must keep the size: of logits {tuple(x.shape)} it made {tuple(result.shape)}; it sees parts "
-                "of the image, and gives (*S) or (J, *S)"
-            )
+            shapes = f"of logits {tuple(x.shape)} it made {tuple(result.shape)}"
+            raise ValueError(f"reduce must keep the size: {shapes}; it sees parts, and gives (*S) or (J, *S) of each")
         return result
 
-    return checked
+    return reduce if reduce in REDUCTIONS.values() else checked

@@ -4,7 +4,6 @@ Sizes: image (C, *S), windows (B, C, *roi), logits (B, K, *roi) and (K, *S).
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reductio
 from densevit.inference.source import ArrayLike, Source, check_source
 from densevit.inference.stream import Foreground, Work, stream
 from densevit.inference.windows import Keywords, Placement, Windows, grouped, make_blend
+from densevit.processes import in_group
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -63,22 +63,24 @@ def sliding_window(
     windows, placement = grouped(windows, placement, keywords)
     size = check_source(image, windows.roi_size)
     reduce = named_reduction(reduce)
-    _check_result(reduce, native=native, foreground=foreground, split=placement.split, out=out)
     if non_finite != "raise" and not isinstance(non_finite, Real):
         raise ValueError(f"non_finite must be 'raise' or the number that takes their place, got {non_finite!r}")
+    if foreground is not None and reduce is not labels:
+        raise ValueError("foreground leaves windows out, which only labels can do without; use reduce='labels'")
+    if placement.split:
+        _check_split(native, out)
     whole = reduce is REDUCTIONS["logits"] and out is None and native is None and not placement.split
     layout = windows.layout(size, axis=placement.axis, stream=not whole)
     window_device, device = placement.devices(image)
     weigh = make_blend(layout, profile=windows.blend, floor=windows.least_weight, device=device)
     batch = BatchSize(windows.batch_size, fixed=windows.fixed_batch)
-    given = dict(padding=windows.padding, foreground=foreground, progress=progress)
-    work = Work(layout, weigh, batch, device, placement.sum_dtype, **given)
-    read = partial(Source, image, spatial_dims=len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
+    work = Work(layout, weigh, batch, device, placement.sum_dtype, windows.padding, foreground, progress)
+    source = Source(image, len(size), axis=layout.axis, device=window_device, non_finite=non_finite)
     if whole:
-        ((_, total),) = stream(predict, read(), work)
+        ((_, total),) = stream(predict, source, work)
         return total
     with Output(out, size=native.size if native else size, device=device) as output:
-        planes = stream_share(predict, read, work) if placement.split else stream(predict, read(), work)
+        planes = (stream_share if placement.split else stream)(predict, source, work)
         results = _reduced(planes, layout, reduce, native, output)
         for place, result in collect(results, output) if placement.split else results:
             output.write(place, result)
@@ -107,13 +109,11 @@ def _reduced(
             place[0] += part.shape[1]
 
 
-def _check_result(
-    reduce: Reduce, *, native: NativeGrid | None, foreground: Foreground | None, split: bool, out: Any
-) -> None:
-    if foreground is not None and reduce is not labels:
-        raise ValueError("foreground leaves windows out, which only labels can do without; use reduce='labels'")
-    if split and (native is not None or isinstance(out, str | Path)):
+def _check_split(native: NativeGrid | None, out: Any) -> None:
+    if native is not None or isinstance(out, str | Path):
         raise ValueError(
             "split gives every process a tensor, or an array that each has opened, on the network's grid; leave out "
             "native and paths, or divide files among the processes instead"
         )
+    if not in_group():
+        raise ValueError("split shares windows among processes, and there is one; start with torchrun and join a group")

@@ -30,7 +30,7 @@ class Source:
     """
 
     def __init__(
-        self, image: Tensor | ArrayLike, *, spatial_dims: int, axis: int, device: torch.device, non_finite: str | float
+        self, image: Tensor | ArrayLike, spatial_dims: int, *, axis: int, device: torch.device, non_finite: str | float
     ):
         self.image = image
         self.axis = axis
@@ -76,13 +76,9 @@ class Source:
             return part
         where = wrong.nonzero()[0].tolist()
         where[self.axis + 1] += begin
-        last = begin + part.shape[self.axis + 1] - 1
-        found = f"the image holds NaN or infinity, {count} values in planes {begin} to {last} of axis {self.axis}"
+        found = f"the image holds NaN or infinity, {count} values from (channel, *position) {tuple(where)} on"
         if self.non_finite == "raise":
-            raise ValueError(
-                f"{found}, the first at (channel, *position) {tuple(where)}; "
-                "correct the file, or give non_finite=0.0 (or another number) to put in their place"
-            )
+            raise ValueError(f"{found}; correct the file, or give a number such as non_finite=0.0 for their place")
         logger.warning("%s: replaced by %s", found, self.non_finite)
         return part.masked_fill(wrong, float(self.non_finite))
 

@@ -54,11 +54,10 @@ class Ring:
         size[layout.axis] = self.length
         options = dict(dtype=work.dtype or torch.promote_types(like.dtype, torch.float32), device=work.device)
         channels_last = not like.is_contiguous() and nd.to_grid(like[None]).is_contiguous()
-        self.total = (
-            torch.zeros(*size, len(like), **options).movedim(-1, 0)
-            if channels_last
-            else torch.zeros(len(like), *size, **options)
-        )
+        if channels_last:
+            self.total = torch.zeros(*size, len(like), **options).movedim(-1, 0)
+        else:
+            self.total = torch.zeros(len(like), *size, **options)
 
     def add(self, logits: Tensor, index: Index, weights: Tensor) -> None:
         """Add one window's logits (K, *roi), weighted by (*S_window), the part of it that lies inside the image."""
@@ -68,7 +67,7 @@ class Ring:
         logits = logits[(slice(None), *self.layout.inside(index))]
         region = list(self.layout.covered(index))
         planes = region[self.layout.axis]
-        for first, count, place in self._runs(planes.start, planes.stop):
+        for first, count, place in self.runs(planes.start, planes.stop):
             region[self.layout.axis] = slice(place, place + count)
             total = self.total[(slice(None), *region)]
             parts = [x.narrow(self.dim, first - planes.start, count) for x in (logits, weights)]
@@ -77,12 +76,7 @@ class Ring:
             else:  # mixed types are slow in one operation
                 total.add_(torch.mul(*parts).to(total.dtype))
 
-    def planes(self, begin: int, end: int) -> Iterator[tuple[int, Tensor]]:
-        """(first plane, sums (K, *S)) of the one or two runs that [begin, end) lies in, views of the ring."""
-        for first, count, place in self._runs(begin, end):
-            yield first, self.total.narrow(self.dim, place, count)
-
-    def _runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    def runs(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
         """(first plane, number of planes, place of the first) of each run of neighbours that [begin, end) lies in."""
         while begin < end:
             place = begin % self.length
@@ -97,7 +91,8 @@ def stream(predict: Predict, source: Source, work: Work) -> Iterator[tuple[int, 
     for step in range(len(layout.steps)):
         slab = source.planes(*layout.planes(step))
         ring = _run_step(predict, slab, step, work, ring)
-        for first, planes in ring.planes(*layout.finished(step)):
+        for first, count, place in ring.runs(*layout.finished(step)):
+            planes = ring.total.narrow(ring.dim, place, count)
             if planes.dtype == torch.float16 and planes.isinf().any():
                 raise ValueError("the sums outgrew float16; give sum_dtype=torch.bfloat16 or torch.float32")
             yield first, planes
@@ -112,7 +107,7 @@ def _run_step(predict: Predict, slab: Tensor, step: int, work: Work, ring: Ring 
     cut = partial(cut_window, slab, layout, begin=begin, padding=work.padding)
     chosen = windows if work.foreground is None else [i for i in windows if work.foreground(cut(i).clone())]
     only_counts = not chosen and ring is None  # then one window is run nevertheless, to know the number of classes
-    done = layout.steps[step][0] * layout.windows_per_row
+    done = layout.steps[step][0] * len(layout.row(0))
     last = done + len(windows)
     for index, logits in forwards(predict, windows[:1] if only_counts else chosen, cut=cut, size=work.batch):
         ring = ring or Ring(work, logits)
@@ -141,7 +136,5 @@ def cut_window(slab: Tensor, layout: Layout, index: Index, begin: int, padding: 
         return F.pad(window, amounts, value=padding)
     size = window.shape[1:]
     if padding == "reflect" and any(max(before_after) >= s for before_after, s in zip(missing, size, strict=True)):
-        raise ValueError(
-            f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use 'replicate' or a number"
-        )
+        raise ValueError(f"padding='reflect' needs an image larger than the padding, got {tuple(size)}; use a number")
     return F.pad(window[None], amounts, mode=padding)[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial, reduce
 from numbers import Real
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -15,10 +15,8 @@ from torch import Tensor
 from densevit.inference.layout import GRIDS, Axis, Index, Layout, make_axes, make_layout
 from densevit.registry import check_known
 
-Number = TypeVar("Number", int, float)
 MONAI_FLOOR = 1e-3
 AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
-PADDINGS = ("replicate", "reflect")
 # A window -> its weights (*S_window) over the part of it that lies inside the image, valid until the next call.
 Blend = Callable[[Index], Tensor]
 
@@ -59,7 +57,7 @@ class Windows:
     def __post_init__(self) -> None:
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ValueError(f"batch_size must be 'auto' or at least 1 window, got {self.batch_size!r}")
-        if isinstance(self.padding, str) and self.padding not in PADDINGS:
+        if isinstance(self.padding, str) and self.padding not in ("replicate", "reflect"):
             raise ValueError(f"padding must be a number, 'replicate' or 'reflect', got {self.padding!r}")
         check_known(self.blend, PROFILES, what="no blend named")
         check_known(self.grid, GRIDS, what="no grid named")
@@ -80,8 +78,7 @@ class Windows:
         if self.stride is None:
             overlap = _per_axis(self.overlap, len(roi_size))
             if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
-                shown = overlap[0] if len(set(overlap)) == 1 else overlap
-                raise ValueError(f"overlap must be at least 0 and below 1, got {shown}; it is a fraction of the roi")
+                raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap}; a fraction of the roi")
             lost = 0.0 if self.grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
             return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
         stride = _per_axis(self.stride, len(roi_size))
@@ -146,7 +143,7 @@ def grouped(windows: Windows | None, placement: Placement | None, keywords: Keyw
     return windows, replace(placement or Placement(), **places)
 
 
-def _per_axis(value: Number | Sequence[Number], spatial_dims: int) -> tuple[Number, ...]:
+def _per_axis(value: float | Sequence[float], spatial_dims: int) -> tuple:
     return (value,) * spatial_dims if isinstance(value, Real) else tuple(value)
 
 

@@ -57,12 +57,7 @@ def ohem_cross_entropy(
 
 
 def focal_loss(
-    logits: Tensor,
-    label: Tensor,
-    *,
-    ignore_index: int = 255,
-    class_weights: Tensor | None = None,
-    gamma: float = 2.0,
+    logits: Tensor, label: Tensor, *, ignore_index: int = 255, class_weights: Tensor | None = None, gamma: float = 2.0
 ) -> Tensor:
     """-(1 - p)^gamma log p, p the softmax probability of the true class (https://arxiv.org/abs/1708.02002).
 
@@ -101,12 +96,7 @@ def dice_loss(
 
 
 def lovasz_softmax(
-    logits: Tensor,
-    label: Tensor,
-    *,
-    ignore_index: int = 255,
-    per_image: bool = False,
-    only_present: bool = True,
+    logits: Tensor, label: Tensor, *, ignore_index: int = 255, per_image: bool = False, only_present: bool = True
 ) -> Tensor:
     """The Lovász extension of 1 - IoU, of each class against the rest, mean over classes (https://arxiv.org/abs/1705.08790).
 
@@ -140,9 +130,7 @@ def _per_pixel(
     """log p (B, K, *S); and (B, *S): that of the true class, negated, its weight, and whether it is not ignored."""
     logits, label = _checked(logits, label)
     if class_weights is not None and class_weights.shape != logits.shape[1:2]:
-        raise ValueError(
-            f"expected {logits.shape[1]} class_weights, one per class, got shape {tuple(class_weights.shape)}"
-        )
+        raise ValueError(f"expected {logits.shape[1]} class_weights, one per class, got {len(class_weights)}")
     valid = label != ignore_index
     label, log_p = label * valid, logits.log_softmax(1)
     # By gather, since torch's own loss has no deterministic CUDA kernel.
@@ -170,8 +158,8 @@ def _checked(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         )
     if logits.shape[1] < 2:
         raise ValueError(
-            f"these losses compare classes by softmax and need at least 2 channels of logits, got {logits.shape[1]}; "
-            "for one kind of foreground count the background too: num_classes=2"
+            "these losses compare classes by softmax and need at least 2 channels of logits, got "
+            f"{logits.shape[1]}; count the background too: num_classes=2"
         )
     if label.is_floating_point():
         raise ValueError(f"label must hold integer class indices, got {label.dtype}; convert it with .long()")

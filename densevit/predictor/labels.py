@@ -6,7 +6,7 @@ Legend: image (C, *S), normalised; label (*size), class numbers; logits (K, *siz
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from densevit.inference import (
     plan_windows,
     sliding_window,
 )
-from densevit.inference.network import AMP_DTYPES, as_asked, neighbouring_slices, over_slices
+from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices
 from densevit.inference.reduce import labels as to_labels
 from densevit.labels import label_type
 
@@ -139,17 +139,6 @@ def image_logits(
     with autocast(torch.device(device), amp):
         logits = sliding_window(seen, image, windows=windows, window_device=device)
         return resize(logits[None], size)[0]
-
-
-def autocast(device: torch.device, amp: str | None) -> AbstractContextManager:
-    """Mixed precision of that name ("bf16", "fp16"), or none."""
-    return torch.autocast(device.type, AMP_DTYPES[amp]) if amp else nullcontext()
-
-
-def check_amp(amp: str | None) -> None:
-    """ValueError for a name of a precision that does not exist."""
-    if amp is not None and amp not in AMP_DTYPES:
-        raise ValueError(f"amp must be one of {', '.join(AMP_DTYPES)} or None, got {amp!r}")
 
 
 def fit_size(size: Sequence[int], box: Sequence[int]) -> tuple[int, ...]:

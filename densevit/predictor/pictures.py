@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -57,11 +56,15 @@ class PictureReader:
             image = source.detach().cpu().numpy()
         else:
             image = source.transpose(2, 0, 1) if np.ndim(source) == 3 else source
-        if not isinstance(image, np.ndarray) or image.dtype.kind not in "uif" or image.ndim not in (2, 3):
-            raise ValueError(f"{self._expected}, got {_described(source)}")
-        image = image.reshape(-1, *image.shape[-2:]) if image.size else image
-        if len(image) != self.channels or not image.size or (image.dtype != np.uint8 and self._is_rgb):
-            raise ValueError(f"{self._expected}, got {_described(source)}")
+        fits = isinstance(image, np.ndarray) and image.dtype.kind in "uif" and image.ndim in (2, 3) and image.size
+        image = image.reshape(-1, *image.shape[-2:]) if fits else image
+        if not fits or len(image) != self.channels or (image.dtype != np.uint8 and self._is_rgb):
+            kind, size = "a uint8 RGB array" if self._is_rgb else "an array", f"(H, W, {self.channels})"
+            got = f"{len(source)} files" if isinstance(source, list | tuple) else type(source).__name__
+            got = f"{source.dtype} of shape {tuple(source.shape)}" if isinstance(source, np.ndarray | Tensor) else got
+            raise ValueError(
+                f"expected a path, one path for each of {self.channels} channels, or {kind} {size}, got {got}"
+            )
         return Picture(image)
 
     def prepare(self, opened: Picture) -> np.ndarray:
@@ -87,21 +90,6 @@ class PictureReader:
         return (
             self.normalization["type"] == "mean_std" and self.channels == 3 and max(self.normalization["mean"]) <= 255
         )
-
-    @property
-    def _expected(self) -> str:
-        if self._is_rgb:
-            return (
-                "expected a path or a uint8 RGB array of shape (H, W, 3); "
-                "densevit.pictures.reading.read_image makes one of any picture file"
-            )
-        return f"expected a path, one path for each of {self.channels} channels, or an array (H, W, {self.channels})"
-
-
-def _described(thing: Any) -> str:
-    if isinstance(thing, np.ndarray | Tensor):
-        return f"{thing.dtype} of shape {tuple(thing.shape)}"
-    return f"{len(thing)} files" if isinstance(thing, list | tuple) else type(thing).__name__
 
 
 def find_pictures(

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
+from densevit.inference.network import check_amp
 from densevit.labels import label_type
 from densevit.predictor.inputs import Opened, Reader
-from densevit.predictor.labels import Stopwatch, check_amp, image_logits, label_image
+from densevit.predictor.labels import Stopwatch, image_logits, label_image
 from densevit.predictor.outputs import Origin, model_digest
 from densevit.predictor.pictures import PictureReader
 from densevit.predictor.scans import ScanReader

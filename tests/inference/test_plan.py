@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from densevit.inference import plan_windows, sliding_window
-from densevit.inference.plan import Cost
 from densevit.texts import format_bytes, parse_bytes
 from tests.conftest import REPOSITORY
 from tests.inference.common import make_image, make_network
@@ -52,11 +51,12 @@ def test_logits_in_a_new_tensor_are_held_whole():
     assert plan(reduce="logits", new_tensor=False).host_bytes["sums"] < plan().whole_bytes
 
 
-def test_less_memory_means_smaller_sums_and_too_little_is_refused_with_both_numbers(monkeypatch):
-    monkeypatch.setattr("densevit.inference.plan.measure", lambda *_: Cost(5, 1, seconds=0.01, first=10**5, further=0))
-    full = plan()
+def test_less_memory_means_smaller_sums_and_too_little_is_refused_with_both_numbers():
+    network, large = make_network(3), torch.zeros(1).expand(2, 400, 400, 600)  # whose sums outweigh what is measured
+    options = dict(roi_size=ROI, batch_size=1)
+    full = plan_windows(network, large, **options)
     assert full.sum_dtype == torch.float32
-    half = plan(max_memory=full.peak_bytes - full.host_bytes["sums"] // 4)
+    half = plan_windows(network, large, **options, max_memory=full.peak_bytes - full.host_bytes["sums"] // 4)
     assert half.sum_dtype == torch.float16
     assert half.host_bytes["sums"] == full.host_bytes["sums"] // 2
     with pytest.raises(ValueError, match=r"max_memory is 1 kB, and this takes .* at least; give a smaller roi_size"):
@@ -122,8 +122,8 @@ length, classes = int(sys.argv[1]), 105
 image = np.load(sys.argv[2], mmap_mode="r")[:, :, :length]
 out = np.lib.format.open_memmap(sys.argv[3], mode="w+", dtype=np.uint8, shape=image.shape)
 network = torch.nn.Conv3d(1, classes, 1)
-options = dict(roi_size=(96, 96, 96), overlap=0.25)
-sliding_window(network, np.zeros((96, 96, 100), np.float32), **options, reduce="labels")  # what libraries do once
+options = dict(roi_size=(64, 64, 64), overlap=0.25)
+sliding_window(network, np.zeros((64, 64, 68), np.float32), **options, reduce="labels")  # what libraries do once
 plan = plan_windows(network, image, **options, batch_size=1, new_tensor=False)
 reset_peak()
 before = resident_megabytes()
@@ -136,9 +136,9 @@ print(json.dumps(dict(peak=peak_megabytes() - before, planned=plan.peak_bytes / 
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 def test_the_peak_of_many_classes_is_the_planned_one_and_stays_where_it_is_when_the_volume_doubles(tmp_path):
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "image.npy", rng.standard_normal((128, 128, 400), np.float32))
+    np.save(tmp_path / "image.npy", rng.standard_normal((96, 96, 320), np.float32))
     measured = {}
-    for length in (200, 400):
+    for length in (160, 320):
         files = [str(tmp_path / "image.npy"), str(tmp_path / f"{length}.npy")]
         command = [sys.executable, "-c", MEASURE, str(length), *files]
         environment = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tools'}", "OMP_NUM_THREADS": "1"}
@@ -147,5 +147,5 @@ def test_the_peak_of_many_classes_is_the_planned_one_and_stays_where_it_is_when_
         measured[length] = json.loads(done.stdout)
     for row in measured.values():
         assert row["peak"] == pytest.approx(row["planned"], rel=0.1)
-    assert measured[400]["peak"] == pytest.approx(measured[200]["peak"], rel=0.05)
-    assert measured[400]["peak"] < measured[400]["whole"] / 2
+    assert measured[320]["peak"] == pytest.approx(measured[160]["peak"], rel=0.05)
+    assert measured[320]["peak"] < measured[320]["whole"] / 2

@@ -43,19 +43,19 @@ def logits(network, volume):
 @st.composite
 def cases(draw):
     spatial_dims = draw(st.integers(2, 3))
-    size = [draw(st.integers(1, 24)) for _ in range(spatial_dims)]
-    roi = [draw(st.integers(2, 14)) for _ in range(spatial_dims)]
+    size = [draw(st.integers(1, 18)) for _ in range(spatial_dims)]
+    roi = [draw(st.integers(3, 12)) for _ in range(spatial_dims)]
     return size, roi, draw(st.integers(0, spatial_dims - 1))
 
 
 @given(
     case=cases(),
-    overlap=st.floats(0, 0.8),
+    overlap=st.floats(0, 0.7),
     grid=st.sampled_from(sorted(GRIDS)),
     blend=st.sampled_from(["constant", "gaussian"]),
     batch_size=st.integers(1, 7),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_streamed_probabilities_are_those_of_the_whole_logits(case, overlap, grid, blend, batch_size):
     size, roi, axis = case
     network, image = make_network(len(size)), make_image(size)
@@ -90,7 +90,7 @@ def test_windows_run_along_the_axis_that_needs_the_fewest_sums():
 def test_the_sums_that_are_held_do_not_grow_with_the_image(length):
     image, held = torch.zeros(1, 20, 20, length), []
     layout = Windows(roi_size=10).layout(image.shape[1:])
-    source = Source(image, spatial_dims=3, axis=layout.axis, device=CPU, non_finite="raise")
+    source = Source(image, 3, axis=layout.axis, device=CPU, non_finite="raise")
     work = Work(layout, make_blend(layout, profile="gaussian", floor=0, device=CPU), BatchSize(1), CPU)
     for _, planes in stream(lambda x: x.expand(-1, 4, -1, -1, -1), source, work):
         held.append(planes.untyped_storage().nbytes())
@@ -218,7 +218,7 @@ def test_values_that_are_no_number_are_said_and_replaced_when_asked(network, vol
     clean[1, 7, 30, 3] = 0.25
     volume[1, 7, 30, 3] = value
     image = volume.numpy() if as_array else volume
-    with pytest.raises(ValueError, match=r"NaN or infinity, 1 values .* first at .* \(1, 7, 30, 3\); correct the file"):
+    with pytest.raises(ValueError, match=r"NaN or infinity, 1 values from .* \(1, 7, 30, 3\) on; correct the file"):
         sliding_window(network, image, roi_size=ROI, reduce="labels")
     with caplog.at_level(logging.WARNING, "densevit"):
         result = sliding_window(network, image, roi_size=ROI, reduce="labels", non_finite=0.25)

@@ -369,7 +369,7 @@ def test_their_hook_draws_what_was_predicted(scenes, tmp_path):
     ],
 )
 def test_a_mistake_in_the_name_or_options_of_their_head_is_answered_by_the_nearest(scenes, section, change, message):
-    from densevit.train.config.config import check_config
+    from densevit.train.config import check_config
 
     config = config_of_ours(scenes)
     config[section] = config[section] | change

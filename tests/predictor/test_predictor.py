@@ -110,7 +110,7 @@ def test_a_wrong_option_is_told(checkpoint, options, sentence):
     ids=["float", "grey", "empty", "tensor"],
 )
 def test_a_thing_that_is_no_picture_is_told(predictor, picture):
-    with pytest.raises(ValueError, match="expected a path or a uint8 RGB array"):
+    with pytest.raises(ValueError, match=r"expected a path, .* or a uint8 RGB array"):
         predictor(picture)
 
 
@@ -144,8 +144,8 @@ def test_weights_that_do_not_fit_their_own_description_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (dict(classes=["road"]), "classes has 1 entries, and the model has 19 outputs"),
-        (dict(palette=[[1, 2, 3]]), "palette has 1 entries, and the model has 19 outputs"),
+        (dict(classes=["road"]), "classes has 1 entries, for 19 outputs of the model"),
+        (dict(palette=[[1, 2, 3]]), "palette has 1 entries, for 19 outputs of the model"),
         (dict(palette=[[1, 2, 300]] * 19), "not a colour"),
         (dict(classes=5), "classes must be a list of texts or None, got 5"),
         (dict(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes="19")), "num_classes must be a whole"),

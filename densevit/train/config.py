@@ -20,7 +20,7 @@ from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring, shown
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
-from densevit.train.config.schema import ConfigFile
+from densevit.train.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
@@ -57,6 +57,8 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
         if path is not None:
             plain = {"name": Path(path).stem, **plain}
         return read_options(ConfigFile, {**plain, **_with_augment(plain)})
+    except RecursionError:
+        raise ValueError(f"{path or 'the config'} holds lists or dicts too deep in one another") from None
     except ValueError as error:
         raise ValueError(f"{path or 'the config'}: {error}") from None
 
@@ -67,11 +69,8 @@ def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
         return {}
     rank = model.get("spatial_dims", 2)
-    augment = read_augment(
-        section["augment"],
-        spatial_dims=rank if isinstance(rank, int) and rank in AUGMENTS else 2,
-        where="train_data.augment",
-    )
+    known = rank if isinstance(rank, int) and rank in AUGMENTS else 2  # another one is refused with the model
+    augment = read_augment(section["augment"], spatial_dims=known, where="train_data.augment")
     return {"train_data": {**section, "augment": augment}}
 
 
@@ -117,11 +116,6 @@ def read_config(path: Path) -> Config:
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def docstring(path: Path) -> str:
-    """The docstring of a .py config: its command, time and expected score."""
-    return ast.get_docstring(ast.parse(read_text(path))) or ""
-
-
 def _check_parents(path: Path) -> list[Path]:
     """The file and its parents; several, missing, circular and other ones are refused, before mmengine follows them."""
     seen: list[Path] = []
@@ -143,22 +137,15 @@ def _parent(path: Path) -> Path | None:
         raise ValueError(f"{path}: its brackets lie too deep in one another; a config is a Python file") from None
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == BASE for t in node.targets):
-            names = _literal(node.value)
-            names = names if isinstance(names, (list, tuple)) else [names]
-            if len(names) != 1 or not isinstance(names[0], str):
+            named = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]
+            name = named[0].value if len(named) == 1 and isinstance(named[0], ast.Constant) else None
+            if not isinstance(name, str):
                 raise ValueError(f"{path}: {BASE} must be the path of one parent, got {ast.unparse(node.value)}")
-            parent = path.parent / names[0]
+            parent = path.parent / name
             if parent.suffix != ".py" or not parent.is_file():
                 raise ValueError(f"{path}: {BASE} must be a .py file relative to this one, and {parent} is not")
             return parent
     return None
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError):
-        return None
 
 
 def _read_data(path: Path) -> Config:
@@ -223,6 +210,5 @@ def _override(config: Config, key: str, value: Any, path: Path) -> None:
 def dump_config(config: ConfigFile, path: Path) -> None:
     """Write a config that reads back to the same values: one flat Python file, no parent."""
     lines = [f"{key} = {value!r}\n" for key, value in config.to_dict().items()]
-    write_text(
-        path, f'"""{in_docstring(config.name)} with its parent, its options and all defaults."""\n' + "".join(lines)
-    )
+    head = f'"""{in_docstring(config.name)} with its parent, its options and all defaults."""\n'
+    write_text(path, head + "".join(lines))

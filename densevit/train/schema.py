@@ -14,7 +14,7 @@ from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import check_loss
-from densevit.options import check_bools, check_range, read_options
+from densevit.options import check_bools, check_range, fit
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import create_backbone
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
@@ -22,14 +22,9 @@ from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
 from densevit.weights import LoadOptions
 
+WEIGHTS = str | LoadOptions | None  # a path, or keywords of `load_weights`
 # Keywords of a builder that the model's own options set.
 OF_THE_MODEL = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides", "num_classes")
-
-
-def check_weights(given: Any, *, where: str) -> None:
-    """Raise ValueError for keywords that `load_weights` does not take."""
-    if isinstance(given, Mapping):
-        read_options(LoadOptions, given, where=where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +42,8 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         """Names and keywords; what only the builders know, they say when the model is built."""
-        check_weights(self.weights, where="weights")
-        check_weights(self.backbone_options.get("weights"), where="backbone_options.weights")
+        fit(self.weights, WEIGHTS, where="weights")
+        fit(self.backbone_options.get("weights"), WEIGHTS, where="backbone_options.weights")
         if self.decoder is None:
             if self.backbone in NETWORKS:
                 self._check_keys("backbone_options", NETWORKS.parameters(self.backbone))
@@ -154,7 +149,7 @@ class ConfigFile:
     def __post_init__(self) -> None:
         for loss in [self.loss, *(head.loss for head in self.auxiliary if head.loss is not None)]:
             check_loss(loss, num_classes=self.model.num_classes)
-        check_weights(self.load_from, where="load_from")
+        fit(self.load_from, WEIGHTS, where="load_from")
         augment = self.train_data.augment
         of_volumes = isinstance(augment, VolumeAugmentOptions)
         if of_volumes and self.inference.base_size is not None:
