@@ -3,8 +3,10 @@
 Legend: label (H, W) whole numbers, image (H, W, 3) uint8 RGB.
 """
 
+import re
 from collections.abc import Sequence
 from colorsys import hsv_to_rgb
+from typing import Any
 
 import numpy as np
 
@@ -48,24 +50,22 @@ def default_palette(num_classes: int) -> list[Color]:
 
 def parse_color(color: Sequence[int] | str) -> Color:
     """(r, g, b) from (r, g, b), "r,g,b" or "#rrggbb"."""
-    if not is_color(color):
-        raise ValueError(
-            f"{shown(color)} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'"
-        )
-    if isinstance(color, str):
-        color = bytes.fromhex(color[1:]) if color.startswith("#") else color.split(",")
-    red, green, blue = (int(part) for part in color)
-    return red, green, blue
+    parts: Any = color.split(",") if isinstance(color, str) else color
+    if isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color):
+        parts = bytes.fromhex(color[1:])
+    if isinstance(parts, Sequence) and len(parts) == 3 and all(str(part).strip().isdecimal() for part in parts):
+        red, green, blue = (int(part) for part in parts)
+        if max(red, green, blue) <= 255:
+            return red, green, blue
+    raise ValueError(f"{shown(color)} is not a colour; write (r, g, b) with values from 0 to 255, 'r,g,b' or '#rrggbb'")
 
 
-def is_color(thing: object) -> bool:
+def is_color(thing: Any) -> bool:
     """Whether `parse_color` reads it."""
-    if isinstance(thing, str) and thing.startswith("#"):
-        return len(thing) == 7 and all(digit in "0123456789abcdefABCDEF" for digit in thing[1:])
-    parts = thing.split(",") if isinstance(thing, str) else thing
-    if not isinstance(parts, Sequence) or len(parts) != 3:
+    try:
+        return len(parse_color(thing)) == 3
+    except ValueError:
         return False
-    return all(str(part).strip().isdecimal() and int(part) <= 255 for part in parts)
 
 
 def structure_colors(num_classes: int) -> list[Color]:
@@ -76,9 +76,9 @@ def structure_colors(num_classes: int) -> list[Color]:
 
 
 def _bright(index: int) -> Color:
-    saturation, value = ((0.75, 0.95), (0.5, 1.0), (0.85, 0.75))[index % 3]
-    red, green, blue = hsv_to_rgb((0.05 + index * GOLDEN) % 1, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    tone = ((0.75, 0.95), (0.5, 1.0), (0.85, 0.75))[index % 3]  # saturation and value
+    red, green, blue = (round(255 * part) for part in hsv_to_rgb((0.05 + index * GOLDEN) % 1, *tone))
+    return red, green, blue
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]], *, ignore_index: int = IGNORE) -> np.ndarray:

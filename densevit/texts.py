@@ -8,15 +8,19 @@ import ast
 import json
 import re
 from collections.abc import Iterable
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 MOST_BYTES = 256 * 2**20  # of a text file
 MOST_YAML = 2**18  # characters: they are read slowly
 DEEPEST = 48  # lists and dictionaries inside one another
 MOST_VALUES = 10**6  # of a YAML file, in which a few lines can stand for billions
+TOO_DEEP = f"its lists and objects lie more than {DEEPEST} deep in one another"
+TOO_MANY = f"its aliases stand for more than {MOST_VALUES:,} values"
 
 
 def read_text(path: Path) -> str:
@@ -43,27 +47,36 @@ def parse_json(text: str, *, said_by: Path | str, advice: str = "") -> Any:
     try:
         return _checked(json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant))
     except RecursionError:
-        raise ValueError(f"{said_by} is not valid JSON ({_too_deep()}){ending}") from None
+        raise ValueError(f"{said_by} is not valid JSON ({TOO_DEEP}){ending}") from None
     except ValueError as error:
         raise ValueError(f"{said_by} is not valid JSON ({error}){ending}") from None
 
 
 def parse_yaml(text: str, *, said_by: Path | str) -> Any:
     """The plain value that a YAML text stands for; its aliases are followed, up to `MOST_VALUES`."""
-    import yaml
-
     try:
         if len(text) > MOST_YAML:
             raise ValueError(f"it has {len(text):,} characters; write more than {MOST_YAML:,} as JSON")
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        _check_nodes(root)
-        return None if root is None else _checked(loader.construct_document(root))
+        return _checked(yaml.load(text, _PlainLoader), most=MOST_VALUES)
     except RecursionError:
-        reason = _too_deep()
+        reason = TOO_DEEP
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).split())
     raise ValueError(f"{said_by} is not plain YAML data ({reason})")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain YAML in which no key is said twice in one place, and mappings merged by `<<` do not grow without end."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        _unique((key.value, None) for key, _ in node.value if isinstance(key.value, str) and key.value != "<<")
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_VALUES:
+            raise ValueError(TOO_MANY)
 
 
 def parse_literal(text: str) -> Any:
@@ -113,13 +126,16 @@ def check_number(value: float) -> float:
     return value
 
 
-def _checked(root: Any) -> Any:
-    """A value whose numbers and texts can be used, and whose parts are no deeper than `DEEPEST`; without recursion."""
-    waiting = [(root, 1)]
+def _checked(root: Any, *, most: float = inf) -> Any:
+    """A value whose numbers and texts can be used, of at most so many parts, none deeper than `DEEPEST`."""
+    waiting, count = [(root, 1)], 0
     while waiting:
         value, depth = waiting.pop()
+        count += 1
         if depth > DEEPEST:
-            raise ValueError(_too_deep())
+            raise ValueError(TOO_DEEP)
+        if count > most:
+            raise ValueError(TOO_MANY)
         if isinstance(value, dict):
             for key in value:
                 if not isinstance(key, str):
@@ -157,37 +173,3 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which is no number")
-
-
-def _check_nodes(root: Any) -> None:
-    """ValueError for a graph of YAML nodes that is a circle, or stands for more than `MOST_VALUES` values."""
-    sizes: dict[int, int] = {}
-    inside: set[int] = set()
-    waiting = [(root, False)]
-    while waiting:
-        node, done = waiting.pop()
-        parts = _parts(node)
-        if done:
-            inside.discard(id(node))
-            sizes[id(node)] = 1 + sum(sizes[id(part)] for part in parts)
-            if sizes[id(node)] > MOST_VALUES:
-                raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
-        elif id(node) in inside:
-            raise ValueError("an alias in it stands for what it is a part of")
-        elif id(node) not in sizes:
-            inside.add(id(node))
-            waiting += [(node, True), *((part, False) for part in parts)]
-
-
-def _parts(node: Any) -> list[Any]:
-    value = getattr(node, "value", None)
-    if not isinstance(value, list):
-        return []
-    pairs = [part if isinstance(part, tuple) else (part,) for part in value]
-    if pairs and len(pairs[0]) == 2:
-        _unique((key.value, None) for key, _ in pairs if isinstance(key.value, str) and key.value != "<<")
-    return [part for pair in pairs for part in pair]
-
-
-def _too_deep() -> str:
-    return f"its lists and objects lie more than {DEEPEST} deep in one another"

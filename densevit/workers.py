@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.sharedctypes import RawArray
@@ -63,7 +63,7 @@ def drawing(batches: Iterable[Any]) -> Iterator[Iterator[Any]]:
     found = batches.worker_init_fn if isinstance(batches, DataLoader) else None
     workers = found if isinstance(found, Workers) else Workers(0)
     workers.begin()
-    drawn = _each(batches)
+    drawn = (batch for batch in batches)  # which can be closed
     try:
         yield drawn
     except BaseException as error:
@@ -78,10 +78,6 @@ def drawing(batches: Iterable[Any]) -> Iterator[Iterator[Any]]:
         drawn.close()
 
 
-def _each(batches: Iterable[Any]) -> Generator[Any, None, None]:
-    yield from batches
-
-
 def explain_loss(error: BaseException) -> str | None:
     """What an error of torch says of a lost worker or of memory that ran out, in one sentence; None for others."""
     if not isinstance(error, RuntimeError | MemoryError):
@@ -91,8 +87,8 @@ def explain_loss(error: BaseException) -> str | None:
     if lost is None and not NO_ROOM.search(text):
         return None
     advice = (
-        "set num_workers, batch_size or crop_size of the config's data sections lower, or give a container more shared "
-        "memory, such as --shm-size=8g"
+        "set the config's num_workers, train_data.batch_size or augment.crop_size lower, or give a container more "
+        "shared memory, such as --shm-size=8g"
     )
     if lost is None:
         return f"a process that reads data could not get memory, or shared memory, for its samples; {advice}"

@@ -9,10 +9,11 @@ from densevit.data.layouts.datalist import read_description
 from densevit.data.layouts.subjects import subjects_of
 from densevit.options import fit
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
-from densevit.train.config.config import load_config, parse_overrides
+from densevit.train.config import load_config, parse_overrides
 
 DEEP = "[" * 100_000
-LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
 JSON = {
     DEEP: "more than 48 deep",
     "[" * 60 + "]" * 60: "more than 48 deep",
@@ -29,8 +30,9 @@ JSON = {
 }
 YAML = {
     LAUGHS: "aliases stand for more than",
-    "a: &a [*a]": "stands for what it is a part of",
-    "a: &a {b: *a}": "stands for what it is a part of",
+    "a: &a [*a]": "more than 48 deep",
+    "a: &a {b: *a}": "more than 48 deep",
+    MERGES: "aliases stand for more than",
     DEEP[:5000]: "deep",
     "a: .nan": "holds nan",
     "a: 1\na: 2": "says 'a' twice",

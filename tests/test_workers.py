@@ -71,7 +71,10 @@ def test_a_worker_that_was_killed_is_one_sentence_that_says_what_to_change():
         drawing(load(2, lambda: os.kill(os.getpid(), signal.SIGKILL))) as drawn,
     ):
         list(drawn)
-    assert "memory or shared memory ran out; set num_workers, batch_size or crop_size" in str(caught.value)
+    assert (
+        "memory or shared memory ran out; set the config's num_workers, train_data.batch_size or augment.crop_size"
+        in str(caught.value)
+    )
     assert "--shm-size" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert multiprocessing.active_children() == []

@@ -18,7 +18,7 @@ from densevit.environment import keep_freed_memory, let_threads_sleep
 from densevit.tables import format_table
 
 if TYPE_CHECKING:
-    from densevit.train.config.schema import ConfigFile
+    from densevit.train.schema import ConfigFile
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")

@@ -8,10 +8,9 @@ from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
 from densevit.blocks import nd
-from densevit.blocks.embed import PatchEmbed
 from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
-from densevit.blocks.residual import drop_path_rates
 from densevit.blocks.tokens import GridTokens
+from densevit.blocks.transformer import PatchEmbed, drop_path_rates, init_linear_weights
 from densevit.registry import BACKBONES, check_known
 
 VARIANTS_V1 = {"mvit_v1_base": dict(dim=96, depths=(1, 2, 11, 2))}
@@ -53,6 +52,20 @@ class Plan:
     v2: bool
     video: bool
     class_residual: bool | None = None
+
+    def strides(self, i: int) -> tuple[int, ...]:
+        """Of stage i in the image."""
+        return tuple(patch * q**i for patch, q in zip(self.patch_stride, self.q_stride, strict=True))
+
+    def grid(self, i: int) -> tuple[int, ...]:
+        """The stage's tokens for an image of `image_size`."""
+        return nd.ceil_div(self.image_size, self.strides(i))
+
+    @property
+    def residual(self) -> str:
+        """Where the pooled queries are added: to the grid, and to the class token too if that is asked for."""
+        whole = not self.video if self.class_residual is None else self.class_residual
+        return "none" if not self.v2 else "all" if whole else "grid"
 
 
 @BACKBONES.register(VARIANTS_V2)
@@ -143,7 +156,7 @@ def _build(plan: Plan, *, in_channels: int, class_token: bool, drop_path: float)
         kernel_size=plan.patch_kernel,
         stride=plan.patch_stride,
         norm=False,
-        position=GridTokens(plan.dim, grid=None if plan.v2 else _grid_size(plan, 0), class_token=class_token),
+        position=GridTokens(plan.dim, grid=None if plan.v2 else plan.grid(0), class_token=class_token),
     )
     rates = drop_path_rates(drop_path, plan.depths)
     stages = [Stage(nn.Identity() if i else embed, _blocks(plan, i, rates=rates[i])) for i in range(num_stages)]
@@ -153,10 +166,10 @@ def _build(plan: Plan, *, in_channels: int, class_token: bool, drop_path: float)
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         out_channels=out_channels,
-        out_strides=[_out_stride(plan, i) for i in range(num_stages)],
+        out_strides=[nd.plain(plan.strides(i)) for i in range(num_stages)],
         out_norms=[nn.LayerNorm(width, eps=1e-6) for width in out_channels],
     )
-    return backbone.apply(_init)
+    return backbone.apply(init_linear_weights)
 
 
 def _blocks(plan: Plan, i: int, *, rates: Sequence[float]) -> list[PoolingBlock]:
@@ -195,7 +208,7 @@ def _attention(plan: Plan, i: int, j: int, *, dim: int) -> PoolingAttention:
     pools = [HeadPool(spatial_dims, width // num_heads, stride=s) for s in (q_stride, kv_stride, kv_stride)]
     if not (plan.v2 or strided):
         pools[0] = nn.Identity()
-    size = _grid_size(plan, i - strided)
+    size = plan.grid(i - strided)
     sides = zip(nd.ceil_div(size, q_stride), nd.ceil_div(size, kv_stride), strict=True)
     return PoolingAttention(
         dim,
@@ -203,32 +216,6 @@ def _attention(plan: Plan, i: int, j: int, *, dim: int) -> PoolingAttention:
         num_heads=num_heads,
         pools=pools,
         table_lengths=[2 * max(side) - 1 for side in sides] if plan.v2 else (),
-        residual=_residual(plan),
+        residual=plan.residual,
         windows=windows,
     )
-
-
-def _residual(plan: Plan) -> str:
-    """Where the pooled queries are added: to the grid, and to the class token too if that is asked for."""
-    whole = not plan.video if plan.class_residual is None else plan.class_residual
-    return "none" if not plan.v2 else "all" if whole else "grid"
-
-
-def _strides(plan: Plan, i: int) -> tuple[int, ...]:
-    return tuple(patch * q**i for patch, q in zip(plan.patch_stride, plan.q_stride, strict=True))
-
-
-def _out_stride(plan: Plan, i: int) -> int | tuple[int, ...]:
-    strides = _strides(plan, i)
-    return strides[0] if len(set(strides)) == 1 else strides
-
-
-def _grid_size(plan: Plan, i: int) -> tuple[int, ...]:
-    """Of the stage's tokens, for an image of `plan.image_size`."""
-    return nd.ceil_div(plan.image_size, _strides(plan, i))
-
-
-def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)

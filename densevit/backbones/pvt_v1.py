@@ -11,11 +11,8 @@ from torch import nn
 from densevit.backbones.base import Backbone, Stage
 from densevit.blocks import nd
 from densevit.blocks.attention import SpatialReductionAttention, StridedReduction
-from densevit.blocks.embed import PatchEmbed
-from densevit.blocks.ffn import Mlp
-from densevit.blocks.init import init_vit_weights
 from densevit.blocks.position import LearnedPositions
-from densevit.blocks.residual import Block, drop_path_rates
+from densevit.blocks.transformer import Block, Mlp, PatchEmbed, drop_path_rates, init_vit_weights
 from densevit.registry import BACKBONES
 
 VARIANTS = {

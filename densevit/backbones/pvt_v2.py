@@ -6,10 +6,7 @@ from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
 from densevit.blocks.attention import PooledReduction, SpatialReductionAttention, StridedReduction
-from densevit.blocks.embed import PatchEmbed
-from densevit.blocks.ffn import MixFFN
-from densevit.blocks.init import init_vit_weights
-from densevit.blocks.residual import Block, drop_path_rates
+from densevit.blocks.transformer import Block, MixFFN, PatchEmbed, drop_path_rates, init_vit_weights
 from densevit.registry import BACKBONES
 
 VARIANTS = {

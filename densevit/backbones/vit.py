@@ -14,11 +14,8 @@ from torch import nn
 from densevit.backbones.base import Backbone, Stage
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
-from densevit.blocks.embed import PatchEmbed
-from densevit.blocks.ffn import Mlp
-from densevit.blocks.init import init_vit_weights
 from densevit.blocks.position import make_positions
-from densevit.blocks.residual import Block, drop_path_rates
+from densevit.blocks.transformer import Block, Mlp, PatchEmbed, drop_path_rates, init_vit_weights
 from densevit.registry import BACKBONES
 
 _BASE = dict(dim=768, depth=12, num_heads=12)

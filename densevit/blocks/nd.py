@@ -37,6 +37,11 @@ def ntuple(value: int | Sequence[int], n: int) -> tuple[int, ...]:
     return values
 
 
+def plain(values: Sequence[int]) -> int | tuple[int, ...]:
+    """The inverse: one number where all are the same."""
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
 def to_grid(image: Tensor) -> Tensor:
     """(B, C, *S) -> (B, *S, C), a view."""
     return image.movedim(1, -1)

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.attention import merge_heads
-from densevit.blocks.axial_position import with_positions
-from densevit.blocks.ffn import Mlp
-from densevit.blocks.residual import DropPath
 from densevit.blocks.tokens import Tokens
+from densevit.blocks.transformer import DropPath, Mlp
 
 RESIDUALS = ("none", "grid", "all")
 
@@ -168,3 +166,51 @@ class PoolingBlock(nn.Module):
         if self.proj is not None and self.grow_in_mlp:
             x = self.proj(normed)
         return attended._replace(values=x + self.drop_path(self.mlp(normed)))
+
+
+def with_positions(
+    q: Tensor, k: Tensor, *, tables: Sequence[Tensor], q_size: Sequence[int], k_size: Sequence[int], num_prefix: int
+) -> tuple[Tensor, Tensor]:
+    """(B, T + N, H, K), (B, T + M, H, K) -> (B, T + N, H, K + R), (B, T + M, H, K + R): with positions as channels.
+
+    Their products, scaled by 1 / sqrt(K), are the logits with the unscaled term of each axis; tokens before the grid
+    have none.
+    """
+    batch, _, num_heads, width = q.shape
+    terms = query_terms(q[:, num_prefix:].unflatten(1, tuple(q_size)), tables, k_size=k_size) * width**0.5
+    axes = key_axes(k_size, like=k)[:, None].expand(batch, -1, num_heads, -1)  # (B, M, H, R)
+    if num_prefix:
+        terms, axes = (F.pad(t, [0, 0, 0, 0, num_prefix, 0]) for t in (terms, axes))
+    return torch.cat([q, terms], dim=-1), torch.cat([k, axes], dim=-1)
+
+
+def query_terms(q: Tensor, tables: Sequence[Tensor], *, k_size: Sequence[int]) -> Tensor:
+    """(B, *S, H, K) -> (B, N, H, R): the products of each query with the rows of the tables for its distances."""
+    terms = []
+    for axis, (table, length) in enumerate(zip(tables, k_size, strict=True), start=1):
+        rows = distance_rows(table, q_length=q.shape[axis], k_length=length)  # (S_axis, Z_axis, K)
+        lines = q.movedim(axis, 1)  # (B, S_axis, *other axes, H, K)
+        term = lines.flatten(2, -2) @ rows.mT  # (B, S_axis, others * H, Z_axis)
+        terms.append(term.unflatten(2, lines.shape[2:-1]).movedim(1, axis))
+    return torch.cat(terms, dim=-1).flatten(1, -3)
+
+
+def key_axes(k_size: Sequence[int], *, like: Tensor) -> Tensor:
+    """(M, R): for each key, ones at its place along each axis."""
+    places = [torch.eye(length, dtype=like.dtype, device=like.device) for length in k_size]
+    shapes = [[1] * axis + [n] + [1] * (len(k_size) - axis - 1) + [n] for axis, n in enumerate(k_size)]
+    grids = [place.view(shape).expand(*k_size, -1) for place, shape in zip(places, shapes, strict=True)]
+    return torch.cat(grids, dim=-1).flatten(0, -2)
+
+
+def distance_rows(table: Tensor, *, q_length: int, k_length: int) -> Tensor:
+    """(L, K) -> (q_length, k_length, K): the table's row for each pair of places along one axis.
+
+    The table is resized to 2 * max(q_length, k_length) - 1 rows, from the farthest key behind to the farthest ahead;
+    the shorter of the two lengths is stretched to the longer, and distances are cut to whole rows, as published.
+    """
+    longest = max(q_length, k_length)
+    rows = F.interpolate(table.mT[None], size=2 * longest - 1, mode="linear")[0].mT
+    places = torch.arange(q_length, device=table.device)[:, None] * longest // q_length
+    behind = torch.arange(k_length - 1, -1, -1, device=table.device) * longest // k_length
+    return rows[places + behind]

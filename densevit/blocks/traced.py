@@ -15,6 +15,12 @@ from densevit.environment import ignore_warnings
 ANY = 2**62  # no bound
 
 
+def is_plain_cpu(tensor: Tensor) -> bool:
+    """True for values in the CPU's memory, false for what a compiler or an exporter traces."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return type(tensor) is Tensor and tensor.device.type == "cpu" and not traced
+
+
 def within_bounds(grid: Tensor, low: Sequence[int], high: Sequence[int], *, why: str) -> Tensor:
     """The grid (B, *S, C) as it is; in a trace a check that S lies between the bounds, whenever it runs.
 

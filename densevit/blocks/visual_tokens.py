@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.attention import merge_heads, split_heads
-from densevit.blocks.grouped_linear import GroupedLinear
 
 FORMS = ("iccv", "arxiv")
 
@@ -30,6 +29,28 @@ class VisualTokens(NamedTuple):
 
     values: Tensor  # (B, L, T)
     maps: Tensor  # (B, L, *S), each map sums to 1
+
+
+class GroupedLinear(nn.Module):
+    """A linear map of each group of channels to its own, without bias: (..., C_in) -> (..., C_out).
+
+    It is the pointwise grouped convolution of tokens.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, *, groups: int = 1):
+        super().__init__()
+        if dim_in % groups or dim_out % groups:
+            raise ValueError(f"{groups} groups or heads must divide widths {dim_in} and {dim_out}; choose other widths")
+        self.weight = nn.Parameter(torch.empty(groups, dim_in // groups, dim_out // groups))
+        bound = (groups / dim_in) ** 0.5  # as nn.Linear begins
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("...gi,gio->...go", x.unflatten(-1, (len(self.weight), -1)), self.weight).flatten(-2)
+
+    def transposed(self, x: Tensor) -> Tensor:
+        """(..., C_out) -> (..., C_in), by the transposed matrices."""
+        return torch.einsum("...go,gio->...gi", x.unflatten(-1, (len(self.weight), -1)), self.weight).flatten(-2)
 
 
 class PositionCode(nn.Module):
@@ -90,7 +111,6 @@ class FilterTokenizer(nn.Module):
         num_heads: int = 16,
     ):
         super().__init__()
-        check_form(form)
         self.scale = dim**-0.5 if form == "arxiv" else 1.0
         self.filters = nn.Linear(dim, num_tokens, bias=False)
         self.embed = TokenEmbed(
@@ -119,7 +139,6 @@ class RecurrentTokenizer(nn.Module):
         num_heads: int = 16,
     ):
         super().__init__()
-        check_form(form)
         self.num_heads = num_heads if form == "arxiv" else 1
         self.query = nn.Linear(token_dim, dim, bias=False)
         self.key = GroupedLinear(dim, dim, groups=num_heads) if form == "arxiv" else None
@@ -151,7 +170,6 @@ class TokenTransformer(nn.Module):
 
     def __init__(self, *, token_dim: int, form: str = "iccv", num_heads: int = 16):
         super().__init__()
-        check_form(form)
         multi = form == "arxiv"
         self.num_heads, self.scale = (num_heads, None) if multi else (1, 1.0)  # None: 1 / sqrt(channels of a head)
         groups = max(num_heads // 2, 1) if multi else 1
@@ -180,7 +198,6 @@ class Projector(nn.Module):
 
     def __init__(self, dim: int, *, token_dim: int, form: str = "iccv", num_heads: int = 16):
         super().__init__()
-        check_form(form)
         self.num_heads = num_heads if form == "arxiv" else 1
         self.scale = None if form == "arxiv" else 1.0
         self.query = GroupedLinear(dim, dim, groups=self.num_heads)
@@ -218,12 +235,6 @@ class VisualTransformer(nn.Module):
         values = joined.split([level.values.shape[1] for level in made], dim=1)
         grids = [projector(x, v) for projector, x, v in zip(self.projectors, grids, values, strict=True)]
         return grids, [VisualTokens(v, level.maps) for v, level in zip(values, made, strict=True)]
-
-
-def check_form(form: str) -> None:
-    """Raise ValueError for a form that neither text has."""
-    if form not in FORMS:
-        raise ValueError(f"form must be {' or '.join(map(repr, FORMS))}, got {form!r}")
 
 
 def _pool(x: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:

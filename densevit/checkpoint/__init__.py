@@ -2,4 +2,4 @@
 
 from densevit.checkpoint.files import Checkpoint, build_model, open_checkpoint, write_checkpoint
 from densevit.checkpoint.header import Header
-from densevit.weights.find import WEIGHTS, find_weights
+from densevit.weights.files import WEIGHTS, find_weights

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from densevit.checkpoint.header import Header
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.weights import find_broken, load_weights, read_weights, save_weights
-from densevit.weights.find import find_weights
+from densevit.weights.files import find_weights
 
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image

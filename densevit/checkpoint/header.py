@@ -89,27 +89,26 @@ class Header:
             check_range(self, [key], least=least, most=most)
         classes = tuple(map(str, range(self.num_classes))) if self.classes is None else check_classes(self.classes)
         palette = default_palette(self.num_classes) if self.palette is None else self.palette
-        for name, given in (("classes", classes), ("palette", palette), ("label_values", self.label_values)):
-            if given is not None and len(given) != self.num_classes:
-                raise ValueError(f"{name} has {len(given)} entries, and the model has {self.num_classes} outputs")
-        if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
-            raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
-        if self.spacing is not None and len(self.spacing) != self.image_dims:
-            raise ValueError(f"spacing must be {self.image_dims} positive millimetres, got {self.spacing}")
-        if self.in_channels % (1 if self.slices is None else self.slices.count):
+        # RGB pictures of published weights, and scans: what files that say nothing were made for.
+        usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
+        with _about("normalization"):
+            normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
+        if self.slices is not None and self.in_channels % self.slices.count:
             raise ValueError(
                 f"the model takes {self.in_channels} channels, which are not those of {self.slices.count} slices"
             )
-        # RGB pictures of published weights, and scans: what files that say nothing were made for.
-        usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
-        if self.modality is not None and len(self.modality) != self.image_channels:
-            raise ValueError(f"it has {len(self.modality)} modalities, and its images {self.image_channels} channels")
-        with _about("normalization"):
-            normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
         numbers = normalization.get("channels") or normalization.get("mean")
-        if isinstance(numbers, list | tuple) and len(numbers) != self.image_channels:
-            said = f"{len(numbers)} channels, and its images {self.image_channels}"
-            raise ValueError(f"normalization {normalization['type']!r} is of {said}")
+        of_classes = dict(classes=classes, palette=palette, label_values=self.label_values)
+        for size, what, lists in (
+            (self.num_classes, "outputs of the model", of_classes),
+            (self.image_dims, "axes of its images", dict(spacing=self.spacing)),
+            (self.image_channels, "channels of its images", dict(modality=self.modality, normalization=numbers)),
+        ):
+            for name, given in lists.items():
+                if isinstance(given, list | tuple) and len(given) != size:
+                    raise ValueError(f"{name} has {len(given)} entries, for {size} {what}")
+        if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
+            raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
         with _about("inference"):
             self.inference.on_axes(self.spatial_dims)
         with _about("palette"):
@@ -202,26 +201,22 @@ class Header:
 
 
 def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A header as of today: that of 0.1.0 held `base_size` beside `inference`, and means without their type."""
-    content = dict(content)
+    """A header as of today: that of 0.1.0 held `base_size` beside `inference`, and means without their type.
+
+    Files that do not say how images were normalised are of RGB, or of a z-score that clips.
+    """
+    content, model = dict(content), content["model"]
     box = content.pop("base_size", None)
     if box is not None and isinstance(content.get("inference"), Mapping | None):
         content["inference"] = {"base_size": box, **(content.get("inference") or {})}
     normalization = content.get("normalization")
-    if isinstance(normalization, Mapping) and "type" not in normalization and {"mean", "std"} & normalization.keys():
-        content["normalization"] = {"type": "mean_std", **normalization}
-    if isinstance(content.get("normalization"), Mapping):
-        content["normalization"] = as_written_before(content["normalization"])
-    elif content.get("normalization") is None and _is_not_rgb(content):
-        content["normalization"] = as_written_before(dict(type="zscore"))
-    return content
-
-
-def _is_not_rgb(content: Mapping[str, Any]) -> bool:
-    """Whether the images were normalised by their own mean and deviation where the file does not say how."""
-    model = content["model"]
     of_scans = model.get("spatial_dims") == 3 or content.get("slices") is not None
-    return of_scans or model.get("in_channels") not in (None, 3)
+    if normalization is None and (of_scans or model.get("in_channels") not in (None, 3)):
+        normalization = dict(type="zscore")
+    if isinstance(normalization, Mapping):
+        of_means = "type" not in normalization and {"mean", "std"} & normalization.keys()
+        content["normalization"] = as_written_before({**({"type": "mean_std"} if of_means else {}), **normalization})
+    return content
 
 
 @contextmanager

@@ -19,27 +19,13 @@ from torch import Tensor
 
 from densevit.checkpoint.files import open_checkpoint, write_checkpoint
 from densevit.checkpoint.header import Header
-from densevit.files import (
-    recover_folders,
-    remove_folder,
-    remove_leftovers,
-    replacing,
-    sha256,
-    system_error,
-    write_text,
-)
-from densevit.weights.find import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
+from densevit.files import recover_folders, remove_folder, remove_leftovers, replacing, sha256, system_error, write_text
+from densevit.weights.files import BEST, POINTER, SNAPSHOT, SNAPSHOTS, WEIGHTS
 
 logger = logging.getLogger("densevit")
 
 STATE, SUMS = "state.pt", "SHA256SUMS"
 WRITE_ERRORS = (OSError, RuntimeError)  # what a write that fails may raise: Python's own, and torch's zip writer's
-
-
-_UNREADABLE = (
-    "is no state of a run although its checksum is right; remove its folder to resume from an older one, or train "
-    "without --resume to start anew"
-)
 
 
 class CheckpointError(OSError):
@@ -62,14 +48,17 @@ class Snapshot:
 
     def read_state(self) -> dict[str, Any]:
         """What `save_snapshot` got as `state`, on the CPU. CheckpointError for what is none; code in it never runs."""
-        path = self.folder / STATE
+        path, cause = self.folder / STATE, None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            if isinstance(state, dict):
+                return state
         except Exception as error:  # a damaged file can fail in any way; torch's advice is to run the code in it
-            raise CheckpointError(f"{path} {_UNREADABLE}") from error
-        if not isinstance(state, dict):
-            raise CheckpointError(f"{path} {_UNREADABLE}")
-        return state
+            cause = error
+        raise CheckpointError(
+            f"{path} is no state of a run although its checksum is right; remove its folder to resume from an older "
+            "one, or train without --resume to start anew"
+        ) from cause
 
     def fault(self) -> str | None:
         """Why this checkpoint cannot be used, or None: every file must be there with the checksum it was saved with."""
@@ -139,39 +128,27 @@ def save_snapshot(
     try:
         with replacing(target) as folder:
             folder.mkdir()
-            sums = _write_files(folder, weights=weights, header=header, state=state)
+            write_checkpoint(folder / WEIGHTS, dict(weights), header)
+            with open(folder / STATE, "wb") as file:
+                torch.save(state, file)
+            sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in (WEIGHTS, STATE))
+            (folder / SUMS).write_text(sums, encoding="utf-8")
         write_text(work_dir / POINTER, f"{target.name}\n{sums}")
     except WRITE_ERRORS as error:
-        raise CheckpointError(_advice(work_dir, target.name, error)) from error
+        whole = next((each.folder.name for each in list_snapshots(work_dir) if each.fault() is None), None)
+        left = f"{whole} is whole, continue from it with --resume" if whole else "there is no earlier one, train anew"
+        said = f"could not save checkpoint {target.name} in {work_dir} ({_reason(error)})"
+        raise CheckpointError(f"{said}; {left} once the cause is removed") from error
     try:
-        _remove_old(work_dir, iteration, max_keep=max_keep)
+        # The newest up to this iteration are kept; later ones are of a run that a damaged checkpoint cut off.
+        found = list_snapshots(work_dir)
+        kept = [each for each in found if each.iteration <= iteration][:max_keep]
+        for each in found:
+            if each not in kept:
+                remove_folder(each.folder)
     except OSError as error:
         logger.warning("%s is saved, but an older checkpoint could not be removed: %s", target.name, error)
     return Snapshot(target)
-
-
-def _remove_old(work_dir: Path, iteration: int, *, max_keep: int) -> None:
-    """Keep the newest `max_keep` up to this iteration; later ones are of a run that a damaged checkpoint cut off."""
-    found = list_snapshots(work_dir)
-    kept = [checkpoint for checkpoint in found if checkpoint.iteration <= iteration][:max_keep]
-    for checkpoint in found:
-        if checkpoint not in kept:
-            remove_folder(checkpoint.folder)
-
-
-def _write_files(folder: Path, *, weights: Mapping[str, Tensor], header: Header, state: dict[str, Any]) -> str:
-    write_checkpoint(folder / WEIGHTS, dict(weights), header)
-    with open(folder / STATE, "wb") as file:
-        torch.save(state, file)
-    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in (WEIGHTS, STATE))
-    (folder / SUMS).write_text(sums, encoding="utf-8")
-    return sums
-
-
-def _advice(work_dir: Path, name: str, error: Exception) -> str:
-    left = [checkpoint.folder.name for checkpoint in list_snapshots(work_dir) if checkpoint.fault() is None]
-    kept = f"{left[0]} is whole, continue from it with --resume" if left else "there is no earlier one, train anew"
-    return f"could not save checkpoint {name} in {work_dir} ({_reason(error)}); {kept} once the cause is removed"
 
 
 def _reason(error: Exception) -> str:

@@ -39,16 +39,12 @@ def run(args: argparse.Namespace) -> int:
     """Write the bundle and say where it is."""
     from densevit.export.monai_bundle import export_monai_bundle
     from densevit.export.monai_metadata import About
+    from densevit.texts import read_text
 
-    about = About(
-        name=args.name,
-        description=args.description,
-        authors=args.authors,
-        copyright=args.copyright,
-        version=args.bundle_version,
-        license=_text(args.license),
-        data_license=_text(args.data_license),
-    )
+    licences = dict(license=args.license, data_license=args.data_license)
+    texts = {name: None if path is None else read_text(Path(path)) for name, path in licences.items()}
+    said = {name: getattr(args, name) for name in ("name", "description", "authors", "copyright")}
+    about = About(version=args.bundle_version, **said, **texts)
     imports = [Path(name).stem if name.endswith(".py") else name for name in args.custom_imports]
     folder = export_monai_bundle(
         args.source, args.out, about=about, torchscript=not args.no_torchscript, imports=imports
@@ -57,9 +53,3 @@ def run(args: argparse.Namespace) -> int:
     if args.license is None:
         sys.stderr.write(f"densevit: the licence of the weights is not stated; fill in {message(folder / 'LICENSE')}\n")
     return 0
-
-
-def _text(path: str | None) -> str | None:
-    from densevit.texts import read_text
-
-    return None if path is None else read_text(Path(path))

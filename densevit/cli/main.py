@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import densevit
-from densevit.cli.options import in_flags
+from densevit.cli.options import in_words
 from densevit.environment import keep_freed_memory, let_threads_sleep, quiet_threads
 from densevit.files import FULL, system_error
 from densevit.imports import import_modules
@@ -26,6 +26,7 @@ EXTRAS = dict(
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
+ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
 COMMANDS = ("train", "test", "predict", "fingerprint", "export", "models")
 
 
@@ -94,7 +95,8 @@ def _run(words: Sequence[str]) -> int:
         sentence = explain(error)
         if args.traceback or os.environ.get("DENSEVIT_TRACEBACK") or sentence is None:
             raise
-        sentence = in_flags(sentence) if named == ["predict"] else sentence
+        if named and named[0] in ANSWERED:
+            sentence = in_words(sentence, vars(args))
         sys.stderr.write(f"densevit: {message(sentence)}\n")
         return 2
 

@@ -54,9 +54,8 @@ def describe(pattern: str = "*", *, spatial_dims: int = 2) -> dict[str, list[Row
         "decoders": [name for name in list_decoders() if matches(name, pattern) and "." not in name],  # not mmseg.*
         "models": [name for name in list_models() if matches(name, pattern)],
     }
-    rows = {"backbones": _backbone_row, "decoders": _decoder_row, "models": _model_row}
     with torch.device("meta"):
-        tables = {kind: [rows[kind](name, spatial_dims) for name in names[kind]] for kind in names}
+        tables = {kind: [_row(kind, name, spatial_dims) for name in names[kind]] for kind in names}
     listed = [name for kind in names.values() for name in kind]
     return {**tables, "references": _reference_rows(listed), "weights": _weight_rows(names["backbones"])}
 
@@ -88,36 +87,20 @@ def measured() -> dict[str, Any]:
     return json.loads(MEASURED.read_text())
 
 
-def _backbone_row(name: str, spatial_dims: int) -> Row:
-    backbone = build(name, spatial_dims)
-    return dict(
-        name=name,
-        **_size_and_cost(backbone, name, spatial_dims),
-        out_channels=list(backbone.out_channels),
-        out_strides=list(backbone.out_strides),
-    )
-
-
-def _decoder_row(name: str, spatial_dims: int) -> Row:
-    decoder = build(name, spatial_dims)
-    return dict(
-        name=name,
-        on=DECODERS_ON,
-        **_size_and_cost(decoder, name, spatial_dims),
-        out_channels=decoder.out_channels,
-        out_stride=decoder.out_stride,
-    )
-
-
-def _model_row(name: str, spatial_dims: int) -> Row:
-    cost = _size_and_cost(build(name, spatial_dims), name, spatial_dims)
-    return dict(name=name, num_classes=list_models()[name].num_classes, **cost)
-
-
-def _size_and_cost(module: Any, name: str, spatial_dims: int) -> Row:
-    cost = measured()["cost"][str(spatial_dims)].get(name, {})
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return dict(parameters=parameters, **{key: cost.get(key) for key in ("gmacs", "ms", "peak_mb")})
+def _row(kind: str, name: str, spatial_dims: int) -> Row:
+    """Size, costs and outputs of what is called `name` among the "backbones", "decoders" or "models"."""
+    made, cost = build(name, spatial_dims), measured()["cost"][str(spatial_dims)].get(name, {})
+    row: Row = dict(name=name)
+    if kind == "decoders":
+        row["on"] = DECODERS_ON
+    if kind == "models":
+        row["num_classes"] = made.num_classes
+    row["parameters"] = sum(parameter.numel() for parameter in made.parameters())
+    row |= {key: cost.get(key) for key in ("gmacs", "ms", "peak_mb")}
+    for key in dict(backbones=("out_channels", "out_strides"), decoders=("out_channels", "out_stride")).get(kind, ()):
+        value = getattr(made, key)
+        row[key] = list(value) if isinstance(value, tuple) else value
+    return row
 
 
 def _reference_rows(names: list[str]) -> list[Row]:

@@ -2,16 +2,23 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 AXES = ("depth", "height", "width")
-# Options of `Predictor` and `ReadOptions` that have a flag of `densevit predict`, as errors name them.
-OF_PYTHON = (
-    "geometry", "series", "modality", "allow_gantry_tilt", "stored_values", "on_missing", "max_bytes", "roi_size",
-    "stride", "batch_size", "max_memory", "flips", "scales", "largest_component", "fill_holes", "dicom_seg",
-)  # fmt: skip
-GIVEN = re.compile(rf"(?<![\w./'\"-])({'|'.join(OF_PYTHON)})=('[^']*'|\([^)]*\)|\[[^\]]*\]|[\w.*-]*\w)")
-NAMED = re.compile(rf"(?<![\w./'\"-])({'|'.join(name for name in OF_PYTHON if '_' in name)}|flips)(?![\w=./])")
+# Options of the library as its errors name them, and where a config holds them; no place is said of keys that stand in
+# several sections, or in none.
+READ = ("geometry", "series", "modality", "allow_gantry_tilt", "stored_values", "on_missing", "max_bytes")
+SEEN = ("roi_size", "stride", "flips", "scales")
+ALONE = ("max_memory", "largest_component", "fill_holes", "dicom_seg")
+OTHERS = (*ALONE, "batch_size", "amp", "val_every", "fold", "group")
+PLACE_OF = dict.fromkeys(READ, "dataset.read.") | dict.fromkeys(SEEN, "inference.") | dict.fromkeys(OTHERS, "")
+VALUE = r"'[^']*'|\([^)]*\)|\[[^\]]*\]|[\w.*-]*\w"
+# With a value, or by a name that is no word of English.
+NAMED = re.compile(
+    rf"(?<![\w./'\"-])(?:({'|'.join(PLACE_OF)})=({VALUE})"
+    rf"|({'|'.join(name for name in PLACE_OF if '_' in name)}|flips)(?![\w=./]))"
+)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +68,20 @@ def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[in
     return tuple(values) if len(values) == spatial_dims else tuple(values) * spatial_dims
 
 
-def in_flags(text: str) -> str:
-    """An error of the library in the words of `densevit predict`: geometry='sform' becomes --geometry sform."""
-    text = GIVEN.sub(lambda match: f"{_flag(match[1])} {_typed(match[2])}".rstrip(), text)
-    return NAMED.sub(lambda match: _flag(match[1]), text)
+def in_words(text: str, typed: Mapping[str, Any]) -> str:
+    """An error of the library in the words of a command, whose arguments are `typed`.
 
+    geometry='sform' becomes --geometry sform where there is such a flag, else a config's dataset.read.geometry='sform'.
+    """
 
-def _flag(name: str) -> str:
-    return "--flip" if name == "flips" else f"--{name.replace('_', '-')}"
+    def word(match: re.Match[str]) -> str:
+        name, value = match[1] or match[3], match[2]
+        flag = "flip" if name == "flips" else name
+        if name in ("flips", "scales") and typed.get("tta"):
+            return "--tta"
+        if flag not in typed:
+            return f"{PLACE_OF[name]}{match[0]}"
+        said = "" if value in (None, "True") else re.sub(r"[()\[\]',]", "", value)
+        return f"--{flag.replace('_', '-')} {said}".rstrip()
 
-
-def _typed(value: str) -> str:
-    return "" if value == "True" else re.sub(r"[()\[\]',]", "", value)
+    return NAMED.sub(word, text)

@@ -16,13 +16,13 @@ labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a 
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.cli.options import add_inference_options, add_launcher, in_flags, per_axis
+from densevit.cli.options import add_inference_options, add_launcher, in_words, per_axis
 from densevit.quoting import message
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     header, read = opened.header, _read_options(args)
     _refuse_options_of_others(args, header)
     rank, size, local_rank = launched_as(args.launcher)
-    with _log_to_stderr(logging.ERROR):  # a mistyped path is told before the model is built, and all else later
+    with _log_to_stderr(logging.ERROR, args):  # a mistyped path is told before the model is built, and all else later
         open_reader(header, read).find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
     check_writable(Path(args.out))
     predictor = Predictor(
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         flips=(-1,) if args.flip else None,
         scales=args.scales,
     )
-    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING):
+    with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING, args):
         report = predict(
             predictor,
             args.inputs,
@@ -181,15 +181,19 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
 
 
 class StderrHandler(logging.Handler):
-    """One line a message on whatever stderr is at that moment; a live progress bar replaces it."""
+    """One line a message on whatever stderr is at that moment, in the words of the arguments that were `typed`."""
+
+    def __init__(self, level: int, typed: Mapping[str, Any]):
+        super().__init__(level)
+        self.typed = typed
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"densevit: {message(in_flags(record.getMessage()))}\n")
+        sys.stderr.write(f"densevit: {message(in_words(record.getMessage(), self.typed))}\n")
 
 
 @contextmanager
-def _log_to_stderr(level: int) -> Iterator[None]:
-    logger, handler = logging.getLogger("densevit"), StderrHandler(level)
+def _log_to_stderr(level: int, args: argparse.Namespace) -> Iterator[None]:
+    logger, handler = logging.getLogger("densevit"), StderrHandler(level, vars(args))
     before = logger.level
     logger.setLevel(min(level, logger.getEffectiveLevel()))
     logger.addHandler(handler)

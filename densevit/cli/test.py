@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from densevit.files import check_writable, sha256, write_text
     from densevit.predictor.picture_outputs import PredictionWriter
     from densevit.processes import launched_as
-    from densevit.train.config.config import load_config, parse_overrides
-    from densevit.train.score import test
+    from densevit.train.config import load_config, parse_overrides
+    from densevit.train.score import score_checkpoint
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
     spatial_dims = config.model.spatial_dims
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = create_dataset((config.test_data or config.val_data).dataset) if folders else None
     writer = PredictionWriter(dataset, folders) if folders else None
     options = dict(launcher=args.launcher, device=args.device, on_prediction=writer)
-    result = test(config, args.checkpoint, inference=inference, **options)
+    result = score_checkpoint(config, args.checkpoint, inference=inference, **options)
     if launched_as(args.launcher)[0] == 0:
         sys.stdout.write(f"\n{result.scores.table(result.classes)}\n\n{result.num_images} images\n")
         scores = dict(

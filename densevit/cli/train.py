@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, then train; 128 + the signal's number when a signal ended the run early."""
-    from densevit.train.config.config import load_config, parse_overrides
+    from densevit.train.config import load_config, parse_overrides
     from densevit.train.run import train
 
     overrides = parse_overrides(args.cfg_options)

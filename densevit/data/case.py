@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from densevit.labels import IGNORE
 from densevit.volumes.grid import Grid
 from densevit.volumes.paths import kind_of
 from densevit.volumes.volume import ReadOptions, Volume, open_volume, read_label_volume
+
+MANY = 50  # values that no class has: labels that are wrong have fewer
 
 
 @dataclass(frozen=True, order=True)
@@ -41,48 +44,49 @@ def names_of_channels(cases: Sequence[Sequence[str]]) -> tuple[str, ...] | None:
     starts = [_shared_end([name[::-1] for name in names])[::-1] for names in channels]
     for patterns in (ends, [start + end for start, end in zip(starts, ends, strict=True)]):
         found = [names[0] if len({*names}) == 1 else pattern for names, pattern in zip(channels, patterns, strict=True)]
-        tell = not any(is_any_name(pattern) for pattern in found)
-        if len(cases) > 1 and tell and len({*found}) == len(found):
+        vague = any(pattern.startswith("*") and pattern[1:2] in ("", ".") for pattern in found)  # most files have it
+        if len(cases) > 1 and not vague and len({*found}) == len(found):
             return tuple(found)
     return None
 
 
-def is_any_name(pattern: str) -> bool:
-    """Whether a pattern is * with an ending alone, which most files have."""
-    return pattern.startswith("*") and pattern[1:2] in ("", ".")
-
-
 def _shared_end(names: Sequence[str]) -> str:
     """`p10_t1.nii`, `p20_t1.nii` -> `_t1.nii`: the end that names share, from its first separator on."""
-    shortest = min(map(len, names))
-    count = next((n for n in range(shortest) if len({name[-1 - n] for name in names}) > 1), shortest)
-    end = names[0][len(names[0]) - count :]
+    same = takewhile(lambda letters: len({*letters}) == 1, zip(*(reversed(name) for name in names), strict=False))
+    end = names[0][len(names[0]) - len(list(same)) :]
     return end[next((i for i, letter in enumerate(end) if not letter.isalnum()), len(end)) :]
 
 
-MANY = 50  # values that no class has: labels that are wrong have fewer
-
-
-def read_case_label(case: Case, *, options: ReadOptions, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
-    """The label file's integers int64 (D, H, W), and its grid.
+def read_case_label(
+    case: Case,
+    *,
+    options: ReadOptions,
+    classes: Sequence[str],
+    label_values: Sequence[int],
+    ignored_value: int | None = None,
+    volume: Volume | None = None,
+) -> tuple[np.ndarray, Grid]:
+    """The label as class numbers uint8 (D, H, W), and its grid; ValueError for a value that no class has.
 
     A DICOM-SEG is read onto the grid of its scan, which `volume` saves reading.
     """
     path, like = Path(case.label), None
     if path.is_file() and kind_of(path) == "dicom":
         like = open_volume(case.images, options=options) if volume is None else volume
-    return read_label_volume(path, options=options, like=like)
+    values, grid = read_label_volume(path, options=options, like=like)
+    return decode_label(values, label_values, classes=classes, path=case.label, ignored_value=ignored_value), grid
 
 
 def decode_label(
     values: np.ndarray,
-    label_values: np.ndarray,
+    label_values: Sequence[int],
     *,
     classes: Sequence[str],
     path: str,
     ignored_value: int | None = None,
 ) -> np.ndarray:
     """A file's values -> class numbers, uint8, IGNORE for the ignored one; ValueError for a value that no class has."""
+    label_values = np.array(label_values)
     order = np.argsort(label_values)
     place = np.searchsorted(label_values, values, sorter=order).clip(max=len(order) - 1)
     label = order[place]

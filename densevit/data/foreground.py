@@ -49,10 +49,7 @@ def draw_voxel(foreground: np.ndarray, picks: Sequence[float], *, weights: Seque
     """
     weights = [0.0, *(1.0,) * (len(foreground) - 1)] if weights is None else weights
     if len(weights) != len(foreground):
-        raise ValueError(
-            f"foreground_weights has {len(weights)} numbers and the data has {len(foreground)} classes; "
-            "give one for each class, background first"
-        )
+        raise ValueError(f"foreground_weights has {len(weights)} numbers for {len(foreground)} classes; give as many")
     counts = (foreground >= 0).sum(axis=1)
     bounds = np.cumsum(np.where(counts > 0, weights, 0.0))
     if bounds[-1] == 0:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.data.cache.findings import Files, Findings, file_stamps
+from densevit.data.findings import Files, Findings, file_stamps
 from densevit.labels import IGNORE
 from densevit.progress import Bars
 

@@ -154,7 +154,11 @@ class PictureDataset(Dataset):
         if self.exif == "ignore":
             size, label_size = _stored(size, turned), _stored(label_size, label_turned)
         elif self.exif is None and turned != 1 and label_turned == 1 and label_size == _stored(size, turned):
-            raise ValueError(_undecided(case, turned=turned, told_by_size=label_size != size))
+            way = "turn the label, or set exif='ignore' to use both as they are stored"
+            if label_size == size:  # which does not tell on which view it was drawn
+                way = "it was drawn: exif='apply' if on the upright view, exif='ignore' if on the stored pixels"
+            turn = f"is turned by its EXIF orientation ({turned})"
+            raise ValueError(f"{case.name} {turn} and its label {case.label} is not; {way}")
         if size != label_size:
             (height, width), (label_height, label_width) = size, label_size
             raise ValueError(
@@ -179,14 +183,3 @@ def count_values(labels: Sequence[str]) -> Counter[int]:
 
 def _stored(size: tuple[int, int], turned: int) -> tuple[int, int]:
     return size[::-1] if turned >= 5 else size
-
-
-def _undecided(case: Case, *, turned: int, told_by_size: bool) -> str:
-    """The sentence for a label without EXIF tag that seems drawn, or may be drawn, on the stored pixels."""
-    says = f"{case.name} is turned by its EXIF orientation ({turned}) and its label {case.label} is not"
-    if told_by_size:
-        return f"{says}: turn the label, or set exif='ignore' to use both as they are stored"
-    return (
-        f"{says}, and their sizes do not tell which view the label was drawn on: "
-        "set exif='apply' if on the upright view, exif='ignore' if on the stored pixels"
-    )

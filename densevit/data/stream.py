@@ -3,16 +3,15 @@
 A training sample depends on (seed, draw number) alone: not on workers, processes, or where a run was resumed.
 """
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
 from densevit.data.dataset import Augment, Dataset, Sample
 from densevit.options import read_options
@@ -65,12 +64,7 @@ class TrainStream(TorchDataset):
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        augment: Augment,
-        *,
-        seed: int,
-        rare_class_sampling: dict | bool | None = None,
+        self, dataset: Dataset, augment: Augment, *, seed: int, rare_class_sampling: dict | bool | None = None
     ):
         if not dataset.has_labels:
             raise ValueError("training needs labels, and this set was opened without")
@@ -119,18 +113,9 @@ class TrainStream(TorchDataset):
         return augment
 
 
-class DrawSampler(Sampler):
+def draws(start: int = 0, rank: int = 0, world_size: int = 1) -> range:
     """The draw numbers of one process, without end: start + rank, start + rank + world_size, ..."""
-
-    def __init__(self, start: int = 0, rank: int = 0, world_size: int = 1):
-        if start < 0 or not 0 <= rank < world_size:
-            raise ValueError(f"expected start >= 0 and 0 <= rank < world_size, got {start}, {rank}, {world_size}")
-        self.start = start
-        self.rank = rank
-        self.world_size = world_size
-
-    def __iter__(self) -> Iterator[int]:
-        return count(self.start + self.rank, self.world_size)
+    return range(start + rank, sys.maxsize, world_size)
 
 
 class EvalSet(TorchDataset):

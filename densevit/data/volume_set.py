@@ -1,7 +1,6 @@
 """Scans with label maps as a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -9,26 +8,18 @@ import numpy as np
 from torch import Tensor
 
 from densevit.blocks.nd import resize
-from densevit.data.cache.case_cache import CaseCache
-from densevit.data.cache.findings import source_files
-from densevit.data.case import Case, decode_label, names_of_channels, read_case_label
+from densevit.data.case import Case, names_of_channels, read_case_label
+from densevit.data.case_cache import CaseCache
 from densevit.data.dataset import Augment, Dataset, Sample, Shown, grey
+from densevit.data.findings import source_files
 from densevit.data.foreground import draw_slice, foreground_voxels
 from densevit.data.label_check import Facts, LabelReport, Progress, count_classes, look_once
 from densevit.inference import SliceOptions
 from densevit.labels import IGNORE, check_classes, structure_colors
 from densevit.normalization import ZSCORE, create_normalization, in_full
+from densevit.volumes import resample
 from densevit.volumes.grid import Grid, check_same_grid
 from densevit.volumes.modality import check_modality, modalities_of_normalization, modality_of_name
-from densevit.volumes.resample import (
-    check_memory,
-    check_spacing,
-    prepare_image,
-    resample_label,
-    resampled_grid,
-    warn_of_turned_spacing,
-    working_size,
-)
 from densevit.volumes.volume import REFUSING, ReadOptions, Volume, open_volume, read_grid, read_header
 
 SPACING_TOLERANCE = 1e-3  # relative: how much the spacing may vary within a set that is not resampled
@@ -63,7 +54,7 @@ class VolumeDataset(Dataset):
         cache: CaseCache | None = None,
         slices: SliceOptions | None = None,
     ):
-        check_spacing(spacing)
+        resample.check_spacing(spacing)
         if len(classes) > IGNORE:
             raise ValueError(f"there can be {IGNORE} classes of volumes at most, got {len(classes)}; join some of them")
         self.cases = list(cases)
@@ -78,6 +69,8 @@ class VolumeDataset(Dataset):
         self.normalization = in_full(normalization)
         self.normalize = create_normalization(normalization)
         self.named = tuple(map(modality_of_name, channels))
+        normalised = modalities_of_normalization(self.normalization, self.image_channels)
+        self.expected = tuple(name or kind for name, kind in zip(self.named, normalised, strict=True))  # modalities
         self.wanted_spacing = None if spacing is None else tuple(map(float, spacing))
         self.read = read
         self.cache = cache
@@ -95,12 +88,6 @@ class VolumeDataset(Dataset):
         return said if any(said) else None
 
     @property
-    def _wanted(self) -> tuple[str, ...]:
-        """What each channel must be, by its name or else by how it is normalised; "" for anything."""
-        normalised = modalities_of_normalization(self.normalization, self.image_channels)
-        return tuple(name or kind for name, kind in zip(self.named, normalised, strict=True))
-
-    @property
     def image_names(self) -> tuple[str, ...] | None:
         """How the files of each channel are called, see `names_of_channels`."""
         return names_of_channels([case.images for case in self.cases])
@@ -110,9 +97,9 @@ class VolumeDataset(Dataset):
 
         Arrays may be memory maps.
         """
-        arrays = self._prepared(self.cases[index])
-        label, foreground = arrays.get("label"), arrays.get("foreground")
-        return replace(self._sample(index, arrays), label=label, foreground=foreground)
+        case = self.cases[index]
+        arrays = self._prepared(case)
+        return self._sample(case, arrays, label=arrays.get("label"), foreground=arrays.get("foreground"))
 
     def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
         sample = self[index]
@@ -121,13 +108,10 @@ class VolumeDataset(Dataset):
     def evaluation_sample(self, index: int) -> Sample:
         case = self.cases[index]
         arrays = self._prepared(case)
-        sample = self._sample(index, arrays)
-        if case.label is None:
-            return sample
-        if arrays["label"].shape == tuple(arrays["size"]):  # it was not resampled
-            return replace(sample, label=arrays["label"])
-        kept = self._kept(case, ["label"], lambda: dict(label=self._label(case)[0]))
-        return replace(sample, label=kept["label"])
+        label = arrays.get("label")
+        if label is not None and label.shape != tuple(arrays["size"]):  # it was resampled with the image
+            label = self._kept(case, ["label"], lambda: dict(label=self._label(case)[0]))["label"]
+        return self._sample(case, arrays, label=label)
 
     def shown(self, sample: Sample, prediction: Tensor) -> Shown:
         """The plane (H, W) that has most voxels of classes other than the first; label on the scan's grid."""
@@ -153,8 +137,7 @@ class VolumeDataset(Dataset):
         """The spacing of one case, whose channels, label values and grids fit, and its voxels by class."""
         case = self.cases[index]
         grid, modality = read_header(case.images, options=self.read)
-        self._check_channels(case, modality)
-        check_memory(case.name, grid, **self._limits)
+        self._check(case, grid, modality)
         if case.label is None:
             return dict(spacing=grid.spacing, modality=modality, counts={})
         label, label_grid = self._label(case)
@@ -163,7 +146,7 @@ class VolumeDataset(Dataset):
 
     def _check_spacings(self, spacings: Sequence[tuple[float, ...]]) -> None:
         if self.wanted_spacing is not None:
-            warn_of_turned_spacing(self.wanted_spacing, spacings)
+            resample.warn_of_turned_spacing(self.wanted_spacing, spacings)
             return
         for case, spacing in zip(self.cases, spacings, strict=True):
             if not np.allclose(spacing, spacings[0], rtol=SPACING_TOLERANCE, atol=0):
@@ -183,46 +166,35 @@ class VolumeDataset(Dataset):
     @property
     def _label_options(self) -> str:
         """All that decides what is found in a case's label, and what is made of it."""
-        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self._wanted))
+        return repr((PREPARED, self.wanted_spacing, self.read, self.label_values, self.ignored_value, self.expected))
 
     def _prepare(self, case: Case) -> Arrays:
         """Read, check, normalise and resample: image, label, and the scan's own size and affine."""
         volume = open_volume(case.images if len(case.images) > 1 else case.images[0], options=self.read)
-        self._check_channels(case, volume.modalities)
-        check_memory(case.name, volume.grid, **self._limits)
-        arrays = dict(
-            image=prepare_image(volume.image, volume.grid, normalize=self.normalize, spacing=self.wanted_spacing),
-            size=np.array(volume.grid.size),
-            affine=volume.grid.affine,
-        )
+        self._check(case, volume.grid, volume.modalities)
+        options = dict(normalize=self.normalize, spacing=self.wanted_spacing)
+        image = resample.prepare_image(volume.image, volume.grid, **options)
+        arrays = dict(image=image, size=np.array(volume.grid.size), affine=volume.grid.affine)
         if case.label is not None:
             label, label_grid = self._label(case, volume)
             check_same_grid((case.name, volume.grid), (case.label, label_grid))
-            arrays["label"] = resample_label(label, working_size(volume.grid, self.wanted_spacing))
+            arrays["label"] = resample.resample_label(label, resample.working_size(volume.grid, self.wanted_spacing))
             arrays["foreground"] = foreground_voxels(arrays["label"], self.num_classes)
         return arrays
 
-    @property
-    def _limits(self) -> dict[str, Any]:
-        """For `check_memory`."""
-        return dict(spacing=self.wanted_spacing, channels=self.image_channels, max_bytes=self.read.max_bytes)
-
-    def _check_channels(self, case: Case, modality: Sequence[str]) -> None:
+    def _check(self, case: Case, grid: Grid, modality: Sequence[str]) -> None:
         if len(modality) != self.image_channels:
-            raise ValueError(
-                f"{case.name} has {len(modality)} channels, and {self.image_channels} are expected of this set"
-            )
-        check_modality(case.name, modality, self._wanted, who="this set")
+            raise ValueError(f"{case.name} has {len(modality)} channels, and this set has {self.image_channels}")
+        check_modality(case.name, modality, self.expected, who="this set")
+        limits = dict(spacing=self.wanted_spacing, max_bytes=self.read.max_bytes)
+        resample.check_memory(case.name, grid, channels=self.image_channels, **limits)
 
-    def _sample(self, index: int, arrays: Arrays) -> Sample:
-        """Without a label."""
-        case = self.cases[index]
+    def _sample(self, case: Case, arrays: Arrays, **parts: np.ndarray | None) -> Sample:
         own = Grid(tuple(arrays["size"].tolist()), np.asarray(arrays["affine"]))
-        grid = resampled_grid(own, arrays["image"].shape[1:])
-        return Sample(image=arrays["image"], label=None, grid=grid, meta=dict(image=case.name, label=case.label))
+        grid = resample.resampled_grid(own, arrays["image"].shape[1:])
+        return Sample(image=arrays["image"], grid=grid, meta=dict(image=case.name, label=case.label), **parts)
 
     def _label(self, case: Case, volume: Volume | None = None) -> tuple[np.ndarray, Grid]:
         """Class numbers uint8 (D, H, W) on the scan's own grid."""
-        values, grid = read_case_label(case, options=self.read, volume=volume)
-        options = dict(classes=self.classes, path=case.label, ignored_value=self.ignored_value)
-        return decode_label(values, np.array(self.label_values), **options), grid
+        known = dict(classes=self.classes, label_values=self.label_values, ignored_value=self.ignored_value)
+        return read_case_label(case, options=self.read, volume=volume, **known)

@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.init import init_vit_weights
-from densevit.blocks.precision import full_precision
+from densevit.blocks.transformer import init_vit_weights
 from densevit.blocks.upsample import upsampled_sum
-from densevit.decoders.base import Decoder, DenseMap, Stride
+from densevit.decoders.base import Decoder, DenseMap, Stride, check_sizes
 from densevit.registry import DECODERS
 
 
@@ -38,6 +37,7 @@ class AllMLPDecoder(Decoder):
         dropout: float = 0.1,
         project_norm: bool = False,
     ):
+        check_sizes(dim=dim)
         super().__init__(spatial_dims=spatial_dims, level_channels=[dim], level_strides=in_strides[:1])
         norm = nd.BATCH_NORM[spatial_dims]
         self.project = nn.ModuleList(nn.Linear(c, dim, bias=not project_norm) for c in in_channels)
@@ -50,7 +50,9 @@ class AllMLPDecoder(Decoder):
 
     def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
         """The fused map (B, dim, *S_0) alone."""
-        with full_precision(self.fuse.weight.device):
+        device = self.fuse.weight.device.type
+        # Products of weights in full precision: rounding them to 16 bits would add up. The meta device has no autocast.
+        with torch.autocast("cpu" if device == "meta" else device, enabled=False):
             weights, biases = self._folded_weights()
         grids = self._normed_projections(features) if self.project_norms is not None else map(nd.to_grid, features)
         levels = [F.linear(g, w, b) for g, w, b in zip(grids, weights, biases, strict=True)]  # [(B, *S_i, dim)]

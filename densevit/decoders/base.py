@@ -102,3 +102,10 @@ def init_classifier(conv: nn.Module) -> nn.Module:
     nn.init.normal_(conv.weight, std=0.01)
     nn.init.zeros_(conv.bias)
     return conv
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError for an option of which nothing can be built, by its name."""
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.semantic_branch import SemanticBranch, top_down
-from densevit.decoders.base import Decoder, DenseMap, Stride
+from densevit.blocks.pyramid import SemanticBranch, top_down
+from densevit.decoders.base import Decoder, DenseMap, Stride, check_sizes
 from densevit.registry import DECODERS
 
 
@@ -27,6 +27,7 @@ class FPNDecoder(Decoder):
         head_dim: int = 128,
         dropout: float = 0.1,
     ):
+        check_sizes(dim=dim, head_dim=head_dim)
         widths = (head_dim, *[dim] * (len(in_channels) - 1))
         super().__init__(spatial_dims=spatial_dims, level_channels=widths, level_strides=in_strides)
         conv = nd.CONV[spatial_dims]

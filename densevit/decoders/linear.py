@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densevit.blocks import nd
-from densevit.blocks.conv_norm import normed
+from densevit.blocks.pyramid import normed
 from densevit.decoders.base import Decoder, DenseMap, Stride
 from densevit.registry import DECODERS
 

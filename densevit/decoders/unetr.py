@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.residual_conv import ResidualConv
-from densevit.decoders.base import Decoder, DenseMap
+from densevit.decoders.base import Decoder, DenseMap, check_sizes
 from densevit.registry import DECODERS
 
 Stride = tuple[int, ...]  # one entry a spatial dimension
@@ -71,6 +71,8 @@ class UNETRDecoder(Decoder):
     ):
         strides, channels = [nd.ntuple(stride, spatial_dims) for stride in in_strides], list(in_channels)
         has_image, has_towers = image_channels is not None, len(set(strides)) == 1 and len(_climb(strides[0])) > 1
+        if dim is not None:
+            check_sizes(dim=dim)
         if dim is not None and not (has_image or has_towers):
             raise ValueError(f"dim={dim} is the width at the image's resolution; leave it out or give image_channels")
         if has_towers:
@@ -83,7 +85,7 @@ class UNETRDecoder(Decoder):
         super().__init__(
             spatial_dims=spatial_dims,
             level_channels=widths[:-1] or widths,
-            level_strides=[_plain(stride) for stride in [rung.stride for rung in rungs] or strides],
+            level_strides=[nd.plain(stride) for stride in [rung.stride for rung in rungs] or strides],
             image_channels=image_channels,
         )
         self.rungs, self.has_crop = rungs, has_image or not has_towers
@@ -202,7 +204,3 @@ def _primes(number: int) -> list[int]:
             factors.insert(0, factor)
             number //= factor
     return factors
-
-
-def _plain(stride: Stride) -> int | Stride:
-    return stride[0] if len(set(stride)) == 1 else stride

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.conv_norm import ConvNormReLU, PyramidConvNormReLU
-from densevit.blocks.init import init_vit_weights
+from densevit.blocks.pyramid import ConvNormReLU, PyramidConvNormReLU
+from densevit.blocks.transformer import init_vit_weights
 from densevit.blocks.upsample import upsampled_sum
-from densevit.decoders.base import Decoder, DenseMap, Stride
+from densevit.decoders.base import Decoder, DenseMap, Stride, check_sizes
 from densevit.registry import DECODERS
 
 POOL_SIZES = (1, 2, 3, 6)
@@ -33,6 +33,7 @@ class UPerDecoder(Decoder):
         pool_sizes: Sequence[int] = POOL_SIZES,
         dropout: float = 0.1,
     ):
+        check_sizes(dim=dim, **{f"pool_sizes[{i}]": size for i, size in enumerate(pool_sizes)})
         widths = [dim] * len(in_channels)
         super().__init__(spatial_dims=spatial_dims, level_channels=widths, level_strides=in_strides)
         *finer, coarsest = in_channels

@@ -7,8 +7,9 @@ from math import gcd
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.semantic_branch import SemanticBranch, top_down
+from densevit.blocks.pyramid import SemanticBranch, top_down
 from densevit.blocks.visual_tokens import (
+    FORMS,
     FilterTokenizer,
     Projector,
     RecurrentTokenizer,
@@ -16,7 +17,7 @@ from densevit.blocks.visual_tokens import (
     VisualTokens,
     VisualTransformer,
 )
-from densevit.decoders.base import Decoder, DenseMap, Stride
+from densevit.decoders.base import Decoder, DenseMap, Stride, check_sizes
 from densevit.registry import DECODERS
 
 OUT_CHANNELS = 128
@@ -51,7 +52,9 @@ class VTFPNDecoder(Decoder):
         widths = (OUT_CHANNELS, *[dim] * (len(in_channels) - 1))
         super().__init__(spatial_dims=spatial_dims, level_channels=widths, level_strides=in_strides)
         token_dim = max(in_channels[-1] // 2, 2) if token_dim is None else token_dim
-        _check_positive(dim=dim, num_tokens=num_tokens, token_dim=token_dim, depth=depth)
+        check_sizes(dim=dim, num_tokens=num_tokens, token_dim=token_dim, depth=depth)
+        if form not in FORMS:
+            raise ValueError(f"form must be {' or '.join(map(repr, FORMS))}, got {form!r}")
         levels = range(len(in_channels))
         common = dict(token_dim=token_dim, form=form, num_heads=gcd(16, dim, max(token_dim // 2, 1)))
         first = partial(FilterTokenizer, spatial_dims, dim, num_tokens=num_tokens, position=position, **common)
@@ -89,9 +92,3 @@ class VTFPNDecoder(Decoder):
         Heads are averaged; a token that the form "arxiv" kept from an earlier round keeps the map of that round.
         """
         return [tokens.maps for tokens in self.forward_tokens(features)[1]]
-
-
-def _check_positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")

@@ -20,13 +20,11 @@ KINDS = {1: "u", 2: "i", 3: "f"}  # of the tag FORMAT
 
 
 def read_bands(path: str | PathLike, *, channels: int) -> tuple[np.ndarray, int] | None:
-    """(H, W, C) as stored, and its EXIF orientation; None for what is left to PIL.
+    """(H, W, C) as stored, and its EXIF orientation; None for what is left to PIL: other files, grey of 1 to 16 bits.
 
-    That is: other files, and grey of 1 to 16 bits. Bands whose 0 is white are turned round, so that more is lighter. An
-    opaque alpha band that is not among the `channels` wanted is left out.
-
-    ValueError, without the file's name, for bands of different types or of an unknown one, several pages, and a file
-    that is cut off, damaged or too large.
+    Bands whose 0 is white are turned round, so that more is lighter. An opaque alpha band that is not among the
+    `channels` wanted is left out. ValueError, without the file's name, for bands of different types or of an unknown
+    one, several pages, and a file that is cut off, damaged or too large.
     """
     with open(path, "rb") as file:
         tags = tiff.read_tags(file)
@@ -44,7 +42,9 @@ def read_bands(path: str | PathLike, *, channels: int) -> tuple[np.ndarray, int]
     bands = [_decode(content, tags, dtype, samples=count // len(parts), part=part) for part in parts]
     pixels = np.concatenate(bands, axis=-1)
     if tags[tiff.PHOTOMETRIC] == tiff.WHITE:
-        pixels = _from_black(pixels)
+        if pixels.dtype.kind != "u":
+            raise ValueError(f"its {pixels.dtype} numbers count from white, and nobody knows which is black")
+        pixels = np.iinfo(pixels.dtype).max - pixels
     if count == channels + 1 and np.atleast_1d(tags.get(tiff.EXTRA, 0))[-1] in tiff.ALPHA:
         pixels = _without_alpha(pixels)
     return pixels, tiff.orientation_of(tags)
@@ -52,21 +52,10 @@ def read_bands(path: str | PathLike, *, channels: int) -> tuple[np.ndarray, int]
 
 def _is_ours(tags: Tags) -> bool:
     """Whether the bytes of the pixels lie in the file as they are, or packed without loss."""
-    if (
-        tags.get(tiff.PHOTOMETRIC) not in (tiff.WHITE, tiff.GREY, tiff.RGB)
-        or tags.get(tiff.COMPRESSION, 1) in tiff.JPEG
-        or tags.get(tiff.FILL_ORDER, 1) != 1
-    ):
-        return False
-    return not (
-        tags.get(tiff.SAMPLES, 1) == 1 and tags.get(tiff.BITS, (1,))[0] <= 16 and tags.get(tiff.FORMAT, (1,))[0] == 1
-    )
-
-
-def _from_black(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype.kind != "u":
-        raise ValueError(f"its {pixels.dtype} numbers count from white, and nobody knows which is black")
-    return np.iinfo(pixels.dtype).max - pixels
+    plain = tags.get(tiff.PHOTOMETRIC) in (tiff.WHITE, tiff.GREY, tiff.RGB) and tags.get(tiff.FILL_ORDER, 1) == 1
+    whole = tags.get(tiff.BITS, (1,))[0] <= 16 and tags.get(tiff.FORMAT, (1,))[0] == 1
+    grey = tags.get(tiff.SAMPLES, 1) == 1 and whole
+    return plain and not grey and tags.get(tiff.COMPRESSION, 1) not in tiff.JPEG
 
 
 def _without_alpha(pixels: np.ndarray) -> np.ndarray:
@@ -92,15 +81,9 @@ def _decode(content: bytes, tags: Tags, dtype: np.dtype, *, samples: int, part: 
     tiled, factor = tiff.TILE_OFFSETS in tags, samples * dtype.itemsize
     offsets, sizes = (tiff.TILE_OFFSETS, tiff.TILE_BYTES) if tiled else (tiff.STRIP_OFFSETS, tiff.STRIP_BYTES)
     width, height = tags[tiff.WIDTH], tags[tiff.HEIGHT]
-    shown = {key: tags[key] for key in (tiff.COMPRESSION, tiff.ROWS, tiff.TILE_HEIGHT) if key in tags}
-    shown |= {
-        tiff.WIDTH: width * factor,
-        tiff.HEIGHT: height,
-        tiff.BITS: 8,
-        tiff.PHOTOMETRIC: tiff.GREY,
-        tiff.SAMPLES: 1,
-    }
-    shown |= {tiff.TILE_WIDTH: tags[tiff.TILE_WIDTH] * factor} if tiled else {}
+    shown = {key: tags[key] for key in (tiff.HEIGHT, tiff.COMPRESSION, tiff.ROWS, tiff.TILE_HEIGHT) if key in tags}
+    shown |= {key: tags[key] * factor for key in (tiff.WIDTH, tiff.TILE_WIDTH) if key in tags}
+    shown |= {tiff.BITS: 8, tiff.PHOTOMETRIC: tiff.GREY, tiff.SAMPLES: 1}
     for key in (offsets, sizes):
         number = len(tags[key]) // part[1]
         shown[key] = tags[key][part[0] * number : (part[0] + 1) * number]

@@ -47,7 +47,9 @@ def checked(content: bytes) -> BytesIO:
     while found := _MARKER.search(content, place):
         marker, place = found[1][0], found.end()
         if marker == EOI:
-            return _stream(content, seen)
+            start, end = seen.scans[0] if len(seen.scans) == 1 else (0, 0)
+            watchable = end - start > TAIL and seen.frame in SEQUENTIAL and not seen.interval
+            return Watched(content, end) if watchable else BytesIO(content)
         if marker == SOI or 0xD0 <= marker < SOI or marker == 1:
             continue
         if marker < 0xC0:
@@ -62,12 +64,6 @@ def checked(content: bytes) -> BytesIO:
             _check_scan(seen, body, content[slice(*seen.scans[-1])])
             place = seen.scans[-1][1]
     raise ValueError("image file is truncated (the end of the JPEG is missing)")
-
-
-def _stream(content: bytes, seen: _Seen) -> BytesIO:
-    start, end = seen.scans[0] if len(seen.scans) == 1 else (0, 0)
-    watchable = end - start > TAIL and seen.frame in SEQUENTIAL and not seen.interval
-    return Watched(content, end) if watchable else BytesIO(content)
 
 
 def _read_segment(seen: _Seen, marker: int, body: bytes) -> None:

@@ -49,7 +49,7 @@ def load_picture(path: str | PathLike) -> Picture:
             content = tiff.counted_from_black(content) if white else content
         stream = _checked(content)
         with open_image(stream) as image:
-            packing, (peak, top) = _packing(image), _peaks(image)
+            packing, peak, top = _samples(image)
             orientation = tiff.orientation_of(image.getexif())  # before loading: PIL drops it from TIFFs there
             if isinstance(stream, jpeg.Watched):
                 stream.image = image
@@ -162,22 +162,18 @@ def _checked(content: bytes) -> BytesIO:
     return BytesIO(content)
 
 
-def _packing(image: Image.Image) -> str:
-    """PIL's name of the packing in the file, such as RGB;16B or L;4; empty where the format has just one."""
-    if not image.tile:
-        return ""
-    args = image.tile[0][3]
-    return args if isinstance(args, str) else str(args[0]) if args else ""
-
-
-def _peaks(image: Image.Image) -> tuple[int, int]:
-    """The largest value of a grey sample in the file, and what PIL makes of it."""
-    codec, packing = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", "")
+def _samples(image: Image.Image) -> tuple[str, int, int]:
+    """PIL's name of the packing in the file, such as RGB;16B or L;4, empty where the format has just one; the largest
+    value of a grey sample in the file, and what PIL makes of it.
+    """
+    codec, args = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", "")
+    packing = args if isinstance(args, str) else str(args[0]) if args else ""
     top = 1 if image.mode == "1" else 65535 if image.mode.startswith("I") else 255
-    if codec in ("ppm", "ppm_plain") and isinstance(packing, tuple):
-        return packing[1], top
-    packed = {"L;2": 2, "L;4": 4}.get(_packing(image), 8)
-    bits = image.tag_v2.get(tiff.BITS, (1,))[0] if image.format == "TIFF" else packed
+    if codec in ("ppm", "ppm_plain") and isinstance(args, tuple):
+        return packing, args[1], top
+    bits = {"L;2": 2, "L;4": 4}.get(packing, 8)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(tiff.BITS, (1,))[0]
     if bits == 12:
-        return 4095, 4095
-    return (2**bits - 1 if bits < 8 and image.mode == "L" else top), top
+        return packing, 4095, 4095
+    return packing, 2**bits - 1 if bits < 8 and image.mode == "L" else top, top

@@ -12,13 +12,15 @@ def to_rgb(picture: Picture) -> np.ndarray:
     if _is_transparent(image):
         raise ValueError(f"{path} has transparent pixels, which have no colour; save it on an opaque background")
     image.info.pop("transparency", None)
-    if _is_grey(picture):
+    # whole numbers of one band, black to white or white to black
+    mode, packing = image.mode, picture.packing
+    if mode in ("1", "L") or mode.startswith("I;16") or (mode == "I" and ";16" in packing and packing[-1] != "S"):
         shown = _stored_grey(image).astype(np.uint32)
         shown = picture.top - shown if picture.white else shown
         eight_bits = (shown * 255 + picture.top // 2) // picture.top  # of 16: value / 257, rounded
         return np.stack([eight_bits.astype(np.uint8)] * 3, axis=-1)
     if ";16" in picture.packing and not image.mode.startswith("I"):
-        return _to_eight_bits(_sixteen_bit_values(picture)[..., :3])
+        return ((_sixteen_bit_values(picture)[..., :3].astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.mode in ("F", "I", "LAB"):
         raise ValueError(f"{path} holds {image.mode} pixels ({picture.packing}); save the photo with 8 or 16 bits")
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
@@ -57,12 +59,6 @@ def _is_transparent(image: Image.Image) -> bool:
     return False
 
 
-def _is_grey(picture: Picture) -> bool:
-    """Whether the samples are whole numbers of one band, black to white or white to black."""
-    mode, packing = picture.image.mode, picture.packing
-    return mode in ("1", "L") or mode.startswith("I;16") or (mode == "I" and ";16" in packing and packing[-1] != "S")
-
-
 def _stored_grey(image: Image.Image) -> np.ndarray:
     """Grey samples (H, W) as PIL has them: up to `Picture.top`, and not yet turned round where 0 is white."""
     values = np.asarray(image)
@@ -86,10 +82,6 @@ def _sixteen_bit_values(picture: Picture) -> np.ndarray:
         if np.array_equal(stored[..., :3] >> 8, high):
             return stored
     raise ValueError(f"{picture.path} is a 16-bit colour file that cannot be read exactly; save it with 8 bits")
-
-
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def to_values(picture: Picture) -> np.ndarray:

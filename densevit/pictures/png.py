@@ -18,26 +18,26 @@ def unpacked(content: bytes) -> bytes:
     palette that is missing or out of place, and a file that is cut off.
     """
     chunks = list(_chunks(content))
-    names = [name for name, _ in chunks]
-    if names[0] != b"IHDR" or len(chunks[0][1]) != 13:
+    names = [name for name, _, _ in chunks]
+    if content[8:16] != b"\0\0\0\x0dIHDR":
         raise ValueError("its header is not that of a PNG")
-    width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
+    width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", content[16:29])
     if color not in SAMPLES or (color == PALETTE) > (b"PLTE" in names) or (color in GREY and b"PLTE" in names):
         raise ValueError(
             f"its header says colour type {color}, and {'a' if b'PLTE' in names else 'no'} palette follows"
         )
-    if b"IDAT" not in names:
+    pixels = [(start, end) for name, start, end in chunks if name == b"IDAT"]
+    if not pixels:
         raise ValueError("it holds no pixels")
-    packed = b"".join(body for name, body in chunks if name == b"IDAT")
+    packed = b"".join(content[start + 8 : end - 4] for start, end in pixels)
     expected = _number_of_bytes(width, height, bits * SAMPLES[color], interlaced=bool(interlaced))
     raw = inflated(packed, most=expected + 1)
     if len(raw) != expected:
         more = "more" if len(raw) > expected else "fewer, as a decompression bomb does"
         raise ValueError(f"its header says {width} x {height} pixels of {bits} bits, and it holds {more}")
-    first = names.index(b"IDAT")
-    after = [chunk for chunk in chunks[first:] if chunk[0] != b"IDAT"]
-    parts = (*chunks[:first], (b"IDAT", zlib.compress(raw, 0)), *after)
-    return SIGNATURE + b"".join(_packed(name, body) for name, body in parts)
+    stored = zlib.compress(raw, 0)
+    chunk = struct.pack(">I", len(stored)) + b"IDAT" + stored + bytes(4)  # PIL does not look at this checksum
+    return content[: pixels[0][0]] + chunk + content[pixels[-1][1] :]
 
 
 def inflated(packed: bytes, *, most: int) -> bytes:
@@ -52,26 +52,20 @@ def inflated(packed: bytes, *, most: int) -> bytes:
     return held
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and body of each chunk up to the end of the picture; what follows there is no part of it."""
-    place = len(SIGNATURE)
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name of each chunk, and where it begins and ends, up to the end of the picture; what follows is no part of it."""
+    start = len(SIGNATURE)
     while True:
-        head = content[place : place + 8]
-        end = place + 12 + int.from_bytes(head[:4], "big")
+        head = content[start : start + 8]
+        end = start + 12 + int.from_bytes(head[:4], "big")
         if end > len(content) or len(head) < 8:
             raise ValueError("image file is truncated (the end of the PNG is missing)")
-        name, body = head[4:], content[place + 8 : end - 4]
-        if zlib.crc32(body, zlib.crc32(name)) != int.from_bytes(content[end - 4 : end], "big"):
-            raise ValueError(f"unrecognized data stream: the checksum of its part {name!r} is wrong")
-        yield name, body
-        if name == b"IEND":
+        if zlib.crc32(content[start + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
+            raise ValueError(f"unrecognized data stream: the checksum of its part {head[4:]!r} is wrong")
+        yield head[4:], start, end
+        if head[4:] == b"IEND":
             return
-        place = end
-
-
-def _packed(name: bytes, body: bytes) -> bytes:
-    checksum = 0 if name == b"IDAT" else zlib.crc32(body, zlib.crc32(name))  # which PIL does not look at in pixels
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+        start = end
 
 
 def _number_of_bytes(width: int, height: int, bits: int, *, interlaced: bool) -> int:

@@ -35,6 +35,14 @@ class PredictionReport:
     resumed: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
 
+    def add(self, path: Path, outcome: list[Path] | Exception) -> None:
+        """Take down what was written of an input, or say why nothing was."""
+        if isinstance(outcome, Exception):
+            self.failed[path] = _reason(outcome, path)
+            logger.error("skipped: %s", self.failed[path])
+        else:
+            self.written[path] = outcome
+
 
 def predict(
     checkpoint: str | Path | Predictor,
@@ -52,20 +60,16 @@ def predict(
 ) -> PredictionReport:
     """Predict files, folders and globs of pictures or of scans, and write label maps below the folder `output`.
 
-    Pictures become PNGs: `formats` are any of "label_ids" (the values of the label files: the default where they are
-    others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers with
-    colours) and "overlay" (colours over the picture). Outputs keep an input's path below the folder it was found in:
-    data/a/b.jpg, found in data, becomes output/a/b.png, or with several formats output/<format>/a/b.png; a photo with
-    an EXIF turn gives an upright one.
+    Pictures become NAME.png: `formats` are any of "label_ids" (the values of the label files: the default where they
+    are others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers
+    with colours) and "overlay" (colours over the picture); several lie in a folder each. Scans become NAME.nii.gz on
+    their own grid, with measures of every structure in NAME.json and, of all scans, in volumes.csv; `dicom_seg` adds
+    NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png. Names are those of
+    `find_paths` and `name_inputs`.
 
-    Scans become NAME.nii.gz on their own grid. Beside it lies NAME.json with what was measured of every structure, and
-    volumes.csv lists them all. `dicom_seg` adds NAME.dcm for DICOM series, `preview`
-    (`densevit.report.preview.save_preview`) NAME.png.
-
-    While one image is predicted, the next is read and the last one written. `resume` leaves alone the inputs whose
-    outputs all exist and say that they were made from the same model, options and files; all others, and without it
-    all, are made anew. Several processes divide the inputs among them: `share` is the number of this one and how many
-    there are. For other inference settings than the checkpoint's own, give a `Predictor` in its place.
+    `resume` leaves alone the inputs whose outputs all exist and say that they were made from the same model, options
+    and files; all others, and without it all, are made anew. `share` is the number of this process and how many divide
+    the inputs. For other inference settings than the checkpoint's own, give a `Predictor` in its place.
 
     An input that cannot be read, predicted or written is logged as an error, listed in the report and skipped. Raises
     FileNotFoundError for inputs that do not exist, ValueError for outputs that would overwrite an input or one another,
@@ -88,11 +92,7 @@ def predict(
         bars.show("predict", len(done), len(sources))
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=steps.write, expected=_is_of_one_input)
         for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
-            if isinstance(outcome, Exception):
-                report.failed[source.path] = _reason(outcome, source.path)
-                logger.error("skipped: %s", report.failed[source.path])
-            else:
-                report.written[source.path] = outcome
+            report.add(source.path, outcome)
             bars.show("predict", count, len(sources))
     writer.finish(steps.origin)
     return report

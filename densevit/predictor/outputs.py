@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from densevit.checkpoint import Header
-from densevit.data.cache.findings import source_files
+from densevit.data.findings import source_files
 from densevit.files import sha256
 from densevit.predictor.inputs import Input, Opened
 from densevit.predictor.labels import Stopwatch

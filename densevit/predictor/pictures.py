@@ -6,6 +6,7 @@ Legend: image (C, H, W) in the file's units, arrays (H, W) or (H, W, C).
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 from torch import Tensor
 
 from densevit.checkpoint import Header
-from densevit.normalization import create_normalization
+from densevit.normalization import Normalization, create_normalization
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
 from densevit.pictures.reading import read_input
 from densevit.predictor.inputs import Input, find_paths, name_inputs
 
 logger = logging.getLogger("densevit")
+LARGE = 2**28  # numbers, a gibibyte as float32
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,17 @@ class Picture:
     """`image` is (C, H, W), the file's own numbers."""
 
     image: np.ndarray
+
+
+class LargePicture:
+    """What the network sees of a picture (C, H, W), of which only the part that is asked for becomes float32."""
+
+    def __init__(self, image: np.ndarray, normalize: Normalization):
+        self.image, self.shape = image, image.shape
+        self.normalize = normalize.of(image)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.normalize(self.image[index])
 
 
 class PictureReader:
@@ -37,13 +50,7 @@ class PictureReader:
         # Weights of a training that did not say whether it turned photos.
         self.warned = header.exif is not None or header.training is None
         self.normalize = create_normalization(header.normalization)
-
-    def find(
-        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
-    ) -> list[Input]:
-        """See `find_pictures`."""
-        endings = IMAGE_ENDINGS if self._is_rgb else (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
-        return find_pictures(inputs, recursive=recursive, exclude=exclude, endings=endings)
+        self.find = partial(find_pictures, endings=IMAGE_ENDINGS + (() if self._is_rgb else ARRAY_ENDINGS))
 
     def open(self, source: str | Path | Sequence[str | Path] | np.ndarray | Tensor) -> Picture:
         """A file, a list of one file a channel, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W)."""
@@ -57,15 +64,20 @@ class PictureReader:
             image = source.detach().cpu().numpy()
         else:
             image = source.transpose(2, 0, 1) if np.ndim(source) == 3 else source
-        if not isinstance(image, np.ndarray) or image.dtype.kind not in "uif" or image.ndim not in (2, 3):
-            raise ValueError(f"{self._expected}, got {_described(source)}")
-        image = image.reshape(-1, *image.shape[-2:]) if image.size else image
-        if len(image) != self.channels or not image.size or (image.dtype != np.uint8 and self._is_rgb):
-            raise ValueError(f"{self._expected}, got {_described(source)}")
+        fits = isinstance(image, np.ndarray) and image.dtype.kind in "uif" and image.ndim in (2, 3) and image.size
+        image = image.reshape(-1, *image.shape[-2:]) if fits else image
+        if not fits or len(image) != self.channels or (image.dtype != np.uint8 and self._is_rgb):
+            kind, size = "a uint8 RGB array" if self._is_rgb else "an array", f"(H, W, {self.channels})"
+            got = f"{len(source)} files" if isinstance(source, list | tuple) else type(source).__name__
+            got = f"{source.dtype} of shape {tuple(source.shape)}" if isinstance(source, np.ndarray | Tensor) else got
+            raise ValueError(
+                f"expected a path, one path for each of {self.channels} channels, or {kind} {size}, got {got}"
+            )
         return Picture(image)
 
-    def prepare(self, opened: Picture) -> np.ndarray:
-        return self.normalize(opened.image)
+    def prepare(self, opened: Picture) -> np.ndarray | LargePicture:
+        large = opened.image.size > LARGE
+        return LargePicture(opened.image, self.normalize) if large else self.normalize(opened.image)
 
     def _read(self, path: str | Path, *, channels: int) -> np.ndarray:
         """(C, H, W), upright or as stored, whichever the network was trained on."""
@@ -87,21 +99,6 @@ class PictureReader:
         return (
             self.normalization["type"] == "mean_std" and self.channels == 3 and max(self.normalization["mean"]) <= 255
         )
-
-    @property
-    def _expected(self) -> str:
-        if self._is_rgb:
-            return (
-                "expected a path or a uint8 RGB array of shape (H, W, 3); "
-                "densevit.pictures.reading.read_image makes one of any picture file"
-            )
-        return f"expected a path, one path for each of {self.channels} channels, or an array (H, W, {self.channels})"
-
-
-def _described(thing: Any) -> str:
-    if isinstance(thing, np.ndarray | Tensor):
-        return f"{thing.dtype} of shape {tuple(thing.shape)}"
-    return f"{len(thing)} files" if isinstance(thing, list | tuple) else type(thing).__name__
 
 
 def find_pictures(

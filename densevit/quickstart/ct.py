@@ -23,9 +23,9 @@ from densevit.report.preview import save_preview
 from densevit.report.sheet import Row
 from densevit.synthetic.ct import make_synthetic_ct
 from densevit.tables import format_table
-from densevit.train.config.config import replace_options
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import replace_options
 from densevit.train.run import RunResult
+from densevit.train.schema import ConfigFile
 from densevit.train.score import TestResult
 from densevit.volumes.volume import open_volume, read_grid
 

@@ -22,10 +22,10 @@ from densevit.files import write_text
 from densevit.progress import Bars
 from densevit.report import prediction_sheet
 from densevit.report.sheet import Row
-from densevit.train.config.config import load_config, replace_options
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import load_config, replace_options
 from densevit.train.run import RunResult, train
-from densevit.train.score import TestResult, test
+from densevit.train.schema import ConfigFile
+from densevit.train.score import TestResult, score_checkpoint
 
 Progress = Callable[[int, int], None]  # called with how many are done, of how many
 
@@ -117,7 +117,7 @@ def quickstart(
 def _test(config: ConfigFile, run: RunResult, *, device: str | None) -> tuple[TestResult, list[Tensor]]:
     """Scores of the best weights, and the predictions, uint8 (*S), in the order of the set."""
     predictions: list[Tensor] = []
-    tested = test(
+    tested = score_checkpoint(
         config,
         run.best or run.checkpoint,
         device=device,

@@ -14,9 +14,9 @@ from densevit.quickstart.run import Baseline, Progress, spread, this_python, use
 from densevit.quoting import shell
 from densevit.report.sheet import Row
 from densevit.synthetic.streets import make_street_scenes
-from densevit.train.config.config import replace_options
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import replace_options
 from densevit.train.run import RunResult
+from densevit.train.schema import ConfigFile
 from densevit.train.score import TestResult
 
 

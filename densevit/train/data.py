@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from densevit.data import Dataset, create_dataset
-from densevit.data.stream import DrawSampler, EvalSet, TrainStream, collate
+from densevit.data.stream import EvalSet, TrainStream, collate, draws
 from densevit.processes import rank_and_size
 from densevit.sides import Sides, read_sides
-from densevit.train.config.schema import ConfigFile
+from densevit.train.schema import ConfigFile
 from densevit.workers import Workers
 
 logger = logging.getLogger("densevit")
@@ -37,13 +37,6 @@ def open_samples(config: ConfigFile, section: str) -> EvalSet:
     return EvalSet(dataset)
 
 
-def sides_of(config: ConfigFile, dataset: Dataset) -> Sides:
-    """What is known of left and right among the classes, for samples whose last axis runs from left to right."""
-    if dataset.slices is not None and not dataset.slices.show_sides:
-        return Sides(declared=True)
-    return read_sides(dataset.classes, config.inference.sides)
-
-
 def named_sides(config: ConfigFile, dataset: Dataset) -> tuple[tuple[str, str], ...] | None:
     """What prediction needs to know of left and right: pairs of class names; None where names say nothing for sure."""
     sides, names = read_sides(dataset.classes, config.inference.sides), dataset.classes
@@ -52,24 +45,20 @@ def named_sides(config: ConfigFile, dataset: Dataset) -> tuple[tuple[str, str], 
     return tuple((names[left], names[right]) for left, right in sides.pairs)
 
 
-def tell_of_sides(config: ConfigFile, dataset: Dataset) -> None:
-    """Refuse views at validation in which nobody knows what a class becomes; say so where names say nothing."""
-    config.inference.for_classes(dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices)
-    remark = sides_of(config, dataset).remark()
-    if remark and (config.train_data.augment.mirrors or config.inference.flips):
-        logger.info("%s", remark)
-
-
 def open_stream(config: ConfigFile) -> TrainStream:
-    """The endless, augmented samples of `train_data`."""
+    """The endless, augmented samples of `train_data`; where class names may mean left and right it says what is known.
+
+    ValueError for views at validation in which nobody knows what a class becomes.
+    """
     section, dataset = config.train_data, open_dataset(config, "train_data")
-    tell_of_sides(config, dataset)
-    return TrainStream(
-        dataset,
-        section.augment.create(fill=dataset.fill, sides=sides_of(config, dataset)),
-        seed=config.seed,
-        rare_class_sampling=section.rare_class_sampling,
-    )
+    config.inference.for_classes(dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices)
+    without_sides = dataset.slices is not None and not dataset.slices.show_sides
+    sides = Sides(declared=True) if without_sides else read_sides(dataset.classes, config.inference.sides)
+    remark = sides.remark()
+    if remark and (section.augment.mirrors or config.inference.flips):
+        logger.info("%s", remark)
+    augment = section.augment.create(fill=dataset.fill, sides=sides)
+    return TrainStream(dataset, augment, seed=config.seed, rare_class_sampling=section.rare_class_sampling)
 
 
 def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, device: torch.device) -> DataLoader:
@@ -77,7 +66,7 @@ def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, de
     return DataLoader(
         stream,
         batch_size=config.train_data.batch_size,
-        sampler=DrawSampler(first_draw, *rank_and_size()),
+        sampler=draws(first_draw, *rank_and_size()),
         num_workers=config.train_data.num_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",

@@ -1,134 +1,137 @@
-"""The run folder: made ready before a run, an earlier run moved aside, what is written there as it goes.
+"""The folder of a run: held by one run at a time, an earlier run in it moved aside, and its log.
 
 config.py  log.txt  scalars.jsonl  curves.png  checkpoints/  last_checkpoint  best/  tensorboard/
 """
 
-import json
+import fcntl
 import logging
+import os
+import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import Any
+from threading import Lock
 
 from densevit.environment import ignore_warnings
-from densevit.files import check_writable, write_text
+from densevit.files import check_writable
 from densevit.processes import in_group, rank_and_size
 from densevit.quoting import printable
-from densevit.weights.find import BEST, POINTER, SNAPSHOTS
+from densevit.weights.files import BEST, POINTER, SNAPSHOTS
 
 logger = logging.getLogger("densevit")
 
 CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.png"
 RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
+LOCK = "run.lock"  # in the folder while its run goes on; after a crash it stays there and holds nobody up
+_held: set[Path] = set()  # locks of this process, to which the system would give its own again
+_looking = Lock()
 
 
-def make_folder(work_dir: Path) -> None:
-    """Make the folder and prove that it can be written; ValueError with one sentence when it cannot."""
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it for as long as the block lasts; the system lets go of it when the process ends.
+
+    Raises ValueError, in one sentence, where it cannot be written, and with host and process where another run holds
+    it. A disk that knows no locks holds nobody up.
+    """
     try:
-        check_writable(work_dir, what="work dir", advice="choose another with --work-dir")
+        check_writable(folder, what="work dir", advice="choose another with --work-dir")
     except OSError as error:
         raise ValueError(str(error)) from None
+    path = folder.resolve() / LOCK
+    with _looking:
+        if path in _held:
+            raise ValueError(_in_use(folder, f"this process, {os.getpid()}"))
+        descriptor = _lock(path, folder)
+        _held.add(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        _held.discard(path)
 
 
-def prepare_folder(work_dir: Path, *, keep: bool) -> Path | None:
-    """Make the folder and prove that it can be written; unless `keep`, move an earlier run's files to a folder inside.
+def _lock(path: Path, folder: Path) -> int:
+    """Open the lock's file and lock it; another run that ends meanwhile may have removed it just then."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            # Of the process, not of the open file: a loader's workers, which outlive a killed run, hold nothing.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                break
+        except FileNotFoundError:
+            pass
+        except (BlockingIOError, PermissionError):
+            holder = os.read(descriptor, 1000).decode("utf-8", "replace").strip()
+            os.close(descriptor)
+            raise ValueError(_in_use(folder, holder or "a process that has just begun")) from None
+        except OSError:
+            return descriptor
+        os.close(descriptor)
+    os.ftruncate(descriptor, 0)
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}, started {started}\n".encode())
+    return descriptor
 
-    Returns that folder, or None. Raises ValueError with one sentence when the folder cannot be used.
-    """
-    make_folder(work_dir)
-    present = [] if keep else [work_dir / name for name in RUN_FILES if (work_dir / name).exists()]
+
+def _in_use(folder: Path, holder: str) -> str:
+    number = 2
+    while (free := folder.with_name(f"{folder.name}_{number}")).exists():
+        number += 1
+    return (
+        f"{folder} is in use by another run ({holder}); wait for its end or stop it, or choose another folder with "
+        f"--work-dir, such as {free}"
+    )
+
+
+def move_earlier_run(folder: Path) -> None:
+    """Move what an earlier run left in the folder to a folder inside, and say so."""
+    present = [folder / name for name in RUN_FILES if (folder / name).exists()]
     if not present:
-        return None
-    earlier = work_dir / time.strftime("earlier_%Y%m%d_%H%M%S")
+        return
+    earlier = folder / time.strftime("earlier_%Y%m%d_%H%M%S")
     while earlier.exists():
         earlier = earlier.with_name(f"{earlier.name}_")
     earlier.mkdir()
     for path in present:
         path.rename(earlier / path.name)
-    return earlier
-
-
-def append_scalars(work_dir: Path, row: Mapping[str, Any]) -> None:
-    """Add one line to scalars.jsonl; OSError that names it where it cannot be written."""
-    path = work_dir / SCALARS
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def read_scalars(work_dir: Path) -> list[dict[str, Any]]:
-    """All lines of scalars.jsonl; one that is cut off by a crash, or damaged, is left out with a warning."""
-    path = work_dir / SCALARS
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    rows = []
-    for line in filter(str.strip, text.split("\n")):
-        row = _read_row(line)
-        if row is None:
-            logger.warning("%s: left out a line that is damaged: %.40r", path, line)
-        else:
-            rows.append(row)
-    return rows
-
-
-def _read_row(line: str) -> dict[str, Any] | None:
-    """Numbers by name, the iteration among them; None for what is something else."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    right = isinstance(row, dict) and type(row.get("iter")) is int and "\N{REPLACEMENT CHARACTER}" not in line
-    return row if right and all(value is None or isinstance(value, int | float) for value in row.values()) else None
-
-
-def was_validated(work_dir: Path, iteration: int) -> bool:
-    """Whether the scores at this iteration are among the scalars, or the run ended before they were there."""
-    return any(row["iter"] == iteration and "loss" not in row for row in read_scalars(work_dir))
-
-
-def truncate_scalars(work_dir: Path, iteration: int) -> None:
-    """Drop what was written after the checkpoint that a run resumes from."""
-    rows = [row for row in read_scalars(work_dir) if row["iter"] <= iteration]
-    write_text(work_dir / SCALARS, "".join(json.dumps(row) + "\n" for row in rows))
+    logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
 
 
 @contextmanager
 def held_warnings() -> Iterator[list[logging.LogRecord]]:
     """What the block warns of, kept for the log of a run that has no folder yet; said at once if the block fails."""
-    held = _Held(logging.WARNING)
+    held = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
+    held.setLevel(logging.WARNING)
     is_heard = logger.hasHandlers()
     logger.addHandler(held)
     try:
-        yield held.records
+        yield held.buffer
     except BaseException:
-        for record in [] if is_heard or logging.lastResort is None else held.records:
+        for record in [] if is_heard or logging.lastResort is None else held.buffer:
             logging.lastResort.handle(record)
         raise
     finally:
         logger.removeHandler(held)
 
 
-class _Held(logging.Handler):
-    def __init__(self, level: int):
-        super().__init__(level)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 @contextmanager
-def run_logging(work_dir: Path, *, held: Iterable[logging.LogRecord] = ()) -> Iterator[None]:
+def run_logging(folder: Path, *, held: Iterable[logging.LogRecord] = ()) -> Iterator[None]:
     """Send the first process's messages to the terminal and to log.txt, for as long as the block lasts.
 
     A progress bar is begun before: messages then appear above it. `held` are messages of before, which come first.
+    Records with a true `only_in_file` are for log.txt alone.
     """
     handlers: list[logging.Handler] = []
     if rank_and_size()[0] == 0:
-        handlers = [logging.StreamHandler(sys.stdout), _LogFile(work_dir / LOG, encoding="utf-8")]
+        terminal = logging.StreamHandler(sys.stdout)
+        terminal.addFilter(lambda record: not getattr(record, "only_in_file", False))
+        handlers = [terminal, _LogFile(folder / LOG, encoding="utf-8")]
     for handler in handlers:
         handler.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
@@ -164,11 +167,3 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), keep="\n")
-
-
-def only_in_file(message: str) -> None:
-    """A line for log.txt that the progress bar already shows on the terminal."""
-    record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, message, (), None)
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handle(record)

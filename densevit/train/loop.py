@@ -2,9 +2,12 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -12,26 +15,21 @@ from torch import Tensor, nn
 
 from densevit.checkpoint.snapshots import STATE, CheckpointError, save_snapshot
 from densevit.processes import StopSignal, any_process, gather, rank_and_size
-from densevit.progress import Bars, IterationClock
-from densevit.train.config.schema import LoopOptions
-from densevit.train.folder import was_validated
+from densevit.progress import Bars
 from densevit.train.optim import OptimizerStep, ScheduleOptions
 from densevit.train.record import Recorder
 from densevit.train.resume import ANEW, Resumption, get_random_state, set_random_state
+from densevit.train.schema import LoopOptions
 from densevit.train.task import Task
 from densevit.workers import drawing
 
 logger = logging.getLogger("densevit")
 
 
-class DivergedError(ValueError):
-    """The loss is no longer a number."""
-
-
 class Loop:
-    """Iterations of `accumulate` batches each up to `max_iters`, with log, validation and checkpoints at their times.
+    """Iterations of `accumulate` batches each, with log, validation and checkpoints at their times.
 
-    `iteration` counts the finished ones, and `draws` the samples that they took in all processes. An iteration is saved
+    `iteration` counts the finished ones, `draws` the samples that they took in all processes. An iteration is saved
     before it is validated.
     """
 
@@ -56,8 +54,9 @@ class Loop:
             self.iteration = self.saved = resumed.state["iteration"]
             self.draws = resumed.state["draws"]
         self.batches = task.open_batches(self.draws)
-        self.watch = IterationClock()
-        self._sums: dict[str, Tensor] = {}
+        self.seconds: list[float] = []  # of each iteration, validation and saving left out
+        self._logged = 0  # how many of them
+        self._sums: dict[str, Tensor] = {}  # since then
         self._unchecked: list[tuple[int, Tensor]] = []
         self.hooks = None if hooks is None else hooks(self)
 
@@ -69,7 +68,7 @@ class Loop:
         self._call("before_train")
         self._call("before_train_epoch")
         with drawing(self.batches) as batches:
-            if self.resumed is not None and not was_validated(self.recorder.work_dir, self.iteration):
+            if self.resumed is not None and not self.recorder.was_validated(self.iteration):
                 self._validate_if_due()
             while self.iteration < self.options.max_iters and not self.stopping:
                 self.task.network.train()
@@ -92,7 +91,7 @@ class Loop:
 
     def _iterate(self, batches: Iterator[Any]) -> None:
         """One update of the weights."""
-        self.watch.start()
+        begun = time.perf_counter()
         batch = next(batches)
         self._call("before_train_iter", batch_idx=self.iteration, data_batch=batch)
         self.step.set_learning_rate(self.iteration, max_iters=self.options.max_iters, schedule=self.schedule)
@@ -107,7 +106,7 @@ class Loop:
         # On a GPU the newest loss is still being computed: looking at it would stall the queue, so look one behind.
         self._check_losses(keep=0 if sums["loss"].device.type == "cpu" else 1)
         self.task.after_update()
-        self.watch.stop()
+        self.seconds.append(time.perf_counter() - begun)
         self.stopping = any_process(self.stop.received is not None)[0] or self.stopping
         self._log(sums)
         self._call("after_train_iter", batch_idx=self.iteration, data_batch=batch, outputs=sums)
@@ -127,7 +126,7 @@ class Loop:
         return dict(loss=loss, **losses)
 
     def _check_losses(self, *, keep: int = 0) -> None:
-        """Raise DivergedError for a loss that is nan or infinite, in any process, before anything of it is saved."""
+        """Raise ValueError for a loss that is nan or infinite, in any process, before anything of it is saved."""
         bad = None
         while len(self._unchecked) > keep:
             iteration, loss = self._unchecked.pop(0)
@@ -135,7 +134,7 @@ class Loop:
                 bad = (iteration, loss.item())
         if any_process(bad is not None)[0]:
             iteration, value = bad or (self.iteration + 1, float("nan"))
-            raise DivergedError(
+            raise ValueError(
                 f"the loss became {value} at iteration {iteration}, and nothing of it was saved: lower optimizer.lr, "
                 "set train_cfg.clip_grad, or use train_cfg.amp='bf16' in place of 'fp16'"
             )
@@ -149,9 +148,10 @@ class Loop:
         if not self.stopping and not self._is_due(self.options.log_interval, ahead=1):
             return
         iteration, total = self.iteration + 1, self.options.max_iters
-        sums = {name: float(value) / len(self.watch.window) for name, value in self._sums.items()}
-        self._sums = {}
-        seconds, everyone = self.watch.take_window(), gather((sums, self.task.counts))
+        window = self.seconds[self._logged :]
+        sums = {name: float(value) / len(window) for name, value in self._sums.items()}
+        self._sums, self._logged = {}, len(self.seconds)
+        seconds, everyone = fmean(window), gather((sums, self.task.counts))
         means = {name: sum(mine[name] for mine, _ in everyone) / len(everyone) for name in sums}
         counts = {name: sum(mine[name] for _, mine in everyone) for name in self.task.counts}
         rates = [group["lr"] for group in self.step.optimizer.param_groups]
@@ -161,10 +161,10 @@ class Loop:
             row["memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
         self.recorder.add_row(row)
         note = f"loss {means['loss']:.4f}  lr {rates[0]:.2e}  {1 / max(seconds, 1e-9):.2f} it/s"
-        note += f"  eta {self.watch.eta(total - iteration)}"
+        note += f"  eta {timedelta(seconds=round(fmean(self.seconds) * (total - iteration)))}"
         note += "".join(f"  {name.replace('_', ' ')} {count}" for name, count in counts.items() if count)
         self.shown.show("train", iteration, total, note=note)
-        self.recorder.say(f"iter {iteration}/{total}  {note}", on_terminal=not self.shown.watched)
+        logger.info("iter %d/%d  %s", iteration, total, note, extra=dict(only_in_file=self.shown.watched))
 
     def _validate_if_due(self) -> None:
         if self.task.samples is None or self.stopping or not self._is_due(self.options.val_interval):
@@ -200,7 +200,7 @@ class Loop:
             state |= {key: [process[key] for process in states] for key in ("random", "counts")}
             try:
                 save_snapshot(
-                    self.recorder.work_dir,
+                    self.recorder.folder,
                     iteration,
                     weights=self.task.weights(trained),
                     header=replace(self.task.header, training=dict(iteration=iteration)),
@@ -216,27 +216,25 @@ class Loop:
 
     def _restore(self, resumed: Resumption) -> None:
         """Put back all that `_save` wrote; ValueError for a run that was another, CheckpointError for what is none."""
+        state, (rank, size) = resumed.state, rank_and_size()
+        same_size = len(state["random"]) == size
         try:
-            self._load(resumed)
+            self.task.load(resumed.weights, state)
+            self.step.load(state)
+            if self.hooks is not None:
+                self.hooks.after_load(state.get("hooks"))
+            if same_size:
+                self.task.counts.update(state.get("counts", {rank: {}})[rank])  # which densevit 0.1.0 did not write
+                set_random_state(state["random"][rank])
         except ValueError:
             raise
         except Exception as error:  # what is no state of a run can fail in any way
             path, reason = resumed.snapshot.folder / STATE, " ".join(str(error).split())
             raise CheckpointError(f"{path} does not fit this run ({type(error).__name__}: {reason}); {ANEW}") from error
-
-    def _load(self, resumed: Resumption) -> None:
-        state, (rank, size) = resumed.state, rank_and_size()
-        self.task.load(resumed.weights, state)
-        self.step.load(state)
-        if self.hooks is not None:
-            self.hooks.after_load(state.get("hooks"))
-        if len(state["random"]) == size:
-            self.task.counts.update(state.get("counts", {rank: {}})[rank])  # which densevit 0.1.0 did not write
-            set_random_state(state["random"][rank])
-            return
-        logger.warning(
-            "the checkpoint is of %d processes and this run has %d: samples go on where they stopped, "
-            "but drop path and dropout draw anew",
-            len(state["random"]),
-            size,
-        )
+        if not same_size:
+            logger.warning(
+                "the checkpoint is of %d processes and this run has %d: samples go on where they stopped, "
+                "but drop path and dropout draw anew",
+                len(state["random"]),
+                size,
+            )

@@ -5,7 +5,6 @@ docs/decisions/mmengine_runner.md says why it is not the Runner itself.
 
 import logging
 import time
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -14,7 +13,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook, IterTimerHook, RuntimeInfoHook
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
-from mmengine.registry import HOOKS, VISUALIZERS, Registry
+from mmengine.registry import HOOKS, VISUALIZERS
 from mmengine.runner import LogProcessor
 from mmengine.runner.priority import get_priority
 from mmengine.structures import BaseDataElement
@@ -23,9 +22,9 @@ from torch.utils.data import DataLoader
 
 from densevit.data import Sample
 from densevit.processes import rank_and_size
-from densevit.registry import check_known
-from densevit.train.config.schema import ConfigFile
 from densevit.train.loop import Loop
+from densevit.train.record import find_registered
+from densevit.train.schema import ConfigFile
 
 OURS = {"CheckpointHook": "train_cfg.checkpoint_interval, train_cfg.max_keep and train_cfg.best"}
 
@@ -33,20 +32,17 @@ OURS = {"CheckpointHook": "train_cfg.checkpoint_interval, train_cfg.max_keep and
 class HookRunner:
     """What a hook of mmengine finds in its argument `runner`; `iter`, `model`, `message_hub` and the like.
 
-    RuntimeInfoHook and IterTimerHook are always there, because others read what they put into `message_hub`.
-    `train_loop.stop_training = True` ends the run, as with mmengine's loops.
+    RuntimeInfoHook and IterTimerHook are always there, because others read what they put into `message_hub`. The runner
+    is its own `train_loop`, and `train_loop.stop_training = True` ends the run, as with mmengine's loops.
     """
 
-    def __init__(self, loop: Loop, *, config: ConfigFile, boards: Sequence[Any]):
-        self._loop, folder = loop, loop.recorder.work_dir
+    def __init__(self, loop: Loop, *, config: ConfigFile):
+        self._loop, task = loop, loop.task
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
         self.experiment_name = f"{config.name}_{uuid4().hex[:8]}"  # mmengine keeps hubs and visualizers by this name
-        self.work_dir = self.log_dir = self._log_dir = str(folder)
-        self.cfg, self.seed, self.deterministic = (
-            Config(config.to_dict(), format_python_code=False),
-            config.seed,
-            config.train_cfg.deterministic,
-        )
+        self.work_dir = self.log_dir = self._log_dir = str(loop.recorder.folder)
+        self.cfg = Config(config.to_dict(), format_python_code=False)
+        self.seed, self.deterministic = config.seed, config.train_cfg.deterministic
         self.rank, self.world_size = rank_and_size()
         self.distributed = self.world_size > 1
         self.epoch, self.max_epochs = 0, 1
@@ -56,14 +52,16 @@ class HookRunner:
         self.message_hub = MessageHub.get_instance(self.experiment_name)
         self.optim_wrapper = OptimWrapper(loop.step.optimizer)
         self.train_dataloader, self.test_dataloader = _Batches(loop), None
-        self.val_dataloader = None if loop.task.samples is None else DataLoader(loop.task.samples, batch_size=None)
-        self.train_loop = self._train_loop = _TrainLoop(loop, self.train_dataloader)
-        self.val_loop = self._val_loop = SimpleNamespace(dataloader=self.val_dataloader)
+        self.val_dataloader = None if task.samples is None else DataLoader(task.samples, batch_size=None)
+        self.train_loop, self.dataloader = self, self.train_dataloader
+        self.val_loop = SimpleNamespace(dataloader=self.val_dataloader)
+        self._train_loop, self._val_loop = self.train_loop, self.val_loop
         section = dict(config.visualization.visualizer)
-        kind = _find(VISUALIZERS, section.pop("type"), where="visualization.visualizer")
-        options = dict(section, vis_backends=list(boards), save_dir=self.work_dir)
+        kind = find_registered(VISUALIZERS, section, where="visualization.visualizer")
+        options = dict(section, vis_backends=list(loop.recorder.boards), save_dir=self.work_dir)
+        del options["type"]
         self.visualizer = kind.get_instance(self.experiment_name, **options)  # hooks ask for the current one
-        self.visualizer.dataset_meta = dict(classes=loop.task.header.classes, palette=loop.task.header.palette)
+        self.visualizer.dataset_meta = dict(classes=task.header.classes, palette=task.header.palette)
         self.hooks: list[Hook] = []
         for section in (dict(type=RuntimeInfoHook), dict(type=IterTimerHook), *config.custom_hooks):
             self.register_hook(section)
@@ -79,6 +77,15 @@ class HookRunner:
         return self._loop.options.max_iters
 
     @property
+    def stop_training(self) -> bool:
+        """Whether the run ends after this iteration."""
+        return self._loop.stopping
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._loop.stopping = value
+
+    @property
     def model(self) -> nn.Module:
         """What is trained, inside of DDP where there are several processes."""
         return self._loop.task.network
@@ -92,7 +99,7 @@ class HookRunner:
         if isinstance(hook, dict):
             section = dict(hook)
             priority = section.pop("priority", priority)
-            hook = _build(HOOKS, section, where="custom_hooks")
+            hook = _build(section)
         hook.priority = hook.priority if priority is None else priority
         self.hooks = sorted([*self.hooks, hook], key=lambda each: get_priority(each.priority))
 
@@ -147,42 +154,14 @@ class _Batches:
         return getattr(self._loop.batches, name)
 
 
-class _TrainLoop:
-    """What hooks ask of `runner.train_loop`."""
-
-    def __init__(self, loop: Loop, dataloader: "_Batches"):
-        self._loop, self.dataloader = loop, dataloader
-
-    @property
-    def iter(self) -> int:
-        return self._loop.iteration
-
-    @property
-    def max_iters(self) -> int:
-        return self._loop.options.max_iters
-
-    @property
-    def stop_training(self) -> bool:
-        return self._loop.stopping
-
-    @stop_training.setter
-    def stop_training(self, value: bool) -> None:
-        self._loop.stopping = value
-
-
-def _build(registry: Registry, section: dict[str, Any], *, where: str) -> Any:
+def _build(section: dict[str, Any]) -> Hook:
     name = section.get("type")
     if name in OURS:
-        raise ValueError(f"{where}: {name} is not needed, checkpoints are written as {OURS[name]} say; take it out")
-    kind = _find(registry, name, where=where)
+        raise ValueError(
+            f"custom_hooks: {name} is not needed, checkpoints are written as {OURS[name]} say; take it out"
+        )
+    kind = find_registered(HOOKS, section, where="custom_hooks")
     try:
-        return registry.build(section)
+        return HOOKS.build(section)
     except (TypeError, ImportError) as error:
-        raise ValueError(f"{where}: {getattr(kind, '__name__', kind)} cannot be made ({error})") from None
-
-
-def _find(registry: Registry, name: Any, *, where: str) -> Any:
-    kind = name if isinstance(name, type) else registry.get(str(name))
-    if kind is None:
-        check_known(name, registry.module_dict, what=f"{where}: mmengine's {registry.name} has no")
-    return kind
+        raise ValueError(f"custom_hooks: {kind.__name__} cannot be made ({error})") from None

@@ -1,7 +1,8 @@
-"""Optimizer and learning rate as a config asks for them, and the step from a loss to new weights."""
+"""Optimizer and learning rate as a config asks for them, the step from a loss to new weights, and averages of these."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
 
@@ -16,22 +17,12 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def poly(progress: float, power: float) -> float:
-    """(1 - progress) ** power."""
-    return (1 - progress) ** power
-
-
-def cosine(progress: float, power: float) -> float:
-    """Half a cosine from 1 to 0; `power` bends it."""
-    return (0.5 * (1 + math.cos(math.pi * progress))) ** power
-
-
-def constant(progress: float, power: float) -> float:
-    """1 throughout."""
-    return 1.0
-
-
-SCHEDULES = {"poly": poly, "cosine": cosine, "constant": constant}
+# From (progress from 0 to 1, power) to a factor that begins with 1.
+SCHEDULES: dict[str, Callable[[float, float], float]] = {
+    "poly": lambda progress, power: (1 - progress) ** power,
+    "cosine": lambda progress, power: (0.5 * (1 + math.cos(math.pi * progress))) ** power,
+    "constant": lambda progress, power: 1.0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +52,8 @@ class OptimizerOptions:
     @property
     def given(self) -> dict[str, object]:
         """The options of the optimizer itself that are not None."""
-        values = {key: getattr(self, key) for key in ("betas", "eps", "momentum", "nesterov")}
-        return {key: value for key, value in values.items() if value is not None}
+        own = ("betas", "eps", "momentum", "nesterov")
+        return {key: getattr(self, key) for key in own if getattr(self, key) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +88,9 @@ def create_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim
 
     Each group holds its own `base_lr`. ValueError for a multiplier of a part that the model has not.
     """
-    _check_multipliers(model, options.lr_multipliers)
+    known = [name for name, _ in (*model.named_modules(), *model.named_parameters()) if name]
+    for key in options.lr_multipliers:
+        check_known(key, known, what="optimizer.lr_multipliers: the model has no module named")
     modules = [(name, module) for name, module in model.named_modules() if isinstance(module, NORMS)]
     norms = {f"{name}.{parameter}" for name, module in modules for parameter, _ in module.named_parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -120,12 +113,6 @@ def _multiplier(name: str, multipliers: Mapping[str, float]) -> float:
     """The one of the longest key that begins the name, else 1."""
     found = [key for key in multipliers if name == key or name.startswith(f"{key}.")]
     return multipliers[max(found, key=len)] if found else 1.0
-
-
-def _check_multipliers(model: nn.Module, multipliers: Mapping[str, float]) -> None:
-    known = [name for name, _ in (*model.named_modules(), *model.named_parameters()) if name]
-    for key in multipliers:
-        check_known(key, known, what="optimizer.lr_multipliers: the model has no module named")
 
 
 _OTHER_GROUPS = (
@@ -197,3 +184,24 @@ class OptimizerStep:
             group.update(values)
         if state["scaler"] and self.scaler.is_enabled():  # amp may have been changed in between
             self.scaler.load_state_dict(state["scaler"])
+
+
+class WeightAverage:
+    """Exponential moving average of a model's weights; buffers follow as they are.
+
+    The decay grows as (1 + n) / (10 + n) until it reaches `decay`, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after one more iteration."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self.model.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
+        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)

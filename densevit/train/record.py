@@ -1,15 +1,19 @@
 """What a run finds out, written down: scalars.jsonl, mmengine's visual back ends, the best weights, curves."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from densevit.checkpoint.snapshots import best_score, save_best
+from densevit.files import about_file, write_text
+from densevit.options import check_bools
 from densevit.registry import check_known
-from densevit.train.folder import CURVES, append_scalars, only_in_file, read_scalars
+from densevit.train.folder import CURVES, SCALARS
 from densevit.train.task import Task, Validation
 
 logger = logging.getLogger("densevit")
@@ -40,43 +44,51 @@ class VisualizationOptions:
         """Images that some back end takes."""
         return self.num_images if self.tensorboard or self.backends else 0
 
-    def open_boards(self, work_dir: Path) -> list[Any]:
+    def open_boards(self, folder: Path) -> list[Any]:
         """The back ends, ready for use; ValueError for one that is unknown or whose package is not installed."""
-        own = [dict(type="TensorboardVisBackend", save_dir="tensorboard")] if self.tensorboard else []
-        return [_open_board(dict(section), work_dir) for section in (*own, *self.backends)]
+        own = (dict(type="TensorboardVisBackend", save_dir="tensorboard"),) if self.tensorboard else ()
+        if not own + self.backends:
+            return []
+        from mmengine.registry import VISBACKENDS
+
+        import_module("mmengine.visualization")  # registers them, and takes seconds
+        boards = []
+        for section in own + self.backends:
+            kind = find_registered(VISBACKENDS, section, where="visualization.backends")
+            target = folder / section.get("save_dir", section["type"])
+            try:
+                boards.append(VISBACKENDS.build(dict(section, save_dir=str(target))))
+                _ = boards[-1].experiment  # opens it, which imports its package
+            except (ImportError, TypeError) as error:
+                advice = "; install its package" if isinstance(error, ImportError) else ""
+                raise ValueError(f"visualization.backends: {kind.__name__} cannot be used ({error}){advice}") from None
+        return boards
 
 
-def _open_board(section: dict[str, Any], work_dir: Path) -> Any:
-    from mmengine.registry import VISBACKENDS
-
-    import_module("mmengine.visualization")  # registers them, and takes seconds
-
-    name = section["type"]
-    if VISBACKENDS.get(name) is None:
-        check_known(name, VISBACKENDS.module_dict, what="visualization.backends: mmengine has no back end named")
-    section["save_dir"] = str(work_dir / section.get("save_dir", name))
-    try:
-        board = VISBACKENDS.build(section)
-        _ = board.experiment  # opens it, which imports its package
-    except (ImportError, TypeError) as error:
-        advice = "; install its package" if isinstance(error, ImportError) else ""
-        raise ValueError(f"visualization.backends: {name} cannot be used ({error}){advice}") from None
-    return board
+def find_registered(registry: Any, section: Mapping[str, Any], *, where: str) -> Any:
+    """The class of mmengine's `registry` that a section names; ValueError for unknown names and bools as numbers."""
+    name = section.get("type")
+    kind = name if isinstance(name, type) else registry.get(str(name))
+    if kind is None:
+        check_known(name, registry.module_dict, what=f"{where}: mmengine has no {registry.name} named")
+    check_bools(signature(kind).parameters, section, where=f"{where}: {kind.__name__}.")
+    return kind
 
 
 class Recorder:
     """Writes what a run finds out; in all processes but the first it does nothing."""
 
-    def __init__(self, work_dir: Path, *, active: bool, boards: Sequence[Any] = (), best: str = "mIoU"):
-        self.work_dir, self.active, self.boards, self.best_by = work_dir, active, boards, best
-        self.best = best_score(work_dir, by=best) if active else None
+    def __init__(self, folder: Path, *, active: bool, boards: Sequence[Any] = (), best: str = "mIoU"):
+        self.folder, self.active, self.boards, self.best_by = folder, active, boards, best
+        self.best = best_score(folder, by=best) if active else None
         self.scores: dict[str, Any] | None = None
 
     def add_row(self, row: Mapping[str, Any], *, prefix: str = "train/") -> None:
-        """Numbers at `row["iter"]`."""
+        """Numbers at `row["iter"]`: a line of scalars.jsonl, and under their names for every back end."""
         if not self.active:
             return
-        append_scalars(self.work_dir, row)
+        with about_file(self.folder / SCALARS), open(self.folder / SCALARS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
         named = {f"{prefix}{name}": value for name, value in row.items() if name != "iter" and value is not None}
         self._show("add_scalar", named, step=row["iter"])
 
@@ -87,7 +99,7 @@ class Recorder:
                 for name, value in named.items():
                     getattr(board, method)(name, value, step=step)
             except OSError as error:
-                raise OSError(error.errno, error.strerror or str(error), str(self.work_dir)) from error
+                raise OSError(error.errno, error.strerror or str(error), str(self.folder)) from error
 
     def add_validation(self, found: Validation, task: Task, *, iteration: int) -> None:
         """Scores and pictures; the weights too, if no earlier validation had a higher score of the kind in `best`.
@@ -99,20 +111,17 @@ class Recorder:
         better = self.active and score is not None and (self.best is None or score > self.best)
         if better:
             header = replace(task.header, training=dict(iteration=iteration, scores=found.means))
-            save_best(self.work_dir, weights=task.weights(), header=header)
+            save_best(self.folder, weights=task.weights(), header=header)
             self.best = score
         self.add_row(dict(iter=iteration, **found.means), prefix="val/")
         self._show("add_image", {f"val_{i}": image for i, image in enumerate(found.images)}, step=iteration)
-        self.say(f"validation at iteration {iteration}\n{found.text}")
+        logger.info("validation at iteration %d\n%s", iteration, found.text)
         if better:
             logger.info("best %s so far: %.2f", self.best_by, score)
 
-    def say(self, message: str, *, on_terminal: bool = True) -> None:
-        """A message for log.txt, and for the terminal."""
-        if self.active and on_terminal:
-            logger.info("%s", message)
-        elif self.active:
-            only_in_file(message)
+    def was_validated(self, iteration: int) -> bool:
+        """Whether the scores at this iteration are among the scalars, or the run ended before they were there."""
+        return any(row["iter"] == iteration and "loss" not in row for row in read_scalars(self.folder))
 
     def close(self, *, quietly: bool = False) -> None:
         """Write out what the back ends still hold; where that fails it is said, unless `quietly`, and ends nothing."""
@@ -125,8 +134,32 @@ class Recorder:
 
     def draw_curves(self) -> None:
         """Draw the run so far as curves.png."""
-        rows = read_scalars(self.work_dir) if self.active else []
+        rows = read_scalars(self.folder) if self.active else []
         if rows:
             from densevit.report import plot_curves
 
-            plot_curves(rows, self.work_dir / CURVES)
+            plot_curves(rows, self.folder / CURVES)
+
+
+def read_scalars(folder: Path) -> list[dict[str, Any]]:
+    """All lines of scalars.jsonl; one that is cut off by a crash, or damaged, is left out with a warning."""
+    path = folder / SCALARS
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    rows = []
+    for line in filter(str.strip, text.split("\n")):
+        try:
+            row = json.loads(line)
+            whole = type(row["iter"]) is int and all(isinstance(x, int | float | None) for x in row.values())
+        except (ValueError, TypeError, LookupError, RecursionError):
+            whole = False
+        if whole and "\N{REPLACEMENT CHARACTER}" not in line:
+            rows.append(row)
+        else:
+            logger.warning("%s: left out a line that is damaged: %.40r", path, line)
+    return rows
+
+
+def truncate_scalars(folder: Path, iteration: int) -> None:
+    """Drop what was written after the checkpoint that a run resumes from."""
+    rows = [row for row in read_scalars(folder) if row["iter"] <= iteration]
+    write_text(folder / SCALARS, "".join(json.dumps(row) + "\n" for row in rows))

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,26 +14,24 @@ from mmengine.config import Config
 from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.train.config.config import check_config, dump_config
-from densevit.train.config.schema import ConfigFile
-from densevit.train.folder import CONFIG, held_warnings, make_folder, prepare_folder, run_logging, truncate_scalars
-from densevit.train.lock import only_run_in
+from densevit.train.config import check_config, dump_config
+from densevit.train.folder import CONFIG, held_warnings, move_earlier_run, only_run_in, run_logging
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
-from densevit.train.record import Recorder
+from densevit.train.record import Recorder, truncate_scalars
 from densevit.train.resume import find_resumption, set_seed
+from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import SegmentTask
-from densevit.weights.find import BEST, WEIGHTS
+from densevit.weights.files import BEST, WEIGHTS
 
 logger = logging.getLogger("densevit")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a training run leaves: its folder, the last weights, the best of them, and the last validation's scores.
+    """What a training run leaves: its folder, the last weights, the best ones, the last validation's scores, if any.
 
-    `scores` is `SegmentationScores.as_dict`, or None without a validation; `stopped` is the signal that ended the run
-    before its last iteration.
+    `stopped` is the signal that ended the run before its last iteration.
     """
 
     work_dir: Path
@@ -62,18 +60,16 @@ def train(
     folder = Path(work_dir or config.work_dir or Path("work_dirs", config.name))
     with process_group(launcher, device) as chosen, ExitStack() as held:
         set_seed(config.seed)
+        first = rank_and_size()[0] == 0
         with held_warnings() as warnings:
             task = SegmentTask(config, chosen)
-        first = rank_and_size()[0] == 0
-        if first:
-            make_folder(folder)
-            held.enter_context(only_run_in(folder))
-            clean_up(folder)
-        earlier = prepare_folder(folder, keep=resume) if first else None
+            if first:
+                held.enter_context(only_run_in(folder))
+                clean_up(folder)
+                if not resume:
+                    move_earlier_run(folder)
         any_process(False)  # the others wait here until the folder is ready
         with Bars(enabled=progress and first, stream=sys.stdout) as shown, run_logging(folder, held=warnings):
-            if earlier is not None:
-                logger.warning("%s held an earlier run, moved to %s", folder, earlier.name)
             return _train(config, task, folder=folder, resume=resume, shown=shown)
 
 
@@ -93,6 +89,11 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
         accumulate=settings.accumulate,
         clip_grad=settings.clip_grad,
     )
+    hooks = None
+    if config.custom_hooks:
+        from densevit.train.mmengine_hooks import HookRunner  # brings mmengine's runner, which takes seconds to import
+
+        hooks = partial(HookRunner, config=config)
     with StopSignal().listening() as stop:
         loop = Loop(
             task,
@@ -103,7 +104,7 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
             shown=shown,
             stop=stop,
             resumed=resumed,
-            hooks=_hooks(config, boards),
+            hooks=hooks,
         )
         _introduce(config, task)
         set_seed(config.seed + rank, deterministic=settings.deterministic)  # processes draw different noise
@@ -117,14 +118,6 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
     return _result(loop)
 
 
-def _hooks(config: ConfigFile, boards: Sequence[Any]) -> Callable[[Loop], Any] | None:
-    if not config.custom_hooks:
-        return None
-    from densevit.train.mmengine_hooks import HookRunner  # brings mmengine's runner, which takes seconds to import
-
-    return partial(HookRunner, config=config, boards=boards)
-
-
 def _introduce(config: ConfigFile, task: SegmentTask) -> None:
     size, settings = rank_and_size()[1], config.train_cfg
     where = f"{task.device} x {size} processes" if size > 1 else str(task.device)
@@ -136,9 +129,9 @@ def _introduce(config: ConfigFile, task: SegmentTask) -> None:
 
 
 def _result(loop: Loop) -> RunResult:
-    folder, stop, total = loop.recorder.work_dir, loop.stop.received, loop.options.max_iters
-    early = loop.iteration < total
-    if stop is not None and early:
+    folder, total = loop.recorder.folder, loop.options.max_iters
+    stop = loop.stop.received if loop.iteration < total else None
+    if stop is not None:
         logger.warning("stopped at iteration %d of %d; continue with --resume", loop.iteration, total)
     best = folder / BEST / WEIGHTS
     return RunResult(
@@ -146,5 +139,5 @@ def _result(loop: Loop) -> RunResult:
         checkpoint=list_snapshots(folder)[0].weights,
         best=best if best.is_file() else None,
         scores=loop.recorder.scores,
-        stopped=int(stop) if stop is not None and early else None,
+        stopped=None if stop is None else int(stop),
     )

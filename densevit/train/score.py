@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from densevit.metrics.scores import SegmentationScores
 from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
-from densevit.train.config.config import check_config
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import check_config
 from densevit.train.data import open_samples
+from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import create_model, make_header
 from densevit.weights import load_weights, read_config
 
@@ -60,18 +61,13 @@ def score_checkpoint(
         weights = find_weights(checkpoint)
         load_weights(model, weights)
         _check_as_trained(weights, make_header(config, samples.dataset))
-
-        def on_image(done: int, total: int) -> bool:
-            shown.show("test", done, total)
-            return False
-
         evaluation = evaluate(
             model.to(chosen),
             samples,
             inference=vars(inference or config.inference),
             device=chosen,
             num_workers=getattr(config, section).num_workers,
-            on_image=on_image,
+            on_image=partial(shown.show, "test"),
             on_prediction=on_prediction,
         )
     dataset = samples.dataset
@@ -112,5 +108,3 @@ _ALIKE: dict[str, Callable[[Any, Any], bool]] = {
     "slices": lambda wanted, found: found is not None and (wanted.dim, wanted.count) == (found.dim, found.count),
     "exif": eq,
 }
-
-test = score_checkpoint  # the name beside `train`; a function called test_... or test would be taken for a test

@@ -13,7 +13,6 @@ from densevit.weights.families import (
 from densevit.weights.family import DecoderTraits, Family, Pair, Release, names_like, within
 from densevit.weights.files import read_checkpoint, read_config, read_weights, save_weights
 from densevit.weights.load import LoadOptions, find_broken, load_weights
+from densevit.weights.names import to_stages
 from densevit.weights.rename import Translation, guess_source, to_ours, to_theirs
-from densevit.weights.report import LoadReport
-from densevit.weights.rules import needed_options
-from densevit.weights.stages import to_stages
+from densevit.weights.report import LoadReport, needed_options

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch.overrides import TorchFunctionMode
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.weights.families import family_of, known_families
-from densevit.weights.family import Shapes
-from densevit.weights.shapes import STEM
-from densevit.weights.stages import count_through
+from densevit.weights.family import STEM, Shapes
+from densevit.weights.names import count_through
+
+_COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder")
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,10 @@ class Description:
 
     def differences(self, other: "Description") -> list[str]:
         """Names of the fields in which two models differ, as far as both are known; options do not count."""
-        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        a, b = pairs.pop("backbones")
-        differing = ["backbones"] if a and b and not set(a) & set(b) else []
-        return differing + [
-            name
-            for name, (x, y) in pairs.items()
-            if None not in (x, y) and x != y and name not in ("backbone_options", "decoder_options")
-        ]
+        ours, theirs = self.backbones, other.backbones
+        differing = ["backbones"] if ours and theirs and not set(ours) & set(theirs) else []
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in _COMPARED}
+        return differing + [name for name, pair in pairs.items() if None not in pair and pair[0] != pair[1]]
 
 
 def describe(state: Mapping[str, Tensor]) -> Description:
@@ -77,7 +74,7 @@ def _alternative(shapes: Shapes, name: str, rank: int) -> dict[str, Any] | None:
     if family.varying is None:
         return None
     given = _loose(shapes, family.varying)
-    choices = [{}, *(c for c in family.alternatives if set(c) <= set(BACKBONES.keywords(name)))]
+    choices = [{}, *(c for c in family.alternatives if set(c) <= set(BACKBONES.parameters(name)))]
     return next((dict(c) for c in choices if given == _loose(_shapes(name, rank, **c), family.varying)), None)
 
 

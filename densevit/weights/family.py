@@ -17,49 +17,38 @@ from torch import nn
 Names = str | tuple[str, ...]
 Row = tuple[Names, Names] | tuple[Names, Names, str]
 Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of its tensor
-Rule = Callable[[Collection[nn.Module]], Any]  # reads an option from the modules of a model
+Rule = Callable[[Collection[nn.Module]], Any]  # reads an option that no tensor shows from the modules of a model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Files of one publisher: what is known of them, how they are recognised, how their tensors are translated.
-
-    `hub` are names under which they are published, as examples; `licence` is that of the publisher's repository,
-    `trained_on` names the data sets; None where our sources do not say. `variants` are the members of the family that
-    were released so, all of them where it is empty.
-
-    `is_it` looks at names and shapes. `prefix` stands before the backbone's names in a checkpoint of a whole model, and
-    may be absent. `ignored` are patterns of tensors for which our models have no place; `cleanups` are (pattern,
-    replacement) applied to every name first; `absent` are patterns of our names that the release does not hold, such as
-    the norms of maps that only a dense model has: the model keeps its own, and the report calls them fresh. `remarks`
-    are sentences for the report: what cannot be told from the file; `remarks_if` those of files whose names and shapes
-    are so. `options` are those of the builder that no tensor shows and with which a model gives the release's maps;
-    `unsure` is a sentence on whose files look the same and need other options: then the user names the source.
-    """
+    """Files of one publisher: what is known of them, how they are recognised, how their tensors are translated."""
 
     title: str
-    is_it: Callable[[Shapes], bool]
-    publisher: str | None = None
-    hub: tuple[str, ...] = ()
-    licence: str | None = None
+    is_it: Callable[[Shapes], bool]  # by names and shapes
+    publisher: str | None = None  # None here and below where our sources do not say
+    hub: tuple[str, ...] = ()  # names under which they are published, as examples
+    licence: str | None = None  # of the publisher's repository
     trained_on: str | None = None
-    variants: tuple[str, ...] = ()
-    prefix: str = ""
+    variants: tuple[str, ...] = ()  # members of the family that were released so; all of them where it is empty
+    cleanups: tuple[tuple[str, str], ...] = ()  # (pattern, replacement), applied to every name first
+    prefix: str = ""  # of the backbone's names in a checkpoint of a whole model; may be absent
     backbone: tuple[Row, ...] = ()
     decoder: tuple[Row, ...] = ()
-    ignored: tuple[str, ...] = ()
-    cleanups: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()  # patterns of tensors for which our models have no place
+    # Patterns of our names that it does not hold, such as norms that only a dense model has: the model keeps its own.
     absent: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    remarks_if: tuple[tuple[Callable[[Shapes], bool], str], ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    unsure: str = ""
+    remarks: tuple[str, ...] = ()  # for the report: what cannot be told from the file
+    remarks_if: tuple[tuple[Callable[[Shapes], bool], str], ...] = ()  # of files with such names and shapes
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the builder, which its maps need and no tensor shows
+    unsure: str = (
+        ""  # whose files look the same and need other options, in one sentence: then the user names the source
+    )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A whole model as it was published: a backbone and a decoder, with the decoder's options where they are not its
-    defaults."""
+    """A whole model as it was published, with those options of the decoder that are not its defaults."""
 
     backbone: str
     decoder: str
@@ -80,27 +69,20 @@ class DecoderTraits:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """All that densevit holds of a published family beside its network; every part may be empty.
-
-    `variants` are names of registered backbones. `options` read an option of the builder from the shapes of our
-    tensors, or None where they do not tell it; `varying` is a pattern of our names whose tensors come, go or change
-    their shape with options. `alternatives` are options that change many tensors, with which some weights were
-    published. `rules` read options that no tensor shows from the modules of a model, None where it
-    makes no difference. `decoders` are those that were published with the family, `pairs` the whole models.
-    `mmseg` maps a name in mmsegmentation's configs to the beginning of ours. `crop_options` are the options that suit
-    a model which is trained on crops of a size, and `crop_reason` says why, in a proposed config.
-    """
+    """All that densevit holds of a published family beside its network; every part may be empty."""
 
     name: str
-    variants: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()  # names of registered backbones
     releases: Mapping[str, Release] = field(default_factory=dict)
+    # Reads an option of the builder from the shapes of our tensors; None where they do not tell it.
     options: Mapping[str, Callable[[Shapes], Any]] = field(default_factory=dict)
-    varying: str | None = None
-    alternatives: tuple[Mapping[str, Any], ...] = ()
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    decoders: Mapping[str, DecoderTraits] = field(default_factory=dict)
+    varying: str | None = None  # pattern of our names whose tensors come, go or change their shape with options
+    alternatives: tuple[Mapping[str, Any], ...] = ()  # options that change many tensors, of weights published so
+    rules: Mapping[str, Rule] = field(default_factory=dict)  # None where the option makes no difference
+    decoders: Mapping[str, DecoderTraits] = field(default_factory=dict)  # those that were published with the family
     pairs: tuple[Pair, ...] = ()
-    mmseg: Mapping[str, str] = field(default_factory=dict)
+    mmseg: Mapping[str, str] = field(default_factory=dict)  # name in its configs -> the beginning of ours
+    # Options that suit a model which is trained on crops of a size; the reason is for a proposed config.
     crop_options: Callable[[tuple[int, ...]], dict[str, Any]] = lambda _: {}
     crop_reason: str = ""
 
@@ -118,3 +100,48 @@ def within(theirs: str, ours: str, *names: str | Row) -> tuple[Row, ...]:
 
     rows = [(name, name) if isinstance(name, str) else name for name in names]
     return tuple((at(theirs, row[0]), at(ours, row[1]), *row[2:]) for row in rows)
+
+
+# Options of a backbone read from the names and shapes of our tensors, for `Family.options`.
+
+STEM = "backbone.stages.0.downsample.proj.weight"  # (dim, in_channels, *patch)
+_POSITION = "backbone.stages.0.downsample.position"
+
+
+def patch_size(shapes: Shapes) -> int | list[int]:
+    """Of the first convolution."""
+    return _plain(shapes[STEM][2:])
+
+
+def image_size(shapes: Shapes) -> int | list[int] | None:
+    """The image for which the first table of positions is made, where that is a square or a cube of cells."""
+    table, patch = shapes.get(f"{_POSITION}.pos_embed"), shapes[STEM][2:]
+    side = None if table is None else _root(table[1] - num_tokens(shapes), len(patch))
+    return None if side is None else _plain([side * cell for cell in patch])
+
+
+def num_tokens(shapes: Shapes) -> int:
+    """Class and distillation tokens, which have rows in the table of positions."""
+    return sum(name in shapes for name in (f"{_POSITION}.tokens.cls_token", f"{_POSITION}.tokens.dist_token"))
+
+
+def num_registers(shapes: Shapes) -> int:
+    """Tokens without a position."""
+    return shapes.get(f"{_POSITION}.tokens.reg_token", (1, 0))[1]
+
+
+def window_size(shapes: Shapes) -> int | None:
+    """The window of a square or cubic table of relative biases."""
+    tables = (shape for name, shape in shapes.items() if name.endswith(".relative_position_bias_table"))
+    side = _root(next(tables, (0,))[0], len(shapes[STEM][2:]))
+    return (side + 1) // 2 if side else None
+
+
+def _root(number: int, axes: int) -> int | None:
+    side = round(number ** (1 / axes))
+    return side if side**axes == number else None
+
+
+def _plain(values: Collection[int]) -> int | list[int]:
+    """One number where all are the same."""
+    return next(iter(values)) if len(set(values)) == 1 else list(values)

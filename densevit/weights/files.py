@@ -1,7 +1,12 @@
-"""Checkpoint files: ours are safetensors with the config inside; others' pickles are read without running code."""
+"""Checkpoint files: ours are safetensors with the config inside; others' pickles are read without running code.
+
+A folder stands for a file in it: that of a run for its best weights.
+"""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +16,15 @@ from torch import Tensor, nn
 from densevit.files import replacing
 from densevit.tensorfile import digest, write_tensors
 from densevit.texts import parse_json
-from densevit.weights.find import find_weights
 from densevit.weights.pickles import read_pickle
 
+WEIGHTS = "weights.safetensors"  # in each of the folders
+# Of a run: the folder of the best weights, that of its snapshots, and the file that names the newest snapshot.
+BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
+SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
-_DAMAGED = "is damaged or not a safetensors file"
-_ANOTHER = "copy it again, or convert a checkpoint of another kind with tools/convert_weights.py"
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
 _CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "teacher")
-
-
 # What a download leaves in the place of weights, by its first bytes.
 _PAGE = "a web page and no weights: its address shows a page about the file or wants a login; download the file itself"
 _NO_WEIGHTS = {
@@ -48,36 +52,64 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     return _find_state(content, path), meta if isinstance(meta, dict) else {}
 
 
+def find_weights(checkpoint: str | Path) -> Path:
+    """A file itself, that of a folder, or the best (else the last) of a run's folder; FileNotFoundError for none."""
+    path = Path(checkpoint)
+    if path.is_file():
+        return path
+    snapshots = path / SNAPSHOTS
+    found = [folder for folder in snapshots.glob("iter_*") if SNAPSHOT.fullmatch(folder.name)]
+    newest = sorted(found, key=lambda folder: int(folder.name[5:]), reverse=True)
+    pointed = [snapshots / name for name in [_last_folder(path)] if name is not None]
+    for folder in (path, path / BEST, *pointed, *newest):
+        if (folder / WEIGHTS).is_file():
+            return folder / WEIGHTS
+    raise FileNotFoundError(
+        f"no checkpoint at {path}; give a {WEIGHTS} that training wrote, the folder that holds it, or that of a run"
+    )
+
+
+def _last_folder(run: Path) -> str | None:
+    """The name of a run's newest folder of `SNAPSHOTS`, as its pointer says; None where that says nothing."""
+    try:
+        name = (run / POINTER).read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
+    except (OSError, ValueError):  # of a name with a null byte
+        return None
+    return name if SNAPSHOT.fullmatch(name) else None
+
+
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
     """Read a safetensors file: its tensors, and the config of its header or None.
 
     Raises ValueError for a file that is damaged or not safetensors. Files that `save_weights` wrote hold a digest of
     their tensors and config, with which they must agree; those of others, and of densevit before, hold none.
     """
-    path = _existing_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
         text = metadata.get(CONFIG_KEY)
         if DIGEST_KEY in metadata and metadata[DIGEST_KEY] != digest(state, text or ""):
             raise ValueError("its weights or its header are not those that were saved, as their checksum shows")
         return state, _parse_config(text)
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} {_DAMAGED}: {error}; {_ANOTHER}") from error
 
 
 def read_config(path: str | Path) -> dict | None:
-    """The config of a safetensors file's header, or None; its tensors are neither read nor compared with their digest.
+    """The same config alone: tensors are neither read nor compared with their digest."""
+    with _opened(path) as file:
+        return _parse_config((file.metadata() or {}).get(CONFIG_KEY))
 
-    Raises ValueError for a file that is damaged or not safetensors.
-    """
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     path = _existing_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return _parse_config((file.metadata() or {}).get(CONFIG_KEY))
+            yield file
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} {_DAMAGED}: {error}; {_ANOTHER}") from error
+        raise ValueError(
+            f"{path} is damaged or not a safetensors file: {error}; copy it again, or convert a checkpoint of another "
+            "kind with tools/convert_weights.py"
+        ) from error
 
 
 def _parse_config(text: str | None) -> dict | None:

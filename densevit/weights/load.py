@@ -9,14 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
-from densevit.weights.explain import explain
 from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
-from densevit.weights.rename import Translation, guess_source, is_like, plain_names, to_ours
-from densevit.weights.report import LoadReport
-from densevit.weights.rules import differing_rules
-from densevit.weights.stages import to_stages
-from densevit.weights.target import Target, target_of
+from densevit.weights.names import Target, is_backbone, is_like, plain_names, target_of, to_stages
+from densevit.weights.rename import Translation, guess_source, to_ours
+from densevit.weights.report import LoadReport, differing_rules, explain
 
 logger = logging.getLogger("densevit")
 
@@ -126,11 +123,11 @@ def _take_part(translation: Translation, target: Target) -> Translation:
 
     Blocks that a release counts through get the model's stages first.
     """
-    staged = to_stages(translation.state, target.tensors)
+    staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
     left_out = {
         name
         for name in staged
-        if (target.is_backbone and not name.startswith("backbone."))
+        if (alone and not name.startswith("backbone."))
         or (name not in target.tensors and is_like(name, translation.absent))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}

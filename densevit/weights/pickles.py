@@ -96,15 +96,11 @@ def read_pickle(path: Path) -> Any:
     """What a checkpoint holds. No code of it runs; ValueError in one sentence for what is not readable or not safe."""
     with path.open("rb") as file:
         start = file.read(2 + len(_LEGACY))
-    if start[:1] == b"\x80" and start[2:] != _LEGACY:
-        return _read_arrays(path)
-    _check_growth(path)
-    kinds = {_Inert: _HARMLESS, _AsDict: _DICTS, _AsList: _LISTS}
-    allowed = [(kind, name) for kind, names in kinds.items() for name in names]
+    has_arrays = start[:1] == b"\x80" and start[2:] != _LEGACY
+    if not has_arrays:
+        _check_growth(path)
     try:
-        # torch's list of what a file may ask for belongs to the process; the warnings are of pickle protocols.
-        with _loading, torch.serialization.safe_globals(allowed), ignore_warnings():
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return _read_arrays(path) if has_arrays else _read_tensors(path)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         raise (_damaged(path, error) if asked is None else _refused(path, asked[1])) from error
@@ -114,6 +110,14 @@ def read_pickle(path: Path) -> Any:
         raise ValueError(f"{path} is damaged or not a checkpoint: its parts lie outside of it") from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise _damaged(path, error) from error
+
+
+def _read_tensors(path: Path) -> Any:
+    kinds = {_Inert: _HARMLESS, _AsDict: _DICTS, _AsList: _LISTS}
+    allowed = [(kind, name) for kind, names in kinds.items() for name in names]
+    # torch's list of what a file may ask for belongs to the process; the warnings are of pickle protocols.
+    with _loading, torch.serialization.safe_globals(allowed), ignore_warnings():
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _check_growth(path: Path) -> None:
@@ -139,14 +143,11 @@ def _refused(path: Path, name: str) -> ValueError:
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} is damaged or not a checkpoint: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
-    """The cause alone: what torch writes around it advises to run the file's code."""
+    """With the cause alone: what torch writes around it advises to run the file's code."""
     cause = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))
     text = (cause[1] if cause else str(error)).strip()
-    return text.splitlines()[0].split(". ")[0] if text else type(error).__name__
+    reason = text.splitlines()[0].split(". ")[0] if text else type(error).__name__
+    return ValueError(f"{path} is damaged or not a checkpoint: {reason}")
 
 
 # Plain pickles of numpy arrays, as detectron2 publishes them.
@@ -188,14 +189,9 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _no_bytes() -> bytes:
-    """Empty ones."""
-    return b""
-
-
 _OF_ARRAYS = {
-    "__builtin__.bytes": _no_bytes,
-    "builtins.bytes": _no_bytes,
+    "__builtin__.bytes": lambda: b"",
+    "builtins.bytes": lambda: b"",
     "_codecs.encode": _encode,
     "collections.OrderedDict": dict,
     "numpy.dtype": _Type,
@@ -209,23 +205,14 @@ class _ArrayReader(pickle._Unpickler):  # the one in C takes memory for as many 
     """Gives a pickle the names above, and no other."""
 
     def find_class(self, module: str, name: str) -> Any:
-        found = _OF_ARRAYS.get(f"{module}.{name}")
-        if found is None:
-            raise LookupError(f"{module}.{name}")
-        return found
+        if f"{module}.{name}" not in _OF_ARRAYS:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return _OF_ARRAYS[f"{module}.{name}"]
 
 
 def _read_arrays(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return _with_tensors(_ArrayReader(file, encoding="latin1").load())
-    except LookupError as error:
-        name = str(error.args[0]) if type(error) is LookupError else None
-        raise (_damaged(path, error) if name is None else _refused(path, name)) from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise _damaged(path, error) from error
+    with path.open("rb") as file:
+        return _with_tensors(_ArrayReader(file, encoding="latin1").load())
 
 
 def _with_tensors(content: Any, depth: int = 3) -> Any:

@@ -1,31 +1,37 @@
-"""What a load did, as data and as a table."""
+"""What a load did, as data and as a table; why a file does not fit a model, in one sentence."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+from torch import Tensor, nn
+
+from densevit.backbones import BACKBONES
+from densevit.weights.describe import Description, describe
+from densevit.weights.families import family_of, known_families, known_sources
+from densevit.weights.family import STEM, Rule
+from densevit.weights.names import is_backbone
 
 _SHOWN = 8  # names of one kind in the table
 _KINDS = ("missing", "mismatched", "unexpected", "ignored", "reshaped", "inflated", "fresh")
+_FITTED = ("image_size", "window_size")  # options whose tables are resized, so that no load fails by them
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Outcome of `load_weights`. `unexpected` and `ignored` are the file's names, all others the model's.
-
-    `missing` tensors were wanted and are not in the file, `mismatched` ones have another shape, `fresh` ones were left
-    as they are, on request or because the release has no such tensor; `ignored` ones have no place in the model by
-    design, such as a classifier of ImageNet. `reshaped` ones came in another shape or size, `inflated` ones without the
-    model's first axis. `remarks` are sentences on what cannot be told from the file.
-    """
+    """Outcome of `load_weights`. `unexpected` and `ignored` are the file's names, all others the model's."""
 
     source: str
     matched: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # wanted, and not in the file
+    mismatched: tuple[str, ...] = ()  # of another shape
     unexpected: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
-    reshaped: tuple[str, ...] = ()
-    inflated: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # without a place in the model by design, such as a classifier of ImageNet
+    reshaped: tuple[str, ...] = ()  # came in another shape or size
+    inflated: tuple[str, ...] = ()  # came without the model's first axis
+    fresh: tuple[str, ...] = ()  # left as they are, on request or because the release has no such tensor
+    remarks: tuple[str, ...] = ()  # sentences on what cannot be told from the file
 
     @property
     def complete(self) -> bool:
@@ -49,3 +55,113 @@ class LoadReport:
                 lines.append(f"  {kind:<10}  ... and {len(names) - _SHOWN} more")
         lines += [f"  remark      {remark}" for remark in self.remarks]
         return "\n".join(lines)
+
+
+def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
+    """In what the file and the model differ, and what to do."""
+    if not state:
+        return f"none of its tensors has a name of {report.source!r}; leave the source to be guessed"
+    ranks = [stem.ndim - 2 for stem in (state.get(STEM), target.get(STEM)) if stem is not None]
+    if len(set(ranks)) > 1:
+        theirs, ours = ranks
+        inflation = ", or load with inflate='center' or 'mean'" if theirs < ours else ""
+        return f"its weights are {theirs}D, the model is {ours}D (create it with spatial_dims={theirs}{inflation})"
+    file, model = describe(state), describe(target)
+    new_head = any(name.startswith("head.") for name in report.fresh)
+    differing = [field for field in file.differences(model) if not (field == "num_classes" and new_head)]
+    if "backbones" in differing:
+        return _sentence("backbones", file, model)
+    if differing:
+        return " and ".join(_sentence(field, file, model) for field in differing)
+    if is_backbone(state) and not is_backbone(target):
+        return (
+            "it holds a backbone only; load it with backbone_options=dict(weights=...), "
+            "or with strict=False to keep the model's own decoder and head"
+        )
+    kinds = [(kind, getattr(report, kind)) for kind in ("missing", "mismatched", "unexpected")]
+    counts = "; ".join(
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in kinds
+        if names
+    )
+    return _differing_options(file, model) or f"{counts}; strict=False loads what fits"
+
+
+def _differing_options(file: Description, model: Description) -> str | None:
+    """How the options of the same backbone or decoder differ, if they do."""
+    known = BACKBONES.parameters(file.backbones[0]) if file.backbones else {}
+    defaults = {name: parameter.default for name, parameter in known.items()}
+    parts = {
+        "backbone": (file.backbone_options, defaults | model.backbone_options),
+        "decoder": (file.decoder_options if file.decoder == model.decoder else {}, model.decoder_options),
+    }
+    for part, (theirs, ours) in parts.items():
+        differing = [name for name, value in theirs.items() if value != ours.get(name) and name not in _FITTED]
+        if differing:
+            theirs, ours = (", ".join(f"{name}={given.get(name)!r}" for name in differing) for given in (theirs, ours))
+            return f"its {part} has {theirs}, the model's {ours} ({part}_options=dict({theirs}))"
+    return None
+
+
+def _sentence(field: str, file: Description, model: Description) -> str:
+    theirs, ours = getattr(file, field), getattr(model, field)
+    return {
+        "backbones": lambda: (
+            f"this looks like {' or '.join(theirs)}, the model is {' or '.join(ours)}; "
+            f"create the model with the backbone {theirs[0]!r}"
+        ),
+        "in_channels": lambda: (
+            f"it takes {theirs} input channels, the model {ours} "
+            "(adapt_channels='sum' or 'tile' beside the path fits the first layer)"
+        ),
+        "num_classes": lambda: (
+            f"it has {theirs} classes, the model {ours} (new_head=True beside the path keeps the model's own head)"
+        ),
+        "decoder": lambda: f"its decoder is {theirs}, the model's {ours}; create the model with {theirs!r}",
+    }[field]()
+
+
+# What a network does and no tensor shows, such as the order in which it merges patches, is compared by source: a
+# release says with which options of the builder a model gives its maps, our own header which ones a model had.
+
+
+def differing_rules(
+    modules: Collection[nn.Module], source: str, *, named: bool, described: Mapping[str, Any] | None = None
+) -> str | None:
+    """Why the model would give other maps than the weights were trained for, in one sentence; None where it would not.
+
+    `named` says that the user named the source; otherwise a release whose files are like those of another one leaves
+    the choice to the user. `described` is the model as the header of our own file has it.
+    """
+    rules = _wanted(source, described or {})
+    unsure = known_sources()[source].unsure
+    if unsure and not named:  # another value than the usual one was chosen by the user
+        return unsure if any(read(modules) == value for read, value in rules.values()) else None
+    for option, value in needed_options(modules, source, described=described).items():
+        own = rules[option][0](modules)
+        return (
+            f"its weights need {option}={value!r} and the model has {option}={own!r}, which gives other maps; "
+            f"make the backbone with {option}={value!r}"
+        )
+    return None
+
+
+def needed_options(
+    modules: Collection[nn.Module], source: str, *, described: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Options of the builder that the weights of a source need and the model does not have."""
+    rules = _wanted(source, described or {})
+    return {option: value for option, (read, value) in rules.items() if read(modules) not in (None, value)}
+
+
+def _wanted(source: str, described: Mapping[str, Any]) -> dict[str, tuple[Rule, Any]]:
+    """For each option that counts: how it is read from a model, and the value that the weights need."""
+    backbone = str(described.get("backbone"))
+    if backbone in BACKBONES:
+        rules, known = family_of(backbone).rules, signature(BACKBONES.family(backbone)).parameters
+        wanted = {option: known[option].default for option in rules if option in known}
+        wanted |= described.get("backbone_options") or {}
+    else:
+        rules = next(family.rules for family in known_families().values() if source in family.releases)
+        wanted = known_sources()[source].options
+    return {option: (read, wanted[option]) for option, read in rules.items() if wanted.get(option) is not None}

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import densevit
-from densevit.backbones.swin import VARIANTS, swin
-from densevit.backbones.swin_unetr import swin_unetr
+from densevit.backbones.swin import VARIANTS, swin, swin_unetr
 
 # Of the classifier of 1000 classes, as released; a dense backbone has norms after the first three stages as well.
 CLASSIFIERS = {

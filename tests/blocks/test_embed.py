@@ -5,7 +5,7 @@ from math import ceil
 import pytest
 import torch
 
-from densevit.blocks.embed import PatchEmbed
+from densevit.blocks.transformer import PatchEmbed
 
 
 @pytest.mark.parametrize("kernel_size", [4, 7], ids=["plain", "overlapping"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densevit.blocks.instance_norm import instance_norm
+from densevit.blocks.residual_conv import instance_norm
 
 SIZES = [(2, 3, 5, 7), (1, 4, 1, 6), (2, 3, 4, 5, 6), (1, 5, 3, 1, 1)]
 LARGE = [(2, 3, 500, 300), (1, 2, 40, 90, 80)]  # of several slabs, the last one incomplete

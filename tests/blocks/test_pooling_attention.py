@@ -8,8 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from densevit.blocks.axial_position import distance_rows, key_axes
-from densevit.blocks.pooling_attention import HeadPool, PoolingAttention, PoolingBlock, SkipPool
+from densevit.blocks.pooling_attention import (
+    HeadPool,
+    PoolingAttention,
+    PoolingBlock,
+    SkipPool,
+    distance_rows,
+    key_axes,
+)
 from densevit.blocks.tokens import CLASS, GridTokens, Tokens
 from tools.peers.common import randomize
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from densevit.blocks.residual import DropPath, drop_path_rates
+from densevit.blocks.transformer import DropPath, drop_path_rates
 
 
 def test_rates_rise_linearly_from_zero_over_all_blocks():

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from densevit.blocks import nd
-from densevit.blocks.convolution import convolve
-from densevit.blocks.residual_conv import ResidualConv
+from densevit.blocks.residual_conv import ResidualConv, convolve
 
 SIZES = {2: (7, 9), 3: (5, 4, 6)}
 

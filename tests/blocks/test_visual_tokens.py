@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from densevit.blocks.grouped_linear import GroupedLinear
 from densevit.blocks.visual_tokens import (
     FORMS,
     FilterTokenizer,
+    GroupedLinear,
     PositionCode,
     Projector,
     RecurrentTokenizer,
@@ -321,20 +321,6 @@ def test_one_level_hears_of_another_through_the_tokens():
     before, _ = module([fine, coarse], None)
     after, _ = module([fine, -coarse], None)
     assert (before[0] - after[0]).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: FilterTokenizer(2, 8, token_dim=8, form="cvpr"),
-        lambda: RecurrentTokenizer(2, 8, token_dim=8, form="cvpr"),
-        lambda: TokenTransformer(token_dim=8, form="cvpr"),
-        lambda: Projector(8, token_dim=8, form="cvpr"),
-    ],
-)
-def test_a_form_of_neither_text_is_refused(build):
-    with pytest.raises(ValueError, match="form must be 'iccv' or 'arxiv', got 'cvpr'"):
-        build()
 
 
 def test_heads_that_do_not_divide_a_width_are_refused():

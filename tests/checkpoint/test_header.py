@@ -60,7 +60,7 @@ def test_a_header_knows_what_its_scans_must_be_from_training_or_from_their_numbe
     assert Header(model=VOLUMES, normalization=window).modalities == ("CT",)
     assert Header(model=VOLUMES, modality=("MR",)).modalities == ("MR",)
     assert Header.read(json.loads(json.dumps(Header(model=VOLUMES, modality=("MR",)).as_dict())), PATH).modality
-    with pytest.raises(ValueError, match="it has 2 modalities, and its images 1 channels"):
+    with pytest.raises(ValueError, match="modality has 2 entries, for 1 channels of its images"):
         Header(model=VOLUMES, modality=("CT", "PT"))
 
 
@@ -83,7 +83,7 @@ def test_a_model_made_here_has_a_header_too():
     ("said", "sentence"),
     [
         (dict(header_version=3, version="9.0"), "was written by densevit 9.0, a newer one than this"),
-        (dict(spacing=[1.0, 1.0, 1.0]), "spacing must be 2 positive millimetres"),
+        (dict(spacing=[1.0, 1.0, 1.0]), "spacing has 3 entries, for 2 axes of its images"),
         (dict(label_values=[0, -1]), "label_values must be from 0 to 2147483647"),
         (dict(slices=dict(axis="oblique")), "slices.axis must be a whole number or 'axial' or 'coronal' or 'sagittal'"),
         (dict(slices=dict(axis=3)), "slices.axis must be from 0 to 2, got 3"),

@@ -110,7 +110,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
     [
         (dict(label_values=[0, 0, 0]), "label_values must hold another value for each class"),
         (dict(label_values=[0, 1, 2**40]), "label_values must be from 0 to 2147483647"),
-        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, for 3 outputs of the model"),
         (dict(label_values=[0, 1, True]), "label_values.2 must be a whole number"),
         (dict(spacing=[1.0, 1.0, float("inf")]), "spacing must be from 1e-06 to 10000"),
         (dict(spacing=[1.0, 1.0, 1e300]), "spacing must be from 1e-06 to 10000"),
@@ -121,7 +121,7 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
         (dict(classes=[]), "classes must be a list of names"),
         (dict(palette=["#12", "#12", "#12"]), "palette: '#12' is not a colour"),
         (dict(ignore_index=2**40), "ignore_index must be from"),
-        (dict(inference=dict(divisor=-16)), "inference.divisor must be at least 1"),
+        (dict(inference=dict(divisor=-16)), "inference.divisor must be from 1 to 65536"),
         (dict(inference=dict(divisor=10**9)), "inference.divisor must be from 1 to 65536"),
         (dict(inference=dict(scales=[1e9])), "inference.scales must be positive factors of the image size, got"),
         (
@@ -129,7 +129,10 @@ def test_every_key_of_another_type_is_refused_with_its_name(name):
             "normalization: mean must be finite and std",
         ),
         (dict(normalization=dict(type="window", low=1, high=1)), "normalization: low must lie below high"),
-        (dict(normalization=dict(type="mean_std", mean=[1, 2], std=[1, 2])), "is of 2 channels, and its images 1"),
+        (
+            dict(normalization=dict(type="mean_std", mean=[1, 2], std=[1, 2])),
+            "normalization has 2 entries, for 1 channels of its images",
+        ),
         (dict(training=dict(scores=[1])), "training.scores must be a dict"),
         (dict(header_version="2"), "header_version must be a whole number from 1"),
         (dict(model=dict(MODEL, num_classes=2**40)), "model.num_classes must be from 1 to 65536"),

@@ -226,7 +226,7 @@ def test_a_wrong_config_is_refused(config, said):
         (dict(type="ToFloat", p=0.1), "ToFloat turns uint8 numbers into float32"),
         (dict(type="FromFloat"), "FromFloat turns .* numbers into"),
         (dict(type="ToTensorV2"), "ToTensorV2 turns uint8 numbers into a Tensor"),
-        (dict(type="OneOf", transforms=[]), "OneOf holds other transforms, and extra takes single ones"),
+        (dict(type="OneOf", transforms=[]), "OneOf holds other transforms; list them one by one"),
         (dict(type="Mosaic"), "Mosaic cannot be used on a crop of"),
         (dict(type="GaussianBlur", p="x"), "GaussianBlur cannot be made of {'p': 'x'}: "),
     ],

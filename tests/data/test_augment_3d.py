@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from densevit.data.augment import create_augment
 from densevit.data.augment.crop_3d import Elastic, Place, cut, draw_elastic, sample, step_matrix
-from densevit.data.augment.options import VolumeAugmentOptions
-from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.augment.options import PRESETS, VolumeAugmentOptions
 from densevit.data.dataset import Sample
 from densevit.data.foreground import foreground_voxels
 from densevit.volumes.grid import Grid
@@ -291,7 +290,7 @@ def test_crops_around_a_class_are_as_frequent_as_asked():
 def test_each_change_happens_as_often_as_asked():
     volume = volume_of(*coded())
     augment = create_augment(dict(preset="nnunet", crop_size=(4, 4, 4), extra=()), spatial_dims=3)
-    drawn = [augment.draw(volume, np.random.default_rng(seed)).cut.place for seed in range(400)]
+    drawn = [augment.draw(volume, np.random.default_rng(seed)).place for seed in range(400)]
     assert np.mean([place.plain for place in drawn]) == pytest.approx(0.8 * 0.8, abs=0.06)
     turned = [abs(place.matrix[0, 1]) > 0 for place in drawn]
     assert np.mean(turned) == pytest.approx(0.2, abs=0.06)

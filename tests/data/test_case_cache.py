@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from densevit.data.cache.case_cache import LEFT_OVER_SECONDS, CaseCache, create_case_cache
-from densevit.data.cache.findings import FileHashes, Findings, code_digest, file_stamps, source_files
+from densevit.data.case_cache import LEFT_OVER_SECONDS, CaseCache, create_case_cache
+from densevit.data.findings import FileHashes, Findings, code_digest, file_stamps, source_files
 
 KEY = "a" * 64
 ZSCORE = dict(normalization=dict(type="zscore"), spacing=[1.0, 1.0, 1.0], version=1)
@@ -226,7 +226,7 @@ def test_the_least_recently_used_make_room(tmp_path):
     cache = CaseCache(tmp_path, max_bytes=int(3.9 * size))
     for i in range(3):
         cache.load_key(key_of(i), Maker(i))
-        old(entries(tmp_path)[-1] if i == 0 else cache._place(key_of(i)), seconds=100 - i)
+        old(entries(tmp_path)[-1] if i == 0 else tmp_path / key_of(i)[:2] / f"{key_of(i)}.arrays", seconds=100 - i)
     cache.load_key(key_of(0), Maker())  # used again
     cache.load_key(key_of(3), Maker(3))
     assert {path.stem for path in entries(tmp_path)} == {key_of(i) for i in (0, 2, 3)}
@@ -276,7 +276,7 @@ def test_a_full_disk_is_done_without_after_one_warning(tmp_path, monkeypatch, ca
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("densevit.data.cache.case_cache.write_tensors", fail)
+    monkeypatch.setattr("densevit.data.case_cache.write_tensors", fail)
     cache, make = CaseCache(tmp_path / "cache"), Maker(9)
     for i in range(3):
         assert cache.load_key(key_of(i), make)["label"].max() == 9

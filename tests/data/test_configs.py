@@ -88,7 +88,7 @@ def test_a_wrong_classes_file_is_named(folder_set, content, said):
         (dict(label_map={7: "bus"}), "label_map names the class 'bus'"),
         (dict(label_map={7: 1.7}), "label_map names the class 1.7"),
         (dict(color_map=[(1, 2, 3)] * 3), r"the colour \(1, 2, 3\) two classes"),
-        (dict(val_every=1), "n is at least 2"),
+        (dict(val_every=1), "2 or more"),
         (dict(images="images/{spilt}"), r"images/\{spilt\} does not exist"),
     ],
     ids=str,

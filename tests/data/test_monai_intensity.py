@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from densevit.data.augment import create_augment
 from densevit.data.augment.monai_intensity import IntensityChain, _known_transforms
-from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.augment.options import PRESETS
 from densevit.data.dataset import Sample
 from densevit.volumes.grid import Grid
 

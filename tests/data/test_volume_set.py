@@ -227,7 +227,7 @@ def test_an_unusable_image_is_named(decathlon, image, said):
 
 def test_another_number_of_channels_is_named_when_the_set_is_opened(decathlon):
     root = decathlon(images={1: (np.zeros((*SIZE, 2), np.float32),)})
-    with pytest.raises(ValueError, match=r"case_01.*has 2 channels, and 1 are expected"):
+    with pytest.raises(ValueError, match=r"case_01.*has 2 channels, and this set has 1"):
         open_set(root)
 
 

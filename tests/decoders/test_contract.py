@@ -11,8 +11,11 @@ import densevit
 from densevit.blocks import nd
 from densevit.decoders import Decoder, FirstMap
 from densevit.losses import create_loss
+from densevit.registry import DECODERS
 from densevit.segmentor import Segmentor
 from tests.common import own_decoders
+
+SIZE_OPTIONS = ("depth", "dim", "head_dim", "num_tokens", "token_dim")
 
 
 @pytest.mark.parametrize("name", own_decoders())
@@ -108,3 +111,19 @@ def test_a_decoder_of_queries_predicts_trains_compiles_and_exports(spatial_dims)
         expected = model(image)
         torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(image), expected)
         torch.testing.assert_close(torch.export.export(model, (image,)).module()(image), expected)
+
+
+SIZES = [(name, option) for name in own_decoders() for option in DECODERS.parameters(name) if option in SIZE_OPTIONS]
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5])
+@pytest.mark.parametrize(("name", "option"), SIZES)
+def test_a_decoder_names_the_size_of_which_nothing_can_be_built(name, option, size):
+    with pytest.raises(ValueError, match=rf"{option} must be a whole number of at least 1, got {size}"):
+        densevit.create_segmentor("mit_b0", name, num_classes=3, decoder_options={option: size})
+
+
+@pytest.mark.parametrize("sizes", [(0,), (1, -2)])
+def test_uper_names_a_pooled_size_of_which_nothing_can_be_built(sizes):
+    with pytest.raises(ValueError, match=rf"pool_sizes\[\d\] must be a whole number of at least 1, got {sizes[-1]}"):
+        densevit.create_segmentor("mit_b0", "uper", num_classes=3, decoder_options=dict(pool_sizes=sizes))

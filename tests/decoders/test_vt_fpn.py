@@ -9,7 +9,7 @@ from torch import nn
 
 import densevit
 from densevit.blocks import nd
-from densevit.blocks.semantic_branch import top_down
+from densevit.blocks.pyramid import top_down
 from densevit.blocks.visual_tokens import FORMS, FilterTokenizer, RecurrentTokenizer
 
 CHANNELS, STRIDES = (8, 16, 24), (4, 8, 16)
@@ -166,7 +166,6 @@ def test_it_compiles_in_one_graph_and_exports(form):
     torch.testing.assert_close(program.module()(features), expected)
 
 
-@pytest.mark.parametrize("option", ["dim", "num_tokens", "token_dim", "depth"])
-def test_an_option_below_one_is_refused(option):
-    with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
-        make(**{option: 0})
+def test_a_form_of_neither_text_is_refused():
+    with pytest.raises(ValueError, match="form must be 'iccv' or 'arxiv', got 'cvpr'"):
+        make(form="cvpr")

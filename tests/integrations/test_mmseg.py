@@ -86,7 +86,7 @@ OURS = [name for name in ("all_mlp", "fpn", "linear", "uper", "vt_fpn") if name 
 
 @pytest.mark.parametrize("decoder", OURS)
 def test_our_decoders_give_loss_and_logits_as_decode_heads(decoder):
-    options = dict(dim=16) if "dim" in DECODERS.keywords(decoder) else {}
+    options = dict(dim=16) if "dim" in DECODERS.parameters(decoder) else {}
     head = dict(
         type="densevit.DecodeHead",
         decoder=decoder,
@@ -369,7 +369,7 @@ def test_their_hook_draws_what_was_predicted(scenes, tmp_path):
     ],
 )
 def test_a_mistake_in_the_name_or_options_of_their_head_is_answered_by_the_nearest(scenes, section, change, message):
-    from densevit.train.config.config import check_config
+    from densevit.train.config import check_config
 
     config = config_of_ours(scenes)
     config[section] = config[section] | change

@@ -209,8 +209,8 @@ def test_every_awkward_file_reads_or_says_why_in_one_sentence(shared_data):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        (dict(label_values=[0, 1]), "label_values has 2 entries, and the model has 3 outputs"),
-        (dict(classes=["a"]), "classes has 1 entries, and the model has 3 outputs"),
+        (dict(label_values=[0, 1]), "label_values has 2 entries, for 3 outputs of the model"),
+        (dict(classes=["a"]), "classes has 1 entries, for 3 outputs of the model"),
         (
             dict(normalization=dict(type="hounsfield")),
             "used: normalization: no normalization named 'hounsfield'; known: by_channel, ct",
@@ -282,7 +282,7 @@ def test_inputs_that_are_not_there_or_clash_are_told(tmp_path):
     with pytest.raises(ValueError, match=r"would both be written as scan.nii.gz: rename one"):
         find_scans(tmp_path / "a")
     with pytest.raises(ValueError, match="a mask would overwrite"):
-        find_scans(tmp_path / "a", exclude=tmp_path / "a")
+        find_scans(tmp_path / "b", exclude=tmp_path / "b")
 
 
 def test_an_unwritable_mask_leaves_nothing_half_written(predictor, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from densevit.data.layouts.folder import Folder
 from densevit.inference import InferenceOptions
 from densevit.predictor import Predictor
 from densevit.train import test as score
-from densevit.train.config.config import check_config
+from densevit.train.config import check_config
 from densevit.train.tasks.segment import make_header
 
 NARROW = dict(

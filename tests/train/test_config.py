@@ -4,7 +4,7 @@ import re
 import pytest
 
 from densevit.train import check_config, load_config, parse_overrides
-from densevit.train.config.config import docstring, dump_config
+from densevit.train.config import dump_config
 
 
 def write(folder, name, config):
@@ -31,7 +31,6 @@ def test_a_child_changes_single_keys_of_its_parent(tmp_path, path):
     child.write_text('"""Why."""\n_base_ = "small.py"\ntrain_cfg = dict(max_iters=9)\n')
     config = load_config(child)
     assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (9, 6)
-    assert docstring(child) == "Why."
 
 
 def test_delete_drops_what_the_parent_said(tmp_path, path):
@@ -191,6 +190,30 @@ def test_a_bool_in_place_of_a_number_is_refused_when_the_config_is_read(config, 
     changed = {**config[section], **options} if isinstance(options, dict) else options
     with pytest.raises(ValueError, match=f"{named} must be numbers, got True"):
         check_config({**config, section: changed})
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (dict(weights=dict(path="a.pth", strict=1)), "model.weights.strict must be True or False, got 1"),
+        (dict(weights=dict(path=True)), "model.weights.path must be text, got True"),
+        (dict(weights=True), "model.weights must be text or a dict or None, got True"),
+        (
+            dict(backbone_options=dict(weights=dict(path="a.pth", inflate=True))),
+            "model.backbone_options.weights.inflate must be text or None, got True",
+        ),
+    ],
+)
+def test_keywords_of_weights_have_their_types_when_the_config_is_read(config, section, said):
+    with pytest.raises(ValueError, match=said):
+        check_config({**config, "model": {**config["model"], **section}})
+
+
+def test_lists_in_one_another_without_end_are_one_sentence(config):
+    config["train_data"]["dataset"]["root"] = endless = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match=r"^the config holds lists or dicts too deep in one another$"):
+        check_config(config)
 
 
 def test_none_is_a_word_where_a_key_of_a_data_set_takes_it():

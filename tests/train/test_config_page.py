@@ -12,7 +12,7 @@ from densevit.data.augment.options import AUGMENTS
 from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import LOSSES
-from densevit.train.config import schema
+from densevit.train import schema
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
 from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions

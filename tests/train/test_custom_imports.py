@@ -12,7 +12,7 @@ from densevit.imports import import_modules
 from densevit.losses import LOSSES
 from densevit.registry import DECODERS, check_known
 from densevit.train import load_config
-from densevit.train.config.config import check_config
+from densevit.train.config import check_config
 
 MODULE = """
 import densevit

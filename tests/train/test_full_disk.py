@@ -9,7 +9,7 @@ import pytest
 from densevit.cli.main import explain
 from densevit.environment import quiet_threads
 from densevit.files import FULL
-from densevit.train.folder import append_scalars, run_logging
+from densevit.train.folder import run_logging
 from densevit.train.record import Recorder
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
@@ -25,7 +25,7 @@ def full(tmp_path):
 
 def test_scores_that_cannot_be_written_name_their_file(full):
     with pytest.raises(OSError, match="No space left on device") as caught:
-        append_scalars(full, dict(iter=1))
+        Recorder(full, active=True).add_row(dict(iter=1))
     assert explain(caught.value) == f"no space left on device: {full / 'scalars.jsonl'}"
 
 

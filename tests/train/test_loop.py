@@ -7,12 +7,11 @@ from torch import nn
 from densevit.checkpoint import Header
 from densevit.processes import StopSignal
 from densevit.progress import Bars
-from densevit.train.config.schema import LoopOptions
-from densevit.train.folder import prepare_folder
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerOptions, OptimizerStep, ScheduleOptions, create_optimizer
 from densevit.train.record import Recorder
 from densevit.train.resume import find_resumption
+from densevit.train.schema import LoopOptions
 from densevit.train.task import Validation
 
 RATE = OptimizerOptions(type="SGD", lr=0.1)
@@ -63,7 +62,7 @@ class Line:
 
 
 def run(task, folder, *, max_iters, resume=False):
-    prepare_folder(folder, keep=resume)
+    folder.mkdir(exist_ok=True)
     loop = Loop(
         task,
         LoopOptions(max_iters=max_iters, **SETTINGS),

@@ -153,8 +153,12 @@ def test_a_crashed_run_with_the_ema_hook_resumes_to_the_last_bit(config, tmp_pat
 @pytest.mark.parametrize(
     ("hook", "said"),
     [
-        (dict(type="EarlyStopingHook"), "custom_hooks: mmengine's hook has no 'EarlyStopingHook'; did you mean Early"),
+        (
+            dict(type="EarlyStopingHook"),
+            "custom_hooks: mmengine has no hook named 'EarlyStopingHook'; did you mean Early",
+        ),
         (dict(type="EarlyStoppingHook", monitors="x"), "custom_hooks: EarlyStoppingHook cannot be made .*'monitors'"),
+        (dict(type="EMAHook", begin_iter=True), "custom_hooks: EMAHook.begin_iter must be numbers, got True"),
         (dict(type="CheckpointHook"), "custom_hooks: CheckpointHook is not needed, .*train_cfg.checkpoint_interval"),
     ],
 )
@@ -206,7 +210,10 @@ def test_a_visual_back_end_by_name_gets_scalars_and_pictures_and_is_closed(confi
 @pytest.mark.parametrize(
     ("backend", "said"),
     [
-        (dict(type="WandbVisBacked"), "mmengine has no back end named 'WandbVisBacked'; did you mean WandbVisBackend"),
+        (
+            dict(type="WandbVisBacked"),
+            "mmengine has no vis_backend named 'WandbVisBacked'; did you mean Wandb",
+        ),
         (dict(type="AimVisBackend"), "AimVisBackend cannot be used .*; install its package"),
         (dict(type="LocalVisBackend", imgs="x"), "LocalVisBackend cannot be used .*'imgs'"),
         (dict(save_dir="x"), "visualization.backends.0 needs a type"),

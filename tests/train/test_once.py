@@ -5,7 +5,7 @@ import pytest
 from densevit.cli.main import main
 from densevit.segmentor import Segmentor
 from densevit.train import check_config, load_config, train
-from densevit.train.config.schema import ConfigFile
+from densevit.train.schema import ConfigFile
 from densevit.weights import read_weights
 from tests.common import calls
 from tests.train.test_training import write_config

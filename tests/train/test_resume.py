@@ -11,7 +11,7 @@ from mmengine.visualization import BaseVisBackend
 from densevit.checkpoint.snapshots import best_score, list_snapshots
 from densevit.files import sha256
 from densevit.train import train
-from densevit.train.folder import read_scalars
+from densevit.train.record import read_scalars
 from tests.train.conftest import small_config
 from tests.train.test_training import scalars
 

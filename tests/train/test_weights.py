@@ -5,7 +5,7 @@ import torch
 
 import densevit
 from densevit.train import train
-from densevit.train.config.config import check_config
+from densevit.train.config import check_config
 from densevit.train.folder import LOG
 from densevit.train.tasks.segment import create_segment_model
 from densevit.weights import save_weights

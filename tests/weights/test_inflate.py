@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import densevit
 from densevit.blocks import nd
 from densevit.weights import load_weights, save_weights
-from densevit.weights.tables import resize_cubic
+from densevit.weights.adapt import resize_cubic
 from tests.common import own_decoders
 from tests.weights.common import backbone, equal, snapshot
 from tools.peers.common import picture, randomize

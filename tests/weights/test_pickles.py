@@ -96,6 +96,16 @@ def test_the_large_detector_which_grows_in_its_attention_is_recognised():
     assert (found.backbones, found.backbone_options) == (("mvit_v2_large",), dict(class_token=False, grow_in_mlp=False))
 
 
+def test_the_large_detector_names_the_option_that_the_usual_large_model_lacks():
+    with torch.device("meta"):
+        detector = densevit.create_backbone("mvit_v2_large", grow_in_mlp=False, pyramid="windows")
+        model = densevit.create_backbone("mvit_v2_large", pyramid="windows")
+    theirs = to_theirs(detector.state_dict(), "detectron2")
+    state = {f"backbone.bottom_up.{name}": torch.zeros(()).expand(t.shape) for name, t in theirs.items()}
+    with pytest.raises(ValueError, match=r"backbone has grow_in_mlp=False, the model.s grow_in_mlp=True"):
+        load_weights(model.to_empty(device="cpu"), "model_final.pkl", state=state)
+
+
 class Call:
     """Asks for a call when it is read."""
 

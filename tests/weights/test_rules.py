@@ -175,3 +175,11 @@ def test_a_checkpoint_that_holds_no_numbers_predicts_nothing(tmp_path):
     save_weights(model, tmp_path / "weights.safetensors", config=dict(model=options))
     with pytest.raises(ValueError, match=r"weights\.safetensors .*head\.bias .* not finite numbers"):
         densevit.Predictor(tmp_path / "weights.safetensors", device="cpu")
+
+
+def test_a_file_of_our_own_loads_whose_backbone_lacks_an_option_of_its_family(tmp_path):
+    options = dict(dim=16, depths=(1, 1, 1, 1))  # v1 of MViT, and class_residual of v2
+    model = backbone("mvit_v1_base", **options)
+    config = dict(model=dict(backbone="mvit_v1_base", backbone_options=options))
+    save_weights(model, tmp_path / "a.safetensors", config=config)
+    assert load_weights(backbone("mvit_v1_base", seed=1, **options), tmp_path / "a.safetensors").complete

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from densevit.weights import load_weights, save_weights
-from densevit.weights.shapes import find_grid
-from densevit.weights.tables import resize_cubic
+from densevit.weights.adapt import find_grid, resize_cubic
 from tests.weights.common import backbone
 from tools.peers.common import picture
 

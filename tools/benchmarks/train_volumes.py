@@ -21,10 +21,10 @@ from densevit.predictor.labels import autocast
 from densevit.report import compare_curves
 from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
-from densevit.train.config.config import replace_options
-from densevit.train.config.schema import ConfigFile
+from densevit.train.config import replace_options
 from densevit.train.data import open_samples, open_stream, train_loader
 from densevit.train.optim import create_optimizer, learning_rate
+from densevit.train.schema import ConfigFile
 from tools.peers import import_peer
 from tools.peers.common import copy_weights
 

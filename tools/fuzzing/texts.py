@@ -13,7 +13,7 @@ from densevit.data.layouts.classes import read_classes
 from densevit.data.layouts.datalist import Datalist, Decathlon
 from densevit.data.layouts.nnunet import NnUNetRaw
 from densevit.data.layouts.subjects import subjects_of
-from densevit.train.config.config import check_config, load_config, parse_overrides
+from densevit.train.config import check_config, load_config, parse_overrides
 from tools.fuzzing.kind import Sample
 from tools.fuzzing.mutations import mutate_bytes, mutate_value
 

@@ -30,16 +30,19 @@ class Augment2D:
     """
 
     def __init__(self, options: AugmentOptions, *, fill: Sequence[float], sides: Sides = NO_SIDES):
-        self.crop_size = options.crop_size
-        height, width = self.crop_size
+        height, width = options.crop_size
         crop = dict(scale=options.scale, base_size=options.base_size, cat_max_ratio=options.cat_max_ratio)
         pairs = sides.check(what="augment.flip", otherwise="set it to 0") if options.mirrors else ()
-        steps = [ScaledCrop(crop_size=self.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
+        steps = [ScaledCrop(crop_size=options.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
         fill = tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)  # OpenCV takes up to four numbers
         steps += [PhotometricDistortion(strict=bool(options.photometric))] if options.photometric is not False else []
-        extra = [create_extra(entry, fill=fill, size=self.crop_size) for entry in options.extra]
-        _check_sides_stay(extra, sides)
-        steps += extra
+        for transform in [create_extra(entry, fill=fill, size=options.crop_size) for entry in options.extra]:
+            if isinstance(transform, MIRRORS) and sides.any:
+                raise ValueError(
+                    f"augment.extra: {type(transform).__name__} mirrors pictures without exchanging left and right "
+                    "classes; use augment.flip, which does, or declare that there are none by inference.sides=[]"
+                )
+            steps.append(transform)
         pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=fill, fill_mask=IGNORE)
         steps.append(A.PadIfNeeded(min_height=height, min_width=width, position="top_left", **pad))
         self.pipeline = A.Compose(steps)
@@ -50,29 +53,7 @@ class Augment2D:
         if given.dtype not in (np.uint8, np.uint16, np.int16, np.float32):
             given = given.astype(np.float32)  # which OpenCV resizes, and which the network sees
         done = self.pipeline(image=given, mask=sample.label)
-        image, label = done["image"], done["mask"]
-        if image.shape[:2] != self.crop_size or label.shape != self.crop_size:
-            raise ValueError(
-                f"the extra augmentations turned a crop of {self.crop_size} into an image of {image.shape[:2]} and a "
-                f"label of {label.shape}; use only those that keep the size"
-            )
-        if (image.dtype, label.dtype) != (given.dtype, sample.label.dtype):
-            raise ValueError(
-                f"the extra augmentations turned {given.dtype} pictures into {image.dtype} and {sample.label.dtype} "
-                f"labels into {label.dtype}; use only those that keep the type"
-            )
-        return replace(sample, image=image.transpose(2, 0, 1), label=label, foreground=None)
-
-
-def _check_sides_stay(transforms: Sequence[A.BasicTransform], sides: Sides) -> None:
-    """Refuse mirror images of classes with sides: only the flip of our own exchanges them."""
-    for transform in transforms:
-        if isinstance(transform, MIRRORS) and sides.any:
-            raise ValueError(
-                f"augment.extra: {type(transform).__name__} mirrors pictures, and classes that tell left from right "
-                "would keep their names; use augment.flip, which exchanges them, or declare that none do by the "
-                "config's inference.sides=[]"
-            )
+        return replace(sample, image=done["image"].transpose(2, 0, 1), label=done["mask"], foreground=None)
 
 
 class SidedFlip(A.HorizontalFlip):
@@ -112,7 +93,10 @@ class ScaledCrop(A.DualTransform):
             top = int(self.random_generator.integers(height - rows + 1))
             left = int(self.random_generator.integers(width - columns + 1))
             window = (slice(top, top + rows), slice(left, left + columns))
-            if self.cat_max_ratio >= 1 or _is_varied(_resize_label(label[window], size), self.cat_max_ratio):
+            if self.cat_max_ratio >= 1:
+                break
+            counts = cv2.calcHist([_resize_label(label[window], size)], [0], None, [256], [0, 256]).ravel()[:IGNORE]
+            if np.count_nonzero(counts) > 1 and counts.max() < self.cat_max_ratio * counts.sum():
                 break
         return dict(window=window, size=size)
 
@@ -135,11 +119,6 @@ def _axis(length: int, crop: int, *, ratio: float) -> tuple[int, int]:
 def _resize_label(label: np.ndarray, size: Size) -> np.ndarray:
     # The exact kind samples at pixel centres, as the linear resize of the image does.
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def _is_varied(label: np.ndarray, cat_max_ratio: float) -> bool:
-    counts = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()[:IGNORE]
-    return np.count_nonzero(counts) > 1 and counts.max() < cat_max_ratio * counts.sum()
 
 
 class PhotometricDistortion(A.ImageOnlyTransform):
@@ -187,8 +166,12 @@ class PhotometricDistortion(A.ImageOnlyTransform):
         before = values if brightness is None else _round(values + brightness)
         stretched = values if contrast is None else _round(values * contrast)
         img = _look_up(img, stretched[before.astype(np.uint8)] if contrast_first else before)
-        if saturation is not None or hue is not None:
-            img = _shift_colors(img, saturation=1.0 if saturation is None else saturation, hue=hue or 0)
+        if saturation is not None or hue is not None:  # in OpenCV's HSV, where hue has 180 steps
+            levels = np.arange(256)
+            scaled = levels if saturation is None else _round(levels * saturation)
+            table = np.stack([(levels + (hue or 0)) % 180, scaled, levels], axis=-1).astype(np.uint8)
+            hsv = cv2.LUT(cv2.cvtColor(img, cv2.COLOR_RGB2HSV), table[None])
+            img = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
         return img if contrast_first else _look_up(img, stretched)
 
 
@@ -198,11 +181,3 @@ def _round(values: np.ndarray) -> np.ndarray:
 
 def _look_up(img: np.ndarray, table: np.ndarray) -> np.ndarray:
     return img if np.array_equal(table, np.arange(256)) else cv2.LUT(img, table.astype(np.uint8))
-
-
-def _shift_colors(img: np.ndarray, *, saturation: float, hue: int) -> np.ndarray:
-    """In OpenCV's HSV, where hue has 180 steps."""
-    values = np.arange(256)
-    table = np.stack([(values + hue) % 180, _round(values * saturation), values], axis=-1).astype(np.uint8)
-    hsv = cv2.LUT(cv2.cvtColor(img, cv2.COLOR_RGB2HSV), table[None])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -4,7 +4,7 @@ Every number is drawn from the generator that is handed in. docs/decisions/augme
 the intensities are MONAI's.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,16 +17,6 @@ from densevit.data.dataset import Sample
 from densevit.data.foreground import draw_voxel, foreground_voxels
 from densevit.labels import IGNORE
 from densevit.sides import Sides, mirrored_classes
-
-Spacing = tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A crop that is cut but not yet sampled: it can be sent to another device first."""
-
-    cut: Cut
-    seed: int
 
 
 class Augment3D:
@@ -47,7 +37,7 @@ class Augment3D:
         image, label = self.finish(self.draw(sample, rng))
         return replace(sample, image=image.numpy(), label=label.numpy(), foreground=None)
 
-    def draw(self, sample: Sample, rng: np.random.Generator) -> Drawn:
+    def draw(self, sample: Sample, rng: np.random.Generator) -> Cut:
         """All chance of a crop, and the part of the volume that it reads."""
         label = sample.label
         place, zoom = self._draw_place(rng, sample.grid.spacing)
@@ -56,17 +46,17 @@ class Augment3D:
         if voxel is not None:
             centre = np.array(np.unravel_index(voxel, label.shape), np.float64)
         place = place_crop(centre, volume=label.shape, place=place, zoom=zoom, around=voxel is not None)
-        return Drawn(cut=cut(sample.image, label, place), seed=int(rng.integers(1 << 62)))
+        return cut(sample.image, label, place, seed=int(rng.integers(1 << 62)))
 
-    def finish(self, drawn: Drawn, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    def finish(self, piece: Cut, *, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Float32 (C, *crop_size) and uint8 (*crop_size) on the device."""
-        image, label = sample(drawn.cut, device=device)
-        if self.mirror is not None and drawn.cut.place.mirrored:
+        image, label = sample(piece, device=device)
+        if self.mirror is not None and piece.place.mirrored:
             label = self.mirror.to(label.device)[label.int()]
-        image = self._change_intensity(image, np.random.default_rng(drawn.seed))
-        return image if self.chain is None else self.chain(image, seed=drawn.seed), label
+        image = self._change_intensity(image, np.random.default_rng(piece.seed))
+        return image if self.chain is None else self.chain(image, seed=piece.seed), label
 
-    def _draw_place(self, rng: np.random.Generator, spacing: Spacing) -> tuple[Place, float]:
+    def _draw_place(self, rng: np.random.Generator, spacing: tuple[float, float, float]) -> tuple[Place, float]:
         """The crop's place without its middle, and its zoom; as many numbers are drawn whatever happens."""
         options = self.options
         zoom, angles = rng.uniform(*options.scale), rng.uniform(-1, 1, 3)
@@ -81,8 +71,8 @@ class Augment3D:
             largest, distance = options.elastic
             shape = dict(size=options.crop_size, spacing=spacing, largest=largest, distance=distance)
             elastic = draw_elastic(np.random.default_rng(seed), **shape)
-        place = dict(size=options.crop_size, matrix=matrix, mirrored=bool(flips[-1]))
-        return Place(**place, spacing=spacing, elastic=elastic), zoom
+        place = dict(size=options.crop_size, matrix=matrix, mirrored=bool(flips[-1]), spacing=spacing, elastic=elastic)
+        return Place(**place), zoom
 
     def _draw_voxel(self, rng: np.random.Generator, label: np.ndarray, foreground: np.ndarray | None) -> int | None:
         """The voxel that the crop is to hold, or None for a crop from anywhere."""

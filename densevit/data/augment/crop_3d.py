@@ -52,13 +52,16 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """The box of a volume that a crop reads, float32 (C, *box) and uint8 (*box), with its first voxel and the place."""
+    """The box of a volume that a crop reads, float32 (C, *box) and uint8 (*box), with its first voxel and the place.
+
+    `seed` is that of what happens to its intensities. A cut can be sent to another device before it is sampled.
+    """
 
     image: np.ndarray
     label: np.ndarray
     start: tuple[int, int, int]
-    volume: Size
     place: Place
+    seed: int = 0
 
 
 def step_matrix(*, zoom: float, angles: Sequence[float], flips: Sequence[bool], spacing: Sequence[float]) -> np.ndarray:
@@ -119,7 +122,7 @@ def _largest_move(place: Place) -> np.ndarray:
     return abs(place.elastic.points).max(axis=(1, 2, 3)) / np.array(place.spacing)
 
 
-def cut(image: np.ndarray, label: np.ndarray, place: Place) -> Cut:
+def cut(image: np.ndarray, label: np.ndarray, place: Place, *, seed: int = 0) -> Cut:
     """Read what the crop needs of image (C, D, H, W) and label (D, H, W), and nothing else of a memory-mapped one."""
     reach = abs(place.matrix) @ ((np.array(place.size) - 1) / 2 + _largest_move(place))
     reach += 0 if place.plain else 1e-3  # for what rounding adds
@@ -130,8 +133,8 @@ def cut(image: np.ndarray, label: np.ndarray, place: Place) -> Cut:
         image=np.array(image[(slice(None), *box)], np.float32, order="C"),
         label=np.array(label[box], np.uint8, order="C"),
         start=tuple(low),
-        volume=label.shape,
         place=place,
+        seed=seed,
     )
 
 

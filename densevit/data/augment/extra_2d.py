@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from densevit.data.augment.probe import SEEDS, check_changes
+from densevit.data.augment.probe import SEEDS, check_changes, find_transform
 from densevit.environment import environment_variable
 from densevit.labels import IGNORE
-from densevit.options import check_bools
-from densevit.registry import check_known
 
 with environment_variable("NO_ALBUMENTATIONS_UPDATE", "1"):  # else importing it asks the network for a newer version
     import albumentations as A
@@ -26,20 +24,13 @@ def create_extra(entry: Mapping[str, Any], *, fill: Fill, size: tuple[int, int])
     What it brings in from beyond the border is `fill`, and ignored in the label. ValueError for an unknown name or
     argument, for what albumentations refuses, and for a transform that does not keep size and type of its pictures.
     """
-    options = dict(entry)
-    name = options.pop("type", None)
-    if isinstance(getattr(A, str(name), None), type) and issubclass(getattr(A, name), A.BaseCompose):
-        raise ValueError(
-            f"augment.extra: {name} holds other transforms, and extra takes single ones; list them one by one, each "
-            "with a p of its own"
-        )
-    known = [n for n, v in vars(A).items() if isinstance(v, type) and issubclass(v, A.BasicTransform)]
-    check_known(name, known, what="augment.extra: albumentations has no transform named")
-    takes = signature(getattr(A, name)).parameters
-    for key in options:
-        check_known(key, takes, what=f"augment.extra: {name} has no key")
-    check_bools(takes, options, where=f"augment.extra: {name}.")
-    transform = _build(getattr(A, name), options, fill=fill)
+    classes = {name: kind for name, kind in vars(A).items() if isinstance(kind, type)}
+    name = entry.get("type")
+    if issubclass(classes.get(str(name), A.BasicTransform), A.BaseCompose):
+        raise ValueError(f"augment.extra: {name} holds other transforms; list them one by one, each with its p")
+    known = {name: kind for name, kind in classes.items() if issubclass(kind, A.BasicTransform)}
+    kind, options = find_transform(entry, known, what="albumentations has no transform named")
+    transform = _build(kind, options, fill=fill)
     _try(name, transform, size)
     return transform
 

@@ -1,16 +1,13 @@
 """MONAI's random intensity transforms by name, seeded by the draw: those that leave every voxel where it is."""
 
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densevit.data.augment.probe import SEEDS, check_changes
-from densevit.options import check_bools
-from densevit.registry import check_known
+from densevit.data.augment.probe import SEEDS, check_changes, find_transform
 
 # A base class, and two that draw numbers which no seed reaches (MONAI 1.6.1).
 _LEFT_OUT = {"RandCoarseTransform", "IntensityRemap", "RandIntensityRemap"}
@@ -43,16 +40,11 @@ def _apply(transform: Any, image: Tensor, *, seed: int) -> Tensor:
 
 
 def _create(entry: Mapping[str, Any]) -> tuple[Any, bool]:
-    options = dict(entry)
-    name, per_channel = options.pop("type", None), options.pop("per_channel", False)
-    known = _known_transforms()
-    check_known(name, known, what="augment.extra: MONAI has no random intensity transform named")
-    takes = signature(known[name]).parameters
-    for key in options:
-        check_known(key, [*takes, "per_channel"], what=f"augment.extra: {name} has no key")
-    check_bools(takes, options, where=f"augment.extra: {name}.")
+    what = "MONAI has no random intensity transform named"
+    kind, options = find_transform(entry, _known_transforms(), what=what, ours=["per_channel"])
+    name, per_channel = kind.__name__, options.pop("per_channel", False)
     try:
-        transform = known[name](**options)
+        transform = kind(**options)
         _try(name, transform)
     except (TypeError, ValueError, RuntimeError) as error:
         if str(error).startswith("augment.extra: "):

@@ -1,18 +1,69 @@
 """The keys of `augment` in a config, for pictures and for volumes, checked without what they ask for being made."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
-from densevit.data.augment.presets_3d import PRESETS
+from densevit.data.dataset import Augment
 from densevit.options import check_range, read_options
 from densevit.sides import Sides
 
-Augment = Callable[..., tuple[np.ndarray, np.ndarray]]
 NO_SIDES = Sides()
 FOLD = 0.4  # of the distance between control points: what larger displacements may fold
+
+# What `VolumeAugmentOptions` has where a config says nothing.
+_MILD = dict(
+    scale=(0.9, 1.1),
+    scale_prob=1.0,
+    rotate=10.0,
+    rotate_in_plane=None,
+    rotate_prob=1.0,
+    elastic=None,
+    elastic_prob=0.2,
+    flips=(0.0, 0.0, 0.0),
+    foreground=0.5,
+    foreground_weights=None,
+    intensity=0.1,
+    noise=0.0,
+    extra=(),
+)
+
+# The probabilities and ranges that nnU-Net publishes in its supplement (https://doi.org/10.1038/s41592-020-01008-z),
+# for crops of cubes. Where it decides by sample and then by channel, the channel's own probability is the product.
+# Others than there: the deviation of the noise is drawn evenly, not its square; low resolution comes back linearly,
+# not by cubes; contrast turns on the image's mean, as its code does.
+_NNUNET = dict(
+    _MILD,
+    scale=(0.7, 1.4),
+    scale_prob=0.2,
+    rotate=30.0,
+    rotate_prob=0.2,
+    flips=(0.5, 0.5, 0.5),
+    foreground=1 / 3,
+    intensity=0.0,
+    extra=(
+        dict(type="RandGaussianNoise", prob=0.15, std=0.1**0.5),
+        dict(
+            type="RandGaussianSmooth",
+            prob=0.2 * 0.5,
+            per_channel=True,
+            **dict.fromkeys(("sigma_x", "sigma_y", "sigma_z"), (0.5, 1.5)),
+        ),
+        dict(type="RandScaleIntensity", prob=0.15, factors=(-0.3, 0.3)),
+        dict(type="RandScaleIntensityFixedMean", prob=0.15, factors=(-0.35, 0.5), preserve_range=True),
+        dict(
+            type="RandSimulateLowResolution",
+            prob=0.25 * 0.5,
+            per_channel=True,
+            zoom_range=(0.5, 1.0),
+            downsample_mode="nearest-exact",  # "nearest" would move the image by up to half a voxel
+        ),
+        dict(type="RandAdjustContrast", prob=0.15 * 0.15, gamma=(0.7, 1.5), invert_image=True),
+        dict(type="RandAdjustContrast", prob=0.15 * 0.85, gamma=(0.7, 1.5)),
+    ),
+)
+
+PRESETS = {"mild": _MILD, "nnunet": _NNUNET}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +88,7 @@ class AugmentOptions:
     extra: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "base_size"):
-            _check_size(name, getattr(self, name))
+        check_range(self, ("crop_size", "base_size"), least=1)
         _check_factors(self.scale)
         check_range(self, ("cat_max_ratio", "flip"), least=0, most=1)
 
@@ -48,8 +98,7 @@ class AugmentOptions:
         return self.flip > 0
 
     def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
-        """The augmentation; ValueError for a transform in `extra` that albumentations does not have, and for mirror
-        images of classes of which `sides` does not say what they become."""
+        """ValueError for what albumentations does not have, and for mirror images of classes with unknown sides."""
         from densevit.data.augment.augment_2d import Augment2D  # here, for it brings albumentations
 
         return Augment2D(self, fill=fill, sides=sides)
@@ -59,16 +108,15 @@ class AugmentOptions:
 class VolumeAugmentOptions:
     """Random changes of volumes; sizes and flips are (depth, height, width).
 
-    What is None is as `preset` says (`densevit/data/augment/presets_3d.py`): "mild" zooms by 0.9 to 1.1 and turns by up
-    to 10 degrees; "nnunet" is nnU-Net's published augmentation.
-    `scale` is a range of zooms, 2 doubling the voxels; `rotate` the largest angle about each axis in degrees, and
-    `rotate_in_plane` that about the depth axis alone, where slices are thick; `elastic` the largest displacement of
-    control points and their distance, in mm; `*_prob` is how often each of these happens.
-    `foreground` is how often a crop holds a voxel chosen by class: every class but 0 alike, or as often as
-    `foreground_weights` says, one number a class with background first. `flips` is how often each axis is turned round,
-    and with the last one the classes of left and right change places; `intensity` the largest change of contrast and
-    brightness; `noise` the largest deviation of added noise; `extra` holds random intensity transforms of MONAI, such
-    as dict(type="RandBiasField", prob=0.1).
+    What is None is as `preset` says (`PRESETS`); "nnunet" is nnU-Net's published augmentation.
+    scale, rotate: range of zooms, 2 doubling the voxels; largest angle about each axis in degrees, and
+        `rotate_in_plane` that about the depth axis alone.
+    elastic: largest displacement of control points and their distance, in mm.
+    foreground: how often a crop holds a voxel chosen by class: every class but 0 alike, or as often as
+        `foreground_weights` says, one number a class with background first.
+    flips: how often each axis is turned round, and with the last one the classes of left and right.
+    intensity, noise: largest change of contrast and brightness, largest deviation of added noise.
+    extra: random intensity transforms of MONAI, such as dict(type="RandBiasField", prob=0.1).
     """
 
     crop_size: tuple[int, int, int]
@@ -88,22 +136,18 @@ class VolumeAugmentOptions:
     extra: tuple[dict[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_size("crop_size", self.crop_size)
+        check_range(self, ("crop_size",), least=1)
         _check_factors(self.scale or (1.0, 1.0))
         check_range(self, ("rotate", "rotate_in_plane"), least=0, most=180)
-        check_range(self, ("scale_prob", "rotate_prob", "elastic_prob"), least=0, most=1)
-        check_range(self, ("foreground", "intensity", "noise"), least=0, most=1)
-        if not all(0 <= flip <= 1 for flip in self.flips or ()):
-            raise ValueError(f"flips must be from 0 to 1, got {self.flips}")
+        shares = ("scale_prob", "rotate_prob", "elastic_prob", "flips", "foreground", "intensity", "noise")
+        check_range(self, shares, least=0, most=1)
         weights = self.foreground_weights
         if weights is not None and not (min(weights, default=0) >= 0 < sum(weights)):
             raise ValueError(f"foreground_weights must be numbers of at least 0, not all 0, got {weights}")
         largest, distance = self.elastic or (0.0, 1.0)
         if not 0 <= largest <= FOLD * distance or distance <= 0:
-            raise ValueError(
-                f"elastic must be (largest displacement, distance of control points) in mm, the first at most {FOLD} "
-                f"of the second so that nothing folds; got {self.elastic}"
-            )
+            what = f"(largest displacement, distance of control points) in mm, the first at most {FOLD} of the second"
+            raise ValueError(f"elastic must be {what} so that nothing folds; got {self.elastic}")
 
     @property
     def mirrors(self) -> bool:
@@ -111,8 +155,7 @@ class VolumeAugmentOptions:
         return self.filled().flips[-1] > 0
 
     def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
-        """The augmentation, which fills with 0 whatever `fill` is; ValueError for what MONAI does not have, and for
-        mirror images of classes of which `sides` does not say what they become."""
+        """It fills with 0; ValueError for what MONAI does not have, and for mirror images as in pictures."""
         from densevit.data.augment.augment_3d import Augment3D
 
         return Augment3D(self, sides=sides)
@@ -120,8 +163,7 @@ class VolumeAugmentOptions:
     def filled(self) -> "VolumeAugmentOptions":
         """The same with the preset's values in place of None, as far as it has them."""
         preset = PRESETS[self.preset]
-        missing = [field.name for field in fields(self) if getattr(self, field.name) is None]
-        return replace(self, **{name: preset[name] for name in missing})
+        return replace(self, **{name: value for name, value in preset.items() if getattr(self, name) is None})
 
 
 AUGMENTS = {2: AugmentOptions, 3: VolumeAugmentOptions}  # by the number of spatial dimensions
@@ -135,12 +177,6 @@ def read_augment(
     return read_options(AUGMENTS[spatial_dims], given, where=where)
 
 
-def _check_size(name: str, size: tuple[int, ...] | None) -> None:
-    if size is not None and min(size) < 1:
-        raise ValueError(f"{name} must be sizes of at least 1, got {size}")
-
-
 def _check_factors(scale: tuple[float, float]) -> None:
-    low, high = scale
-    if not 0 < low <= high:
+    if not 0 < scale[0] <= scale[1]:
         raise ValueError(f"scale must be a range (low, high) of factors above 0, got {scale}")

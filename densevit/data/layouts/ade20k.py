@@ -63,10 +63,7 @@ class ADE20K:
         images = list_pictures(folder)
         if not images:
             raise ValueError(f"{folder} holds no images; unpack ADEChallengeData2016 there")
-        if self.labels in (None, "none"):
-            files = [(image, None) for image in images.values()]
-        else:
-            labels = check_folder(root, f"{self.labels}/{SPLITS[self.split]}", key="labels")
-            files = pair(images, list_pictures(labels), labels_folder=labels)
+        labels = None if self.labels in (None, "none") else f"{self.labels}/{SPLITS[self.split]}"
+        files = pair(images, root, labels)
         coding = LabelCoding(num_classes=len(CLASSES), reduce_zero_label=True)
         return PictureDataset(files, classes=CLASSES, palette=PALETTE, coding=coding, exif=self.exif)

@@ -34,10 +34,8 @@ def find_classes(classes: str | Sequence[str] | None, *, root: Path) -> ClassesF
     names = ["classes.json", "classes.txt"] if classes is None else [classes]
     path = next((root / name for name in names if (root / name).is_file()), None)
     if path is None:
-        raise ValueError(
-            f"{root} has no {' or '.join(map(str, names))}; write the class names there, one a line in the order of "
-            "the label values, or give classes=[...]"
-        )
+        advice = "write the class names there, one a line in the order of label values, or give classes=[...]"
+        raise ValueError(f"{root} has no {' or '.join(map(str, names))}; {advice}")
     return read_classes(path)
 
 
@@ -58,9 +56,7 @@ def read_classes(path: str | Path) -> ClassesFile:
         check_fields(said, owner="the file")
         palette = None if said.palette is None else tuple(map(parse_color, said.palette))
         if palette is not None and len(palette) != len(said.classes):
-            raise ValueError(
-                f"it has {len(palette)} colours in its palette for {len(said.classes)} classes; give as many"
-            )
+            raise ValueError(f"it has {len(palette)} colours for {len(said.classes)} classes; give as many")
         return replace(said, classes=check_classes(said.classes), palette=palette, path=path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -106,12 +102,8 @@ def named_labels(labels: Any, *, said_by: Path | str) -> LabelNames:
 
 def _check_value(name: str, value: Any) -> None:
     if isinstance(value, list | tuple):
-        raise ValueError(
-            f"{shown(name)} is a region of the labels {shown(list(value))[1:-1]}, and densevit trains one class a "
-            "voxel; name each label once, and join them after prediction"
-        )
+        region = f"{shown(name)} is a region of the labels {shown(list(value))[1:-1]}"
+        raise ValueError(f"{region}, and a voxel has one class; name each label once, and join them after prediction")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_VALUE:
-        raise ValueError(
-            f"a label is a name and a whole number up to {MOST_VALUE}, such as {FORMS}, got {shown(name)}: "
-            f"{shown(value)}"
-        )
+        got = f"{shown(name)}: {shown(value)}"
+        raise ValueError(f"a label is a name and a whole number up to {MOST_VALUE}, such as {FORMS}, got {got}")

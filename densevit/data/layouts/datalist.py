@@ -127,16 +127,13 @@ def _listing(
             places[case.images] = split, entry.get("fold") if isinstance(entry, Mapping) else None
     named = _name_cases(cases, root=root)
     by_split = {s: {name: case for name, case in named.items() if places[case.images][0] == s} for s in keys}
-    counts = {len(case.images): name for name, case in named.items()}
-    if not channels and in_channels is None and len(counts) > 1:
-        (few, one), (many, other) = sorted(counts.items())[:2]
-        raise ValueError(f"{path}: the case {one} has {few} images and {other} has {many}; give all as many")
+    files = max((len(case.images) for case in cases), default=1)
     return Listing(
         root=root,
         said_by=path,
         cases=by_split,
         labels=labels,
-        channels=name_channels(channels, in_channels, otherwise=next(iter(counts), 1)),
+        channels=name_channels(channels, in_channels, otherwise=files),
         folds=_folds({name: places[case.images][1] for name, case in by_split["train"].items()}, said_by=path),
     )
 
@@ -160,9 +157,7 @@ def _folds(numbers: Mapping[str, Any], *, said_by: Path) -> list[Fold]:
         return []
     for number in numbers.values():
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < MOST_FOLDS:
-            raise ValueError(
-                f"{said_by}: every entry of 'training' needs a fold such as 0, below {MOST_FOLDS}, or none; one has "
-                f"{shown(number)}"
-            )
+            wanted = f"a fold such as 0, below {MOST_FOLDS}, or none"
+            raise ValueError(f"{said_by}: every entry of 'training' needs {wanted}; one has {shown(number)}")
     parts = [frozenset(n for n in numbers if numbers[n] == fold) for fold in range(max(numbers.values()) + 1)]
     return [(frozenset(numbers) - part, part) for part in parts]

@@ -7,7 +7,7 @@ from pathlib import Path
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts.classes import ClassesFile, find_classes
 from densevit.data.layouts.pairing import (
-    IMAGE_ENDINGS,
+    Pair,
     check_folder,
     check_once,
     check_root,
@@ -19,8 +19,6 @@ from densevit.data.layouts.pairing import (
 from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding, class_index, parse_color_map
-
-Pairs = list[tuple[str, str | None]]
 
 
 @DATASETS.register({"folder": {}})
@@ -64,19 +62,22 @@ class Folder:
         try:
             coding = self._coding(said)
         except ValueError as error:
-            raise ValueError(f"{self._said_where(said)}{error}") from None
+            own = any(
+                k is not None for k in (self.color_map, self.label_map, self.reduce_zero_label, self.ignore_index)
+            )
+            where = "" if said.path is None else f"{said.path}{' and the keys of the set' if own else ''}: "
+            raise ValueError(f"{where}{error}") from None
         files = self._files(root)
         if not files:
-            raise ValueError(f"split {self.split!r} of {root} holds no images; see {self._place(root, self.images)}")
+            raise ValueError(f"split {self.split!r} of {root} holds no images; see {root / self._here(self.images)}")
         palette = said.palette
         if palette is None and coding.color_map:
             of_class = {index: color for color, index in reversed(coding.color_map.items())}
-            listed = [of_class[index] for index in range(coding.num_classes) if index in of_class]
-            palette = listed if len(listed) == coding.num_classes else None
+            palette = [of_class.get(index) for index in range(coding.num_classes)]
         return PictureDataset(
             files,
             classes=said.classes,
-            palette=palette,
+            palette=None if palette is None or None in palette else palette,
             coding=coding,
             exif=self.exif,
             in_channels=self.in_channels,
@@ -101,56 +102,38 @@ class Folder:
             color_map=None if colors is None else parse_color_map(colors, classes=said.classes),
         )
 
-    def _said_where(self, said: ClassesFile) -> str:
-        """Where what labels mean was written: in a classes file, in the config's keys, or in both."""
-        own = (self.color_map, self.label_map, self.reduce_zero_label, self.ignore_index)
-        if said.path is None:
-            return ""
-        return f"{said.path}: " if all(key is None for key in own) else f"{said.path} and the keys of the set: "
+    def _here(self, path: str) -> str:
+        return str(path).replace("{split}", self.split)
 
-    def _place(self, root: Path, folder: str) -> Path:
-        return root / self._named(folder)
-
-    def _named(self, folder: str) -> str:
-        return str(folder).replace("{split}", self.split)
-
-    def _files(self, root: Path) -> Pairs:
+    def _files(self, root: Path) -> list[Pair]:
         if self.val_every and (self.val_every < 2 or self.split not in ("train", "val")):
-            raise ValueError(
-                "val_every=n gives every n-th image to split val and the others to train, and n is at least 2; "
-                f"got {self.val_every} and split {self.split!r}"
-            )
+            got = f"got val_every={self.val_every} and split {self.split!r}"
+            raise ValueError(f"val_every=n (2 or more) gives every n-th image to val and the others to train; {got}")
         rows = []
         if self.split_file is not None:
-            split_file = self._place(root, self.split_file)
+            split_file = root / self._here(self.split_file)
             rows = read_split_file(split_file)
             if any(len(row) == 2 for row in rows):
                 return self._listed(root, rows, split_file=split_file)
-        found = list_pictures(check_folder(root, self._named(self.images), key="images"), suffix=self.image_suffix)
-        images = found
+        found = images = list_pictures(
+            check_folder(root, self._here(self.images), key="images"), suffix=self.image_suffix
+        )
         if rows:
-            names = [row[0] for row in rows]
-            images = select(images, names, suffix=self.image_suffix, split_file=split_file)
+            images = select(images, [row[0] for row in rows], suffix=self.image_suffix, split_file=split_file)
         if self.val_every:
-            wanted = self.split == "val"
-            chosen = {name for i, name in enumerate(images) if (i % self.val_every == 0) == wanted}
-            images = {name: path for name, path in images.items() if name in chosen}
-        if self.labels in (None, "none") or not images:
-            return [(path, None) for path in images.values()]
-        labels = check_folder(root, self._named(self.labels), key="labels")
-        in_folder = list_pictures(labels, suffix=self.label_suffix, endings=IMAGE_ENDINGS)
-        return pair(images, in_folder, labels_folder=labels, left_out=found)
+            val = set(list(images)[:: self.val_every])
+            images = {name: path for name, path in images.items() if (name in val) == (self.split == "val")}
+        labels = None if self.labels is None or not images else self._here(self.labels)
+        return pair(images, root, labels, suffix=self.label_suffix, left_out=found)
 
-    def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> Pairs:
+    def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> list[Pair]:
         for row in rows:
             if len(row) != 2:
                 raise ValueError(f"{split_file} has {row[0]!r} without its label; give every line both, or none")
             missing = next((name for name in row if not isfile(root / name)), None)
             if missing:
-                raise ValueError(
-                    f"{split_file} names {missing!r}, and {root / missing} does not exist; "
-                    "put a tab between image and label where names hold spaces"
-                )
+                advice = "put a tab between image and label where names hold spaces"
+                raise ValueError(f"{split_file} names {missing!r}, and {root / missing} does not exist; {advice}")
         check_once([image for image, _ in rows], split_file=split_file)
         unlabelled = self.labels in (None, "none")
         return [(str(root / image), None if unlabelled else str(root / label)) for image, label in rows]

@@ -38,17 +38,17 @@ def guess_volume_dataset(
     """
     path = Path(data).expanduser()
     if path.is_file() and path.suffix.lower() == ".json":
-        return _listed(path, classes=classes, read=read)
+        return _listed(path, classes, read)
     root = check_root(data)
     if (root / "dataset.json").is_file():
-        return _listed(root / "dataset.json", classes=classes, read=read)
+        return _listed(root / "dataset.json", classes, read)
     for file in sorted(root.glob("*.json")):
         try:
             lists_cases = isinstance(read_description(file, beside="").get("training"), list)
         except (OSError, ValueError):
             continue
         if lists_cases and not is_hidden(file.name):
-            return _listed(file, classes=classes, read=read)
+            return _listed(file, classes, read)
     patterns = _two_folders(root) or _folder_a_case(root)
     if patterns is None:
         raise ValueError(f"{root} is none of these: {FORMS}; or say where images and labels lie")
@@ -111,7 +111,7 @@ def _find_classes(labels: Iterable[str], *, read: Mapping[str, Any] | None) -> d
     return {f"class_{value}" if value else "background": int(value) for value in sorted(values | {0})}
 
 
-def _listed(path: Path, *, classes: Mapping[str, int] | None, read: Mapping[str, Any] | None) -> dict[str, Any]:
+def _listed(path: Path, classes: Mapping[str, int] | None, read: Mapping[str, Any] | None) -> dict[str, Any]:
     """The config of a set by the JSON file in its folder."""
     root, content = path.parent, read_description(path, beside=FORMS)
     if path.name == "dataset.json" and ("channel_names" in content or any(root.glob("imagesTr/*_0000.*"))):

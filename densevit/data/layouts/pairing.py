@@ -11,6 +11,7 @@ from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
 from densevit.texts import read_text
 
 logger = logging.getLogger("densevit")
+Pair = tuple[str, str | None]  # paths of an image and of its label
 
 
 def check_root(root: str | Path) -> Path:
@@ -79,22 +80,26 @@ def _stem(name: str, suffix: str) -> str | None:
 
 
 def pair(
-    images: Mapping[str, str], labels: Mapping[str, str], *, labels_folder: Path, left_out: Mapping[str, str] = {}
-) -> list[tuple[str, str]]:
-    """(image, label) by shared name; an image without label raises ValueError, labels without image are warned of.
+    images: Mapping[str, str], root: Path, labels: str | None, *, suffix: str = "", left_out: Mapping[str, str] = {}
+) -> list[Pair]:
+    """(image, label of its name in the folder `labels`); without a folder (None, "none") labels are None.
 
-    `left_out` are images that belong to another split, whose labels are no surprise.
+    An image without label raises ValueError, labels without image are warned of, but for those of `left_out`.
     """
-    missing = [stem for stem in images if stem not in labels]
+    if labels in (None, "none"):
+        return [(path, None) for path in images.values()]
+    folder = check_folder(root, labels, key="labels")
+    found = list_pictures(folder, suffix=suffix, endings=IMAGE_ENDINGS)
+    missing = [stem for stem in images if stem not in found]
     if missing:
+        expected = f"expected {folder / missing[0]}.png; {_advice(missing[0], found)}"
         raise ValueError(
-            f"{len(missing)} of {len(images)} images have no label, first {images[missing[0]]}: expected "
-            f"{labels_folder / missing[0]}.png; {_advice(missing[0], labels)}"
+            f"{len(missing)} of {len(images)} images have no label, first {images[missing[0]]}: {expected}"
         )
-    extra = [path for stem, path in labels.items() if stem not in images and stem not in left_out]
+    extra = [path for stem, path in found.items() if stem not in images and stem not in left_out]
     if extra:
-        logger.warning("%d labels in %s have no image and are left out, first %s", len(extra), labels_folder, extra[0])
-    return [(path, labels[stem]) for stem, path in images.items()]
+        logger.warning("%d labels in %s have no image and are left out, first %s", len(extra), folder, extra[0])
+    return [(path, found[stem]) for stem, path in images.items()]
 
 
 def _advice(stem: str, labels: Mapping[str, str]) -> str:
@@ -107,11 +112,15 @@ def _advice(stem: str, labels: Mapping[str, str]) -> str:
 
 
 def read_split_file(path: Path) -> list[list[str]]:
-    """The lines of a split file, each as its one or two columns; blank lines and # comments are left out."""
+    """The lines of a split file, each as its one or two columns; blank lines and # comments are left out.
+
+    Columns are divided by tabs where there is one, so that names may hold spaces; otherwise by spaces.
+    """
     if not path.is_file():
         raise ValueError(f"the split file {path} does not exist; set split_file to a text file with one name a line")
     lines = [line.strip() for line in read_text(path).splitlines()]
-    rows = [_columns(line) for line in lines if line and not line.startswith("#")]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    rows = [[name.strip() for name in line.split("\t")] if "\t" in line else line.split() for line in lines]
     for row in rows:
         if len(row) > 2:
             raise ValueError(f"{path} has the line {' '.join(row)!r}; expected a name, or an image and a label")
@@ -123,11 +132,6 @@ def read_split_file(path: Path) -> list[list[str]]:
     return rows
 
 
-def _columns(line: str) -> list[str]:
-    """Divided by tabs where there is one, so that names may hold spaces; otherwise by spaces."""
-    return [column.strip() for column in line.split("\t")] if "\t" in line else line.split()
-
-
 def check_once(names: Sequence[str], *, split_file: Path) -> None:
     """Raise ValueError where a split file names an image twice."""
     name, count = Counter(names).most_common(1)[0]
@@ -135,23 +139,15 @@ def check_once(names: Sequence[str], *, split_file: Path) -> None:
         raise ValueError(f"{split_file} names {name!r} {count} times; name every image once")
 
 
-def select(images: Mapping[str, str], names: list[str], *, suffix: str, split_file: Path) -> dict[str, str]:
+def select(images: Mapping[str, str], names: Sequence[str], *, suffix: str, split_file: Path) -> dict[str, str]:
     """Those images that a split file names, in its order, with or without suffix and ending."""
     chosen = []
     for name in names:
-        plain = _plain(PurePath(name).as_posix())
-        stem = next((s for s in (plain, _without_ending(plain, suffix)) if s in images), None)
+        path = PurePath(_plain(name))
+        stem = next((s for s in (path, path.parent / (_stem(path.name, suffix) or "")) if s.as_posix() in images), None)
         if stem is None:
-            raise ValueError(f"{split_file} names {name!r}, but the images have names like {_some(images)}")
-        chosen.append(stem)
+            some = ", ".join(list(images)[:2]) or "nothing: the folder is empty"
+            raise ValueError(f"{split_file} names {name!r}, but the images have names like {some}")
+        chosen.append(stem.as_posix())
     check_once(chosen, split_file=split_file)
     return {stem: images[stem] for stem in chosen}
-
-
-def _without_ending(name: str, suffix: str) -> str:
-    path = PurePath(name)
-    return (path.parent / (_stem(path.name, suffix) or path.name)).as_posix()
-
-
-def _some(images: Mapping[str, str]) -> str:
-    return ", ".join(list(images)[:2]) or "nothing: the folder is empty"

@@ -41,8 +41,6 @@ class VolumeFolder(VolumeLayout):
         labels = named_labels(self.classes, said_by="classes")
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise ValueError(f"images must be a pattern, or one for each channel, got {self.images!r}")
-        if len(patterns) > 1 and self.in_channels not in (None, len(patterns)):
-            raise ValueError(f"images has {len(patterns)} patterns, one a channel, and in_channels={self.in_channels}")
         channels = name_channels(patterns, self.in_channels, otherwise=1)
         if not any("{split}" in str(pattern) for pattern in (*patterns, self.labels)):
             cases = dict(train=self._cases(root, patterns, "train"))

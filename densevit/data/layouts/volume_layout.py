@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from densevit.data.cache.case_cache import create_case_cache
 from densevit.data.case import Case
+from densevit.data.case_cache import create_case_cache
 from densevit.data.layouts.classes import LabelNames
 from densevit.data.layouts.subjects import subjects_of
 from densevit.data.volume_set import VolumeDataset
@@ -111,10 +111,18 @@ def choose_cases(listing: Listing, keys: VolumeLayout) -> dict[str, Case]:
     if keys.group is not None:
         _warn_of_split_subjects(listing, names, subjects)
     wanted = names[keys.split]
-    if not wanted:
-        advice = _advice(listing, keys, subjects)
-        raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {advice}")
-    return {name: case for name, case in listing.labelled.items() if name in wanted}
+    if wanted:
+        return {name: case for name, case in listing.labelled.items() if name in wanted}
+    number = len(set(subjects.values()))
+    if not number:
+        advice = "it has none with a label; look at type, leave_out, and what the set says of itself"
+    elif keys.val_every or number == 1:
+        advice = f"its cases or subjects with labels ({number}) are too few to be divided so"
+    elif listing.folds:
+        advice = f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
+    else:
+        advice = "set val_every=5 to validate on every fifth case of its list"
+    raise ValueError(f"{listing.said_by} lists no case for split {keys.split!r}; {advice}")
 
 
 def _choose_test_cases(listing: Listing, keys: VolumeLayout) -> dict[str, Case]:
@@ -139,9 +147,8 @@ def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) ->
     fold = keys.fold or 0
     if keys.val_every:
         if keys.val_every < 2 or not 0 <= fold < keys.val_every:
-            raise ValueError(
-                f"val_every must be at least 2 and fold 0 to val_every - 1, got {keys.val_every} and {fold}"
-            )
+            got = f"got {keys.val_every} and {fold}"
+            raise ValueError(f"val_every must be at least 2 and fold 0 to val_every - 1, {got}")
         order = list(dict.fromkeys(subjects[name] for name in sorted(subjects)))
         held_out = order[fold :: keys.val_every]
         val = frozenset(name for name, subject in subjects.items() if subject in held_out)
@@ -153,17 +160,6 @@ def _parts(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) ->
     if not 0 <= fold < len(listing.folds):
         raise ValueError(f"{listing.said_by} has the folds 0 to {len(listing.folds) - 1}, got fold={fold}")
     return dict(zip(("train", "val"), listing.folds[fold], strict=True))
-
-
-def _advice(listing: Listing, keys: VolumeLayout, subjects: Mapping[str, str]) -> str:
-    number = len(set(subjects.values()))
-    if not number:
-        return "it has none with a label; look at type, leave_out, and what the set says of itself"
-    if keys.val_every or number == 1:
-        return f"its cases or subjects with labels ({number}) are too few to be divided so"
-    if listing.folds:
-        return f"set fold to one of its own, 0 to {len(listing.folds) - 1}"
-    return "set val_every=5 to validate on every fifth case of its list"
 
 
 def _warn_of_split_subjects(listing: Listing, names: Mapping[str, frozenset], subjects: Mapping[str, str]) -> None:

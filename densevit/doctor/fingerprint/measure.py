@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.data.case import Case, decode_label, read_case_label
+from densevit.data.case import Case, read_case_label
 from densevit.data.dataset import check_dataset_config
 from densevit.data.layouts.volume_layout import Listing, VolumeLayout, choose_cases
 from densevit.labels import IGNORE
@@ -149,11 +149,10 @@ def _measure(
     if len(volume.image) != len(listing.channels):
         raise ValueError(f"{case.images[0]} has {len(volume.image)} channels, and {len(listing.channels)} are expected")
     check_modality(case.images[0], volume.modalities, tuple(map(modality_of_name, listing.channels)), who="this set")
-    values, label_grid = read_case_label(case, options=options, volume=volume)
-    remark = check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     known = listing.labels
-    options = dict(classes=known.classes, path=case.label, ignored_value=known.ignored)
-    label = decode_label(values, np.array(known.values), **options)
+    meaning = dict(classes=known.classes, label_values=known.values, ignored_value=known.ignored)
+    label, label_grid = read_case_label(case, options=options, volume=volume, **meaning)
+    remark = check_same_grid((case.images[0], volume.grid), (case.label, label_grid))
     return CaseFacts(
         name=name,
         remark=remark,

@@ -1,7 +1,7 @@
 """Segmentation: crops with a class for every pixel or voxel, and validation by IoU and Dice."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
 from densevit.processes import distribute, share_buffers
 from densevit.segmentor import Segmentor, create_segmentor, load_given
-from densevit.train.config.schema import ConfigFile, ModelOptions
 from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.optim import WeightAverage
 from densevit.train.resume import list_settings
+from densevit.train.schema import ConfigFile, ModelOptions
 from densevit.train.task import Validation
-from densevit.train.tasks.average import WeightAverage
-from densevit.train.tasks.supervision import Supervision, create_supervision
+from densevit.train.tasks.supervision import Supervision
 
 logger = logging.getLogger("densevit")
 
@@ -65,11 +65,10 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
             raise ValueError(f"load_from: {error}") from error
     segmentor.backbone.set_checkpointing(settings.checkpointing)
     loss = create_loss(config.loss, ignore_index=IGNORE)
-    supervision, auxiliary, deep = None, config.auxiliary, config.deep_supervision
-    if auxiliary or deep is not None:
-        supervision = create_supervision(
-            segmentor, auxiliary=auxiliary, deep=deep, loss=config.loss, ignore_index=IGNORE
-        )
+    supervision = None
+    if config.auxiliary or config.deep_supervision is not None:
+        added = dict(auxiliary=config.auxiliary, deep=config.deep_supervision)
+        supervision = Supervision(segmentor, **added, loss=config.loss, ignore_index=IGNORE)
     if settings.compile:
         for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
             part.compile()
@@ -80,6 +79,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
     """The header of the model, the classes and the inference of a config."""
     model = {key: value for key, value in vars(config.model).items() if key != "weights"}
     model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
+    imports = [Path(name).name.removesuffix(".py") for name in config.custom_imports]  # no folders of this machine
     return Header(
         model=model,
         classes=tuple(dataset.classes),
@@ -92,14 +92,9 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         slices=dataset.slices,
         images=getattr(dataset, "image_names", None),  # which a data set of one's own need not have
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
-        more={key: value for key, value in dict(custom_imports=_named(config.custom_imports)).items() if value},
+        more=dict(custom_imports=imports) if imports else {},
         modality=getattr(dataset, "modality", None),  # a data set of one's own may say nothing of it
     )
-
-
-def _named(imports: Sequence[str]) -> list[str]:
-    """The names of modules, without the folders of this machine."""
-    return [Path(name).name.removesuffix(".py") for name in imports]
 
 
 class SegmentTask:
@@ -134,19 +129,16 @@ class SegmentTask:
         return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Losses of dict(image (B, C, *S), label (B, *S), meta)."""
-        self._count_ignored(batch)
+        """Losses of dict(image (B, C, *S), label (B, *S), meta); a batch that is all ignored is counted, and teaches
+        nothing: its loss is 0 and so are its gradients.
+        """
+        if not bool((batch["label"] != IGNORE).any()):
+            self.counts["ignored_batches"] += 1
+            if self.counts["ignored_batches"] <= 3:
+                names = ", ".join(str(meta["label"]) for meta in batch["meta"])
+                logger.warning("every pixel of the batch is ignored (%s)", names)
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
         return self.network(image, label)
-
-    def _count_ignored(self, batch: Mapping[str, Any]) -> None:
-        """Such a batch teaches nothing: its loss is 0 and so are its gradients."""
-        if bool((batch["label"] != IGNORE).any()):
-            return
-        self.counts["ignored_batches"] += 1
-        if self.counts["ignored_batches"] <= 3:
-            names = ", ".join(str(meta["label"]) for meta in batch["meta"])
-            logger.warning("every pixel of the batch is ignored (%s)", names)
 
     def after_update(self) -> None:
         if self.average is not None:

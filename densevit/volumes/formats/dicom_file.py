@@ -70,7 +70,7 @@ class Header:
     @property
     def is_image(self) -> bool:
         """Whether it holds a picture, by its class: a file that was cut off says no more."""
-        kind = self.data.get("SOPClassUID") or self.data.file_meta.get("MediaStorageSOPClassUID", "")
+        kind = self.get("SOPClassUID") or self.data.file_meta.get("MediaStorageSOPClassUID", "")
         is_picture = "Rows" in self.data or "Image Storage" in getattr(kind, "name", "")
         return is_picture and str(self.get("Modality")) not in NO_SCANS
 
@@ -165,18 +165,14 @@ def read_headers(paths: Iterable[Path]) -> list[Header]:
 def read_header(path: Path) -> Header:
     """What `TAGS` names of one file; ValueError with its name if it cannot be read."""
     header = Header(path, read_dataset(path, specific_tags=TAGS))
-    with naming(path):
-        is_image = header.is_image
-    if is_image and "Rows" not in header.data:
+    if header.is_image and "Rows" not in header.data:
         raise ValueError(f"{path} is damaged: it ends before its pixels; get the file again")
     return header
 
 
 @quiet_pydicom()
 def is_dicom_image(path: Path, *, modality: str | None = None) -> bool:
-    """Whether a DICOM file holds a picture, of that modality if one is given; ValueError with its name if it cannot be
-    read.
-    """
+    """Whether a DICOM file holds a picture, of that modality if one is given; ValueError for an unreadable one."""
     header = read_header(path)
     return header.is_image and modality in (None, header.origin["Modality"])
 
@@ -200,15 +196,9 @@ def read_dataset(path: Path, *, pixels: bool = False, specific_tags: Sequence[st
 
 
 class _Bounded(BufferedReader):
-    """A file of which no more is asked for than is there: an element may say that it is 4 GB long, which the reader
-    would set aside.
-    """
-
-    def __init__(self, raw: FileIO):
-        super().__init__(raw)
-        self._size = os.fstat(raw.fileno()).st_size
+    """A file of which no more is asked for than is there: an element may say that it has 4 GB."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MANY:
-            size = max(min(size, self._size - self.tell()), 0)
+            size = max(min(size, os.fstat(self.fileno()).st_size - self.tell()), 0)
         return super().read(size)

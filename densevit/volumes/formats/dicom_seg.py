@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densevit import __version__
 from densevit.files import replacing
 from densevit.labels import Color, default_palette
 from densevit.quoting import label_name
@@ -31,6 +32,7 @@ ABOUT = dict(
     instance_number=1,
     manufacturer="densevit",
     manufacturer_model_name="densevit",
+    software_versions=__version__,
     device_serial_number="0",
     series_description="Segmentation by densevit",
     content_creator_name="densevit^",
@@ -56,6 +58,8 @@ def write_dicom_seg(
     classes, those that are nowhere included. `kind` is "BINARY", which all viewers read, or "LABELMAP", smaller and new
     in 2024. ValueError for a volume of no DICOM series and for labels that are no class; OSError with the path.
     """
+    import highdicom
+
     if kind not in KINDS:
         raise ValueError(f"kind must be 'BINARY' or 'LABELMAP', got {kind!r}")
     if not isinstance(volume.source, DicomSource):
@@ -66,9 +70,19 @@ def write_dicom_seg(
         raise ValueError("a DICOM-SEG needs a class beside the background; give classes with their values")
     numbered = _number_segments(volume.on_own_axes(label), [value for _, value, _ in segments])
     images, frames = _sources(volume.source, numbered.transpose(2, 1, 0))
-    described = [_describe(i, name, color) for i, (name, _, color) in enumerate(segments, 1)]
     try:
-        segmentation = _make(images, frames, described, kind)
+        segmentation = highdicom.seg.Segmentation(
+            source_images=images,
+            pixel_array=frames,
+            segmentation_type=kind,
+            segment_descriptions=[_describe(i, name, color) for i, (name, _, color) in enumerate(segments, 1)],
+            series_instance_uid=highdicom.UID(),
+            sop_instance_uid=highdicom.UID(),
+            specific_character_set=_character_set(images[0]),
+            transfer_syntax_uid=KINDS[kind],
+            omit_empty_frames=bool(frames.any()),
+            **ABOUT,
+        )
     except (ValueError, TypeError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise ValueError(
@@ -120,11 +134,11 @@ def _is_standard(name: str, value: Any) -> bool:
 
     if name == "PatientSex":
         return value in (None, "", "M", "F", "O")
-    if name.endswith(("Date", "Time")):
-        try:
-            (DA if name.endswith("Date") else TM)(value)
-        except ValueError:
-            return False
+    kind = {"Date": DA, "Time": TM}.get(name[-4:], str)
+    try:
+        kind(value)
+    except ValueError:
+        return False
     return True
 
 
@@ -136,25 +150,6 @@ def _character_set(image: Any) -> str | list[str]:
     known = {each.value for each in SpecificCharacterSetValues}
     several = [named] if isinstance(named, str) else list(named)
     return several if set(several) <= known else UTF_8
-
-
-def _make(images: Sequence[Any], frames: np.ndarray, described: Sequence[Any], kind: str) -> Any:
-    """The highdicom object that refers to `images`, the headers of the source."""
-    import highdicom
-
-    return highdicom.seg.Segmentation(
-        source_images=images,
-        pixel_array=frames,
-        segmentation_type=kind,
-        segment_descriptions=described,
-        series_instance_uid=highdicom.UID(),
-        sop_instance_uid=highdicom.UID(),
-        software_versions=_version(),
-        specific_character_set=_character_set(images[0]),
-        transfer_syntax_uid=KINDS[kind],
-        omit_empty_frames=bool(frames.any()),
-        **ABOUT,
-    )
 
 
 def _describe(number: int, name: str, color: Color) -> Any:
@@ -169,15 +164,9 @@ def _describe(number: int, name: str, color: Color) -> Any:
         segmented_property_type=Code("85756007", "SCT", "Tissue"),
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="densevit", version=_version(), family=Code("123109", "DCM", "Artificial Intelligence")
+            name="densevit", version=__version__, family=Code("123109", "DCM", "Artificial Intelligence")
         ),
         tracking_uid=highdicom.UID(),
         tracking_id=label,
         display_color=highdicom.color.CIELabColor.from_rgb(*color),
     )
-
-
-def _version() -> str:
-    from densevit import __version__
-
-    return __version__

@@ -38,8 +38,14 @@ def _read(path: Path, like: "Volume", values: Sequence[int] | None) -> np.ndarra
     declared = _declared(path, data)
     own = np.zeros(like.on_own_axes(np.broadcast_to(np.False_, like.grid.size)).shape, np.uint16)
     for index, (frame, pixels) in enumerate(zip(frame_slices(Header(path, data)), _frames(path, data), strict=True)):
-        part = own[_place(frame, pixels.shape, own.shape, like)]
-        found = pixels if kind == "LABELMAP" else _mask(path, pixels) * np.uint16(_segment(path, data, index))
+        part, found = own[_place(frame, pixels.shape, own.shape, like)], pixels
+        if kind == "BINARY":
+            if pixels.max() > 1:
+                raise ValueError(
+                    f"{path} says that it is BINARY and holds {pixels.max()}, as a FRACTIONAL segmentation does; "
+                    "save it as BINARY from the program that made it"
+                )
+            found = pixels * np.uint16(_segment(path, data, index))
         strange = sorted(set(np.unique(found).tolist()) - {0, *declared})
         if strange:
             raise ValueError(f"{frame} shows segment {strange[0]}, which the file does not declare; get the file again")
@@ -66,16 +72,6 @@ def _declared(path: Path, data: Any) -> list[int]:
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f"{path} declares the segments {numbers}, and each must be there once; get the file again")
     return sorted(number for number in numbers if number)
-
-
-def _mask(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """The pixels of a BINARY segmentation, which are 0 or 1."""
-    if pixels.max() > 1:
-        raise ValueError(
-            f"{path} says that it is BINARY and holds {pixels.max()}, as a FRACTIONAL segmentation does; "
-            "save it as BINARY from the program that made it"
-        )
-    return pixels
 
 
 def _frames(path: Path, data: Any) -> Iterator[np.ndarray]:
@@ -139,10 +135,9 @@ def _segment(path: Path, data: Any, frame: int) -> int:
 
 def _table(path: Path, numbers: Sequence[int], values: Sequence[int] | None) -> np.ndarray:
     """Segment number -> label."""
-    table = np.arange(2**16, dtype=np.uint16)
-    if values is None:
-        return table
+    values = numbers if values is None else values
     if len(numbers) != len(values):
         raise ValueError(f"{path} has {len(numbers)} segments, and {len(values)} values were given; give one for each")
+    table = np.zeros(2**16, np.uint16)
     table[list(numbers)] = values
     return table

@@ -34,13 +34,9 @@ OTHER_UNITS = {1: "metres", 3: "micrometres"}  # of xyzt_units; 0 says nothing, 
 PLACES = ("srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is no finite number is refused in a sentence
 def open_nifti(path: Path, *, options: ReadOptions) -> StoredVolume:
     """Read the header of a NIfTI file; a fourth axis holds channels. ValueError with the file's name."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what is no finite number is refused in a sentence
-        return _open(path, options)
-
-
-def _open(path: Path, options: ReadOptions) -> StoredVolume:
     import nibabel
 
     try:
@@ -206,6 +202,7 @@ def _affine(image: Any, path: Path, geometry: str | None) -> np.ndarray:
     return image.affine
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _values(image: Any, path: Path) -> np.ndarray:
     """The values, of a file that is as long as its header says; ValueError for another one, or a damaged one."""
     needed = int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
@@ -220,8 +217,7 @@ def _values(image: Any, path: Path) -> np.ndarray:
             image = type(image).from_bytes(content)
         elif there != needed:
             raise ValueError(f"{needed} bytes are expected, and {there} are there")
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.asanyarray(image.dataobj)
+        return np.asanyarray(image.dataobj)
     except BROKEN as error:
         raise_system_error(error)
         raise ValueError(f"{path} is damaged ({_line(error)}); get the file again") from error

@@ -72,18 +72,16 @@ class StoredVolume:
     @property
     def grid(self) -> Grid:
         """The grid with its axes turned to point about right, anterior and superior."""
-        from nibabel.orientations import inv_ornt_aff
+        from nibabel.orientations import inv_ornt_aff, io_orientation
 
-        turned = self.affine @ inv_ornt_aff(self._turns, self.shape[:3])
-        counts = [0, 0, 0]
-        for count, (axis, _) in zip(self.shape[:3], self._turns, strict=True):
-            counts[int(axis)] = count
-        return Grid(tuple(counts[::-1]), turned)
+        turns = io_orientation(self.affine)
+        size = np.array(self.shape[:3])[np.argsort(turns[:, 0])]
+        return Grid(tuple(size[::-1].tolist()), self.affine @ inv_ornt_aff(turns, self.shape[:3]))
 
     def image(self) -> np.ndarray:
         """Float32 (C, D, H, W) on `grid`; ValueError for values that are no finite number."""
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(self._turned(self.load()), np.float32)
+            values = np.ascontiguousarray(self._load(), np.float32)
         wrong = values.size - np.count_nonzero(np.isfinite(values))
         if wrong:
             raise ValueError(
@@ -98,16 +96,11 @@ class StoredVolume:
             raise ValueError(
                 f"{self.path} has {len(self.shape)} axes, and a label volume has three; save one label per voxel"
             )
-        return np.ascontiguousarray(whole_numbers(self._turned(self.load())[0], self.path))
+        return np.ascontiguousarray(whole_numbers(self._load()[0], self.path))
 
-    @property
-    def _turns(self) -> np.ndarray:
-        from nibabel.orientations import io_orientation
-
-        return io_orientation(self.affine)
-
-    def _turned(self, values: np.ndarray) -> np.ndarray:
-        """(X, Y, Z) or (X, Y, Z, C) -> a view (C, D, H, W)."""
+    def _load(self) -> np.ndarray:
+        """The values as a view (C, D, H, W) on `grid`."""
+        values = self.load()
         return to_standard(values if values.ndim == 4 else values[..., None], self.affine)
 
 
@@ -121,7 +114,8 @@ def whole_numbers(values: np.ndarray, name: object) -> np.ndarray:
     else:
         inside = np.abs(values) <= 2**53  # what is no number is not
         kept = np.where(inside, values, 0)
-        rounding = min(4 * np.finfo(np.float32).eps * max(1.0, float(np.abs(kept).max(initial=0))), 0.05)
+        largest = max(1.0, float(np.abs(kept).max(initial=0)))
+        rounding = min(4 * np.finfo(np.float32).eps * largest, 0.05)
         whole = np.rint(kept).astype(np.int64)
         wrong = ~inside | (np.abs(kept - whole) > rounding)
     if wrong.any():

@@ -2,7 +2,7 @@
 
 from densevit.backbones.mit import VARIANTS
 from densevit.weights.families import pvt_v2
-from densevit.weights.families.heads import MMSEG_FPN, MMSEG_IGNORED, MMSEG_UPER
+from densevit.weights.families.own import MMSEG_FPN, MMSEG_IGNORED, MMSEG_UPER
 from densevit.weights.families.pvt_v2 import BLOCK, EMBEDDING
 from densevit.weights.family import DecoderTraits, Family, Pair, Release, Shapes, names_like, within
 

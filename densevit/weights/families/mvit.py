@@ -8,7 +8,6 @@ from densevit.backbones.mvit import VARIANTS_V1, VARIANTS_V2
 from densevit.blocks.pooling_attention import PoolingAttention
 from densevit.blocks.tokens import GridTokens
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
-from densevit.weights.shapes import class_token
 
 # What all releases have in common beside the places of a block.
 _NAMES = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -80,6 +79,10 @@ _FINER_NORMS = (r"backbone\.out_norms\.[012]\.",)
 def _is_video(shapes: Shapes) -> bool:
     """Tables of time tell video from image."""
     return any(name.endswith(("attn.rel_pos_t", "pos_embed_temporal")) for name in shapes)
+
+
+def _has_class_token(shapes: Shapes) -> bool:
+    return any(name.endswith("cls_token") for name in shapes)
 
 
 def _class_residual(modules: Collection[nn.Module]) -> bool | None:
@@ -160,7 +163,7 @@ FAMILY = Family(
     },
     alternatives=(dict(grow_in_mlp=False),),  # detectron2's large one
     rules=dict(class_residual=_class_residual),
-    options=dict(class_token=class_token),
+    options=dict(class_token=_has_class_token),
     varying=r"\.rel_pos\.|\.pos_embed|cls_token$|backbone\.out_norms\.",
     mmseg={"MViT": "mvit_v1", "MViTv2": "mvit_v2"},
 )

@@ -6,10 +6,9 @@ dense prediction leave them out, and so do converted ones.
 
 from densevit.backbones.pvt_v1 import VARIANTS
 from densevit.weights.families import mit, pvt_v2
-from densevit.weights.families.heads import MMSEG_FPN, MMSEG_IGNORED
+from densevit.weights.families.own import MMSEG_FPN, MMSEG_IGNORED
 from densevit.weights.families.pvt_v2 import BLOCK, EMBEDDING
-from densevit.weights.family import Family, Release, names_like, within
-from densevit.weights.shapes import image_size
+from densevit.weights.family import Family, Release, image_size, names_like, within
 
 _OFFICIAL = (
     ("pos_embed{i+1}!", "stages.{i}.downsample.position.pos_embed!"),

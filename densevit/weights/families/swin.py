@@ -1,9 +1,8 @@
 """Swin."""
 
 from densevit.backbones.swin import VARIANTS
-from densevit.weights.families.heads import HUGGINGFACE_UPER, MMSEG_IGNORED, MMSEG_UPER
-from densevit.weights.family import Family, Pair, Release, Row, names_like, within
-from densevit.weights.shapes import patch_size, window_size
+from densevit.weights.families.own import HUGGINGFACE_UPER, MMSEG_IGNORED, MMSEG_UPER
+from densevit.weights.family import Family, Pair, Release, Row, names_like, patch_size, window_size, within
 
 TABLE = "relative_position_bias_table!"
 VARYING = r"\.relative_position_bias_table$|backbone\.out_norms\."

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from densevit.backbones.swin_unetr import VARIANTS
+from densevit.backbones.swin import UNETR_VARIANTS
 from densevit.blocks.window import PatchMerging
 from densevit.weights.families import swin, unetr
 from densevit.weights.family import Family, Pair, Release, names_like, within
@@ -55,7 +55,7 @@ def _merge_order(modules: Collection[nn.Module]) -> str | None:
 
 FAMILY = Family(
     name="swin_unetr",
-    variants=tuple(VARIANTS),
+    variants=tuple(UNETR_VARIANTS),
     releases={
         "monai_legacy_swin_unetr": replace(
             _MONAI,
@@ -79,7 +79,7 @@ FAMILY = Family(
     options=swin.FAMILY.options,
     varying=swin.VARYING,
     rules=dict(merge_order=_merge_order),
-    pairs=tuple(Pair(name, "unetr", 14) for name in VARIANTS),
+    pairs=tuple(Pair(name, "unetr", 14) for name in UNETR_VARIANTS),
     crop_options=swin.FAMILY.crop_options,
     crop_reason=swin.FAMILY.crop_reason,
 )

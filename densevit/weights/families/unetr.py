@@ -1,7 +1,18 @@
 """UNETR: its encoder is a ViT, its decoder serves Swin UNETR too."""
 
-from densevit.weights.family import DecoderTraits, Family, Pair, Release, Row, names_like, within
-from densevit.weights.shapes import image_size, num_registers, num_tokens, patch_size
+from densevit.weights.family import (
+    DecoderTraits,
+    Family,
+    Pair,
+    Release,
+    Row,
+    image_size,
+    names_like,
+    num_registers,
+    num_tokens,
+    patch_size,
+    within,
+)
 
 POSITION = "stages.0.downsample.position."
 OPTIONS = dict(patch_size=patch_size, image_size=image_size, num_tokens=num_tokens, num_registers=num_registers)

@@ -20,7 +20,7 @@ from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring, shown
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
-from densevit.train.config.schema import ConfigFile
+from densevit.train.schema import ConfigFile
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
@@ -53,10 +53,15 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
     plain = config.to_dict() if isinstance(config, Config) else dict(config)
     try:
         named = fit(plain.get("custom_imports", ()), tuple[str, ...], where="custom_imports")
-        plain["custom_imports"] = import_modules(named, folders=_folders(path)) if named else ()
+        if named:  # beside the config, beside its parents, or in the current folder
+            files = _check_parents(Path(path)) if path is not None and Path(path).suffix == ".py" else []
+            named = import_modules(named, folders=[*dict.fromkeys(file.parent for file in files), Path()])
+        plain["custom_imports"] = named
         if path is not None:
             plain = {"name": Path(path).stem, **plain}
         return read_options(ConfigFile, {**plain, **_with_augment(plain)})
+    except RecursionError:
+        raise ValueError(f"{path or 'the config'} holds lists or dicts too deep in one another") from None
     except ValueError as error:
         raise ValueError(f"{path or 'the config'}: {error}") from None
 
@@ -67,32 +72,20 @@ def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
         return {}
     rank = model.get("spatial_dims", 2)
-    augment = read_augment(
-        section["augment"],
-        spatial_dims=rank if isinstance(rank, int) and rank in AUGMENTS else 2,
-        where="train_data.augment",
-    )
+    known = rank if isinstance(rank, int) and rank in AUGMENTS else 2  # another one is refused with the model
+    augment = read_augment(section["augment"], spatial_dims=known, where="train_data.augment")
     return {"train_data": {**section, "augment": augment}}
 
 
-def replace_options(config: ConfigFile, changes: Mapping[str, Any]) -> ConfigFile:
-    """A checked config with other values at dotted names, such as `{"train_data.batch_size": 4}`."""
+def replace_options(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A checked config, or a section of it, with other values at dotted names, as {"train_data.batch_size": 4}."""
     for key, value in changes.items():
-        config = _replace(config, key.split("."), value)
+        name, _, rest = key.partition(".")
+        is_dict = isinstance(config, Mapping)
+        if rest:
+            value = replace_options(config[name] if is_dict else getattr(config, name), {rest: value})
+        config = {**config, name: value} if is_dict else replace(config, **{name: value})
     return config
-
-
-def _replace(section: Any, names: Sequence[str], value: Any) -> Any:
-    name, *rest = names
-    if isinstance(section, Mapping):
-        return {**section, name: _replace(section[name], rest, value) if rest else value}
-    return replace(section, **{name: _replace(getattr(section, name), rest, value) if rest else value})
-
-
-def _folders(path: str | Path | None) -> list[Path]:
-    """Where modules of a config's own may lie: beside it, beside its parents, or in the current folder."""
-    chain = [] if path is None or Path(path).suffix != ".py" else _check_parents(Path(path))
-    return [*dict.fromkeys(file.parent for file in chain), Path()]
 
 
 def read_config(path: Path) -> Config:
@@ -117,11 +110,6 @@ def read_config(path: Path) -> Config:
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def docstring(path: Path) -> str:
-    """The docstring of a .py config: its command, time and expected score."""
-    return ast.get_docstring(ast.parse(read_text(path))) or ""
-
-
 def _check_parents(path: Path) -> list[Path]:
     """The file and its parents; several, missing, circular and other ones are refused, before mmengine follows them."""
     seen: list[Path] = []
@@ -143,22 +131,15 @@ def _parent(path: Path) -> Path | None:
         raise ValueError(f"{path}: its brackets lie too deep in one another; a config is a Python file") from None
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == BASE for t in node.targets):
-            names = _literal(node.value)
-            names = names if isinstance(names, (list, tuple)) else [names]
-            if len(names) != 1 or not isinstance(names[0], str):
+            named = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]
+            name = named[0].value if len(named) == 1 and isinstance(named[0], ast.Constant) else None
+            if not isinstance(name, str):
                 raise ValueError(f"{path}: {BASE} must be the path of one parent, got {ast.unparse(node.value)}")
-            parent = path.parent / names[0]
+            parent = path.parent / name
             if parent.suffix != ".py" or not parent.is_file():
                 raise ValueError(f"{path}: {BASE} must be a .py file relative to this one, and {parent} is not")
             return parent
     return None
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError):
-        return None
 
 
 def _read_data(path: Path) -> Config:
@@ -223,6 +204,5 @@ def _override(config: Config, key: str, value: Any, path: Path) -> None:
 def dump_config(config: ConfigFile, path: Path) -> None:
     """Write a config that reads back to the same values: one flat Python file, no parent."""
     lines = [f"{key} = {value!r}\n" for key, value in config.to_dict().items()]
-    write_text(
-        path, f'"""{in_docstring(config.name)} with its parent, its options and all defaults."""\n' + "".join(lines)
-    )
+    head = f'"""{in_docstring(config.name)} with its parent, its options and all defaults."""\n'
+    write_text(path, head + "".join(lines))

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from densevit.train import train
-from densevit.train.lock import NAME, only_run_in
+from densevit.train.folder import LOCK, only_run_in
 
 HOLD = """
 import sys, pathlib
-from densevit.train.lock import only_run_in
+from densevit.train.folder import only_run_in
 with only_run_in(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -44,18 +44,18 @@ def test_a_run_in_a_folder_in_use_is_told_who_is_there_and_touches_nothing(holde
             train(config, work_dir=folder, resume=resume, device="cpu", progress=False)
         assert f"process {holder.pid} on {socket.gethostname()}, started 20" in str(caught.value)
         assert str(caught.value).endswith(f"--work-dir, such as {tmp_path / 'run_2'}")
-    assert sorted(path.name for path in folder.iterdir()) == [NAME, "scalars.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == [LOCK, "scalars.jsonl"]
     holder.communicate("")  # which ends it
-    assert not (folder / NAME).exists()
+    assert not (folder / LOCK).exists()
 
 
 def test_a_killed_run_holds_nobody_up(holder, tmp_path):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert (tmp_path / "run" / NAME).exists()
+    assert (tmp_path / "run" / LOCK).exists()
     with only_run_in(tmp_path / "run"):
-        assert re.match(rf"process {os.getpid()} on ", (tmp_path / "run" / NAME).read_text())
-    assert not (tmp_path / "run" / NAME).exists()
+        assert re.match(rf"process {os.getpid()} on ", (tmp_path / "run" / LOCK).read_text())
+    assert not (tmp_path / "run" / LOCK).exists()
 
 
 def test_a_child_of_a_run_does_not_hold_its_folder(tmp_path):
@@ -78,4 +78,4 @@ def test_threads_of_one_process_exclude_one_another_too(tmp_path):
         with pytest.raises(ValueError, match=rf"this process, {os.getpid()}"):
             attempt.result()
     with only_run_in(tmp_path):
-        assert (tmp_path / NAME).exists()
+        assert (tmp_path / LOCK).exists()

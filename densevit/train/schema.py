@@ -14,7 +14,7 @@ from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import check_loss
-from densevit.options import check_bools, check_range, read_options
+from densevit.options import check_bools, check_range, fit
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import create_backbone
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
@@ -22,14 +22,9 @@ from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
 from densevit.weights import LoadOptions
 
+WEIGHTS = str | LoadOptions | None  # a path, or keywords of `load_weights`
 # Keywords of a builder that the model's own options set.
 OF_THE_MODEL = ("self", "name", "options", "spatial_dims", "in_channels", "in_strides", "num_classes")
-
-
-def check_weights(given: Any, *, where: str) -> None:
-    """Raise ValueError for keywords that `load_weights` does not take."""
-    if isinstance(given, Mapping):
-        read_options(LoadOptions, given, where=where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +42,8 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         """Names and keywords; what only the builders know, they say when the model is built."""
-        check_weights(self.weights, where="weights")
-        check_weights(self.backbone_options.get("weights"), where="backbone_options.weights")
+        fit(self.weights, WEIGHTS, where="weights")
+        fit(self.backbone_options.get("weights"), WEIGHTS, where="backbone_options.weights")
         if self.decoder is None:
             if self.backbone in NETWORKS:
                 self._check_keys("backbone_options", NETWORKS.parameters(self.backbone))
@@ -154,22 +149,18 @@ class ConfigFile:
     def __post_init__(self) -> None:
         for loss in [self.loss, *(head.loss for head in self.auxiliary if head.loss is not None)]:
             check_loss(loss, num_classes=self.model.num_classes)
-        check_weights(self.load_from, where="load_from")
+        fit(self.load_from, WEIGHTS, where="load_from")
         augment = self.train_data.augment
         of_volumes = isinstance(augment, VolumeAugmentOptions)
         if of_volumes and self.inference.base_size is not None:
-            raise ValueError(
-                "inference.base_size is for pictures; volumes are seen at another size by inference.scales"
-            )
+            raise ValueError("inference.base_size is for pictures; see volumes at another size by inference.scales")
         if of_volumes and self.train_data.rare_class_sampling:
+            raise ValueError("rare_class_sampling is for pictures; crop volumes by train_data.augment.foreground")
+        weights, classes = augment.foreground_weights if of_volumes else None, self.model.num_classes
+        if weights is not None and len(weights) != classes:
             raise ValueError(
-                "rare_class_sampling is for pictures; volumes are cropped by train_data.augment.foreground"
-            )
-        weights = augment.foreground_weights if of_volumes else None
-        if weights is not None and len(weights) != self.model.num_classes:
-            raise ValueError(
-                f"train_data.augment.foreground_weights has {len(weights)} numbers and the model "
-                f"{self.model.num_classes} classes; give one for each class, background first"
+                f"train_data.augment.foreground_weights has {len(weights)} numbers and the model {classes} classes; "
+                "give one for each class, background first"
             )
         if self.train_cfg.best == "mCaseDice" and not (of_volumes or self.train_data.dataset.get("slices")):
             raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from densevit.data.cache.findings import FileHashes, cache_folder, content_key
+from densevit.data.findings import FileHashes, cache_folder, content_key
 from densevit.files import replacing
 from densevit.options import read_options
 from densevit.tensorfile import write_tensors
@@ -60,17 +60,13 @@ class CaseCache:
         return self.load_key(key, make, still=lambda: content_key(paths, transform, hashes=self.hashes) == key)
 
     def load_key(
-        self,
-        key: str,
-        make: Callable[[], Mapping[str, np.ndarray]],
-        *,
-        still: Callable[[], bool] = lambda: True,
+        self, key: str, make: Callable[[], Mapping[str, np.ndarray]], *, still: Callable[[], bool] = lambda: True
     ) -> Arrays:
         """The arrays kept under `key`, mapped into memory, or those of `make()`, which are kept if `still()` holds.
 
         Writing to them changes nothing on disk. An entry that is damaged is made anew.
         """
-        path = self._place(key)
+        path = self.folder / key[:2] / f"{key}{ENDING}"
         kept = self._mapped(key, path)
         if kept is not None:
             return kept
@@ -79,11 +75,6 @@ class CaseCache:
         if not self._writes or not still() or not self._keep(path, made):
             return made
         return self._mapped(key, path) or made
-
-    def _place(self, key: str) -> Path:
-        if not key.isalnum():
-            raise ValueError(f"a key is letters and digits, got {key!r}")
-        return self.folder / key[:2] / f"{key}{ENDING}"
 
     def _mapped(self, key: str, path: Path) -> Arrays | None:
         try:
@@ -103,14 +94,14 @@ class CaseCache:
         """Write an entry, then make room; False where it cannot be kept."""
         size = sum(array.nbytes for array in arrays.values())
         if size > self.max_bytes:
-            self._go_without(f"a case takes {format_bytes(size)}, and max_bytes is {format_bytes(self.max_bytes)}")
-            return False
+            return self._go_without(
+                f"a case takes {format_bytes(size)}, and max_bytes is {format_bytes(self.max_bytes)}"
+            )
         try:
             with replacing(path, durable=False) as aside:
                 write_tensors(aside, arrays, metadata=dict(crc32=_checksum(arrays)))
         except OSError as error:
-            self._go_without(f"{getattr(error, 'strerror', None) or error}: {path}")
-            return False
+            return self._go_without(f"{getattr(error, 'strerror', None) or error}: {path}")
         self._make_room(keep=path)
         return True
 
@@ -128,21 +119,18 @@ class CaseCache:
             if path != keep and path.suffix == ENDING and not path.name.startswith("."):
                 _delete(path)
                 total -= size
-                self._tell_full(path.stem)
+                if path.stem in self._used and not self._told_full:
+                    self._told_full = True
+                    logger.warning(
+                        "the cache %s holds %s, and the cases in use take more: some are prepared again each time; "
+                        "raise max_bytes in cache=dict(max_bytes='200GB')",
+                        *(self.folder, format_bytes(self.max_bytes)),
+                    )
 
-    def _tell_full(self, key: str) -> None:
-        if key in self._used and not self._told_full:
-            self._told_full = True
-            logger.warning(
-                "the cache %s holds %s, and the cases in use take more: some are prepared again each time; "
-                "raise max_bytes in cache=dict(max_bytes='200GB')",
-                self.folder,
-                format_bytes(self.max_bytes),
-            )
-
-    def _go_without(self, reason: str) -> None:
+    def _go_without(self, reason: str) -> bool:
         self._writes = False
         logger.warning("prepared cases are not kept, which costs time alone (%s)", reason)
+        return False
 
 
 def create_case_cache(config: Mapping[str, Any] | bool | None) -> CaseCache | None:

@@ -1,1 +1,0 @@
-"""Config files: reading, checking and overriding them."""
