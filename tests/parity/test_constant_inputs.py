@@ -1,4 +1,11 @@
-"""Air, and air with a body in a corner, against double precision: noise hides what sums of equal numbers lose."""
+"""Air, and air with a body in a corner, against double precision: noise hides what sums of equal numbers lose.
+
+Logits are compared, and not the gradients of a training step: on air those of Swin UNETR's encoder are up to 0.6 % off.
+Our sums do not lose that. With instance norm in double precision the error stays; with the convolutions before it in
+double precision it falls to a quarter: oneDNN adds up products in float32, and the norm makes their rounding up to 300
+times larger. The stem's sum over voxels, taken in double precision, has the same error: that of the gradient which
+arrives there.
+"""
 
 from copy import deepcopy
 
