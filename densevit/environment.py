@@ -24,9 +24,8 @@ _keeping_lock = Lock()
 def let_threads_sleep() -> None:
     """Let threads that wait for others soon leave the processor, unless the environment says how threads wait.
 
-    By default OpenMP's threads spin while they wait, and on a machine with other work they take from each other the
-    processors that they wait for. The setting counts for torch if it is imported later; if it has been imported
-    before, nothing is changed.
+    By default OpenMP's threads spin, and beside other work they take from each other the processors that they wait
+    for. Nothing is changed once torch is imported.
     """
     if "torch" not in sys.modules and not os.environ.keys() & set(WAITING):
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)
@@ -97,10 +96,9 @@ def ignore_warnings(message: str = "", *, module: str = "") -> Iterator[None]:
 def keep_freed_memory() -> Iterator[None]:
     """Within the block, the whole process keeps the memory that it frees, for example for a network's next forward.
 
-    glibc otherwise serves a large allocation with a new map, whose pages the kernel has to find and clear, forward
-    after forward: a third of the time of some networks on a CPU (docs/decisions/kept_memory.md). At the end of the
-    block what is free is given back. Allocations of more than `LARGEST_KEPT` bytes are left out. The commands run in
-    such a block; a program that uses densevit as a library decides for itself. Without glibc nothing is changed.
+    glibc otherwise gets and clears new pages for every large allocation, forward after forward: a third of the time of
+    some networks on a CPU (docs/decisions/kept_memory.md). Allocations of more than `LARGEST_KEPT` bytes are left out;
+    at the end what is free is given back. The commands run in such a block.
     """
     with _keeping_lock:
         _keeping[0] += 1

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Concatenate, ParamSpec, TypeVar
 
 from densevit.quoting import sentence
@@ -102,8 +103,8 @@ def write_text(path: Path, text: str) -> None:
 def publish_folder(aside: Path, target: Path) -> None:
     """Give a complete folder the name `target`, in the place of a folder that may be there, which is removed.
 
-    A crash at any moment leaves the former folder or the new one under the name, at the latest once `recover_folder`
-    was called, which this function does first. Raises OSError and leaves `aside` where that is not possible.
+    A crash at any moment leaves one of the two under the name, at the latest once `recover_folder` was called. Raises
+    OSError and leaves `aside` where that is not possible.
     """
     recover_folder(target)
     former = _former(target)
@@ -155,18 +156,14 @@ def remove_folder(folder: Path) -> None:
 def check_writable(folder: Path, *, what: str = "output folder", advice: str = "choose another one") -> None:
     """Make the folder and prove that it takes files, by writing one and removing it.
 
-    Raises NotADirectoryError or PermissionError with one sentence, in which `what` is the folder's part, such as
-    "output folder", and `advice` the way out.
+    Raises NotADirectoryError or PermissionError: one sentence with `what` the folder is for, and the way out.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"the {what} {folder} is a file; give a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = _name_aside(folder / "probe")
-        try:
-            probe.write_text("probe", encoding="utf-8")
-        finally:
-            probe.unlink(missing_ok=True)
+        with TemporaryFile(dir=folder) as probe:
+            probe.write(b"probe")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PermissionError(f"cannot write to the {what} {folder}: {reason}; {advice}") from error

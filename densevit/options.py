@@ -23,9 +23,8 @@ _PLURALS = {bool: "True or False", str: "texts", int: "whole numbers", float: "n
 def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, where: str = "") -> Options:
     """Make an instance of the dataclass `kind` of a dictionary; an instance of it is returned as it is.
 
-    Lists become tuples, whole numbers become floats and dictionaries become dataclasses where the fields' types ask
-    for it. `where` is the dotted name of the dictionary in what the user wrote. Raises ValueError for an unknown key,
-    naming the nearest known one, for a missing key and for a value of another type.
+    Lists become tuples, whole numbers floats and dictionaries dataclasses where the fields' types ask for it. `where`
+    is its dotted name in what the user wrote. ValueError for unknown and missing keys, and values of another type.
     """
     if isinstance(given, kind):
         return given
@@ -99,10 +98,9 @@ def check_fields(made: Any, *, owner: str) -> None:
 
 
 def check_bools(takes: Mapping[str, Parameter], given: Mapping[str, Any], *, where: str = "") -> None:
-    """Raise ValueError for True or False, at any depth, where a keyword's type or default asks for numbers.
+    """Raise ValueError for True or False, at any depth, where a keyword of a builder asks for numbers.
 
-    Python counts them among the whole numbers: frozen=True would freeze one stage. `takes` are a builder's parameters,
-    `where` is put before the key.
+    Python counts them among these: frozen=True would freeze one stage. `where` is put before the key.
     """
     for key, value in given.items():
         if key not in takes or not _holds_bool(value):

@@ -18,20 +18,20 @@ import torch.distributed as dist
 
 logger = logging.getLogger("densevit")
 
-LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # Where each launcher says: rank, number of processes, rank on this machine.
 VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+LAUNCHERS = ("none", *VARIABLES)
 
 
 def pick_device(device: str | torch.device | None = None, local_rank: int = 0) -> torch.device:
     """The named device; without a name this process's GPU, or the CPU where there is none.
 
-    "cuda" without a number is this process's GPU too: `local_rank` counts the processes of this machine, and more
-    processes than GPUs share them. ValueError for a device that is not there.
+    "cuda" without a number is this process's GPU too, where the `local_rank` processes of a machine share its GPUs in
+    turn. ValueError for a device that is not there.
     """
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -53,7 +53,7 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
     if launcher == "none" or in_group():
         yield pick_device(device)
         return
-    rank, size, local_rank = _read_environment(launcher)
+    rank, size, local_rank = launched_as(launcher)
     chosen = pick_device(device, local_rank)
     if chosen.type == "cuda":
         count = torch.cuda.device_count()
@@ -73,10 +73,8 @@ def process_group(launcher: str, device: str | None = None) -> Iterator[torch.de
 
 def launched_as(launcher: str) -> tuple[int, int, int]:
     """This process's number, how many there are, and its number on this machine; (0, 1, 0) without a launcher."""
-    return (0, 1, 0) if launcher == "none" else _read_environment(launcher)
-
-
-def _read_environment(launcher: str) -> tuple[int, int, int]:
+    if launcher == "none":
+        return 0, 1, 0
     missing = [name for name in VARIABLES[launcher] if name not in os.environ]
     if missing:
         raise ValueError(
@@ -116,10 +114,7 @@ def any_process(*flags: bool) -> list[bool]:
 
 
 def distribute(module: torch.nn.Module, device: torch.device, *, sync_bn: bool = False) -> torch.nn.Module:
-    """The module on its device, in a group of processes inside DDP; batch norms are then synchronised if `sync_bn`.
-
-    They can be on GPUs alone, and stay apart on CPUs.
-    """
+    """The module on its device, in a group of processes inside DDP; `sync_bn` synchronises batch norms on GPUs."""
     module = module.to(device)
     if not in_group():
         return module

@@ -19,8 +19,7 @@ def check_known(
 ) -> None:
     """Raise an error of one sentence unless `name` is one of the `known`: "no mode named 'slid'; did you mean slide".
 
-    `what` is the sentence as far as the name, such as "no mode named" or "unknown key"; `prefix` is written before the
-    name: where in a config it stands.
+    `what` begins the sentence, such as "no mode named"; `prefix` stands before the name: where in a config it is.
     """
     known = list(known)
     if name not in known:
@@ -83,10 +82,6 @@ class Registry:
     def parameters(self, name: str) -> Mapping[str, Parameter]:
         """The keywords that the builder called `name` takes."""
         return signature(self._find(name, self._builders)).parameters
-
-    def keywords(self, name: str) -> list[str]:
-        """Their names."""
-        return list(self.parameters(name))
 
     def family(self, name: str) -> Builder:
         """The builder that `name` shares with the other variants of its family."""

@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "quoting",
     "registry labels sides",
-    "files imports options processes tables progress environment texts tensorfile workers",
+    "files imports options processes tables progress environment texts workers",
     "blocks normalization",
     "backbones decoders",
     "weights",

@@ -45,12 +45,12 @@ class Opened(Protocol):
 
 
 class Reader(Protocol):
-    """Finds, reads and prepares the images of one kind: pictures, or scans."""
+    """Finds, reads and prepares the images of one kind: pictures, or scans.
 
-    def find(
-        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
-    ) -> list[Input]:
-        """The inputs that files, folders and globs name; results are written to `exclude`, which must hold none."""
+    `find(inputs, recursive=..., exclude=...)` is `find_pictures` or `find_scans`.
+    """
+
+    find: Callable[..., list[Input]]
 
     def open(self, source: Any) -> Opened:
         """What is read of a path, of one path a channel, or of an array; ValueError for what does not fit."""

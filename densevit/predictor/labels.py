@@ -5,6 +5,7 @@ Legend: image (C, *S), normalised; label (*size), class numbers; logits (K, *siz
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from densevit.inference import (
 )
 from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices
 from densevit.inference.reduce import labels as to_labels
+from densevit.inference.source import ArrayLike
 from densevit.labels import label_type
 
 logger = logging.getLogger("densevit")
@@ -36,7 +38,7 @@ Network = Callable[[Tensor], Tensor]
 class Stopwatch:
     """`seconds` of each part; a part that comes several times is added up."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
@@ -45,10 +47,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.add(part, time.perf_counter() - start)
-
-    def add(self, part: str, seconds: float) -> None:
-        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+            self.seconds[part] += time.perf_counter() - start
 
 
 class TimedNetwork:
@@ -57,31 +56,29 @@ class TimedNetwork:
     def __init__(self, network: Callable[[Tensor], Tensor], *, device: torch.device):
         self.network = network
         self.on_gpu = device.type == "cuda"
-        self.times: list[float] = []
-        self.events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self.forwards: list[tuple[Any, Any]] = []  # seconds or events, before and after
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not self.on_gpu:
-            start = time.perf_counter()
-            logits = self.network(x)
-            self.times.append(time.perf_counter() - start)
-            return logits
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        logits = self.network(x)
-        end.record()
-        self.events.append((begin, end))
+        before, logits, after = self._now(), self.network(x), self._now()
+        self.forwards.append((before, after))
         return logits
 
     def seconds(self) -> float:
         """Of all forwards so far; on a GPU, once their results are there."""
-        return sum(self.times) + sum(begin.elapsed_time(end) for begin, end in self.events) / 1000
+        return sum(a.elapsed_time(b) / 1000 if self.on_gpu else b - a for a, b in self.forwards)
+
+    def _now(self) -> "float | torch.cuda.Event":
+        if not self.on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
 
 @torch.inference_mode()
 def label_image(
     model: Network,
-    image: Tensor,
+    image: Tensor | ArrayLike,
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
@@ -108,7 +105,7 @@ def label_image(
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
         if slices is None and max_memory is None and windows.roi_size == tuple(image.shape[1:]) == size:
-            out[...] = to_labels(network(_finite(image)[None].to(device))[0]).cpu().numpy()
+            out[...] = to_labels(network(_finite(torch.as_tensor(image[:]))[None].to(device))[0]).cpu().numpy()
         else:
             planned: dict[str, Any] = {}
             if max_memory is not None:
@@ -118,8 +115,8 @@ def label_image(
             native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
             sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
     if stopwatch is not None:
-        stopwatch.add("network", network.seconds())
-        stopwatch.add("restore", time.perf_counter() - start - network.seconds())
+        stopwatch.seconds["network"] += network.seconds()
+        stopwatch.seconds["restore"] += time.perf_counter() - start - network.seconds()
     return out
 
 
@@ -154,14 +151,14 @@ def _finite(image: Tensor) -> Tensor:
 
 
 def _by_windows(
-    model: Network, image: Tensor, options: InferenceOptions, slices: SliceOptions | None
-) -> tuple[Network, Tensor, Windows]:
+    model: Network, image: Tensor | ArrayLike, options: InferenceOptions, slices: SliceOptions | None
+) -> tuple[Network, Tensor | ArrayLike, Windows]:
     """What sees windows, the image that they are cut from, and the windows."""
-    options = options.on_axes(image.ndim - 1 - (slices is not None))
+    options = options.on_axes(len(image.shape) - 1 - (slices is not None))
     seen = as_asked(model, options)
     if slices is None:
         if options.base_size is not None:
-            image = resize(image[None], fit_size(image.shape[1:], options.base_size))[0]
+            image = resize(torch.as_tensor(image[:])[None], fit_size(image.shape[1:], options.base_size))[0]
         return seen, image, options.windows(image.shape[1:])
     if options.base_size is not None:
         raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")

@@ -6,18 +6,21 @@ Legend: image (C, H, W) in the file's units, arrays (H, W) or (H, W, C).
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from densevit.checkpoint import Header
-from densevit.normalization import create_normalization
+from densevit.normalization import Normalization, create_normalization
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
 from densevit.pictures.reading import read_input
 from densevit.predictor.inputs import Input, find_paths, name_inputs
 
 logger = logging.getLogger("densevit")
+LARGE = 2**28  # numbers, a gibibyte as float32
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,17 @@ class Picture:
     """`image` is (C, H, W), the file's own numbers."""
 
     image: np.ndarray
+
+
+class LargePicture:
+    """What the network sees of a picture (C, H, W), of which only the part that is asked for becomes float32."""
+
+    def __init__(self, image: np.ndarray, normalize: Normalization):
+        self.image, self.shape = image, image.shape
+        self.normalize = normalize.of(image)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.normalize(self.image[index])
 
 
 class PictureReader:
@@ -36,13 +50,7 @@ class PictureReader:
         # Weights of a training that did not say whether it turned photos.
         self.warned = header.exif is not None or header.training is None
         self.normalize = create_normalization(header.normalization)
-
-    def find(
-        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
-    ) -> list[Input]:
-        """See `find_pictures`."""
-        endings = IMAGE_ENDINGS if self._is_rgb else (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
-        return find_pictures(inputs, recursive=recursive, exclude=exclude, endings=endings)
+        self.find = partial(find_pictures, endings=IMAGE_ENDINGS + (() if self._is_rgb else ARRAY_ENDINGS))
 
     def open(self, source: str | Path | Sequence[str | Path] | np.ndarray | Tensor) -> Picture:
         """A file, a list of one file a channel, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W)."""
@@ -67,8 +75,9 @@ class PictureReader:
             )
         return Picture(image)
 
-    def prepare(self, opened: Picture) -> np.ndarray:
-        return self.normalize(opened.image)
+    def prepare(self, opened: Picture) -> np.ndarray | LargePicture:
+        large = opened.image.size > LARGE
+        return LargePicture(opened.image, self.normalize) if large else self.normalize(opened.image)
 
     def _read(self, path: str | Path, *, channels: int) -> np.ndarray:
         """(C, H, W), upright or as stored, whichever the network was trained on."""

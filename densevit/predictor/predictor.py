@@ -19,10 +19,10 @@ import densevit
 from densevit.checkpoint import Checkpoint, Header, build_model, open_checkpoint
 from densevit.inference.network import check_amp
 from densevit.labels import label_type
-from densevit.predictor.inputs import Opened, Reader
+from densevit.predictor.inputs import Reader
 from densevit.predictor.labels import Stopwatch, image_logits, label_image
 from densevit.predictor.outputs import Origin, model_digest
-from densevit.predictor.pictures import PictureReader
+from densevit.predictor.pictures import LargePicture, PictureReader
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
 from densevit.processes import pick_device
@@ -120,25 +120,21 @@ class Predictor:
         opened = self.reader.open(image)
         prepared = self.reader.prepare(opened)
         label = self.label_prepared(prepared, opened.image.shape[1:])
-        return Prediction(label, lambda: self.logits(torch.from_numpy(prepared)))
+        return Prediction(label, lambda: self.logits(torch.from_numpy(prepared[:])))
 
     def label(self, image: Image) -> np.ndarray:
         """The label map alone."""
         return self(image).label
 
-    def prepare(self, opened: Opened) -> np.ndarray:
-        """What the network sees of what the reader opened: float32 (C, *S)."""
-        return self.reader.prepare(opened)
-
     def label_prepared(
-        self, image: np.ndarray, size: Sequence[int], *, stopwatch: Stopwatch | None = None
+        self, image: np.ndarray | LargePicture, size: Sequence[int], *, stopwatch: Stopwatch | None = None
     ) -> np.ndarray:
         """A prepared image -> its label map (*size), made tidy where that is asked for; `stopwatch` learns what took
         how long."""
         stopwatch, header = stopwatch or Stopwatch(), self.header
         label = label_image(
             self.model,
-            torch.from_numpy(image),
+            torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
             options=self._options,
             size=size,
             out=np.empty(tuple(size), label_type(header.num_classes)),

@@ -29,16 +29,9 @@ class ScanReader:
 
     def __init__(self, header: Header, read: ReadOptions = REFUSING):
         self.channels, self.spacing = header.image_channels, header.spacing
-        self.modalities, self.images = header.modalities, header.images or ()
+        self.modalities, self.read = header.modalities, read
         self.normalize = create_normalization(header.normalization)
-        self.read = read
-
-    def find(
-        self, inputs: str | Path | Iterable[str | Path], *, recursive: bool = False, exclude: Path | None = None
-    ) -> list[Input]:
-        """See `find_scans`."""
-        options = dict(channels=self.channels, images=self.images, modality=self.read.modality)
-        return find_scans(inputs, recursive=recursive, exclude=exclude, **options)
+        self.find = partial(find_scans, channels=self.channels, images=header.images or (), modality=read.modality)
 
     def open(self, source: str | Path | Sequence[str | Path] | Volume | np.ndarray | Tensor) -> Volume:
         """What `open_volume` reads, or an array or tensor (D, H, W) or (C, D, H, W) at the spacing of training."""

@@ -34,7 +34,9 @@ def measure_structures(
         voxels = 0 if inside is None else int(np.count_nonzero(inside))
         found[name] = dict(label=value, voxels=voxels, ml=round(voxels * milliliters, 6), mean=None)
         if voxels:
-            found[name]["mean"] = [_round(channel[box].mean(where=inside, dtype=np.float64)) for channel in image]
+            found[name]["mean"] = [
+                float(f"{channel[box].mean(where=inside, dtype=np.float64):.6g}") for channel in image
+            ]
         if value:
             found[name] |= _where(inside, box, grid) if voxels else dict(centroid=None, box=None)
     return found
@@ -67,33 +69,21 @@ def table_rows(case: str, structures: Mapping[str, Mapping[str, Any]]) -> Iterab
         yield row
 
 
-def _where(inside: np.ndarray, box: tuple[slice, ...], grid: Grid) -> dict[str, list]:
+def _where(inside: np.ndarray, crop: tuple[slice, ...], grid: Grid) -> dict[str, list]:
     """Centroid and bounding box in mm of the voxels (D, H, W) of a crop."""
     along = [inside.sum(tuple(other for other in range(3) if other != axis)) for axis in range(3)]
-    centre = [np.average(np.arange(len(n)), weights=n) + box[axis].start for axis, n in enumerate(along)]
+    centre = [np.average(np.arange(len(n)), weights=n) + crop[axis].start for axis, n in enumerate(along)]
     # Along each row a linear function is largest at the first or the last voxel, so that two per row are enough.
     d, h = np.nonzero(inside.any(2))
     rows = inside[d, h]
     first, last = rows.argmax(1), rows.shape[1] - 1 - rows[:, ::-1].argmax(1)
-    starts = [axis.start for axis in box]
-    ends = np.concatenate([np.stack([w + starts[2], h + starts[1], d + starts[0]], 1) for w in (first, last)])
-    corners = _to_mm(grid, ends)
-    half = np.abs(grid.affine[:3, :3]).sum(1) / 2  # of a voxel, along the axes of millimetres
-    low, high = corners.min(0) - half, corners.max(0) + half
-    return dict(centroid=_rounded(_to_mm(grid, np.array(centre[::-1]))), box=[_rounded(low), _rounded(high)])
-
-
-def _to_mm(grid: Grid, voxels: np.ndarray) -> np.ndarray:
-    """(..., (w, h, d)) -> (..., (right, anterior, superior)) mm."""
-    return voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-
-
-def _round(number: float) -> float:
-    return float(f"{number:.6g}")
-
-
-def _rounded(point: np.ndarray) -> list[float]:
-    return [round(float(x), 3) for x in point]
+    ends = np.concatenate([np.stack([w, h, d], 1) for w in (first, last)]) + [axis.start for axis in crop[::-1]]
+    turned, origin = grid.affine[:3, :3], grid.affine[:3, 3]  # (w, h, d) -> (right, anterior, superior) mm
+    corners, centroid = ends @ turned.T + origin, np.array(centre[::-1]) @ turned.T + origin
+    half = np.abs(turned).sum(1) / 2  # of a voxel, along the axes of millimetres
+    points = (centroid, corners.min(0) - half, corners.max(0) + half)
+    centroid, *box = ([round(x, 3) for x in point.tolist()] for point in points)
+    return dict(centroid=centroid, box=box)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,10 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
     plain = config.to_dict() if isinstance(config, Config) else dict(config)
     try:
         named = fit(plain.get("custom_imports", ()), tuple[str, ...], where="custom_imports")
-        plain["custom_imports"] = import_modules(named, folders=_folders(path)) if named else ()
+        if named:  # beside the config, beside its parents, or in the current folder
+            files = _check_parents(Path(path)) if path is not None and Path(path).suffix == ".py" else []
+            named = import_modules(named, folders=[*dict.fromkeys(file.parent for file in files), Path()])
+        plain["custom_imports"] = named
         if path is not None:
             plain = {"name": Path(path).stem, **plain}
         return read_options(ConfigFile, {**plain, **_with_augment(plain)})
@@ -74,24 +77,15 @@ def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {"train_data": {**section, "augment": augment}}
 
 
-def replace_options(config: ConfigFile, changes: Mapping[str, Any]) -> ConfigFile:
-    """A checked config with other values at dotted names, such as `{"train_data.batch_size": 4}`."""
+def replace_options(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A checked config, or a section of it, with other values at dotted names, as {"train_data.batch_size": 4}."""
     for key, value in changes.items():
-        config = _replace(config, key.split("."), value)
+        name, _, rest = key.partition(".")
+        is_dict = isinstance(config, Mapping)
+        if rest:
+            value = replace_options(config[name] if is_dict else getattr(config, name), {rest: value})
+        config = {**config, name: value} if is_dict else replace(config, **{name: value})
     return config
-
-
-def _replace(section: Any, names: Sequence[str], value: Any) -> Any:
-    name, *rest = names
-    if isinstance(section, Mapping):
-        return {**section, name: _replace(section[name], rest, value) if rest else value}
-    return replace(section, **{name: _replace(getattr(section, name), rest, value) if rest else value})
-
-
-def _folders(path: str | Path | None) -> list[Path]:
-    """Where modules of a config's own may lie: beside it, beside its parents, or in the current folder."""
-    chain = [] if path is None or Path(path).suffix != ".py" else _check_parents(Path(path))
-    return [*dict.fromkeys(file.parent for file in chain), Path()]
 
 
 def read_config(path: Path) -> Config:

@@ -26,14 +26,10 @@ from densevit.workers import drawing
 logger = logging.getLogger("densevit")
 
 
-class DivergedError(ValueError):
-    """The loss is no longer a number."""
-
-
 class Loop:
-    """Iterations of `accumulate` batches each up to `max_iters`, with log, validation and checkpoints at their times.
+    """Iterations of `accumulate` batches each, with log, validation and checkpoints at their times.
 
-    `iteration` counts the finished ones, and `draws` the samples that they took in all processes. An iteration is saved
+    `iteration` counts the finished ones, `draws` the samples that they took in all processes. An iteration is saved
     before it is validated.
     """
 
@@ -130,7 +126,7 @@ class Loop:
         return dict(loss=loss, **losses)
 
     def _check_losses(self, *, keep: int = 0) -> None:
-        """Raise DivergedError for a loss that is nan or infinite, in any process, before anything of it is saved."""
+        """Raise ValueError for a loss that is nan or infinite, in any process, before anything of it is saved."""
         bad = None
         while len(self._unchecked) > keep:
             iteration, loss = self._unchecked.pop(0)
@@ -138,7 +134,7 @@ class Loop:
                 bad = (iteration, loss.item())
         if any_process(bad is not None)[0]:
             iteration, value = bad or (self.iteration + 1, float("nan"))
-            raise DivergedError(
+            raise ValueError(
                 f"the loss became {value} at iteration {iteration}, and nothing of it was saved: lower optimizer.lr, "
                 "set train_cfg.clip_grad, or use train_cfg.amp='bf16' in place of 'fp16'"
             )

@@ -46,31 +46,27 @@ class VisualizationOptions:
 
     def open_boards(self, folder: Path) -> list[Any]:
         """The back ends, ready for use; ValueError for one that is unknown or whose package is not installed."""
-        own = [dict(type="TensorboardVisBackend", save_dir="tensorboard")] if self.tensorboard else []
-        return [_open_board(dict(section), folder) for section in (*own, *self.backends)]
+        own = (dict(type="TensorboardVisBackend", save_dir="tensorboard"),) if self.tensorboard else ()
+        if not own + self.backends:
+            return []
+        from mmengine.registry import VISBACKENDS
 
-
-def _open_board(section: dict[str, Any], folder: Path) -> Any:
-    from mmengine.registry import VISBACKENDS
-
-    import_module("mmengine.visualization")  # registers them, and takes seconds
-
-    kind, name = find_registered(VISBACKENDS, section, where="visualization.backends"), section["type"]
-    section["save_dir"] = str(folder / section.get("save_dir", name))
-    try:
-        board = VISBACKENDS.build(section)
-        _ = board.experiment  # opens it, which imports its package
-    except (ImportError, TypeError) as error:
-        advice = "; install its package" if isinstance(error, ImportError) else ""
-        raise ValueError(f"visualization.backends: {kind.__name__} cannot be used ({error}){advice}") from None
-    return board
+        import_module("mmengine.visualization")  # registers them, and takes seconds
+        boards = []
+        for section in own + self.backends:
+            kind = find_registered(VISBACKENDS, section, where="visualization.backends")
+            target = folder / section.get("save_dir", section["type"])
+            try:
+                boards.append(VISBACKENDS.build(dict(section, save_dir=str(target))))
+                _ = boards[-1].experiment  # opens it, which imports its package
+            except (ImportError, TypeError) as error:
+                advice = "; install its package" if isinstance(error, ImportError) else ""
+                raise ValueError(f"visualization.backends: {kind.__name__} cannot be used ({error}){advice}") from None
+        return boards
 
 
 def find_registered(registry: Any, section: Mapping[str, Any], *, where: str) -> Any:
-    """The class of mmengine's `registry` that `section` names; ValueError for an unknown name, and for True as number.
-
-    `where` is the key of the config that holds the section.
-    """
+    """The class of mmengine's `registry` that a section names; ValueError for unknown names and bools as numbers."""
     name = section.get("type")
     kind = name if isinstance(name, type) else registry.get(str(name))
     if kind is None:

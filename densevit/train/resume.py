@@ -42,9 +42,9 @@ def find_resumption(
 ) -> Resumption | None:
     """The last whole snapshot in a run folder, read; None, with a warning, if there is none.
 
-    `model` is the model section of this run's header, `settings` what `list_settings` gives of its config. ValueError
-    if the snapshot is of another model or kind of optimizer, or further than `max_iters`; CheckpointError if its state
-    cannot be used. Other settings that differ are named in a warning.
+    `model` is of this run's header, `settings` are what `list_settings` gives of its config. ValueError if the snapshot
+    is of another model or optimizer, or further than `max_iters`; other settings that differ are named in a warning.
+    CheckpointError if its state cannot be used.
     """
     snapshot = find_snapshot(folder)
     if snapshot is None:

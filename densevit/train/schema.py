@@ -153,18 +153,14 @@ class ConfigFile:
         augment = self.train_data.augment
         of_volumes = isinstance(augment, VolumeAugmentOptions)
         if of_volumes and self.inference.base_size is not None:
-            raise ValueError(
-                "inference.base_size is for pictures; volumes are seen at another size by inference.scales"
-            )
+            raise ValueError("inference.base_size is for pictures; see volumes at another size by inference.scales")
         if of_volumes and self.train_data.rare_class_sampling:
+            raise ValueError("rare_class_sampling is for pictures; crop volumes by train_data.augment.foreground")
+        weights, classes = augment.foreground_weights if of_volumes else None, self.model.num_classes
+        if weights is not None and len(weights) != classes:
             raise ValueError(
-                "rare_class_sampling is for pictures; volumes are cropped by train_data.augment.foreground"
-            )
-        weights = augment.foreground_weights if of_volumes else None
-        if weights is not None and len(weights) != self.model.num_classes:
-            raise ValueError(
-                f"train_data.augment.foreground_weights has {len(weights)} numbers and the model "
-                f"{self.model.num_classes} classes; give one for each class, background first"
+                f"train_data.augment.foreground_weights has {len(weights)} numbers and the model {classes} classes; "
+                "give one for each class, background first"
             )
         if self.train_cfg.best == "mCaseDice" and not (of_volumes or self.train_data.dataset.get("slices")):
             raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")

@@ -74,7 +74,7 @@ def _alternative(shapes: Shapes, name: str, rank: int) -> dict[str, Any] | None:
     if family.varying is None:
         return None
     given = _loose(shapes, family.varying)
-    choices = [{}, *(c for c in family.alternatives if set(c) <= set(BACKBONES.keywords(name)))]
+    choices = [{}, *(c for c in family.alternatives if set(c) <= set(BACKBONES.parameters(name)))]
     return next((dict(c) for c in choices if given == _loose(_shapes(name, rank, **c), family.varying)), None)
 
 

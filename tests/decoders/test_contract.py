@@ -113,7 +113,7 @@ def test_a_decoder_of_queries_predicts_trains_compiles_and_exports(spatial_dims)
         torch.testing.assert_close(torch.export.export(model, (image,)).module()(image), expected)
 
 
-SIZES = [(name, option) for name in own_decoders() for option in DECODERS.keywords(name) if option in SIZE_OPTIONS]
+SIZES = [(name, option) for name in own_decoders() for option in DECODERS.parameters(name) if option in SIZE_OPTIONS]
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5])

@@ -86,7 +86,7 @@ OURS = [name for name in ("all_mlp", "fpn", "linear", "uper", "vt_fpn") if name 
 
 @pytest.mark.parametrize("decoder", OURS)
 def test_our_decoders_give_loss_and_logits_as_decode_heads(decoder):
-    options = dict(dim=16) if "dim" in DECODERS.keywords(decoder) else {}
+    options = dict(dim=16) if "dim" in DECODERS.parameters(decoder) else {}
     head = dict(
         type="densevit.DecodeHead",
         decoder=decoder,

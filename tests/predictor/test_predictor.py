@@ -9,7 +9,8 @@ import densevit
 from densevit.inference import InferenceOptions
 from densevit.normalization import MEAN_STD, create_normalization
 from densevit.predictor import Prediction, Predictor
-from densevit.predictor.labels import fit_size
+from densevit.predictor.labels import fit_size, label_image
+from densevit.predictor.pictures import LargePicture
 from densevit.weights import save_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.predictor.common import make_photo, save_photo
@@ -229,3 +230,42 @@ def test_a_long_picture_is_predicted_in_little_memory_and_the_plan_is_said(check
 def test_memory_is_bounded_however_a_picture_is_seen(checkpoint, options):
     with pytest.raises(ValueError, match="max_memory is 10 kB, and this takes"):
         Predictor(checkpoint, **options, max_memory="10kB").label(make_photo((64, 96)))
+
+
+LARGE_WAYS = [
+    dict(mode="slide", roi_size=(32, 32), stride=(24, 20)),
+    dict(mode="slide_gaussian", roi_size=(48, 32), flips=(-1,)),
+    dict(mode="whole"),
+    dict(mode="whole", base_size=(64, 96)),
+]
+
+
+@pytest.mark.parametrize("inference", LARGE_WAYS, ids=str)
+def test_a_large_picture_gets_the_same_labels(checkpoint, monkeypatch, inference):
+    """Its windows become float32 one after the other, not the picture as a whole."""
+    predictor, photo = Predictor(checkpoint, **inference), make_photo((75, 93))
+    usual = predictor(photo)
+    monkeypatch.setattr("densevit.predictor.pictures.LARGE", 0)
+    large = predictor(photo)
+    assert np.array_equal(large.label, usual.label)
+    assert torch.equal(large.logits, usual.logits)
+
+
+def test_of_a_large_picture_a_few_rows_are_float_at_a_time(checkpoint):
+    class Counted:
+        rows = []
+
+        def of(self, image):
+            return self
+
+        def __call__(self, part):
+            self.rows.append(part.shape[1])
+            return part.astype(np.float32)
+
+    image = make_photo((300, 40)).transpose(2, 0, 1)
+    options = InferenceOptions(mode="slide", roi_size=(32, 32), stride=(32, 32))
+    model = Predictor(checkpoint).model
+    got = label_image(model, LargePicture(image, Counted()), options=options)
+    assert np.array_equal(got, label_image(model, torch.from_numpy(image.astype(np.float32)), options=options))
+    assert sum(Counted.rows) == 300
+    assert max(Counted.rows) <= 64

@@ -122,7 +122,7 @@ def _ours(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     with watch.measure("load"):
         volume = open_volume(scan)
     with watch.measure("resample"):
-        image = predictor.prepare(volume)
+        image = predictor.reader.prepare(volume)
     label = predictor.label_prepared(image, volume.grid.size, stopwatch=watch)
     watch.seconds["restore"] += watch.seconds.pop("clean")
     with watch.measure("write"):
@@ -161,8 +161,8 @@ def _monai(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     data = T.AsDiscreted("pred", argmax=True)(invert(data))
     if header.values.tolist() != list(range(header.num_classes)):
         data = T.MapLabelValued("pred", list(range(header.num_classes)), header.values.tolist())(data)
-    watch.add("network", network.seconds())
-    watch.add("restore", time.perf_counter() - start - network.seconds())
+    watch.seconds["network"] += network.seconds()
+    watch.seconds["restore"] += time.perf_counter() - start - network.seconds()
     with watch.measure("write"):
         save(data)
     return watch, len(network.times)

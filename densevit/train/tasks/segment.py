@@ -24,7 +24,7 @@ from densevit.train.optim import WeightAverage
 from densevit.train.resume import list_settings
 from densevit.train.schema import ConfigFile, ModelOptions
 from densevit.train.task import Validation
-from densevit.train.tasks.supervision import Supervision, create_supervision
+from densevit.train.tasks.supervision import Supervision
 
 logger = logging.getLogger("densevit")
 
@@ -68,7 +68,7 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
     supervision = None
     if config.auxiliary or config.deep_supervision is not None:
         added = dict(auxiliary=config.auxiliary, deep=config.deep_supervision)
-        supervision = create_supervision(segmentor, **added, loss=config.loss, ignore_index=IGNORE)
+        supervision = Supervision(segmentor, **added, loss=config.loss, ignore_index=IGNORE)
     if settings.compile:
         for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
             part.compile()

@@ -62,7 +62,8 @@ class FCNHead(nn.Module):
 class Supervision(nn.Module):
     """Runs a segmentor once: (B, C, *S) -> classified outputs {"main": (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
 
-    The segmentor is handed in with each call and is no part of this module.
+    The segmentor is handed in with each call and is no part of this module. `auxiliary` and `deep` are what a config's
+    keys ask for, each with `loss`; ValueError for a level that is not there and a decoder without levels.
     """
 
     def __init__(
@@ -70,23 +71,22 @@ class Supervision(nn.Module):
         segmentor: Segmentor,
         *,
         auxiliary: Sequence[AuxiliaryOptions],
-        level_weights: Sequence[float] | None,
+        deep: DeepSupervisionOptions | None,
         loss: Any,
         ignore_index: int,
     ):
         super().__init__()
-        n, classes = segmentor.spatial_dims, segmentor.num_classes
-        channels = segmentor.backbone.out_channels
-        self.heads, self.levels = nn.ModuleDict(), nn.ModuleDict()
-        self.losses, self.weights = nn.ModuleDict(), {"main": 1.0 if level_weights is None else level_weights[0]}
+        n, classes, channels = segmentor.spatial_dims, segmentor.num_classes, segmentor.backbone.out_channels
+        _check_levels([head.level for head in auxiliary], len(channels))
+        level_weights = () if deep is None else _level_weights(deep.weights, segmentor.decoder)
+        self.weights = {"main": level_weights[0] if level_weights else 1.0}
+        self.heads, self.levels, self.losses = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for head in auxiliary:
-            name = f"auxiliary_{head.level}"
-            self.heads[str(head.level)] = FCNHead(
-                n, channels[head.level], head.dim, num_classes=classes, dropout=head.dropout
-            )
+            name, width = f"auxiliary_{head.level}", channels[head.level]
+            self.heads[str(head.level)] = FCNHead(n, width, head.dim, num_classes=classes, dropout=head.dropout)
             self.weights[name] = head.weight
             self.losses[name] = create_loss(head.loss or loss, ignore_index=ignore_index)
-        for level, weight in enumerate(level_weights or ()):
+        for level, weight in enumerate(level_weights):
             if level > 0 and weight > 0:
                 name = f"level_{level}"
                 self.levels[str(level)] = segmentor.decoder.create_head(classes, level=level)
@@ -108,39 +108,18 @@ class Supervision(nn.Module):
         """Weighted, named losses of what `forward` gave; `loss` is the main one, label (B, *S)."""
         terms = {}
         for name, output in outputs.items():
-            main = name == "main"
-            found = (loss if main else self.losses[name])(output.float(), label)
-            for key, value in found.items():
-                terms[key if main else key.replace("loss_", f"loss_{name}_", 1)] = self.weights[name] * value
+            part = "loss_" if name == "main" else f"loss_{name}_"
+            for key, value in (loss if name == "main" else self.losses[name])(output.float(), label).items():
+                terms[key.replace("loss_", part, 1)] = self.weights[name] * value
         return terms
 
 
-def create_supervision(
-    segmentor: Segmentor,
-    *,
-    auxiliary: Sequence[AuxiliaryOptions],
-    deep: DeepSupervisionOptions | None,
-    loss: Any,
-    ignore_index: int,
-) -> Supervision:
-    """What a config's keys `auxiliary` and `deep_supervision` ask for, each with `loss`.
-
-    ValueError for a level that is not there and a decoder without levels.
-    """
-    count = len(segmentor.backbone.out_channels)
-    levels = [head.level for head in auxiliary]
+def _check_levels(levels: Sequence[int], count: int) -> None:
     for level in levels:
         if not 0 <= level < count:
             raise ValueError(f"auxiliary names level {level}, and the backbone has levels 0 to {count - 1}")
     if len(set(levels)) < len(levels):
         raise ValueError(f"auxiliary names the levels {levels}, and a level can have one head; take one out")
-    return Supervision(
-        segmentor,
-        auxiliary=auxiliary,
-        level_weights=None if deep is None else _level_weights(deep.weights, segmentor.decoder),
-        loss=loss,
-        ignore_index=ignore_index,
-    )
 
 
 def _level_weights(weights: str | Sequence[float], decoder: Decoder) -> tuple[float, ...]:
