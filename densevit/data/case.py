@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from densevit.labels import IGNORE
+from densevit.pictures.coding import MANY
 from densevit.volumes.grid import Grid
 from densevit.volumes.paths import kind_of
 from densevit.volumes.volume import ReadOptions, Volume, open_volume, read_label_volume
-
-MANY = 50  # values that no class has: labels that are wrong have fewer
 
 
 @dataclass(frozen=True, order=True)

@@ -76,10 +76,7 @@ class Dataset(Protocol):
     slices: SliceOptions | None
     has_cases: bool
     label_values: list[int] | None
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        return None
+    spacing: tuple[float, ...] | None = None
 
     @property
     def num_classes(self) -> int:

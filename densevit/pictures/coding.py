@@ -42,15 +42,10 @@ class LabelCoding:
                     f"label_map has {value}: {index}; expected a file value from 0 to 65535 and a class below "
                     f"{self.num_classes}, or {IGNORE} to ignore it"
                 )
-        self._check_no_class_is_ignored()
-
-    def _check_no_class_is_ignored(self) -> None:
-        """Refuse an ignored value that also stands for a class, unless label_map has moved that class elsewhere."""
-        table, ignore = self._class_table(), self.ignore_value
-        if ignore is None or table[ignore] in (IGNORE, UNKNOWN):
-            return
-        index = int(table[ignore])
-        if ignore in self.label_map or np.count_nonzero(table == index) == 1:
+        ignore, table = self.ignore_value, self._class_table()
+        index = UNKNOWN if ignore is None else int(table[ignore])
+        ignored_alone = ignore in self.label_map or np.count_nonzero(table == index) == 1
+        if index not in (IGNORE, UNKNOWN) and ignored_alone:  # label_map has moved the class nowhere else
             raise ValueError(
                 f"the value {ignore} is both ignored (ignore_index) and class {index}: set ignore_index to the value "
                 f"that marks ignored pixels, or to 'none'; to ignore a class, give its value {IGNORE} in label_map"

@@ -12,18 +12,17 @@ def to_rgb(picture: Picture) -> np.ndarray:
     if _is_transparent(image):
         raise ValueError(f"{path} has transparent pixels, which have no colour; save it on an opaque background")
     image.info.pop("transparency", None)
-    # whole numbers of one band, black to white or white to black
     mode, packing = image.mode, picture.packing
     if mode in ("1", "L") or mode.startswith("I;16") or (mode == "I" and ";16" in packing and packing[-1] != "S"):
         shown = _stored_grey(image).astype(np.uint32)
         shown = picture.top - shown if picture.white else shown
         eight_bits = (shown * 255 + picture.top // 2) // picture.top  # of 16: value / 257, rounded
         return np.stack([eight_bits.astype(np.uint8)] * 3, axis=-1)
-    if ";16" in picture.packing and not image.mode.startswith("I"):
+    if ";16" in packing and not mode.startswith("I"):
         return ((_sixteen_bit_values(picture)[..., :3].astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.mode in ("F", "I", "LAB"):
-        raise ValueError(f"{path} holds {image.mode} pixels ({picture.packing}); save the photo with 8 or 16 bits")
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if mode in ("F", "I", "LAB"):
+        raise ValueError(f"{path} holds {mode} pixels ({packing}); save the photo with 8 or 16 bits")
+    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
 
 
 def own_values(picture: Picture, channels: int) -> np.ndarray:

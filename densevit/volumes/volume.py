@@ -64,11 +64,9 @@ class Volume:
 def open_volume(path: str | Path | Sequence[str | Path], *, options: ReadOptions = REFUSING) -> Volume:
     """Read a scan: NIfTI, NRRD, MetaImage, a DICOM file or a folder of one DICOM series; or a list, one a channel.
 
-    Any file of a DICOM series stands for the series. A fourth axis of a file holds channels.
-    Raises ValueError, with the file's name, for what is no volume, what is damaged, what would take more than
-    `options.max_bytes`, values that are no finite number, a NIfTI file that places itself twice, a DICOM series that is
-    no regular stack of slices, and channels that do not lie on one grid. FileNotFoundError for what is not there, and
-    another OSError for what may not be read.
+    Any file of a DICOM series stands for the series. A fourth axis of a file holds channels. ValueError, with the
+    file's name, for what is no volume, damaged, larger than `options.max_bytes`, of two places or of no regular slices,
+    for values that are no finite number, and for channels on several grids; OSError for what cannot be read.
     """
     if isinstance(path, str | Path):
         stored = _open(path, options)
@@ -139,5 +137,5 @@ def _smallest_type(label: np.ndarray) -> np.dtype:
 
 def _is_rigid(affine: np.ndarray) -> bool:
     """Whether a qform can say the same: axes at right angles."""
-    axes: Any = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-4))

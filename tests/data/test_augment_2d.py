@@ -179,11 +179,11 @@ def test_brightness_moves_by_at_most_32():
     from densevit.data.augment.augment_2d import PhotometricDistortion
 
     image = np.full((4, 4, 3), 100, np.uint8)
-    steps = dict(contrast=None, saturation=None, hue=None, contrast_first=True)
-    assert (PhotometricDistortion().apply(image, brightness=32.0, **steps) == 132).all()
+    steps = dict(brightness=32.0, contrast=None, saturation=None, hue=None)
+    assert (PhotometricDistortion().apply(image, steps, contrast_first=True) == 132).all()
     drawn = PhotometricDistortion()
     drawn.set_random_state(generator(0), None)
-    values = [drawn.get_params()["brightness"] for _ in range(400)]
+    values = [drawn.get_params()["chosen"]["brightness"] for _ in range(400)]
     taken = [value for value in values if value is not None]
     assert 0.4 < len(taken) / len(values) < 0.6
     assert 25 < max(map(abs, taken)) <= 32
@@ -193,10 +193,11 @@ def test_hue_and_saturation_are_those_of_hsv():
     from densevit.data.augment.augment_2d import PhotometricDistortion
 
     red = np.full((4, 4, 3), (200, 100, 100), np.uint8)
-    steps = dict(brightness=None, contrast=None, contrast_first=True)
-    shifted = PhotometricDistortion().apply(red, saturation=None, hue=60, **steps)
+    steps = dict(brightness=None, contrast=None, saturation=None, hue=60)
+    shifted = PhotometricDistortion().apply(red, steps, contrast_first=True)
     assert shifted[0, 0].tolist() == [100, 200, 100]  # 60 of 180 steps: red to green
-    assert PhotometricDistortion().apply(red, saturation=0.0, hue=None, **steps)[0, 0].tolist() == [200, 200, 200]
+    grey = PhotometricDistortion().apply(red, steps | dict(saturation=0.0, hue=None), contrast_first=True)
+    assert grey[0, 0].tolist() == [200, 200, 200]
 
 
 @pytest.mark.parametrize(

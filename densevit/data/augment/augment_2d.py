@@ -144,18 +144,10 @@ class PhotometricDistortion(A.ImageOnlyTransform):
         )
         taken = rng.random(len(steps)) < 0.5
         chosen = {name: value if take else None for (name, value), take in zip(steps.items(), taken, strict=True)}
-        return dict(chosen, contrast_first=bool(rng.random() < 0.5))
+        return dict(chosen=chosen, contrast_first=bool(rng.random() < 0.5))
 
-    def apply(
-        self,
-        img: np.ndarray,
-        brightness: float | None,
-        contrast: float | None,
-        saturation: float | None,
-        hue: int | None,
-        contrast_first: bool,
-        **params: object,
-    ) -> np.ndarray:
+    def apply(self, img: np.ndarray, chosen: dict, contrast_first: bool, **params: object) -> np.ndarray:
+        brightness, contrast, saturation, hue = chosen.values()
         if img.dtype != np.uint8 or img.shape[2:] != (3,):
             if self.strict:
                 raise ValueError(

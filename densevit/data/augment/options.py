@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from densevit.data.dataset import Augment
+from densevit.normalization import MEAN
 from densevit.options import check_range, read_options
 from densevit.sides import Sides
 
@@ -175,6 +176,16 @@ def read_augment(
 ) -> AnyAugmentOptions:
     """The options in a dictionary, checked; ValueError says in one sentence what is wrong, and with what key."""
     return read_options(AUGMENTS[spatial_dims], given, where=where)
+
+
+def create_augment(
+    given: AnyAugmentOptions | Mapping[str, Any], *, spatial_dims: int, fill: Sequence[float] = MEAN
+) -> Augment:
+    """The augmentation of pictures or volumes that a config describes; ValueError for what nothing can be made of.
+
+    `fill` is what a picture holds beyond its border, by channel, or one number for all.
+    """
+    return read_augment(given, spatial_dims=spatial_dims).create(fill=fill)
 
 
 def _check_factors(scale: tuple[float, float]) -> None:

@@ -79,7 +79,6 @@ class Cityscapes:
             path = folder / f"{name}_{self.labels}{ending}"
             if path.is_file():
                 return str(path)
-        raise ValueError(
-            f"{image} has no label: expected {folder / f'{name}_{self.labels}_labelIds.png'} or "
-            "_labelTrainIds.png; unpack gtFine_trainvaltest there, or set labels=None to read images alone"
-        )
+        expected = f"{folder / name}_{self.labels}_labelIds.png or _labelTrainIds.png"
+        advice = "unpack gtFine_trainvaltest there, or set labels=None to read images alone"
+        raise ValueError(f"{image} has no label: expected {expected}; {advice}")

@@ -5,17 +5,8 @@ from os.path import isfile
 from pathlib import Path
 
 from densevit.data.dataset import DATASETS
+from densevit.data.layouts import pairing
 from densevit.data.layouts.classes import ClassesFile, find_classes
-from densevit.data.layouts.pairing import (
-    Pair,
-    check_folder,
-    check_once,
-    check_root,
-    list_pictures,
-    pair,
-    read_split_file,
-    select,
-)
 from densevit.data.picture_set import PictureDataset
 from densevit.labels import IGNORE
 from densevit.pictures.coding import LabelCoding, class_index, parse_color_map
@@ -57,7 +48,7 @@ class Folder:
     normalization: dict | None = None
 
     def open(self) -> PictureDataset:
-        root = check_root(self.root)
+        root = pairing.check_root(self.root)
         said = find_classes(self.classes, root=root)
         try:
             coding = self._coding(said)
@@ -105,28 +96,28 @@ class Folder:
     def _here(self, path: str) -> str:
         return str(path).replace("{split}", self.split)
 
-    def _files(self, root: Path) -> list[Pair]:
+    def _files(self, root: Path) -> list[pairing.Pair]:
         if self.val_every and (self.val_every < 2 or self.split not in ("train", "val")):
             got = f"got val_every={self.val_every} and split {self.split!r}"
             raise ValueError(f"val_every=n (2 or more) gives every n-th image to val and the others to train; {got}")
         rows = []
         if self.split_file is not None:
             split_file = root / self._here(self.split_file)
-            rows = read_split_file(split_file)
+            rows = pairing.read_split_file(split_file)
             if any(len(row) == 2 for row in rows):
                 return self._listed(root, rows, split_file=split_file)
-        found = images = list_pictures(
-            check_folder(root, self._here(self.images), key="images"), suffix=self.image_suffix
+        found = images = pairing.list_pictures(
+            pairing.check_folder(root, self._here(self.images), key="images"), suffix=self.image_suffix
         )
         if rows:
-            images = select(images, [row[0] for row in rows], suffix=self.image_suffix, split_file=split_file)
+            images = pairing.select(images, [row[0] for row in rows], suffix=self.image_suffix, split_file=split_file)
         if self.val_every:
             val = set(list(images)[:: self.val_every])
             images = {name: path for name, path in images.items() if (name in val) == (self.split == "val")}
         labels = None if self.labels is None or not images else self._here(self.labels)
-        return pair(images, root, labels, suffix=self.label_suffix, left_out=found)
+        return pairing.pair(images, root, labels, suffix=self.label_suffix, left_out=found)
 
-    def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> list[Pair]:
+    def _listed(self, root: Path, rows: list[list[str]], *, split_file: Path) -> list[pairing.Pair]:
         for row in rows:
             if len(row) != 2:
                 raise ValueError(f"{split_file} has {row[0]!r} without its label; give every line both, or none")
@@ -134,6 +125,6 @@ class Folder:
             if missing:
                 advice = "put a tab between image and label where names hold spaces"
                 raise ValueError(f"{split_file} names {missing!r}, and {root / missing} does not exist; {advice}")
-        check_once([image for image, _ in rows], split_file=split_file)
+        pairing.check_once([image for image, _ in rows], split_file=split_file)
         unlabelled = self.labels in (None, "none")
         return [(str(root / image), None if unlabelled else str(root / label)) for image, label in rows]

@@ -1,5 +1,7 @@
 """`guess_dataset`: the config of a set from its folders alone."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from densevit.data.layouts.pairing import check_root, list_pictures
@@ -45,10 +47,10 @@ def guess_dataset(root: str | Path, *, split: str = "train") -> dict:
     for ade in (path, path / "ADEChallengeData2016"):
         if (ade / "annotations" / "training").is_dir() and (ade != path or (path / "objectInfo150.txt").is_file()):
             return dict(type="ade20k", root=str(ade), split=split)
-    train, own = _split_folders(path, "train"), _split_folders(path, split)
-    if own and (split != "train" or _split_folders(path, "val")):
+    train, val, own = (_find(path, _LAYOUTS, _SPLIT_NAMES.get(part, (part,))) for part in ("train", "val", split))
+    if own and (split != "train" or val):
         return _config(path, own, split=split)
-    whole = train or next((pair for pair in _FLAT_LAYOUTS if _exist(path, pair)), None)
+    whole = train or _find(path, _FLAT_LAYOUTS, [""])
     if whole and split in ("train", "val"):
         return dict(_config(path, whole, split=split), val_every=_VAL_EVERY)
     raise ValueError(
@@ -57,23 +59,19 @@ def guess_dataset(root: str | Path, *, split: str = "train") -> dict:
     )
 
 
-def _split_folders(root: Path, split: str) -> Folders | None:
-    for name in _SPLIT_NAMES.get(split, (split,)):
-        for pair in _LAYOUTS:
-            images, labels = (folder.format(split=name) for folder in pair)
-            if _exist(root, (images, labels)):
-                return images, labels
+def _find(root: Path, layouts: Sequence[Folders], splits: Sequence[str]) -> Folders | None:
+    """The first folders of images and labels that are both there."""
+    for split, folders in product(splits, layouts):
+        images, labels = (folder.format(split=split) for folder in folders)
+        if (root / images).is_dir() and (root / labels).is_dir():
+            return images, labels
     return None
-
-
-def _exist(root: Path, folders: Folders) -> bool:
-    return all((root / folder).is_dir() for folder in folders)
 
 
 def _config(root: Path, folders: Folders, *, split: str) -> dict:
     images, labels = folders
     config = dict(type="folder", root=str(root), split=split, images=images, labels=labels)
-    names, label_names = list(list_pictures(root / images)), set(list_pictures(root / labels))
+    names, label_names = list(list_pictures(root / images)), list_pictures(root / labels)
     if names and names[0] not in label_names:
         close = next((name for name in sorted(label_names) if name.startswith(names[0])), None)
         if close is not None:

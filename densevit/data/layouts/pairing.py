@@ -53,16 +53,12 @@ def list_pictures(
             stem = _stem(name, suffix) if name.lower().endswith(tuple(endings)) else None
             if stem is None:
                 continue
-            key = _plain((Path(directory).relative_to(folder) / stem).as_posix())
+            # An accented letter as one character: some systems store it as two.
+            key = normalize("NFC", (Path(directory).relative_to(folder) / stem).as_posix())
             if key in found:
                 raise ValueError(f"{found[key]} and {Path(directory, name)} share one name; keep one of them")
             found[key] = str(Path(directory, name))
     return dict(sorted(found.items()))
-
-
-def _plain(name: str) -> str:
-    """An accented letter as one character: some systems store it as two."""
-    return normalize("NFC", name)
 
 
 def is_hidden(name: str) -> bool:
@@ -143,7 +139,7 @@ def select(images: Mapping[str, str], names: Sequence[str], *, suffix: str, spli
     """Those images that a split file names, in its order, with or without suffix and ending."""
     chosen = []
     for name in names:
-        path = PurePath(_plain(name))
+        path = PurePath(normalize("NFC", name))
         stem = next((s for s in (path, path.parent / (_stem(path.name, suffix) or "")) if s.as_posix() in images), None)
         if stem is None:
             some = ", ".join(list(images)[:2]) or "nothing: the folder is empty"

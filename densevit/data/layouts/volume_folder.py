@@ -14,7 +14,7 @@ from densevit.data.layouts.classes import named_labels
 from densevit.data.layouts.pairing import check_root, is_hidden
 from densevit.data.layouts.volume_layout import SPLITS, Listing, VolumeLayout, name_channels
 
-WILDCARDS = re.compile(r"\*\*/|\*|\?")
+WILDCARDS = re.compile(r"(\*\*/|\*|\?)")
 REGEX = {"**/": r"((?:[^/]+/)*)", "*": r"([^/]*)", "?": r"([^/])"}
 
 
@@ -89,11 +89,7 @@ def match_files(root: Path, pattern: str, *, key: str) -> dict[str, str]:
 
 
 def _to_regex(pattern: str) -> re.Pattern:
-    parts, end = [], 0
-    for wildcard in WILDCARDS.finditer(pattern):
-        parts += [re.escape(pattern[end : wildcard.start()]), REGEX[wildcard[0]]]
-        end = wildcard.end()
-    return re.compile("".join([*parts, re.escape(pattern[end:])]))
+    return re.compile("".join(REGEX.get(part, re.escape(part)) for part in WILDCARDS.split(pattern)))
 
 
 def _below(root: Path, *, depth: int | None) -> list[str]:

@@ -41,7 +41,7 @@ class Series:
 
 
 def find_series(path: Path, *, options: ReadOptions) -> Series:
-    """The series of a file, or the one of a folder; ValueError, listing them, for a folder of several."""
+    """The series of a file, or the one of a folder, without localizers unless all are; ValueError for several."""
     if path.is_file():
         header = read_header(path)
         if not header.is_image:
@@ -54,11 +54,13 @@ def find_series(path: Path, *, options: ReadOptions) -> Series:
         if header.frames > 1:
             return own
         beside = [other for other in read_headers(path.parent.iterdir()) if other.is_image]
-        return _without_localizers(next(each for each in _group(beside) if path in [h.path for h in each.headers]))
-    headers = read_headers(walk_files(path))
-    if not headers:
-        raise ValueError(f"{path} holds no DICOM file; give a folder of one series")
-    return _without_localizers(_choose(path, headers, options))
+        series = next(each for each in _group(beside) if path in [h.path for h in each.headers])
+    else:
+        series = _choose(path, read_headers(walk_files(path)), options)
+    kept = tuple(header for header in series.headers if not header.is_localizer)
+    if kept and len(kept) < len(series.headers):
+        logger.warning("%s: %d localizers are left out", kept[0].path.parent, len(series.headers) - len(kept))
+    return Series(series.uid, kept or series.headers)
 
 
 def _asked(options: ReadOptions) -> str:
@@ -88,6 +90,8 @@ def _group(headers: Iterable[Header]) -> list[Series]:
 
 def _choose(path: Path, headers: Sequence[Header], options: ReadOptions) -> Series:
     """The one image series among headers, or the one that is asked for by its UID, its number or its modality."""
+    if not headers:
+        raise ValueError(f"{path} holds no DICOM file; give a folder of one series")
     found = _group(header for header in headers if header.is_image)
     if not found:
         others = ", ".join(sorted({str(header.get("Modality", "unknown")) for header in headers}))
@@ -105,7 +109,7 @@ def _choose(path: Path, headers: Sequence[Header], options: ReadOptions) -> Seri
 def _not_one(path: Path, scans: Sequence[Series], found: Sequence[Series], options: ReadOptions) -> str:
     """Which series there are, and how one is chosen."""
     listed = "; ".join(f"series {each}" for each in scans or found)
-    differ = sorted({name for each in scans for name, value in each.origin.items() if value != scans[0].origin[name]})
+    differ = [name for name in ORIGIN if len({each.origin[name] for each in scans}) > 1]
     shared = len({each.uid for each in scans}) < len(scans)
     if shared and set(differ) - {"Modality"}:
         return (
@@ -150,11 +154,3 @@ def stand_ins(named: Sequence[Path]) -> list[Path]:
                 "of a series; name one file, which stands for its series, or the folder"
             )
     return found + [path for path in named if path not in images]
-
-
-def _without_localizers(series: Series) -> Series:
-    """Leave out the files that call themselves localizers, unless all do."""
-    kept = tuple(header for header in series.headers if not header.is_localizer)
-    if kept and len(kept) < len(series.headers):
-        logger.warning("%s: %d localizers are left out", kept[0].path.parent, len(series.headers) - len(kept))
-    return Series(series.uid, kept or series.headers)
