@@ -94,11 +94,9 @@ def create_backbone(
     `options` go to the family (`drop_path=0.1`, ...).
     Unknown names and options raise KeyError and TypeError.
     """
-    _check_rank(spatial_dims)
-    shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, frozen=frozen)
-    check_bools(signature(create_backbone).parameters, shape)
-    check_bools(BACKBONES.parameters(name), options)
-    backbone = _build(BACKBONES, name, dict(spatial_dims=spatial_dims, in_channels=in_channels), options)
+    shape = dict(spatial_dims=spatial_dims, in_channels=in_channels)
+    check_bools(signature(create_backbone).parameters, shape | dict(frozen=frozen))
+    backbone = _build(BACKBONES, name, shape, options)
     if weights is not None:
         load_given(backbone, weights)
     if frozen:
@@ -122,8 +120,6 @@ def create_decoder(
     A decoder with `takes_image` reads the image as one more level, of stride 1, before these if `image_channels` says
     how many channels it has.
     """
-    _check_rank(spatial_dims)
-    check_bools(DECODERS.parameters(name), options)
     shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, in_strides=in_strides)
     return _build(DECODERS, name, shape, options)
 
@@ -192,13 +188,15 @@ def _check_module(backbone: nn.Module, options: Mapping[str, Any], **shape: int 
 def _whole_network(name: str, num_classes: int, options: Mapping[str, Any]) -> nn.Module:
     if name in BACKBONES:
         raise ValueError(f"the backbone {name!r} needs a decoder, got None; name one, such as 'all_mlp'")
-    _check_rank(options["spatial_dims"])
-    check_bools(NETWORKS.parameters(name), options)
     return _build(NETWORKS, name, dict(num_classes=num_classes), options)
 
 
 def _build(registry: Registry, name: str, shape: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """What a registry makes; ValueError for sizes of which torch makes nothing: negative, or beyond the memory."""
+    rank = {**shape, **options}["spatial_dims"]
+    if rank not in nd.CONV:
+        raise ValueError(f"spatial_dims must be 2 or 3, got {rank!r}")
+    check_bools(registry.parameters(name), options)
     try:
         if any(isinstance(value, int) and value > HUGE for value in options.values()):
             with torch.device("meta"):  # where memory is promised without being there, and a process dies that takes it
@@ -242,8 +240,3 @@ def load_given(model: nn.Module, weights: str | Path | Mapping[str, Any]) -> Non
     keywords = weights if isinstance(weights, Mapping) else {"path": weights}
     report = load_weights(model, **keywords)
     vars(model).setdefault("load_reports", []).append((str(keywords["path"]), report))
-
-
-def _check_rank(spatial_dims: int) -> None:
-    if spatial_dims not in nd.CONV:
-        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")

@@ -138,16 +138,14 @@ def resize_positions(
     return torch.cat([table[:, :num_tokens], resized], dim=1)
 
 
-def sincos_positions(
-    size: Sequence[int], dim: int, *, temperature: float = 10000.0, device: torch.device | None = None
-) -> Tensor:
+def sincos_positions(size: Sequence[int], dim: int, *, device: torch.device | None = None) -> Tensor:
     """(*S, C) of sines and cosines of each coordinate at dim / (2 * axes) frequencies, as in MAE and MONAI.
 
     The second axis has the first channels, then come the first and the third; what does not divide stays 0. It is
     computed each time: an axis at a time, that costs next to nothing, and nothing need be kept.
     """
     count = dim // (2 * len(size))
-    rates = temperature ** -(torch.arange(count, device=device) / count)
+    rates = 10000.0 ** -(torch.arange(count, device=device) / count)
     waves = []
     for axis in (1, 0, 2)[: len(size)]:  # 2D: columns, rows; 3D: H, D, W
         angles = torch.arange(size[axis], device=device)[:, None] * rates  # (S_axis, count)

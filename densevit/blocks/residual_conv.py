@@ -20,6 +20,7 @@ from densevit.blocks import nd
 from densevit.blocks.traced import is_plain_cpu
 
 SLOPE = 0.01  # of the leaky ReLU
+EPS = 1e-5  # of the norm
 SLAB = 2**18  # numbers of a slab of rows; it stays in a core's cache from the first operation on it to the last
 MOST_ROWS = 2**10  # of a slab: as many numbers are added in the image's own precision, the sums of slabs in float64
 
@@ -60,7 +61,7 @@ def convolve(image: Tensor, conv: nn.Module) -> Tensor:
     )
 
 
-def instance_norm(image: Tensor, *, residual: Tensor | None = None, slope: float = 1.0, eps: float = 1e-5) -> Tensor:
+def instance_norm(image: Tensor, *, residual: Tensor | None = None, slope: float = 1.0) -> Tensor:
     """leaky_relu(norm(image) + residual, slope), with one mean and variance a sample and channel:
     (B, C, *S) -> (B, C, *S).
 
@@ -68,11 +69,11 @@ def instance_norm(image: Tensor, *, residual: Tensor | None = None, slope: float
     on slab by slab; other devices and compilers get torch's own operators.
     """
     if not _in_slabs(image):
-        normed = torch.group_norm(image.contiguous(), image.shape[1], eps=eps)  # one channel a group
+        normed = torch.group_norm(image.contiguous(), image.shape[1], eps=EPS)  # one channel a group
     elif torch.is_grad_enabled():
-        normed = _InstanceNorm.apply(image, eps)
+        normed = _InstanceNorm.apply(image)
     else:
-        return _normalize_in_place(image, residual, slope=slope, eps=eps)
+        return _normalize_in_place(image, residual, slope=slope)
     total = normed if residual is None else normed + residual
     return total if slope == 1 else F.leaky_relu(total, slope, inplace=residual is not None)
 
@@ -82,10 +83,10 @@ def _in_slabs(image: Tensor) -> bool:
     return known and nd.to_grid(image).is_contiguous()
 
 
-def _normalize_in_place(image: Tensor, residual: Tensor | None, *, slope: float, eps: float) -> Tensor:
+def _normalize_in_place(image: Tensor, residual: Tensor | None, *, slope: float) -> Tensor:
     beside = None if residual is None else nd.to_grid(residual).contiguous()
     for b, grid in enumerate(nd.to_grid(image)):
-        mean, shift, scale = _statistics(grid, eps)
+        mean, shift, scale = _statistics(grid)
         added = [None] * grid.numel() if beside is None else _slabs(beside[b])
         for slab, more in zip(_slabs(grid), added, strict=False):
             torch.addcmul(shift, slab.sub_(mean), scale, out=slab)
@@ -100,11 +101,11 @@ class _InstanceNorm(torch.autograd.Function):
     """The norm alone, out of place; keeps its result and a number per channel for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, image: Tensor) -> Tensor:
         grids = nd.to_grid(image)
         normed, scales = torch.empty_like(grids), []
         for grid, out in zip(grids, normed, strict=True):
-            mean, shift, scale = _statistics(grid, eps)
+            mean, shift, scale = _statistics(grid)
             for slab, target in zip(_slabs(grid), _slabs(out), strict=True):
                 torch.addcmul(shift, torch.sub(slab, mean, out=target), scale, out=target)
             scales.append(scale)
@@ -113,7 +114,7 @@ class _InstanceNorm(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """(g - mean(g) - normed * mean((g - mean(g)) * normed)) * scale, means over the pixels of a channel."""
         normed, scales = ctx.saved_tensors
         gradients = nd.to_grid(gradient).contiguous()
@@ -128,7 +129,7 @@ class _InstanceNorm(torch.autograd.Function):
             for a, b, target in zip(_slabs(g), _slabs(n), _slabs(out), strict=True):
                 torch.addcmul(torch.sub(a, mean, out=target), b, slant, out=target)
                 torch.addcmul(left, target, scale, out=target)
-        return nd.to_image(result), None
+        return nd.to_image(result)
 
 
 def _slabs(grid: Tensor) -> tuple[Tensor, ...]:
@@ -137,7 +138,7 @@ def _slabs(grid: Tensor) -> tuple[Tensor, ...]:
     return rows.split(min(max(SLAB // rows.shape[1], 1), MOST_ROWS))
 
 
-def _statistics(grid: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _statistics(grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, shift and 1 / standard deviation of each channel of (*S, C), all repeated to the width of a slab.
 
     (x - mean) * scale + shift is the norm: the shift is what the mean's own rounding leaves.
@@ -148,7 +149,7 @@ def _statistics(grid: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         rest += _sum_columns(torch.sub(slab, mean, out=(part := buffer[: len(slab)])))
         squares += _sum_columns(part.square_())
     left = _channel_means(rest, grid)
-    scale = torch.rsqrt((_channel_means(squares, grid) - left.square()).clamp_min_(0) + eps)
+    scale = torch.rsqrt((_channel_means(squares, grid) - left.square()).clamp_min_(0) + EPS)
     return mean, -left * scale, scale
 
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+from densevit.blocks.pyramid import upsampled_sum
 from densevit.blocks.transformer import init_vit_weights
-from densevit.blocks.upsample import upsampled_sum
 from densevit.decoders.base import Decoder, DenseMap, Stride, check_sizes
 from densevit.registry import DECODERS
 

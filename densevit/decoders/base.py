@@ -11,23 +11,17 @@ Stride = int | tuple[int, ...]
 
 
 class Output(Protocol):
-    """What a decoder gives: something to classify, which becomes logits of each pixel.
+    """What a decoder gives: once classified, logits of each pixel; a loss takes it after `classify`.
 
-    A loss takes it after `classify`, so a decoder whose output is more than a map (masks and a class for each of them)
-    has an output of its own, and a loss that reads the parts of it.
+    A decoder whose output is more than a map (masks and a class for each of them) has an output of its own, and a loss
+    that reads the parts of it.
     """
 
-    def classify(self, head: nn.Module) -> "Output":
-        """The same output with `head`, a classifier made by `Decoder.create_head`, applied to its features."""
-        ...
+    def classify(self, head: nn.Module) -> "Output": ...
 
-    def float(self) -> "Output":
-        """The same output in float32."""
-        ...
+    def float(self) -> "Output": ...
 
-    def logits(self, size: Sequence[int] | None = None) -> Tensor:
-        """Once classified: logits (B, num_classes, *size), or at the output's own size where none is asked for."""
-        ...
+    def logits(self, size: Sequence[int] | None = None) -> Tensor: ...
 
 
 class DenseMap(NamedTuple):
@@ -36,6 +30,7 @@ class DenseMap(NamedTuple):
     values: Tensor
 
     def classify(self, head: nn.Module) -> "DenseMap":
+        """The same with `head`, a classifier made by `Decoder.create_head`, applied to its features."""
         return DenseMap(head(self.values))
 
     def float(self) -> "DenseMap":

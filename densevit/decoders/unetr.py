@@ -44,7 +44,8 @@ class Up(nn.Module):
         self.merge = ResidualConv(spatial_dims, dim * (1 + num_skips), dim)
 
     def forward(self, x: Tensor, skips: Iterable[Tensor] = (), size: Sequence[int] | None = None) -> Tensor:
-        return self.merge(_concatenate([_crop(self.up(x), size), *skips]))
+        images = [_crop(self.up(x), size), *skips]
+        return self.merge(torch.cat(images, dim=1) if len(images) > 1 else images[0])
 
 
 @DECODERS.register({"unetr": {}})
@@ -100,19 +101,14 @@ class UNETRDecoder(Decoder):
 
     def forward_levels(self, features: Sequence[Tensor]) -> list[DenseMap]:
         """All rungs' maps, fine to coarse: (B, level_channels[i], *S_i) each."""
-        x, maps = self.skips[-1](features[-1]), []
+        x, maps, size = self.skips[-1](features[-1]), [], None
         for up, rung in zip(reversed(self.ups), reversed(self.rungs), strict=True):
-            size = self._size(rung, features[0])
+            if self.has_crop:  # taps without an image do not tell the image's size
+                size = nd.ceil_div(features[0].shape[2:], _divide(rung.stride, self.rungs[0].stride))
             skips = (_crop(self.skips[i](features[i]), size) for i in rung.levels)  # each is gone when it has joined
             x = up(x, skips, size)
             maps.insert(0, x)
         return [DenseMap(x) for x in maps or [x]]
-
-    def _size(self, rung: Rung, finest: Tensor) -> Sequence[int] | None:
-        """What the rung's map is cropped to; taps without an image do not tell the image's size."""
-        if not self.has_crop:
-            return None
-        return nd.ceil_div(finest.shape[2:], _divide(rung.stride, self.rungs[0].stride))
 
 
 def _plan_towers(stride: Stride, num_skips: int, *, has_image: bool, dim: int) -> list[Rung]:
@@ -171,10 +167,6 @@ def _towers(spatial_dims: int, channels: Sequence[int], rungs: Sequence[Rung]) -
 
 def _divide(stride: Stride, by: Stride) -> Stride:
     return tuple(a // b for a, b in zip(stride, by, strict=True))
-
-
-def _concatenate(images: Sequence[Tensor]) -> Tensor:
-    return torch.cat(images, dim=1) if len(images) > 1 else images[0]
 
 
 def _crop(image: Tensor, size: Sequence[int] | None) -> Tensor:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.pyramid import ConvNormReLU, PyramidConvNormReLU
+from densevit.blocks.pyramid import ConvNormReLU, PyramidConvNormReLU, upsampled_sum
 from densevit.blocks.transformer import init_vit_weights
-from densevit.blocks.upsample import upsampled_sum
 from densevit.decoders.base import Decoder, DenseMap, Stride, check_sizes
 from densevit.registry import DECODERS
 

@@ -89,10 +89,11 @@ def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str
 
 def _differing_options(file: Description, model: Description) -> str | None:
     """How the options of the same backbone or decoder differ, if they do."""
-    known = BACKBONES.parameters(file.backbones[0]) if file.backbones else {}
+    alike = set(file.backbones) & set(model.backbones)
+    known = BACKBONES.parameters(file.backbones[0]) if alike else {}
     defaults = {name: parameter.default for name, parameter in known.items()}
     parts = {
-        "backbone": (file.backbone_options, defaults | model.backbone_options),
+        "backbone": (file.backbone_options if alike else {}, defaults | model.backbone_options),
         "decoder": (file.decoder_options if file.decoder == model.decoder else {}, model.decoder_options),
     }
     for part, (theirs, ours) in parts.items():

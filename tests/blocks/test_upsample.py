@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses import FakeTensorMode
 
-from densevit.blocks.upsample import _strip_weights, upsampled_sum
+from densevit.blocks.pyramid import _strip_weights, upsampled_sum
 
 SIZES = [
     [(16, 24), (8, 12), (4, 6), (2, 3)],

@@ -7,8 +7,7 @@ import torch.utils.flop_counter
 from torch import nn
 
 import densevit
-from densevit.blocks.pyramid import PyramidConvNormReLU
-from densevit.blocks.upsample import resized_conv
+from densevit.blocks.pyramid import PyramidConvNormReLU, resized_conv
 from tools.peers.common import randomize
 
 MODES = {2: "bilinear", 3: "trilinear"}

@@ -1,4 +1,11 @@
-"""Air, and air with a body in a corner, against double precision: noise hides what sums of equal numbers lose."""
+"""Air, and air with a body in a corner, against double precision: noise hides what sums of equal numbers lose.
+
+Logits are compared, and not the gradients of a training step: on air those of Swin UNETR's encoder are up to 0.6 % off.
+Our sums do not lose that. With instance norm in double precision the error stays; with the convolutions before it in
+double precision it falls to a quarter: oneDNN adds up products in float32, and the norm makes their rounding up to 300
+times larger. The stem's sum over voxels, taken in double precision, has the same error: that of the gradient which
+arrives there.
+"""
 
 from copy import deepcopy
 
@@ -9,7 +16,7 @@ import densevit
 from tools.peers.common import randomize
 
 pytestmark = pytest.mark.parity
-SIZES = {2: (64, 96), 3: (32, 32, 64)}
+SIZES = {2: (64, 96), 3: (32, 32, 32)}
 BACKBONES = ("mit_b0", "pvt_v1_tiny", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 PAIRS = [*((name, "linear") for name in BACKBONES), *(("mit_b0", name) for name in ("all_mlp", "vt_fpn"))]
 PAIRS += [("vit_tiny", "unetr"), ("swin_unetr_tiny", "unetr")]  # instance norm: what is nearly constant grows 300 times

@@ -34,6 +34,27 @@ MMSEG_FPN: tuple[Row, ...] = (
 # Beside the decode head: the auxiliary head of training, and the statistics that normalise images.
 MMSEG_IGNORED = (r"auxiliary_head\.", r"data_preprocessor\.")
 
+
+def huggingface_block(theirs: str, ours: str, *, on_hub: str | None = None) -> tuple[Row, ...]:
+    """Rows of a block of ViT or Swin in transformers: by the names of its modules since version 5, or by those of the
+    files on the hub, which it still writes; there `on_hub` holds query, key and value."""
+    if on_hub is None:
+        names = (*(f"attention.{name}_proj" for name in "qkvo"), "mlp.fc1", "mlp.fc2")
+    else:
+        joint = (f"attention.{on_hub}.{name}" for name in ("query", "key", "value"))
+        names = (*joint, "attention.output.dense", "intermediate.dense", "output.dense")
+    return within(
+        theirs,
+        ours,
+        ("layernorm_before", "norm1"),
+        (names[:3], "attn.qkv", "join_qkv"),
+        (names[3], "attn.proj"),
+        ("layernorm_after", "norm2"),
+        (names[4], "mlp.fc1"),
+        (names[5], "mlp.fc2"),
+    )
+
+
 FAMILY = Family(
     name="densevit",
     releases={

@@ -1,7 +1,7 @@
 """Swin."""
 
 from densevit.backbones.swin import VARIANTS
-from densevit.weights.families.own import HUGGINGFACE_UPER, MMSEG_IGNORED, MMSEG_UPER
+from densevit.weights.families.own import HUGGINGFACE_UPER, MMSEG_IGNORED, MMSEG_UPER, huggingface_block
 from densevit.weights.family import Family, Pair, Release, Row, names_like, patch_size, window_size, within
 
 TABLE = "relative_position_bias_table!"
@@ -47,23 +47,11 @@ _MMSEG = (
 )
 _HUGGINGFACE = (
     *within("embeddings.", "stages.0.downsample.", ("patch_embeddings.projection", "proj"), "norm"),
-    *within(
-        _HF_BLOCK,
-        _BLOCK,
-        ("layernorm_before", "norm1"),
-        ("layernorm_after", "norm2"),
-        # Names of the files on the hub, which version 5 of transformers still writes.
-        (tuple(f"attention.self.{name}" for name in ("query", "key", "value")), "attn.qkv", "join_qkv"),
-        (f"attention.self.{TABLE}", f"attn.{TABLE}"),
-        ("attention.output.dense", "attn.proj"),
-        ("intermediate.dense", "mlp.fc1"),
-        ("output.dense", "mlp.fc2"),
-        # Names of the modules in version 5.
-        (tuple(f"attention.{name}_proj" for name in "qkv"), "attn.qkv", "join_qkv"),
-        (f"attention.relative_position_bias.{TABLE}", f"attn.{TABLE}"),
-        ("attention.o_proj", "attn.proj"),
-        "mlp.fc1",
-        "mlp.fc2",
+    *huggingface_block(_HF_BLOCK, _BLOCK, on_hub="self"),
+    *huggingface_block(_HF_BLOCK, _BLOCK),
+    *(
+        (f"{_HF_BLOCK}attention.{place}.{TABLE}", f"{_BLOCK}attn.{TABLE}")
+        for place in ("self", "relative_position_bias")
     ),
     *within("encoder.layers.{i}.downsample.", "stages.{i+1}.downsample.", *_MERGING),
 )

@@ -13,8 +13,9 @@ from torch import nn
 from densevit.backbones.vit import VARIANTS
 from densevit.blocks.position import LearnedPositions
 from densevit.weights.families import unetr
+from densevit.weights.families.own import huggingface_block
 from densevit.weights.families.unetr import ABSENT, POSITION
-from densevit.weights.family import Family, Release, Shapes, names_like, within
+from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
 
 _BLOCK, _PATCHES = "blocks.{k}.", "stages.0.downsample.proj"
 _CLASS_TOKEN, _POSITIONS = f"{POSITION}tokens.cls_token!", f"{POSITION}pos_embed!"
@@ -30,37 +31,14 @@ _TIMM = (
     ("norm", "norm"),
 )
 
-_HUB_QKV = tuple(f"attention.attention.{name}" for name in ("query", "key", "value"))
-_QKV = tuple(f"attention.{name}_proj" for name in "qkv")
-_HUB_NAMES = (*_HUB_QKV, "attention.output.dense", "intermediate.dense", "output.dense")
 _HUGGINGFACE = (
     ("embeddings.cls_token!", _CLASS_TOKEN),
     ("embeddings.distillation_token!", _DISTILLATION_TOKEN),
     ("embeddings.position_embeddings!", _POSITIONS),
     ("embeddings.patch_embeddings.projection", _PATCHES),
-    # Names of the files on the hub, which version 5 of transformers still writes.
-    *within(
-        "encoder.layer.{k}.",
-        _BLOCK,
-        ("layernorm_before", "norm1"),
-        (_HUB_QKV, "attn.qkv", "join_qkv"),
-        ("attention.output.dense", "attn.proj"),
-        ("layernorm_after", "norm2"),
-        ("intermediate.dense", "mlp.fc1"),
-        ("output.dense", "mlp.fc2"),
-    ),
+    *huggingface_block("encoder.layer.{k}.", _BLOCK, on_hub="attention"),
+    *huggingface_block("layers.{k}.", _BLOCK),
     ("layernorm", "norm"),
-    # Names of the modules in version 5.
-    *within(
-        "layers.{k}.",
-        _BLOCK,
-        ("layernorm_before", "norm1"),
-        (_QKV, "attn.qkv", "join_qkv"),
-        ("attention.o_proj", "attn.proj"),
-        ("layernorm_after", "norm2"),
-        "mlp.fc1",
-        "mlp.fc2",
-    ),
 )
 
 _MMSEG = (
@@ -95,12 +73,15 @@ def has_plain_blocks(block: str, *, modules: Collection[str]) -> Callable[[Shape
 
 
 def _is_huggingface(shapes: Shapes) -> bool:
-    norms = ("layernorm_before", "layernorm_after")
-    on_hub = has_plain_blocks(r"((vit|deit)\.)?encoder\.layer\.0\.", modules=(*_HUB_NAMES, *norms))
-    modules = (*_QKV, "attention.o_proj", *norms, "mlp.fc1", "mlp.fc2")
-    in_version_5 = has_plain_blocks(r"((vit|deit)\.)?layers\.0\.", modules=modules)
+    hub, version_5 = huggingface_block("", "", on_hub="attention"), huggingface_block("", "")
+    on_hub = has_plain_blocks(r"((vit|deit)\.)?encoder\.layer\.0\.", modules=_modules(hub))
+    in_version_5 = has_plain_blocks(r"((vit|deit)\.)?layers\.0\.", modules=_modules(version_5))
     patches = names_like(r"((vit|deit)\.)?embeddings\.patch_embeddings\.projection\.")
     return patches(shapes) and (on_hub(shapes) or in_version_5(shapes))
+
+
+def _modules(rows: Collection[Row]) -> list[str]:
+    return [name for row in rows for name in ([row[0]] if isinstance(row[0], str) else row[0])]
 
 
 def _resizing(modules: Collection[nn.Module]) -> str | None:
