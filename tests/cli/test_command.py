@@ -56,7 +56,7 @@ def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
     [
         ("predict {checkpoint} {tmp}/none.png -o {tmp}/out", "no such file or folder"),
         ("predict {checkpoint} {tmp}/empty -o {tmp}/out", "holds no image"),
-        ("predict {checkpoint} {tmp}/*.bmp -o {tmp}/out", "no image matches"),
+        ("predict {checkpoint} {tmp}/*.bmp -o {tmp}/out", "no input matches"),
         ("predict {tmp}/none.safetensors {photos} -o {tmp}/out", "no checkpoint at"),
         ("predict {tmp}/text.pth {photos} -o {tmp}/out", "is damaged or not a safetensors file"),
         ("predict {checkpoint} {photos} -o {tmp}/text.pth", "is a file; give a folder"),
