@@ -1,6 +1,6 @@
 """What the values of label maps mean: names of structures, regions of several values, and values that are ignored."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 from densevit.data.layouts.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_TO_LABEL_ID
 from densevit.data.layouts.classes import IGNORED, read_classes
 from densevit.labels import IGNORE, MOST_VALUE
-from densevit.quoting import shown
+from densevit.quoting import label_name, shown
+from densevit.registry import check_known
 from densevit.texts import read_json
 
 PRESETS = ("cityscapes", "cityscapes_train_ids")
@@ -39,6 +40,13 @@ class Structures:
                 f"the {what} {path} holds {', '.join(map(str, unknown[:5]))}{more}, of which {self.said_by} does not "
                 "speak; give the file that names the classes of these values with --classes"
             )
+
+    def values_of(self, names: Sequence[str], *, path: object) -> list[int]:
+        """The value of each of these names, as a file without values calls its structures; ValueError for others."""
+        values = {label_name(name): each[0] for name, each in self.labels.items() if len(each) == 1}
+        for name in names:
+            check_known(name, values, what=f"{path} has a segment that {self.said_by} does not name,")
+        return [values[name] for name in names]
 
     @property
     def ignore_index(self) -> int:
