@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write all findings with all files, and the classes")
     parser.add_argument("--html", metavar="FILE", help="write one page with pictures of the files concerned")
+    parser.add_argument(
+        "--augmented",
+        metavar="DIR",
+        help="check nothing, and draw samples into this folder as the training of CONFIG sees them, augmented",
+    )
+    parser.add_argument("--count", type=int, default=16, metavar="N", help="of those pictures (default 16)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read files; default one a core")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -40,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from densevit.doctor.examine import examine
     from densevit.progress import Bars
 
+    if args.augmented is not None:
+        return _browse(args)
     configs = _configs(args.data, args.split)
     workers = (os.cpu_count() or 1) if args.workers is None else args.workers
     with Bars(enabled=not args.quiet) as bars:
@@ -47,6 +55,31 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(printable(report(found), keep="\n"))
     _write(args, found)
     return 1 if found.count("error") else 0
+
+
+def _browse(args: argparse.Namespace) -> int:
+    """Draw the first samples of a training."""
+    from densevit.files import check_writable
+    from densevit.progress import Bars
+    from densevit.report.samples import save_sample
+    from densevit.train.config import load_config
+    from densevit.train.data import open_stream
+
+    if Path(args.data).suffix.lower() not in CONFIGS:
+        raise ValueError(f"--augmented needs a config, which says how samples are augmented, and got {args.data}")
+    if args.count < 1:
+        raise ValueError(f"--count must be at least 1, got {args.count}")
+    folder = Path(args.augmented)
+    check_writable(folder, what="folder of --augmented")
+    stream = open_stream(load_config(args.data))
+    with Bars(enabled=not args.quiet) as bars:
+        for draw in range(args.count):
+            sample = stream[draw]
+            name = Path(str(sample.meta["image"])).name.partition(".")[0]
+            save_sample(folder / f"{draw:04}_{name}.png", stream.dataset, sample)
+            bars.show("draw", draw + 1, args.count)
+    sys.stdout.write(f"{args.count} samples as the network sees them: {printable(folder)}\n")
+    return 0
 
 
 def report(found: "Examination") -> str:

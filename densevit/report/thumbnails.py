@@ -4,6 +4,7 @@ Legend: image (C, *S), label (*S).
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
@@ -15,6 +16,7 @@ from densevit.report.planes import gray_window
 
 LONGEST = 260  # pixels
 BESIDE = 4  # pixels between planes
+WIDEST = 3  # width of a plane over its height
 
 
 def thumbnail(sample: Sample, *, palette: list[Color]) -> str:
@@ -23,7 +25,7 @@ def thumbnail(sample: Sample, *, palette: list[Color]) -> str:
     if sample.grid.affine is None:
         shown = draw_plane(image, label, palette=palette)
     else:
-        shown = np.concatenate(planes_of(image, label, palette=palette), axis=1)
+        shown = np.concatenate(planes_of(image, label, palette=palette, spacing=sample.grid.spacing), axis=1)
     small = Image.fromarray(shown)
     small.thumbnail((LONGEST if sample.grid.affine is None else 2 * LONGEST, LONGEST))
     with BytesIO() as file:
@@ -31,28 +33,36 @@ def thumbnail(sample: Sample, *, palette: list[Color]) -> str:
         return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def planes_of(image: np.ndarray, label: np.ndarray | None, *, palette: list[Color]) -> list[np.ndarray]:
+def planes_of(
+    image: np.ndarray, label: np.ndarray | None, *, palette: list[Color], spacing: Sequence[float] = (1.0, 1.0, 1.0)
+) -> list[np.ndarray]:
     """(H, W, 3) uint8 of each plane through the middle of what is labelled, head or front at the top, equally high."""
-    places = [n // 2 for n in image.shape[1:]]
+    places, window = [n // 2 for n in image.shape[1:]], gray_window(image[0])
     if label is not None and (found := np.argwhere((label > 0) & (label != IGNORE))).size:
         places = np.median(found, axis=0).astype(int).tolist()
     planes = []
     for axis, place in enumerate(places):
         plane = None if label is None else label.take(place, axis)[::-1, ::-1]
-        drawn = draw_plane(image.take(place, axis + 1)[:, ::-1, ::-1], plane, palette=palette)
-        planes.append(
-            np.asarray(Image.fromarray(drawn).resize((max(1, LONGEST * drawn.shape[1] // len(drawn)), LONGEST)))
-        )
+        drawn = draw_plane(image.take(place, axis + 1)[:, ::-1, ::-1], plane, palette=palette, window=window)
+        high, wide = (n * s for n, s in zip(drawn.shape, np.delete(spacing, axis), strict=False))
+        width = int(np.clip(LONGEST * wide / high, 1, WIDEST * LONGEST))
+        planes.append(np.asarray(Image.fromarray(drawn).resize((width, LONGEST))))
         planes.append(np.full((LONGEST, BESIDE, 3), 255, np.uint8))
     return planes[:-1]
 
 
-def draw_plane(image: np.ndarray, label: np.ndarray | None, *, palette: list[Color]) -> np.ndarray:
-    """(C, H, W) with (H, W) -> (H, W, 3) uint8; bytes stay as they are, other values become grey."""
+def draw_plane(
+    image: np.ndarray,
+    label: np.ndarray | None,
+    *,
+    palette: list[Color],
+    window: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """(C, H, W) with (H, W) -> (H, W, 3) uint8; bytes stay as they are, other values become grey in the window."""
     if image.dtype == np.uint8 and len(image) in (1, 3):
         shown = np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3))
     else:
-        low, high = gray_window(image[0])
+        low, high = window or gray_window(image[0])
         grey = np.clip((image[0].astype(np.float32) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
         shown = np.repeat(grey[..., None], 3, axis=-1)
     if label is None:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from densevit.cli import main
 from tests.doctor.sets import MadeSet
 
 BOTH = pytest.mark.parametrize("rank", [2, 3], ids=["pictures", "scans"])
 SCRIPT = Path(__file__).parents[2] / "tools" / "doctor.py"
-BASE = Path(__file__).parents[2] / "configs" / "segformer_b0_synthetic.py"
+BROWSE = SCRIPT.with_name("browse_dataset.py")
+CONFIGS = Path(__file__).parents[2] / "configs"
+BASES = {2: CONFIGS / "segformer_b0_synthetic.py", 3: CONFIGS / "unetr_synthetic_ct.py"}
 
 
 @pytest.fixture
@@ -94,21 +97,61 @@ def test_names_with_html_in_them_are_text_on_the_page(made, tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_a_config_is_looked_at_as_it_trains(made, tmp_path, capsys):
-    healthy = made(2)
-    configs = healthy.write()
-    lines = [
-        f"_base_ = '{BASE}'",
-        "model = dict(num_classes=3)",
-        f"train_data = dict(dataset=dict(_delete_=True, **{configs['train']}))",
-        f"val_data = dict(dataset=dict(_delete_=True, **{configs['val']}))",
-        "test_data = None",
-    ]
-    (tmp_path / "config.py").write_text("\n".join(lines))
-    assert run(tmp_path / "config.py") == 0
+@pytest.fixture
+def config(made, tmp_path):
+    """Write a config that trains on a healthy set."""
+
+    def write(rank):
+        configs = made(rank).write()
+        crop = dict(crop_size=(32, 32), _delete_=True)
+        if rank == 3:
+            crop = dict(crop_size=(16, 16, 16), scale=(1.0, 1.0), rotate=0.0, noise=0.0, _delete_=True)
+        lines = [
+            f"_base_ = '{BASES[rank]}'",
+            "model = dict(num_classes=3)",
+            "loss = [dict(type='cross_entropy')]",
+            f"train_data = dict(dataset=dict(_delete_=True, **{configs['train']}), augment={crop})",
+            f"val_data = dict(dataset=dict(_delete_=True, **{configs['val']}))",
+            "test_data = None",
+        ]
+        (tmp_path / "config.py").write_text("\n".join(lines))
+        return tmp_path / "config.py"
+
+    return write
+
+
+def test_a_config_is_looked_at_as_it_trains(config, capsys):
+    path = config(2)
+    assert run(path) == 0
     assert "val: 4 pictures of 3 classes" in capsys.readouterr().out
-    assert run(tmp_path / "config.py", "--split", "test") == 2
+    assert run(path, "--split", "test") == 2
     assert "has no test_data; it has train, val" in capsys.readouterr().err
+
+
+@BOTH
+def test_augmented_samples_are_drawn_as_the_network_sees_them(config, rank, tmp_path):
+    path = config(rank)
+    assert run(path, "--augmented", tmp_path / "drawn", "--count", 3) == 0
+    drawn = [np.asarray(Image.open(file)) for file in sorted((tmp_path / "drawn").iterdir())]
+    assert len(drawn) == 3
+    assert all(picture.ndim == 3 and picture.std() > 10 for picture in drawn)
+    assert not np.array_equal(drawn[0], drawn[1])
+    colours = (drawn[0].max(-1).astype(int) - drawn[0].min(-1)) > 30
+    assert colours.any()  # those of the classes
+
+
+def test_augmented_samples_need_a_config(made, tmp_path, capsys):
+    healthy = made(2)
+    healthy.write()
+    assert run(healthy.folder, "--augmented", tmp_path / "drawn") == 2
+    assert "--augmented needs a config" in capsys.readouterr().err
+
+
+def test_the_script_of_augmented_samples_is_the_command(config, tmp_path):
+    words = [sys.executable, BROWSE, config(2), "--output-dir", tmp_path / "drawn", "--count", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
 def test_a_folder_that_is_no_set_is_refused_in_one_sentence(tmp_path, capsys):
