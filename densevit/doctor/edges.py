@@ -15,6 +15,7 @@ from densevit.labels import IGNORE
 
 PIXELS = 500_000  # that are looked at; larger images are averaged down
 POINTS = 20_000  # of borders
+SAMPLED = 20_000  # pixels, from which the ranks of edges are taken
 FEWEST = 100  # points of a border from which something can be said
 MAP = 16384  # pixels of a small map, by which labels are compared with other images
 Turn = tuple[tuple[int, ...], tuple[bool, ...]]  # which axis comes where, and which are then flipped
@@ -67,7 +68,7 @@ def edge_ranks(image: np.ndarray) -> np.ndarray:
         values = values / max(float(values.std()), 1e-12)
         slopes = [np.gradient(values, axis=axis) if n > 1 else 0.0 for axis, n in enumerate(values.shape)]
         total = np.maximum(total, sum(slope**2 for slope in slopes))
-    limits = np.quantile(total.ravel()[:: max(1, total.size // 100_000)], np.linspace(0, 1, 257)[1:-1])
+    limits = np.quantile(total.ravel()[:: max(1, total.size // SAMPLED)], np.linspace(0, 1, 257)[1:-1])
     return (np.searchsorted(limits, total) / np.float32(255)).astype(np.float32)
 
 

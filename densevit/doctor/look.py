@@ -22,7 +22,7 @@ from densevit.quoting import sentence
 from densevit.workers import Workers, drawing
 
 THUMBNAIL = 16  # pixels of each axis, by which images are compared
-VALUES = 1_000_000  # of a channel, from which percentiles are taken
+VALUES = 200_000  # of a channel, from which percentiles are taken
 CHUNK = 2**20
 
 

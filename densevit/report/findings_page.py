@@ -3,6 +3,8 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,16 @@ def _pictures(finding: Finding, where: Mapping[str, tuple[Dataset, int]]) -> lis
         if name not in where:
             continue
         data, index = where[name]
-        with suppress(ValueError, OSError, MemoryError):  # the finding says so
-            shown.append((Path(name).name, thumbnail(data.inspect(index)[1], palette=data.palette)))
+        for each in (data, _unlabelled(data, index)):  # a wrong label leaves the image to be shown
+            with suppress(ValueError, OSError, MemoryError):  # the finding says so
+                sample = each.inspect(index if each is data else 0)[1]
+                shown.append((Path(name).name, thumbnail(sample, palette=data.palette)))
+                break
     return shown
+
+
+def _unlabelled(data: Dataset, index: int) -> Dataset:
+    """The set with one of its samples alone, without the label."""
+    alone = copy(data)
+    alone.cases = [replace(data.cases[index], label=None)]
+    return alone

@@ -85,6 +85,12 @@ def test_the_page_shows_the_files_and_asks_for_nothing(made, rank, tmp_path):
     assert not re.search(r"https?://|<script|<link", page)
 
 
+@BOTH
+def test_the_page_shows_images_whose_labels_are_wrong(made, rank, tmp_path):
+    run(with_a_wrong_value(made(rank)), "--html", tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().count("<img") == 1
+
+
 def test_names_with_html_in_them_are_text_on_the_page(made, tmp_path):
     bad = made(2, classes=("<b>ground</b>", "house", "<script>alert(1)</script>"))
     bad.folder = tmp_path / "<i>set"
