@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     workers = (os.cpu_count() or 1) if args.workers is None else args.workers
     with Bars(enabled=not args.quiet) as bars:
         found = examine(configs, num_workers=0 if workers < 2 else workers, progress=bars.show)
-    sys.stdout.write(printable(report(found), keep="\n"))
+    sys.stdout.write(report(found))
     _write(args, found)
     return 1 if found.count("error") else 0
 
@@ -90,7 +90,7 @@ def report(found: "Examination") -> str:
     for name, split in found.splits.items():
         lines += [describe(name, split), ""]
         lines += [format_table(class_rows(split)), ""] if split.classes else []
-    lines += [f"{each.severity}: {_where(each.split)}{each.text}" for each in found.findings]
+    lines += [printable(f"{each.severity}: {_where(each.split)}{each.text}") for each in found.findings]
     lines += [""] if found.findings else []
     counts = [f"{found.count(kind)} {kind}{'s' * (found.count(kind) != 1)}" for kind in ("error", "warning", "note")]
     return "\n".join([*lines, ", ".join(counts)]) + "\n"
@@ -99,7 +99,7 @@ def report(found: "Examination") -> str:
 def describe(name: str, split: "Examined") -> str:
     """One line on a split."""
     number, broken = len(split.dataset), len(split.dataset) - split.readable
-    kind = "pictures" if split.dataset.spacing is None else "scans"
+    kind = "scans" if split.dataset.has_cases else "pictures"
     return f"{name}: {number} {kind} of {split.dataset.num_classes} classes" + (
         f", {broken} of which cannot be used" if broken else ""
     )

@@ -57,6 +57,16 @@ def test_errors_are_told_and_make_the_exit_code(made, rank, capsys):
     assert "1 of which cannot be used" in said
 
 
+@BOTH
+def test_the_others_are_looked_at_where_the_first_file_is_damaged(made, rank, capsys):
+    bad = made(rank)
+    bad.write()
+    (path,) = (bad.folder / "images" / "train").glob("t00.*")
+    path.write_bytes(b"nothing")
+    assert run(bad.folder) == 1
+    assert re.search(r"train: 12 (pictures|scans) of 3 classes, 1 of which cannot be used", capsys.readouterr().out)
+
+
 def test_only_the_splits_that_are_asked_for_are_looked_at(made, capsys):
     folder = with_a_wrong_value(made(2))
     assert run(folder, "--split", "val") == 0
@@ -124,6 +134,17 @@ def config(made, tmp_path):
         return tmp_path / "config.py"
 
     return write
+
+
+def test_names_with_line_breaks_stay_on_one_line(made, tmp_path, capsys):
+    bad = made(2)
+    bad.folder = tmp_path / "set\nerror: all is lost"
+    bad.images["train"][8], bad.labels["train"][8] = bad.images["train"][1], bad.labels["train"][1]
+    bad.write()
+    assert run(bad.folder) == 0
+    said = capsys.readouterr().out
+    assert "warning: train: 1 of 12 images are there twice" in said
+    assert "\nerror" not in said
 
 
 def test_a_config_is_looked_at_as_it_trains(config, capsys):
