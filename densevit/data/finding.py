@@ -31,9 +31,9 @@ class Finding:
         return cls(severity=severity, check=check, what=what, mend=mend, files=tuple(files))
 
     @classmethod
-    def of_alike(cls, texts: Sequence[str], *, check: str, files: Iterable[str]) -> "Finding":
-        """One error for messages that say the same of other files: the first, and how many there are."""
-        first = cls.said(texts[0], severity="error", check=check, files=files)
+    def of_alike(cls, texts: Sequence[str], *, check: str, files: Iterable[str], severity: str = "error") -> "Finding":
+        """One finding for messages that say the same of other files: the first, and how many there are."""
+        first = cls.said(texts[0], severity=severity, check=check, files=files)
         more = f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else ""
         return replace(first, what=first.what + more)
 

@@ -1,8 +1,6 @@
 """Open the splits of a set as a training would, look at every sample once, and say what is wrong with it."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +13,7 @@ from densevit.doctor.duplicates import duplicate_findings
 from densevit.doctor.faults import fault_findings
 from densevit.doctor.look import Look, look_through
 from densevit.doctor.outliers import outlier_findings
+from densevit.doctor.said import keeping_warnings
 from densevit.doctor.turned import Turned
 from densevit.doctor.values import value_findings
 
@@ -59,17 +58,18 @@ def examine(
     """Of the config of each split; a split that cannot be opened is a finding too."""
     splits, found, readable = {}, [], {}
     for split, config in configs.items():
-        with _warnings(split) as said:
+        with keeping_warnings() as said:
             try:
                 dataset = check_dataset_config(config).open()
             except (ValueError, OSError) as error:
-                found.append(Finding.said(str(error), severity="error", check="open", files=()))
-                found[-1] = replace(found[-1], split=split)
+                found.append(replace(Finding.said(str(error), severity="error", check="open"), split=split))
                 continue
-            looks, turned = _look(dataset, split, num_workers, progress)
-            readable[split] = [look for look in looks if look.facts is not None]
-            found += [replace(finding, split=split) for finding in _judge(dataset, looks, turned)]
-        found += said
+        looks, turned = _look(dataset, split, num_workers, progress)
+        with keeping_warnings() as judged:
+            of_split = _judge(dataset, looks, turned)
+        of_split += [Finding.said(text, severity="warning", check="open") for text in [*said, *judged]]
+        found += [replace(finding, split=split) for finding in of_split]
+        readable[split] = [look for look in looks if look.facts is not None]
         splits[split] = Examined(dataset, len(readable[split]), _classes(dataset, readable[split]))
     found += duplicate_findings(readable)
     order = sorted(_distinct(found), key=lambda finding: SEVERITIES.index(finding.severity))
@@ -120,22 +120,3 @@ def _distinct(findings: list[Finding]) -> list[Finding]:
     for finding in findings:
         kept.setdefault(finding.text, finding)
     return list(kept.values())
-
-
-@contextmanager
-def _warnings(split: str) -> Iterator[list[Finding]]:
-    """What the package warns of within the block, as findings, in the place of what would be logged."""
-    said: list[Finding] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(
-        replace(Finding.said(record.getMessage(), severity="warning", check="open"), split=split)
-    )
-    logger = logging.getLogger("densevit")
-    before = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield said
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = before

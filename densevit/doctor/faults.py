@@ -1,4 +1,4 @@
-"""Files that a training would stop at: one finding for all that say the same."""
+"""Files that a training would stop at, or warn of: one finding for all that say the same."""
 
 import re
 from collections.abc import Sequence
@@ -11,15 +11,18 @@ NUMBERS = re.compile(r"\d[\d.,x ]*\d|\d")
 
 
 def fault_findings(looks: Sequence[Look], dataset: Dataset) -> list[Finding]:
-    """Faults that differ in names and numbers alone are one finding; the first is quoted."""
-    groups: dict[str, list[Look]] = {}
+    """Sentences that differ in names and numbers alone are one finding; the first is quoted."""
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for look in looks:
-        if look.fault:
-            text = look.fault
+        said = [("warning", text) for text in look.said] + ([("error", look.fault)] if look.fault else [])
+        for severity, text in said:
+            kind = text
             for path in sorted(dataset.cases[look.index].files, key=len, reverse=True):
-                text = text.replace(path, "")
-            groups.setdefault(NUMBERS.sub("#", text), []).append(look)
-    return [
-        Finding.of_alike([look.fault for look in alike], check="files", files=[look.name for look in alike])
-        for alike in groups.values()
-    ]
+                kind = kind.replace(path, "")
+            groups.setdefault((severity, NUMBERS.sub("#", kind)), []).append((look.name, text))
+    found = []
+    for (severity, _), alike in groups.items():
+        names = dict.fromkeys(name for name, _ in alike)
+        texts = [text for _, text in alike]
+        found.append(Finding.of_alike(texts, severity=severity, check="files", files=names))
+    return found

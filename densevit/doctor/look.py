@@ -4,7 +4,7 @@ Legend: image (C, *S), label (*S).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from densevit.data.dataset import Dataset, Sample
 from densevit.data.findings import source_files
 from densevit.data.label_check import Facts
 from densevit.doctor.edges import Agreement, agreement
+from densevit.doctor.said import keeping_warnings
 from densevit.quoting import sentence
 from densevit.workers import Workers, drawing
 
@@ -38,7 +39,8 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """Of one sample: the facts of opening the set, or the fault that would end a training; and what else is seen.
+    """Of one sample: the facts of opening the set, or the fault that would end a training, and what is `said` to warn
+    when it is read; and what else is seen.
 
     `digest` is that of the bytes of its image files. `slopes` are the differences between neighbours of a thumbnail,
     of mean 0 and length 1, by which images are compared; None where there are none. `grey` says that three channels are
@@ -49,6 +51,7 @@ class Look:
     name: str
     facts: Facts | None = None
     fault: str = ""
+    said: tuple[str, ...] = ()
     size: tuple[int, ...] = ()
     spacing: tuple[float, ...] | None = None
     ranges: tuple[Range, ...] = ()
@@ -82,8 +85,9 @@ class _Looks(TorchDataset):
     def __getitem__(self, index: int) -> Look:
         case = self.dataset.cases[index]
         try:
-            facts, sample = self.dataset.inspect(index)
-            return _look(index, facts, sample, digest=_digest(case.images))
+            with keeping_warnings() as said:
+                facts, sample = self.dataset.inspect(index)
+            return replace(_look(index, facts, sample, digest=_digest(case.images)), said=tuple(said))
         except (ValueError, OSError, MemoryError) as error:
             text = sentence(str(error) or type(error).__name__)
             named = any(path in text for path in case.files)

@@ -1,5 +1,6 @@
 """Every check of `doctor` finds its fault, in pictures and in scans, and finds nothing in healthy sets."""
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -263,6 +264,19 @@ def test_a_structure_that_is_far_too_small_or_missing_is_noted(made):
     said = {finding.check: names(finding) for finding in found_in(bad)}
     assert said["missing"] == ["t02"]
     assert said["volume"] == ["t03"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_warned_of_while_a_file_is_read_is_a_finding(made, workers):
+    bad = made(3)
+    configs = bad.write()
+    for name in ("t02", "t03"):
+        for kind in ("images", "labels"):
+            path = bad.folder / kind / "train" / f"{name}.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(np.asarray(nibabel.load(path).dataobj), None), path)
+    found = [each for each in examine(configs, num_workers=workers).findings if each.check == "files"]
+    assert [(each.severity, names(each)) for each in found] == [("warning", ["t02", "t03"])]
+    assert "which way its axes run" in found[0].what
 
 
 @BOTH
