@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from math import nan
 from pathlib import Path
 
@@ -128,15 +129,18 @@ class _Cases(Dataset):
                 self.structures.check(truth, path=pair.truth, what="label")
         except (ValueError, OSError, MemoryError) as error:
             return [], _reason(pair, error), {}
-        prediction, fault = np.zeros_like(truth), None
+        prediction, fault = None, None
         if pair.prediction is not None:
             try:
                 prediction = self._read_prediction(pair, grid)
             except (ValueError, OSError, MemoryError) as error:
                 fault = _reason(pair, error)
-        structures = self.structures or structures_of_values(map(int, np.union1d(prediction, truth)))
+        there = truth if prediction is None else np.union1d(prediction, truth)
+        structures = self.structures or structures_of_values(map(int, np.unique(there)))
         background = grid.affine is None if self.with_background is None else self.with_background
         classes = {name: values for name, values in structures.labels.items() if background or values != (0,)}
+        if prediction is None:
+            prediction = np.full(truth.shape, _no_value(classes, structures), np.int32)
         options = replace(self.options, ignore_index=structures.ignore_index)
         truth = structures.without_ignored(truth)
         records = measure(prediction, truth, classes, grid.spacing, options, case=pair.case)
@@ -148,6 +152,12 @@ class _Cases(Dataset):
         if self.structures is not None:
             self.structures.check(prediction, path=pair.prediction, what="prediction")
         return prediction
+
+
+def _no_value(classes: Mapping[str, tuple[int, ...]], structures: Structures) -> int:
+    """What stands for no class: 0, where that is none that is scored, else the first value that means nothing."""
+    named = {structures.ignore_index, *(value for values in classes.values() for value in values)}
+    return next(value for value in count() if value not in named)
 
 
 def _confusion(prediction: np.ndarray, truth: np.ndarray, ignore_index: int) -> dict[tuple[int, int], int]:

@@ -94,7 +94,7 @@ def views_of(
 def _read(pair: Pair, measured: Measured, image: Path | None, *, classes: set[int]) -> tuple[Maps, str]:
     truth, grid = read_map(pair.truth)
     truth = measured.structures.without_ignored(truth)
-    prediction, remark = np.zeros_like(truth), measured.failed.get(pair.case, "")
+    prediction, remark = np.full(truth.shape, -1, np.int32), measured.failed.get(pair.case, "")
     if pair.prediction is None:
         remark = "there is no prediction"
     elif not remark:

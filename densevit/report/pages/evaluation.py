@@ -147,7 +147,7 @@ def _matrix(measured: Measured) -> Matrix | None:
     if len(place) < sum(map(len, labels.values())):
         return None
     if any(value not in place for pair in measured.confusion for value in pair):
-        names.append("background")
+        names.append("no class")
     counts = np.zeros((len(names), len(names)), np.int64)
     for (truth, predicted), count in measured.confusion.items():
         counts[place.get(truth, len(labels)), place.get(predicted, len(labels))] += count
