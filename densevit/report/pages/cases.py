@@ -16,11 +16,10 @@ from PIL import Image
 
 from densevit.evaluate.files import Measured, read_map
 from densevit.evaluate.pairs import Pair
-from densevit.labels import Color, parse_color
+from densevit.labels import STRUCTURES, Color, parse_color
 from densevit.pictures.reading import read_image
 from densevit.report.planes import gray_window, slices_through, square, thickest
 from densevit.report.preview import VIEWS
-from densevit.report.saving import BLUE, ORANGE, PURPLE
 from densevit.volumes.grid import Grid
 from densevit.volumes.volume import open_volume
 
@@ -28,8 +27,8 @@ logger = logging.getLogger("densevit")
 
 MOST = {False: 1024, True: 384}  # pixels of the longer side, of pictures and of planes of volumes
 SLICES = 8  # of each view of a volume
-# What is wrong with a pixel; the values are colours.
-ERRORS = {"missed": BLUE, "false": ORANGE, "another class": PURPLE}
+# What is wrong with a pixel, in colours that are seen on photos as well as on grey scans.
+ERRORS = {"missed": f"#{STRUCTURES[2]}", "false": f"#{STRUCTURES[6]}", "another class": f"#{STRUCTURES[7]}"}
 
 
 @dataclass(frozen=True)
