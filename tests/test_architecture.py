@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "densevit"
 LAYERS = [
     "quoting",
     "registry labels sides",
-    "files imports options processes tables progress environment texts tensorfile workers",
+    "files imports options processes tables progress environment texts workers",
     "blocks normalization",
     "backbones decoders",
     "weights",
@@ -42,7 +42,7 @@ EDGES = {
     "zarr": ["inference/output"],
     "albumentations": ["data/augment"],
     "cv2": ["data", "pictures", "synthetic"],
-    "nibabel": ["volumes", "synthetic/ct", "integrations/monai/axes"],
+    "nibabel": ["volumes", "synthetic/ct", "integrations/monai/transforms"],
     "pydicom": ["volumes"],
     "highdicom": ["volumes"],
     "PIL": ["data", "pictures", "synthetic", "predictor", "report"],

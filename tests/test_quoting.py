@@ -43,7 +43,8 @@ def test_a_sentence_on_the_terminal_moves_no_cursor(capsys):
 
 
 def test_a_name_with_a_line_break_does_not_look_like_a_message_of_its_own(capsys):
-    StderrHandler().emit(logging.makeLogRecord(dict(msg="%s failed", args=("x\ndensevit: all is well\x1b",))))
+    record = logging.makeLogRecord(dict(msg="%s failed", args=("x\ndensevit: all is well\x1b",)))
+    StderrHandler(logging.INFO, {}).emit(record)
     assert capsys.readouterr().err == "densevit: x\n  densevit: all is well\\x1b failed\n"
     assert message("a\nb") == "a\n  b"
 

@@ -15,7 +15,7 @@ from densevit.data.augment.options import AugmentOptions, VolumeAugmentOptions
 from densevit.data.dataset import Sample
 from densevit.data.stream import EvalSet
 from densevit.evaluate import evaluate
-from densevit.export.source import open_run
+from densevit.export.monai_metadata import open_run
 from densevit.inference import InferenceOptions, SliceOptions, predict_logits
 from densevit.segmentor import create_segmentor
 from densevit.sides import Sides, read_sides

@@ -53,7 +53,11 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
         raise
     except Exception as error:  # the options of a builder can be wrong in any way
         reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
-        raise ValueError(f"{path} describes a model that cannot be built: {reason}{_what_to_import(header)}") from error
+        imports, advice = header.more.get("custom_imports"), "train or convert it anew"
+        if imports:
+            advice = f"it was trained with custom_imports {imports}: import these first, or give the command "
+            advice += "--custom-imports MODULE"
+        raise ValueError(f"{path} describes a model that cannot be built: {reason}; {advice}") from error
     own, broken = model.state_dict(), find_broken(tensors)
     if broken:
         raise ValueError(f"{path} cannot be used: {broken}")
@@ -71,15 +75,6 @@ def _check_sizes(value: Any, *, most: int, where: str = "model") -> None:
         _check_sizes(item, most=most, where=f"{where}.{key}")
     if isinstance(value, int | float) and not abs(value) <= most:
         raise ValueError(f"{where} is {value}, and nothing among its weights is as large")
-
-
-def _what_to_import(header: Header) -> str:
-    named = header.more.get("custom_imports")
-    if not named:
-        return "; train or convert it anew"
-    return (
-        f"; it was trained with custom_imports {named}: import these first, or give the command --custom-imports MODULE"
-    )
 
 
 def write_checkpoint(path: str | Path, model_or_state: nn.Module | Mapping[str, Tensor], header: Header) -> None:

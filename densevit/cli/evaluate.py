@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("truth", nargs="?", metavar="TRUTH", help="the folder of the true ones, or one file")
     parser.add_argument("--manifest", metavar="CSV", help="pairs with the columns prediction, truth and perhaps case")
     parser.add_argument(
-        "--classes", metavar="FILE", help="names of the values: a .json or .txt, cityscapes, or cityscapes_train_ids"
+        "--classes",
+        metavar="FILE",
+        help="names of the values: a .json or .txt, or cityscapes, cityscapes_categories, cityscapes_train_ids",
     )
     parser.add_argument(
         "--metrics", nargs="*", metavar="NAME", help="beside Dice, IoU and the like: hd95_max, assd, ..."

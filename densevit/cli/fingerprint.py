@@ -8,6 +8,7 @@ Rules and their source: docs/fingerprint.md.
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +54,7 @@ def run(args: argparse.Namespace) -> int:
     _check_outputs(args)
     config = describe(args)
     with Bars(enabled=not args.quiet) as bars:
-        found = take_fingerprint(
-            config,
-            workers=max(1, args.workers),
-            progress=lambda done, total: bars.show("read", done, total),
-        )
+        found = take_fingerprint(config, workers=max(1, args.workers), progress=partial(bars.show, "read"))
     proposal = propose(found, max_bytes=max_bytes, backbone=args.backbone, decoder=args.decoder)
     sys.stdout.write(printable(report(found, proposal), keep="\n"))
     _write(args, found, proposal, max_bytes)
@@ -93,6 +90,7 @@ def report(found: "Fingerprint", proposal: "Proposal") -> str:
     val = len(found.cases) - len(found.trained)
     crop, size = (" x ".join(map(str, sizes)) for sizes in (proposal.crop_size, proposal.size))
     spacing = " x ".join(f"{mm:g}" for mm in proposal.spacing)
+    numbers = ", ".join(f"{key} {value}" for key, value in proposal.normalization.items() if key != "type")
     lines = [
         f"{found.dataset['root']} ({found.dataset['type']}): {len(found.trained)} cases to train on, {val} to validate "
         f"on{f', {len(found.failed)} that cannot be read' if found.failed else ''}",
@@ -103,16 +101,11 @@ def report(found: "Fingerprint", proposal: "Proposal") -> str:
         f"  {proposal.model['backbone']} + {proposal.model['decoder']}, {proposal.batch_size} crops of {crop} voxels: "
         f"about {format_bytes(proposal.bytes)}",
         f"  voxels of {spacing} mm, at which the median case has {size}",
-        f"  normalised by {_shown(proposal.normalization)}",
+        f"  normalised by {proposal.normalization['type']} ({numbers})",
     ]
     said = remarks(found, proposal)
     lines += ["", "to look at", *(f"  {remark}" for remark in said)] if said else []
     return "\n".join(lines) + "\n"
-
-
-def _shown(normalization: dict[str, Any]) -> str:
-    numbers = [f"{key} {value}" for key, value in normalization.items() if key != "type"]
-    return f"{normalization['type']} ({', '.join(numbers)})"
 
 
 def _write(args: argparse.Namespace, found: "Fingerprint", proposal: "Proposal", max_bytes: int) -> None:
@@ -142,11 +135,10 @@ def _command(args: argparse.Namespace) -> str:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Before hours of reading."""
-    if args.out is not None:
-        if Path(args.out).suffix != ".py":
-            raise ValueError(f"a config is a Python file, and {args.out} does not end in .py")
-        if Path(args.out).exists() and not args.force:
-            raise ValueError(f"{args.out} is there already; give another name, or --force to replace it")
+    if args.out is not None and Path(args.out).suffix != ".py":
+        raise ValueError(f"a config is a Python file, and {args.out} does not end in .py")
+    if args.out is not None and Path(args.out).exists() and not args.force:
+        raise ValueError(f"{args.out} is there already; give another name, or --force to replace it")
     if args.max_iters is not None and args.max_iters < 1:
         raise ValueError(f"--max-iters must be at least 1, got {args.max_iters}")
 

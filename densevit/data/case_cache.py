@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from densevit.data.findings import FileHashes, cache_folder, content_key
 from densevit.files import replacing
 from densevit.options import read_options
-from densevit.tensorfile import write_tensors
 from densevit.texts import format_bytes, parse_bytes
+from densevit.weights.files import write_tensors
 
 logger = logging.getLogger("densevit")
 Arrays = dict[str, np.ndarray]

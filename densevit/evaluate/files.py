@@ -98,13 +98,27 @@ def _loader(cases: "_Cases", num_workers: int) -> DataLoader:
     )
 
 
-def read_map(path: Path, *, like: Path | None = None) -> tuple[np.ndarray, Grid]:
-    """A label map (*S) in the file's own values, and its grid; a DICOM-SEG on that of the scan or mask `like`."""
+def read_map(path: Path, *, like: Path | None = None, structures: Structures | None = None) -> tuple[np.ndarray, Grid]:
+    """A label map (*S) in the file's own values, and its grid.
+
+    A DICOM-SEG is read onto the grid of the scan or mask `like`, and its segments, which number themselves, have the
+    values that `structures` gives to their names. ValueError for one without either.
+    """
     if path.suffix.lower() in PICTURES:
         label = read_label(path)
         return label, Grid(label.shape)
-    volume = open_volume(like) if like is not None and path.suffix.lower() in DICOM_ENDINGS else None
-    return read_label_volume(path, like=volume)
+    if path.suffix.lower() not in DICOM_ENDINGS:
+        return read_label_volume(path)
+    if like is None or structures is None:
+        raise ValueError(
+            f"{path} is DICOM: a DICOM-SEG is compared with labels of another format, by the names of its segments; "
+            "give those with --classes"
+        )
+    from densevit.volumes.formats.dicom_seg_reading import read_dicom_seg, read_segment_names  # which bring pydicom
+
+    volume = open_volume(like)
+    values = structures.values_of(read_segment_names(path), path=path)
+    return read_dicom_seg(path, like=volume, values=values).astype(np.int64), volume.grid
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ class _Cases(Dataset):
         return records, fault, _confusion(prediction, truth, options.ignore_index) if self.with_confusion else {}
 
     def _read_prediction(self, pair: Pair, grid: Grid) -> np.ndarray:
-        prediction, own = read_map(pair.prediction, like=pair.truth)
+        prediction, own = read_map(pair.prediction, like=pair.truth, structures=self.structures)
         _check_grids((str(pair.truth), grid), (str(pair.prediction), own))
         if self.structures is not None:
             self.structures.check(prediction, path=pair.prediction, what="prediction")

@@ -1,6 +1,6 @@
 """What the values of label maps mean: names of structures, regions of several values, and values that are ignored."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,21 @@ import numpy as np
 from densevit.data.layouts.cityscapes import CLASSES, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_TO_LABEL_ID
 from densevit.data.layouts.classes import IGNORED, read_classes
 from densevit.labels import IGNORE, MOST_VALUE
-from densevit.quoting import shown
+from densevit.quoting import label_name, shown
+from densevit.registry import check_known
 from densevit.texts import read_json
 
-PRESETS = ("cityscapes", "cityscapes_train_ids")
+PRESETS = ("cityscapes", "cityscapes_categories", "cityscapes_train_ids")
+# Of the official table, as its evaluation groups the classes that it scores.
+CATEGORIES = {
+    "flat": (7, 8),
+    "construction": (11, 12, 13),
+    "object": (17, 19, 20),
+    "nature": (21, 22),
+    "sky": (23,),
+    "human": (24, 25),
+    "vehicle": (26, 27, 28, 31, 32, 33),
+}
 FILES = ("dataset.json", "classes.json", "classes.txt")
 
 
@@ -40,6 +51,13 @@ class Structures:
                 "speak; give the file that names the classes of these values with --classes"
             )
 
+    def values_of(self, names: Sequence[str], *, path: object) -> list[int]:
+        """The value of each of these names, as a file without values calls its structures; ValueError for others."""
+        values = {label_name(name): each[0] for name, each in self.labels.items() if len(each) == 1}
+        for name in names:
+            check_known(name, values, what=f"{path} has a segment that {self.said_by} does not name,")
+        return [values[name] for name in names]
+
     @property
     def ignore_index(self) -> int:
         """A value that stands for all ignored ones: 255, or -1 where 255 is a class."""
@@ -57,7 +75,7 @@ def find_structures(classes: str | Path | None, truth: Path) -> Structures | Non
     """From a preset's name or a file; else from a dataset.json, classes.json or classes.txt in the folder of the truth
     or in the one above; None where nothing says."""
     if classes in PRESETS:
-        return _of_cityscapes(train_ids=classes == "cityscapes_train_ids")
+        return _of_cityscapes(str(classes))
     if classes is not None:
         return read_structures(Path(classes))
     for folder in (truth, truth.parent) if truth.is_dir() else (truth.parent,):
@@ -108,9 +126,10 @@ def _named(labels: Mapping[str, Any], *, said_by: Path) -> Structures:
     return Structures(found, tuple(value for value in ignored if value not in named), said_by=str(said_by))
 
 
-def _of_cityscapes(*, train_ids: bool) -> Structures:
-    if train_ids:
+def _of_cityscapes(preset: str) -> Structures:
+    if preset == "cityscapes_train_ids":
         return Structures({name: (i,) for i, name in enumerate(CLASSES)}, said_by="the table of train ids")
     ignored = tuple(value for value, train_id in LABEL_ID_TO_TRAIN_ID.items() if train_id == IGNORE)
     labels = {name: (TRAIN_ID_TO_LABEL_ID[i],) for i, name in enumerate(CLASSES)}
+    labels = CATEGORIES if preset == "cityscapes_categories" else labels
     return Structures(labels, (*ignored, IGNORE), said_by="the table of label ids")

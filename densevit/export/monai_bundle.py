@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,8 @@ import torch
 
 from densevit.checkpoint import WEIGHTS, write_checkpoint
 from densevit.export.monai_configs import make_evaluate, make_inference, make_train
-from densevit.export.monai_metadata import About, make_metadata
+from densevit.export.monai_metadata import About, Source, make_metadata, open_run
 from densevit.export.monai_texts import LOGGING, make_license, make_readme
-from densevit.export.source import Source, open_run
 from densevit.export.torchscript import TraceError, save, trace
 from densevit.files import replacing
 from densevit.quoting import monai_data
@@ -32,7 +32,8 @@ def export_monai_bundle(
 ) -> Path:
     """Write the model of a run (its folder, or its weights.safetensors) as a bundle; the folder appears when complete.
 
-    `imports` are modules that register the model's parts, which the bundle's configs import first.
+    `imports` are modules that register the model's parts, which the bundle imports before it makes the network. One
+    that is a file of its own, and was imported here, travels in scripts/; others must be installed where it runs.
     models/model.ts is left out, with a warning, where the model cannot be traced or the trace gives other numbers.
     Raises FileNotFoundError or ValueError for what is not a run on volumes, ValueError for an output folder that holds
     files, OSError where it cannot be written.
@@ -52,6 +53,7 @@ def export_monai_bundle(
             (folder / "configs" / f"{name}.json").write_text(_json(content), encoding="utf-8")
         (folder / "configs" / "logging.conf").write_text(LOGGING, encoding="utf-8")
         _write_weights(source, folder / "models")
+        _copy_parts(source.imports, folder / "scripts")
         why = "it was not asked for"
         if torchscript:
             why = _write_script(
@@ -71,6 +73,15 @@ def _write_weights(source: Source, folder: Path) -> None:
     torch.save(state, folder / "model.pt")
     write_checkpoint(folder / WEIGHTS, source.model, source.header)
     shutil.copymode(folder / "model.pt", folder / WEIGHTS)  # safetensors lets the owner alone read
+
+
+def _copy_parts(names: Sequence[str], folder: Path) -> None:
+    """Copy the modules that are one file of the user's."""
+    for name in names:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None and Path(file).name == f"{name}.py":
+            folder.mkdir(exist_ok=True)
+            shutil.copy(file, folder)
 
 
 def _write_script(source: Source, path: Path, *, extra: Mapping[str, Any]) -> str | None:

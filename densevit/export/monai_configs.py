@@ -4,37 +4,31 @@ They name classes of MONAI and of `densevit.integrations.monai`; a string that b
 evaluates, and "@id" stands for another entry of the file.
 """
 
-from densevit.export.monai_parts import (
-    OURS,
-    Config,
-    call,
-    inferer,
-    load,
-    load_weights,
-    network,
-    own_imports,
-    prepare_label,
-    prepare_scan,
-    restore,
-    save,
-)
-from densevit.export.source import Source
+from typing import Any
+
+from densevit.export.monai_metadata import Source
 from densevit.quoting import monai_data
 
+Config = dict[str, Any]
+OURS = "densevit.integrations.monai"
 DEVICE = "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')"
 LABELLED = ["$import torch", "$from monai.handlers import from_engine", f"$from {OURS}.cases import list_cases"]
+LOAD_WEIGHTS = dict(
+    _target_="CheckpointLoader", load_path="$@bundle_root + '/models/model.pt'", load_dict={"model": "@network"}
+)
 BENCHMARK = "$setattr(torch.backends.cudnn, 'benchmark', True)"
 
 
 def make_inference(source: Source) -> Config:
     """Scans in, masks on the scans' own grids out."""
+    dtype = f"$numpy.{source.header.values.dtype.name}"
+    save = call(f"{OURS}.bundle.SaveImageMaskd", keys="pred", output_dir="@output_dir", output_dtype=dtype)
     return dict(
         imports=[
             "$import sys",
             "$import numpy",
             "$import torch",
             f"$from {OURS}.cases import list_scans",
-            *own_imports(source),
         ],
         bundle_root=".",
         device=DEVICE,
@@ -50,8 +44,8 @@ def make_inference(source: Source) -> Config:
         ),
         dataloader=call("DataLoader", dataset="@dataset", batch_size=1, shuffle=False, num_workers=0),
         inferer=inferer(source),
-        postprocessing=call("Compose", transforms=[restore("@label_values"), save(source)]),
-        handlers=[load_weights(), call("StatsHandler", iteration_log=False)],
+        postprocessing=call("Compose", transforms=[restore("@label_values"), save]),
+        handlers=[LOAD_WEIGHTS, call("StatsHandler", iteration_log=False)],
         evaluator=call(
             f"{OURS}.bundle.ScanEvaluator",
             device="@device",
@@ -76,14 +70,14 @@ def make_evaluate(source: Source) -> Config:
         batch_transform="$lambda batch: [sample['image'].meta for sample in batch]",
     )
     return dict(
-        imports=[*LABELLED, *own_imports(source)],
+        imports=[*LABELLED],
         bundle_root=".",
         device=DEVICE,
         dataset_dir="$@bundle_root + '/data'",
         cases=dict(type="msd", root="@dataset_dir", split="val"),
         output_dir="$@bundle_root + '/eval'",
         **network(source),
-        validate=_validation(source, [load_weights(), call("StatsHandler", iteration_log=False), saver]),
+        validate=_validation(source, [LOAD_WEIGHTS, call("StatsHandler", iteration_log=False), saver]),
         initialize=[BENCHMARK],
         run=["$@validate#evaluator.run()"],
     )
@@ -102,7 +96,7 @@ def make_train(source: Source) -> Config:
         ),
     ]
     return dict(
-        imports=[*LABELLED, "$from monai.utils import set_determinism", *own_imports(source)],
+        imports=[*LABELLED, "$from monai.utils import set_determinism"],
         bundle_root=".",
         device=DEVICE,
         dataset_dir="$@bundle_root + '/data'",
@@ -129,17 +123,9 @@ def make_train(source: Source) -> Config:
 
 def _training(source: Source) -> Config:
     size = list(source.inference["roi_size"] or [max(32, d) for d in source.inference["divisor"]])
+    sampling = dict(pos=1, neg=1, num_samples=2, allow_smaller=True)
     crop = [
-        call(
-            "RandCropByPosNegLabeld",
-            keys=["image", "label"],
-            label_key="label",
-            spatial_size=size,
-            pos=1,
-            neg=1,
-            num_samples=2,
-            allow_smaller=True,
-        ),
+        call("RandCropByPosNegLabeld", keys=["image", "label"], label_key="label", spatial_size=size, **sampling),
         call("SpatialPadd", keys="image", spatial_size=size),
         call("SpatialPadd", keys="label", spatial_size=size, value=255),  # ignored by the loss
         call("RandScaleIntensityd", keys="image", factors=0.1, prob=0.5),
@@ -149,11 +135,7 @@ def _training(source: Source) -> Config:
     handlers = [
         call("LrScheduleHandler", lr_scheduler="@lr_scheduler", print_lr=True),
         call("ValidationHandler", validator="@validate#evaluator", epoch_level=True, interval="@val_interval"),
-        call(
-            "StatsHandler",
-            tag_name="train_loss",
-            output_transform="$from_engine(['loss'], first=True)",
-        ),
+        call("StatsHandler", tag_name="train_loss", output_transform="$from_engine(['loss'], first=True)"),
     ]
     return dict(
         preprocessing=call("Compose", transforms=prepare + crop),
@@ -205,3 +187,58 @@ def _validation(source: Source, handlers: list[Config]) -> Config:
             val_handlers="@validate#handlers",
         ),
     )
+
+
+def call(target: str, **arguments: Any) -> Config:
+    """A component: a class or function by name, and its arguments."""
+    return {"_target_": target, **arguments}
+
+
+def network(source: Source) -> Config:
+    """The network that the exported weights fit; modules that register its parts are imported before."""
+    model = {key: monai_data(value) for key, value in source.header.model.items() if key != "weights"}
+    if source.imports:
+        names, folder = list(source.imports), "$@bundle_root + '/scripts'"
+        model["_requires_"] = call(f"{OURS}.bundle.load_parts", names=names, folder=folder)
+    return dict(
+        network_def=call("densevit.create_segmentor", **model),
+        network="$@network_def.to(@device)",
+    )
+
+
+def load(keys: list[str]) -> list[Config]:
+    """Files to tensors, channels first."""
+    return [call(f"{OURS}.reader.LoadImageScand", keys=keys), call("EnsureChannelFirstd", keys=keys)]
+
+
+def prepare_scan(source: Source) -> Config:
+    """The transform that prepares scans for the network."""
+    return call(
+        f"{OURS}.transforms.PrepareScand",
+        keys="image",
+        normalization=monai_data(source.header.normalization),
+        spacing=source.header.spacing,
+        modality=list(source.header.modalities),
+    )
+
+
+def prepare_label(source: Source, *, resample: bool) -> Config:
+    """Labels as class numbers."""
+    return call(
+        f"{OURS}.transforms.PrepareLabeld",
+        keys="label",
+        label_values=source.header.values.tolist(),
+        classes=monai_data(list(source.header.classes)),
+        spacing=source.header.spacing,
+        resample=resample,
+    )
+
+
+def inferer(source: Source) -> Config:
+    """Scans to class numbers on the scans' own grids."""
+    return call(f"{OURS}.inferer.ScanInferer", inference=monai_data(source.inference))
+
+
+def restore(values: str | None) -> Config:
+    """Class numbers to values on the files' own axes."""
+    return call(f"{OURS}.transforms.RestoreLabeld", keys="pred", label_values=values)

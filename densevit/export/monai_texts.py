@@ -3,13 +3,13 @@
 from densevit.export.monai_metadata import (
     NOT_STATED,
     About,
+    Source,
     bundle_name,
     class_values,
     described,
     model_name,
     scores_of,
 )
-from densevit.export.source import Source
 from densevit.quoting import markdown, printable
 
 LOGGING = """\
@@ -61,7 +61,7 @@ def make_readme(source: Source, about: About, *, why_no_script: str | None) -> s
         _mismatch(source),
         _scores(source),
         _use(),
-        _files(why_no_script),
+        _files(source, why_no_script),
         f"## Who and under which terms\n\nAuthors: {about.authors or NOT_STATED}. Copyright: "
         f"{about.copyright or NOT_STATED}. The licence of the weights is in LICENSE.",
     ]
@@ -118,13 +118,17 @@ weights and writes the best to models/model.pt alone; MONAI's `ckpt_export --use
 `--cases "{{'type': 'nnunet', ...}}"` and `--train_cases` name other sets."""
 
 
-def _files(why_no_script: str | None) -> str:
+def _files(source: Source, why_no_script: str | None) -> str:
     script = "models/model.ts, the same as TorchScript for MONAI Deploy"
     if why_no_script is not None:
         script = f"no models/model.ts, because {printable(why_no_script)}"
+    names = ", ".join(source.imports)
+    parts = (
+        f" The model's parts are in {names}: from scripts/ where that holds it, else to be installed." if names else ""
+    )
     return (
         "## Files\n\nmodels/model.pt, the weights as a state dict; models/weights.safetensors, the same with their "
-        f"description, which `densevit predict` reads; {script}.\n\n"
+        f"description, which `densevit predict` reads; {script}.{parts}\n\n"
         "configs/ are read by MONAI, which runs what they say: use bundles of people you trust."
     )
 

@@ -29,11 +29,6 @@ def series(scalars: Sequence[Mapping[str, object]], key: str) -> tuple[np.ndarra
     return points[:, 0], points[:, 1]
 
 
-def _draw_raw_and_smooth(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
-    axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.9)
-    axes.plot(x, smooth(y), color=BLUE, linewidth=1.8)
-
-
 def _limit_to_most(axes: Axes, values: np.ndarray) -> None:
     """Let the first steep iterations and single peaks leave the picture, so that the rest can be read."""
     low, high = float(values.min()), float(np.quantile(values, 0.995))
@@ -70,7 +65,8 @@ def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Pa
     for axes, key in zip(rows, shown, strict=True):
         x, y = curves[key]
         if key == "loss":
-            _draw_raw_and_smooth(axes, x=x, y=y)
+            axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.9)
+            axes.plot(x, smooth(y), color=BLUE, linewidth=1.8)
             _limit_to_most(axes, y)
         elif key == score:
             _draw_score(axes, x=x, y=y)

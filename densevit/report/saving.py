@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -31,6 +32,23 @@ def tidy(axes: Axes, *, ylabel: str) -> None:
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.margins(x=0.01)
+
+
+def place_picture(
+    figure: Figure,
+    picture: np.ndarray,
+    place: tuple[float, float, float, float],
+    *,
+    soft: bool = False,
+    title: str = "",
+) -> None:
+    """Show a picture (H, W[, 3]) at `place` (left, bottom, width, height in inches), with hard edges unless `soft`."""
+    width, height = figure.get_size_inches()
+    left, bottom, across, up = place
+    axes = figure.add_axes((left / width, bottom / height, across / width, up / height))
+    axes.imshow(picture, aspect="auto", interpolation="antialiased" if soft else "nearest", cmap="gray")
+    axes.set_title(title, fontsize=8, color=INK, pad=3)
+    axes.set_axis_off()
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from densevit.labels import IGNORED_COLOR, Color, colorize
-from densevit.report.saving import INK, LINE, drawable, new_figure, save
+from densevit.report.saving import INK, LINE, drawable, new_figure, place_picture, save
 
 Row = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -52,7 +52,7 @@ def prediction_sheet(
         for column, picture in enumerate(pictures):
             across = min(cell, height * row[0].shape[1] / row[0].shape[0])
             place = (GAP + column * (cell + GAP) + (cell - across) / 2, top - height, across, height)
-            _show(figure, picture, place=place, soft=column == 0)
+            place_picture(figure, picture, place, soft=column == 0)
         top -= height + GAP
     for column, name in enumerate(("image", "truth", "prediction")):
         figure.text(
@@ -60,15 +60,6 @@ def prediction_sheet(
         )
     _add_legend(figure, {classes[i]: palette[i] for i in present} | ({"ignored": IGNORED_COLOR} if ignored else {}))
     return save(figure, path)
-
-
-def _show(figure: Figure, picture: np.ndarray, *, place: tuple[float, float, float, float], soft: bool) -> None:
-    """Put a picture at `place` (left, bottom, width, height in inches); label maps keep hard edges."""
-    width, height = figure.get_size_inches()
-    left, bottom, across, up = place
-    axes = figure.add_axes((left / width, bottom / height, across / width, up / height))
-    axes.imshow(picture, aspect="auto", interpolation="antialiased" if soft else "nearest")
-    axes.set_axis_off()
 
 
 def _add_legend(figure: Figure, colors: dict[str, Color]) -> None:

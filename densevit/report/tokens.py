@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
-from densevit.report.saving import INK, new_figure, save
+from densevit.report.saving import INK, new_figure, place_picture, save
 
 CELL = 1.9  # inches across
 GAP, MARGIN, TITLE = 0.05, 0.75, 0.3
@@ -34,11 +33,11 @@ def token_sheet(image: np.ndarray, maps: Sequence[np.ndarray], path: str | Path,
             f"level {row}\n{level.shape[1]} x {level.shape[2]}", fontsize=8, color=INK, va="center",
         )  # fmt: skip
         bottom = figure.get_size_inches()[1] - (row + 1) * (height + TITLE)
-        _show(figure, image, place=(MARGIN, bottom, CELL, height), title="image" if row == 0 else "")
+        place_picture(figure, image, (MARGIN, bottom, CELL, height), title="image" if row == 0 else "")
         for column, weights in enumerate(level, start=1):
             place = (MARGIN + column * (CELL + GAP), bottom, CELL, height)
             title = f"token {column - 1}: {weights.max() / max(weights.mean(), 1e-30):.1f}"
-            _show(figure, overlay_map(image, weights), place=place, title=title)
+            place_picture(figure, overlay_map(image, weights), place, title=title)
     return save(figure, path)
 
 
@@ -57,13 +56,3 @@ def _check(image: np.ndarray, maps: Sequence[np.ndarray]) -> None:
     if not maps or any(level.ndim != 3 or 0 in level.shape for level in maps):
         shapes = [level.shape for level in maps]
         raise ValueError(f"expected maps (L, h, w) for each level, got shapes {shapes}; of a batch, give one sample")
-
-
-def _show(figure: Figure, picture: np.ndarray, *, place: tuple[float, float, float, float], title: str) -> None:
-    """Put a picture at `place` (left, bottom, width, height in inches)."""
-    width, height = figure.get_size_inches()
-    left, bottom, across, up = place
-    axes = figure.add_axes((left / width, bottom / height, across / width, up / height))
-    axes.imshow(picture, aspect="auto", interpolation="nearest", cmap="gray")
-    axes.set_title(title, fontsize=8, color=INK, pad=3)
-    axes.set_axis_off()

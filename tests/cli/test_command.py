@@ -24,7 +24,8 @@ def test_help_imports_neither_torch_nor_numpy_nor_mmengine():
     code = """
 import sys
 from densevit.cli import main
-for arguments in (["--help"], ["train", "--help"], ["test", "--help"], ["predict", "--help"], ["models", "--help"]):
+verbs = ("train", "test", "predict", "evaluate", "models")
+for arguments in (["--help"], *([verb, "--help"] for verb in verbs)):
     try:
         main(arguments)
     except SystemExit as done:
@@ -43,7 +44,7 @@ def test_python_m_densevit_is_the_command():
     assert run_python("-m", "densevit", "--version").stdout == f"densevit {densevit.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["train", "test", "predict"])
+@pytest.mark.parametrize("verb", ["train", "test", "predict", "evaluate"])
 def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
     done = run_python(str(REPOSITORY / "tools" / f"{verb}.py"), "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -55,7 +56,7 @@ def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
     [
         ("predict {checkpoint} {tmp}/none.png -o {tmp}/out", "no such file or folder"),
         ("predict {checkpoint} {tmp}/empty -o {tmp}/out", "holds no image"),
-        ("predict {checkpoint} {tmp}/*.bmp -o {tmp}/out", "no image matches"),
+        ("predict {checkpoint} {tmp}/*.bmp -o {tmp}/out", "no input matches"),
         ("predict {tmp}/none.safetensors {photos} -o {tmp}/out", "no checkpoint at"),
         ("predict {tmp}/text.pth {photos} -o {tmp}/out", "is damaged or not a safetensors file"),
         ("predict {checkpoint} {photos} -o {tmp}/text.pth", "is a file; give a folder"),

@@ -112,6 +112,22 @@ def test_test_prints_and_writes_the_scores_of_its_own_predictions(checkpoint, co
     assert expected.table(CLASSES) in capsys.readouterr().out
 
 
+def test_evaluate_gives_the_scores_of_test_from_its_predictions(checkpoint, config, tmp_path):
+    out = tmp_path / "out"
+    assert (
+        main(["test", str(config), str(checkpoint), "--device", "cpu", "--out", str(out), "--json", f"{out}.json"]) == 0
+    )
+    labels = str(config.parent / "data" / "labels")
+    assert main(["evaluate", str(out), labels, "--metrics", "--json", f"{out}_files.json", "--workers", "0"]) == 0
+    tested, evaluated = (json.loads((tmp_path / f"out{end}.json").read_text()) for end in ("", "_files"))
+    means = {
+        row["metric"]: row["mean"] for row in evaluated["means"] if (row["level"], row["structure"]) == ("set", None)
+    }
+    for column, metric in (("mIoU", "iou"), ("mAcc", "recall"), ("mDice", "dice"), ("mPrecision", "precision")):
+        assert 100 * means[metric] == pytest.approx(tested[column])
+    assert 100 * evaluated["aAcc"] == pytest.approx(tested["aAcc"])
+
+
 def test_flags_of_test_override_the_inference_of_the_config(checkpoint, config, tmp_path):
     flags = "--device cpu --mode slide --roi-size 32 --stride 24 --tta --cfg-options inference.batch_size=3"
     assert main(["test", str(config), str(checkpoint), *flags.split(), "--json", str(tmp_path / "scores.json")]) == 0

@@ -94,5 +94,5 @@ def test_a_case_of_background_alone_has_nothing_to_draw():
 
 
 def test_weights_for_another_number_of_classes_are_refused():
-    with pytest.raises(ValueError, match="foreground_weights has 3 numbers and the data has 2 classes"):
+    with pytest.raises(ValueError, match="foreground_weights has 3 numbers for 2 classes"):
         draw_voxel(np.array([[3], [4]]), (0.5, 0.5), weights=(0, 1, 1))

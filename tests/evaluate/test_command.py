@@ -182,6 +182,30 @@ def test_nnunets_summary_has_its_keys(scans):
     assert len(found["metric_per_case"]) == 3
 
 
+def test_a_dicom_seg_is_scored_by_the_names_of_its_segments(tmp_path):
+    from densevit.volumes.formats.dicom_seg import write_dicom_seg
+    from densevit.volumes.volume import open_volume
+    from tests.volumes.dicom_files import save, series
+
+    save(tmp_path / "series", series())
+    volume = open_volume(tmp_path / "series")
+    label = np.zeros(volume.grid.size, np.uint8)
+    label[1:3, 1:4, 1:4], label[3:5, 1:4, 1:4] = 2, 7
+    for folder in ("truth", "good"):
+        (tmp_path / folder).mkdir()
+    volume.write_label(label, tmp_path / "truth" / "scan.nii.gz")
+    names = dict(classes=["background", "liver", "tumour"], values=[0, 2, 7])
+    write_dicom_seg(label, volume, tmp_path / "good" / "scan.dcm", **names)
+    (tmp_path / "truth" / "dataset.json").write_text(json.dumps({"labels": {"liver": 2, "tumour": 7}}))
+    code, found = evaluate(tmp_path)
+    assert code == 0
+    assert mean(found)["mean"] == 1
+    (tmp_path / "truth" / "dataset.json").write_text(json.dumps({"labels": {"lever": 2, "tumour": 7}}))
+    code, found = evaluate(tmp_path)
+    assert code == 1
+    assert "does not name, 'liver'; did you mean lever?" in found["failed"]["scan"]
+
+
 @pytest.fixture
 def pictures(tmp_path):
     rng = np.random.default_rng(0)

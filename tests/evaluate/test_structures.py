@@ -59,6 +59,13 @@ def test_label_ids_of_cityscapes_are_19_classes_and_the_others_are_ignored(tmp_p
     assert found.without_ignored(np.array([0, 7, 33], np.uint8)).tolist() == [255, 7, 33]
 
 
+def test_categories_of_cityscapes_hold_its_19_classes(tmp_path):
+    classes, categories = (find_structures(f"cityscapes{end}", tmp_path) for end in ("", "_categories"))
+    assert len(categories.labels) == 7
+    assert sorted(v for each in categories.labels.values() for v in each) == [v for (v,) in classes.labels.values()]
+    assert categories.ignored == classes.ignored
+
+
 def test_a_value_that_has_no_name_is_refused(tmp_path):
     found = read_structures(written(tmp_path / "c.json", {"background": 0, "polyp": 1}))
     with pytest.raises(

@@ -15,6 +15,7 @@ from densevit.export import monai_bundle
 from densevit.export.monai_bundle import export_monai_bundle
 from densevit.export.monai_metadata import About
 from densevit.export.torchscript import TraceError
+from densevit.imports import import_modules
 from densevit.metrics import CaseDice
 from densevit.predictor import Predictor
 from tests.integrations.monai.common import VALUES, save_checkpoint, save_scan
@@ -447,9 +448,45 @@ def test_names_of_classes_run_nothing_in_monai_and_stay_what_they_are(monai, tmp
     assert not mark.exists()
 
 
+PART = """
+from functools import partial
+
+from densevit.backbones.pvt_v2 import pvt_v2
+from densevit.registry import BACKBONES
+
+small = dict(dims=(8, 16, 40, 64), depths=(1, 1, 1, 1))
+BACKBONES.register({"tests_own_mit": small})(partial(pvt_v2, ffn_ratios=(4, 4, 4, 4)))
+"""
+
+
+def test_a_bundle_of_a_model_of_ones_own_runs_where_its_module_is_not_installed(monai, tmp_path, monkeypatch):
+    (tmp_path / "tests_own_parts.py").write_text(PART)
+    monkeypatch.chdir(tmp_path)
+    import_modules(["tests_own_parts"], folders=[tmp_path])
+    checkpoint = save_checkpoint(tmp_path / "w.safetensors", model=dict(backbone="tests_own_mit"))
+    folder, scan = tmp_path / "elsewhere" / "bundle", save_scan(tmp_path / "scan.nii.gz")
+    folder.parent.mkdir()
+    own = ["--custom-imports", "tests_own_parts"]
+    assert main(["export", "monai-bundle", str(checkpoint), "-o", str(folder), "--no-torchscript", *own]) == 0
+    (tmp_path / "tests_own_parts.py").unlink()
+    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "--bundle_root", str(folder)]
+    command += ["--config_file", str(folder / "configs" / "inference.json"), "--datalist", f"['{scan}']"]
+    command += ["--output_dir", str(tmp_path / "out")]
+    ran = subprocess.run(command, cwd=folder.parent, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    check_mask(tmp_path / "out" / "scan_seg.nii.gz", scan, Predictor(checkpoint))
+
+    (folder / "scripts" / "tests_own_parts.py").unlink()
+    ended = subprocess.run(command, cwd=folder.parent, check=False, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "cannot import 'tests_own_parts'" in ended.stderr
+
+
 def test_a_bundle_imports_the_modules_that_register_its_parts(run, tmp_path):
     folder = export_monai_bundle(run, tmp_path / "b", torchscript=False, imports=["my_parts", "ours.backbones"])
     for name in ("inference", "evaluate", "train"):
-        assert read(folder, name)["imports"][-2:] == ["$import my_parts", "$import ours.backbones"]
+        assert read(folder, name)["network_def"]["_requires_"]["names"] == ["my_parts", "ours.backbones"]
+    assert "my_parts, ours.backbones" in (folder / "docs" / "README.md").read_text()
+    assert not (folder / "scripts").exists()
     with pytest.raises(ValueError, match="imports are names of modules such as my_parts"):
         export_monai_bundle(run, tmp_path / "c", imports=["os; print()"])

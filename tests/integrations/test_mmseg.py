@@ -69,7 +69,7 @@ def test_our_backbones_are_built_by_name(config, name):
 
 
 def test_every_family_that_is_named_for_mmsegmentation_exists():
-    from densevit.integrations.mmseg.backbones import NAMES
+    from densevit.integrations.mmseg.ours import NAMES
 
     for prefix in NAMES.values():
         assert any(name.startswith(f"{prefix}_") for name in densevit.list_backbones())

@@ -15,7 +15,7 @@ from tools.peers.common import (
 
 pytestmark = pytest.mark.parity
 
-SIZES = [(64, 64), (96, 160), (75, 93), (128, 61)]
+SIZES = [(96, 160), (75, 93)]
 
 
 @pytest.fixture(scope="module", params=SEGFORMERS)
@@ -41,6 +41,6 @@ def test_all_stages_equal_those_of_transformers(pair, size):
 def test_in_double_precision_all_stages_are_equal_to_ten_digits(pair):
     theirs, ours = (model.double() for model in pair)
     try:
-        assert max(largest_differences(theirs, ours, picture(75, 93).double())) <= 1e-10
+        assert max(largest_differences(theirs, ours, picture(45, 61).double())) <= 1e-10
     finally:
         theirs.float(), ours.float()

@@ -9,7 +9,7 @@ from tools.peers.common import copy_weights, largest_difference, picture, random
 
 pytestmark = pytest.mark.parity
 
-SIZES = [(64, 64), (96, 160), (75, 93), (128, 61)]
+SIZES = [(96, 160), (75, 93)]
 
 
 @pytest.fixture(scope="module", params=[f"pvt_v2_{kind}" for kind in ("b0", "b1", "b2", "b2_li", "b3", "b4", "b5")])
@@ -31,7 +31,7 @@ def test_all_stages_equal_those_of_timm(pair, size):
 
 def test_in_double_precision_all_stages_are_equal_to_ten_digits(pair):
     theirs, ours = (model.double() for model in pair)
-    image = picture(75, 93).double()
+    image = picture(45, 61).double()
     try:
         with torch.inference_mode():
             differences = [largest_difference(a, b) for a, b in zip(ours(image), theirs(image), strict=True)]

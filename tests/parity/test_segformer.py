@@ -15,7 +15,7 @@ from tools.peers.common import (
     transformers_segformer,
 )
 
-SIZES = [(64, 64), (96, 160), (75, 93), (128, 61)]
+SIZES = [(96, 160), (75, 93)]
 
 
 @pytest.fixture(scope="module", params=SEGFORMERS)
@@ -54,7 +54,7 @@ def test_logits_equal_those_of_transformers(pair, size):
 @pytest.mark.parity
 def test_in_double_precision_logits_are_equal_to_ten_digits(pair):
     theirs, ours = (model.double() for model in pair)
-    image = picture(75, 93).double()
+    image = picture(45, 61).double()
     try:
         with torch.inference_mode():
             assert largest_difference(ours.forward_logits(image), theirs(image).logits) <= 1e-10

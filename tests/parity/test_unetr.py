@@ -49,10 +49,9 @@ def test_in_double_precision_unetr_is_equal_to_twelve_digits(size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patches", ["perceptron", "conv"])
-def test_unetr_as_published_equals_that_of_monai(patches):
+def test_unetr_as_published_equals_that_of_monai():
     size = (96, 96, 96)
-    theirs = randomize(monai_unetr(size, proj_type=patches))
+    theirs = randomize(monai_unetr(size, proj_type="conv"))
     ours = copy_weights(theirs, unetr(size), source="monai_vit")
     assert error(ours, theirs, picture(*size, channels=1)) <= 1e-5
 
@@ -69,7 +68,7 @@ def test_unetr_has_the_parameters_of_monais_that_are_used(patches):
 
 @pytest.mark.parametrize(
     ("merge_order", "size"),
-    [("fixed", (64, 64, 64)), ("fixed", (64, 96, 32)), ("legacy", (64, 32, 32)), ("v2", (32, 64, 32))],
+    [("fixed", (64, 96, 32)), ("legacy", (64, 32, 32)), ("v2", (32, 64, 32))],
     ids=str,
 )
 def test_logits_of_swin_unetr_equal_those_of_monai(merge_order, size):
@@ -113,7 +112,7 @@ def test_swin_unetr_has_as_many_parameters_as_monais(name, parameters):
 def test_the_larger_swin_unetrs_equal_those_of_monai(name):
     theirs = randomize(monai_swin_unetr(SWIN_UNETR[name]))
     ours = copy_weights(theirs, swin_unetr(name), source="monai_swin_unetr")
-    assert error(ours, theirs, picture(64, 64, 64, channels=1)) <= 1e-5
+    assert error(ours, theirs, picture(32, 64, 32, channels=1)) <= 1e-5
 
 
 @pytest.mark.parametrize("kind", ["unetr", "swin_unetr"])

@@ -11,7 +11,7 @@ from tools.peers.uper import mmseg_swin_uper
 
 pytestmark = pytest.mark.parity
 
-SIZES = [(64, 64), (96, 160), (75, 93), (128, 61)]
+SIZES = [(96, 160), (75, 93)]
 # 150 classes, without the auxiliary head of training, which has 923 798 more (59.94 M for the first).
 PARAMETERS = {"swin_tiny": 59_018_064, "swin_small": 80_335_968, "swin_base": 120_061_006}
 
@@ -78,7 +78,7 @@ def test_logits_equal_those_of_transformers(transformers_pair, size):
 
 def test_in_double_precision_logits_are_equal_to_ten_digits(transformers_pair):
     theirs, ours = (model.double() for model in transformers_pair)
-    image = picture(75, 93).double()
+    image = picture(45, 61).double()
     try:
         with torch.inference_mode():
             assert largest_difference(ours(image), theirs(image).logits) <= 1e-10

@@ -317,3 +317,15 @@ def test_names_of_channels_are_given_where_the_checkpoint_knows_none(tmp_path):
     assert main(command) == 2
     assert main([*command, "--images", "a.nii.gz", "b.nii.gz"]) == 0
     assert (tmp_path / "out" / "p1.nii.gz").is_file()
+
+
+def test_scans_of_one_name_in_two_folders_give_two_masks(checkpoint, tmp_path, capsys):
+    folders = [save_scan(tmp_path / "study" / case / "ct.nii.gz", seed=i).parent for i, case in enumerate(("p1", "p2"))]
+    command = ["predict", str(checkpoint), *map(str, folders), "-o", str(tmp_path / "out"), "--quiet"]
+    for said in ("2 predicted, results", "0 predicted, 2 done before"):
+        assert main([*command, "--resume"]) == 0
+        assert said in capsys.readouterr().out
+    for case in ("p1", "p2"):
+        assert (tmp_path / "out" / case / "ct.nii.gz").is_file()
+    rows = csv.DictReader((tmp_path / "out" / "volumes.csv").read_text().splitlines())
+    assert {row["case"] for row in rows} == {"p1/ct", "p2/ct"}

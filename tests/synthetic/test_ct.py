@@ -277,6 +277,16 @@ def test_files_hold_whole_numbers_and_say_their_geometry_twice(made):
         assert image.header.get_xyzt_units()[0] == "mm"
 
 
+def test_the_two_places_of_a_file_agree_where_a_quaternion_is_coarse(tmp_path):
+    """Near half a turn about an oblique axis the stored quaternion is short of digits."""
+    protocol = make_protocol(spacing=(3.0, 3.0, 4.0), code="LPS", tilt=(0.02, 0.01, 0.03), **WHOLE)
+    writer.save_nifti(np.zeros(protocol.size, np.int16), protocol.affine, tmp_path / "scan.nii.gz")
+    image = nibabel.load(tmp_path / "scan.nii.gz")
+    corner = np.array([*protocol.size, 1])
+    assert np.abs((image.get_sform() - image.get_qform()) @ corner).max() < 1e-3
+    assert np.abs((image.affine - protocol.affine) @ corner).max() < 1
+
+
 def test_the_same_seed_makes_the_same_files_and_another_seed_others(made, tmp_path):
     same = make_synthetic_ct(tmp_path / "same", num_train=3, num_val=2, **SMALL)
     assert files(same) == files(made)

@@ -2,6 +2,8 @@
 
 MONAI is given both maps one-hot, as it wants them; making them is counted in its total and shown apart. Metrics that it
 lacks (masd, hd95_pooled, rmsd, boundary F and IoU) are in our time and in no one's else.
+
+With --frames N: the scores of N frames of 19 classes from their label maps, beside mmsegmentation's IoUMetric.
 """
 
 import argparse
@@ -14,9 +16,9 @@ import numpy as np
 import torch
 
 from benchmarks.timing import machine, peak_megabytes, ratios, reset_peak, take_turns, write_json
-from densevit.metrics import MeasureOptions, Record, measure
+from densevit.metrics import POLICIES, ConfusionMatrix, MeasureOptions, Record, measure, summarize
 from densevit.tables import format_table
-from tools.peers import import_peer
+from tools.peers import import_mmseg, import_peer
 
 SPACING = (1.5, 1.5, 2.0)
 METRICS = ("hd", "hd95_max", "hd95_pooled", "hd95_surfel", "assd", "masd", "rmsd", "nsd_voxel", "nsd_surfel")
@@ -30,12 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--structures", type=int, default=13)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--frames", type=int, metavar="N", help="frames of 1024 x 2048, beside mmsegmentation")
     parser.add_argument("--json", metavar="FILE")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print seconds, how many times longer MONAI takes, and the largest difference of the numbers."""
+    """Print seconds, how many times longer the peer takes, and the largest difference of the numbers."""
     torch.set_num_threads(arguments.threads)
+    if arguments.frames:
+        return _run_frames(arguments)
     prediction, truth = _draw(tuple(arguments.size), arguments.structures)
     work = {"densevit, all": _ours(prediction, truth, arguments.structures, (*METRICS, *BOUNDARIES))}
     work["densevit, dice hd95 assd nsd"] = _ours(
@@ -57,6 +62,59 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{machine()}\n\n{format_table(rows, style='markdown')}")
     write_json(arguments.json, rows)
     return 0
+
+
+def _run_frames(arguments: argparse.Namespace) -> int:
+    """Turns over all frames; four different ones, again and again, as memory holds no 200."""
+    work = _frames(arguments.frames)
+    seconds = take_turns(work, rounds=arguments.rounds, device="cpu")
+    times = {"densevit, by case and set": 1.0, **ratios(seconds, "densevit, by case and set")}
+    rows = [
+        {"work": n, "s": statistics.median(s), "time / ours": times[n], "mIoU": work[n]()} for n, s in seconds.items()
+    ]
+    print(f"{machine()}, {arguments.frames} frames\n\n{format_table(rows, style='markdown')}")
+    write_json(arguments.json, rows)
+    return 0
+
+
+def _frames(count: int) -> dict[str, Callable[[], float]]:
+    """Contender -> its mIoU in percent of `count` frames, counted anew."""
+    pairs = [_blocks(seed) for seed in range(4)]
+    tensors = [tuple(map(torch.from_numpy, pair)) for pair in pairs]
+    classes = [str(i) for i in range(19)]
+    policy, options = POLICIES["mmseg"], MeasureOptions(metrics=(), include_background=True)
+
+    def by_case() -> float:
+        frames = (measure(*pairs[i % 4], classes, None, options, case=str(i)) for i in range(count))
+        records = [record for frame in frames for record in frame]
+        return 100 * summarize(records, policy).row("iou", level="set").mean
+
+    def of_set() -> float:
+        matrix = ConfusionMatrix(19)
+        for i in range(count):
+            matrix.update(*tensors[i % 4])
+        return 100 * matrix.compute().mIoU
+
+    work = {"densevit, by case and set": by_case, "densevit, set alone": of_set}
+    if find_spec("mmseg"):
+        metric = import_mmseg().evaluation.IoUMetric
+
+        def mmseg() -> float:
+            counts = [metric.intersect_and_union(*tensors[i % 4], 19, 255) for i in range(count)]
+            totals = [sum(parts) for parts in zip(*counts, strict=True)]
+            return 100 * float(metric.total_area_to_metrics(*totals)["IoU"].mean())
+
+        work["mmsegmentation, set alone"] = mmseg
+    return work
+
+
+def _blocks(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A frame of blocks of 32 pixels, a tenth of which are predicted wrong, and a twentieth ignored: uint8 each."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 19, (32, 64), np.uint8)
+    prediction = np.where(rng.random(truth.shape) < 0.1, rng.integers(0, 19, truth.shape, np.uint8), truth)
+    truth[rng.random(truth.shape) < 0.05] = 255
+    return tuple(np.kron(each, np.ones((32, 32), np.uint8)) for each in (prediction, truth))
 
 
 def _draw(size: tuple[int, ...], structures: int) -> tuple[np.ndarray, np.ndarray]:

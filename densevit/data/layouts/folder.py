@@ -22,7 +22,7 @@ class Folder:
         about palette, color_map, label_map, ignore_index and reduce_zero_label holds unless it is said here.
     split_file: one name a line (with or without suffix and ending), or one image and one label path below root.
     val_every: for sets that are not split: every n-th image belongs to split "val", the others to "train".
-    color_map: labels are colour-coded; see `densevit.labels.parse_color_map`.
+    color_map: labels are colour-coded; see `densevit.pictures.coding.parse_color_map`.
     label_map: {file value: class}, 255 to ignore; reduce_zero_label: 0 is no class and classes count from 1.
     ignore_index: the ignored value in the files (255), or "none"; it is 255 in what is read, whatever the files have.
     image_suffix, label_suffix: what follows the shared name, with ("_gt.png") or without ending ("_gt").

@@ -5,4 +5,4 @@ In ours: `custom_imports = ["densevit.integrations.mmseg"]`, then `type="mmseg.C
 """
 
 # `compiled` before those that import mmseg.models, which wants mmcv's compiled operators.
-from densevit.integrations.mmseg import backbones, compiled, datasets, decode_head, heads, segmentor
+from densevit.integrations.mmseg import compiled, datasets, heads, ours

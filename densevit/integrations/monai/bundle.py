@@ -13,12 +13,21 @@ from monai.handlers import MetricsSaver, write_metrics_reports
 from monai.transforms import SaveImaged
 from torch import Tensor
 
+from densevit.imports import import_modules
 from densevit.integrations.monai.cases import NAME
 from densevit.quoting import csv_cell
 
 logger = logging.getLogger("densevit")
 POSTFIX = "seg"
 FAILED = "failed"  # in a sample, in place of the scan: which one, and why
+
+
+def load_parts(names: Sequence[str], folder: str) -> None:
+    """Import the modules that register a network's parts, from the bundle's `folder` or as they are installed.
+
+    ValueError with one sentence; MONAI's own `$import NAME` passes over a module that is missing.
+    """
+    import_modules(names, folders=[Path(folder)])
 
 
 class ScanDataset(Dataset):

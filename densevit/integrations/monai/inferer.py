@@ -11,8 +11,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from densevit.inference import InferenceOptions
-from densevit.integrations.monai.axes import tensor_affine, to_standard
-from densevit.integrations.monai.transforms import AFFINE, SIZE
+from densevit.integrations.monai.transforms import AFFINE, SIZE, tensor_affine, to_standard
 from densevit.predictor.labels import label_image
 from densevit.volumes.grid import Grid
 

@@ -14,7 +14,6 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from densevit.data.case import decode_label
-from densevit.integrations.monai.axes import from_standard, tensor_affine, to_standard
 from densevit.integrations.monai.reader import MODALITY
 from densevit.normalization import ZSCORE, as_written_before, create_normalization
 from densevit.volumes.formats.stored_volume import whole_numbers
@@ -196,3 +195,26 @@ def _check_finite(values: np.ndarray, name: str) -> None:
     wrong = values.size - np.count_nonzero(np.isfinite(values))
     if wrong:
         raise ValueError(f"{name} holds {wrong} voxels that are no finite number; replace them, for example by 0")
+
+
+def to_standard(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, Grid]:
+    """(C, X, Y, Z) and its affine (4, 4) in mm -> a view (C, D, H, W) and its grid."""
+    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+    turn, size = io_orientation(affine), values.shape[1:]
+    turned = apply_orientation(np.moveaxis(values, 0, -1), turn)  # (right, anterior, superior, C)
+    image = turned.transpose(3, 2, 1, 0)
+    return image, Grid(image.shape[1:], affine @ inv_ornt_aff(turn, size))
+
+
+def from_standard(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """(C, D, H, W) -> (C, X, Y, Z), the order of axes that the file's `affine` (4, 4) has."""
+    from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
+    back = ornt_transform(axcodes2ornt("RAS"), io_orientation(affine))
+    return np.moveaxis(apply_orientation(image.transpose(3, 2, 1, 0), back), -1, 0)
+
+
+def tensor_affine(grid: Grid) -> np.ndarray:
+    """The affine (4, 4) of a tensor (C, D, H, W) on this grid: its columns are for steps along D, H and W."""
+    return grid.affine[:, [2, 1, 0, 3]]

@@ -55,13 +55,13 @@ def _paths(split: str, index: int) -> list[Path]:
 
 
 def save_nifti(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """Write an array (X, Y, Z) with its affine in mm as sform and qform."""
+    """Write an array (X, Y, Z) with its affine in mm as qform and sform."""
     import nibabel
 
     image = nibabel.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
-    for place in (image.set_sform, image.set_qform):
-        place(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    image.set_sform(image.get_qform(), code="scanner")  # near half a turn a quaternion is up to a millimetre coarse
     nibabel.save(image, path)
 
 

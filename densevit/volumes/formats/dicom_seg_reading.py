@@ -28,6 +28,17 @@ def read_dicom_seg(path: Path, *, like: "Volume", values: Sequence[int] | None =
         return np.ascontiguousarray(to_standard(_read(path, like, values), like.affine))
 
 
+@quiet_pydicom()
+def read_segment_names(path: Path) -> list[str]:
+    """What a DICOM-SEG calls its segments, in the order of their numbers."""
+    with naming(path):
+        data = read_dataset(path)
+        labels = {
+            int(each.SegmentNumber): str(each.get("SegmentLabel", "")) for each in data.get("SegmentSequence") or []
+        }
+        return [labels[number] for number in _declared(path, data)]
+
+
 def _read(path: Path, like: "Volume", values: Sequence[int] | None) -> np.ndarray:
     """The same in the scan's own order of axes (X, Y, Z)."""
     data = read_dataset(path, pixels=True)

@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from densevit.checkpoint import open_checkpoint
-from densevit.tensorfile import TYPES, write_tensors
 from densevit.weights import read_weights, save_weights
+from densevit.weights.files import TYPES, write_tensors
 from tests.checkpoints import save_tiny_checkpoint
 
 
