@@ -149,8 +149,8 @@ class _Cases(Dataset):
                 prediction = self._read_prediction(pair, grid)
             except (ValueError, OSError, MemoryError) as error:
                 fault = _reason(pair, error)
-        there = truth if prediction is None else np.union1d(prediction, truth)
-        structures = self.structures or structures_of_values(map(int, np.unique(there)))
+        there = [part for part in (prediction, truth) if part is not None]
+        structures = self.structures or structures_of_values(int(value) for part in there for value in np.unique(part))
         background = grid.affine is None if self.with_background is None else self.with_background
         classes = {name: values for name, values in structures.labels.items() if background or values != (0,)}
         if prediction is None:

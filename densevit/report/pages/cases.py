@@ -97,7 +97,7 @@ def _read(pair: Pair, measured: Measured, image: Path | None, *, classes: set[in
     if pair.prediction is None:
         remark = "there is no prediction"
     elif not remark:
-        prediction = read_map(pair.prediction, like=pair.truth)[0]
+        prediction = read_map(pair.prediction, like=pair.truth, structures=measured.structures)[0]
     known = truth != measured.structures.ignore_index
     there, found = (np.isin(part, list(classes)) for part in (truth, prediction))
     errors = np.where(there, np.where(found, 3, 1), 2).astype(np.uint8) * (known & (truth != prediction))
