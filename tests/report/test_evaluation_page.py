@@ -1,8 +1,9 @@
 """The page of an evaluation: what it holds, that it loads nothing, and that a browser without a network shows it."""
 
+import gzip
 import json
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import unescape
 
@@ -204,3 +205,59 @@ def test_a_slider_goes_through_the_slices_of_a_volume(tab, of_scans):
     after = tab.run(seen("span[data-slice]", "textContent"))
     assert after[0] != before[0]
     assert after[1:] == before[1:]
+
+
+@pytest.fixture
+def viewer(tab, of_scans):
+    """The page of a scan, whose viewer is open."""
+    tab.open(of_scans)
+    tab.messages.clear()
+    tab.run("scene = document.querySelector('[data-scene]'); scene.querySelector('[data-open]').click()")
+    for _ in range(300):
+        if tab.run("Boolean(scene.viewer)"):
+            return tab
+        if "no WebGL" in tab.run("scene.textContent"):
+            pytest.skip("this Chromium has no WebGL 2")
+        tab.run("new Promise(done => setTimeout(done, 50))")
+    raise AssertionError(tab.messages)
+
+
+def test_the_viewer_opens_a_volume_where_its_largest_error_is(viewer):
+    assert viewer.run("scene.viewer.volumes.map(volume => volume.name)") == ["image.nii.gz", "truth.nii.gz"]
+    place = json.loads(viewer.run("scene.dataset.place"))
+    assert viewer.run("[...scene.viewer.frac2vox(scene.viewer.scene.crosshairPos)]") == place
+    assert 8 < place[2] < 12
+    assert [m for m in viewer.messages if m.get("entry", {}).get("level") != "warning"] == []
+
+
+def test_the_wheel_goes_through_the_slices_of_the_viewer(viewer):
+    before = viewer.run("[...scene.viewer.scene.crosshairPos]")
+    viewer.run("scene.scrollIntoView()")
+    left, top, width, height = viewer.run("[...scene.viewer.screenSlices[0].leftTopWidthHeight]")
+    box = viewer.run("(({left, top}) => [left, top])(scene.querySelector('canvas').getBoundingClientRect())")
+    where = dict(x=box[0] + left + width / 3, y=box[1] + top + height / 3)
+    viewer.call("Input.dispatchMouseEvent", type="mouseWheel", deltaX=0, deltaY=10, **where)
+    after = viewer.run("[...scene.viewer.scene.crosshairPos]")
+    assert [a != b for a, b in zip(before, after, strict=True)] == [False, False, True]
+
+
+def test_the_viewer_shows_the_masks_and_classes_that_are_chosen(viewer):
+    viewer.run(choose("[data-scene] select", "prediction"))
+    assert viewer.run("scene.viewer.volumes[1].name") == "prediction.nii.gz"
+    alpha = "scene.viewer.volumes[1].colormapLabel.lut[4 + 3]"
+    assert viewer.run(alpha) == 255
+    viewer.run("document.querySelector('input[data-layer]').click()")
+    assert viewer.run(alpha) == 0
+
+
+def test_what_the_viewer_is_given_are_files_of_the_label_on_its_own_grid(of_scans):
+    text = re.search(r'data-file="truth">([^<]*)<', of_scans.read_text())[1]
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(b64decode(text)))
+    own = nibabel.load(of_scans.parent / "truth" / "a.nii.gz")
+    assert np.array_equal(np.asarray(image.dataobj), np.asarray(own.dataobj))
+    assert np.allclose(image.affine, own.affine)
+
+
+def test_pages_of_pictures_hold_no_viewer(of_streets, of_scans):
+    assert "niivue" not in of_streets.read_text()
+    assert "Copyright (c) 2021, Niivue" in of_scans.read_text()

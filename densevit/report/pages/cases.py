@@ -21,7 +21,7 @@ from densevit.pictures.reading import read_image
 from densevit.report.planes import gray_window, slices_through, square, thickest
 from densevit.report.preview import VIEWS
 from densevit.volumes.grid import Grid
-from densevit.volumes.volume import open_volume
+from densevit.volumes.volume import nifti_bytes, open_volume
 
 logger = logging.getLogger("densevit")
 
@@ -53,6 +53,26 @@ class View:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A volume of so many voxels for the viewer: NIfTI files as text by what they show, the colours of their values,
+    and the voxel (w, h, d) at which it begins."""
+
+    files: Mapping[str, str]
+    colors: Mapping[str, Mapping[str, Sequence[int]]]
+    place: Sequence[int]
+    voxels: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that is to be seen of a case, and what is to be said of it; `scene` is None for what the viewer has not."""
+
+    views: Sequence[View]
+    remark: str
+    scene: Scene | None = None
+
+
+@dataclass(frozen=True)
 class Maps:
     """A case in memory: label maps, and its image in 8 bits, (*S) or (*S, 3), where there is one."""
 
@@ -67,15 +87,18 @@ class Maps:
         return self.grid.affine is not None
 
 
-def views_of(
-    pair: Pair, measured: Measured, *, image: Path | None, shown: Mapping[str, Color]
-) -> tuple[Sequence[View], str]:
-    """What is to be seen of a case, and what is to be said of it; `shown` are the scored structures' colours."""
+def look_at(
+    pair: Pair, measured: Measured, *, image: Path | None, shown: Mapping[str, Color], most_voxels: int
+) -> Look:
+    """Read a case again, for its pictures; `shown` are the scored structures' colours.
+
+    Volumes of more than `most_voxels` have no scene, nor have those of more structures than a byte counts.
+    """
     labels = {name: measured.structures.labels[name] for name in shown}
     maps, remark = _read(pair, measured, image, classes=set().union(*labels.values()))
     paint = {name: (labels[name], color) for name, color in shown.items()}
     if not maps.is_volume:
-        return [View("", [_slice(maps, "", None, 0, paint)], 0)], remark
+        return Look([View("", [_slice(maps, "", None, 0, paint)], 0)], remark)
     place = thickest(maps.errors > 0, maps.grid.spacing)
     drawn = np.where(maps.truth > 0, maps.truth, maps.prediction)
     if place is None:
@@ -87,7 +110,30 @@ def views_of(
         captions = [f"{view} {i + 1} of {maps.truth.shape[axis]}" for i in indices]
         slices = [_slice(maps, caption, axis, i, paint) for caption, i in zip(captions, indices, strict=True)]
         views.append(View(letters, slices, indices.index(place[axis])))
-    return views, remark
+    small = maps.truth.size <= most_voxels and len(paint) < 256
+    return Look(views, remark, _scene(maps, paint, place) if small else None)
+
+
+def _scene(maps: Maps, paint: Mapping[str, tuple[tuple[int, ...], Color]], place: Sequence[int]) -> Scene:
+    parts = {"image": np.zeros(maps.truth.shape, np.uint8) if maps.image is None else maps.image}
+    for what, labels in (("truth", maps.truth), ("prediction", maps.prediction)):
+        parts[what] = np.zeros(labels.shape, np.uint8)
+        numbers = {name: i for i, name in enumerate(paint, start=1)}
+        for name, inside, _ in _inside(labels, paint):
+            parts[what][inside] = numbers[name]
+    parts["errors"] = maps.errors
+    colors = {name: color for name, (_, color) in paint.items()}
+    tables = {"truth": colors, "prediction": colors, "errors": {n: parse_color(c) for n, c in ERRORS.items()}}
+    files = {what: b64encode(nifti_bytes(part, maps.grid)).decode() for what, part in parts.items()}
+    return Scene(
+        files, {what: _table(each) for what, each in tables.items()}, [int(i) for i in place[::-1]], maps.truth.size
+    )
+
+
+def _table(colors: Mapping[str, Color]) -> dict[str, Sequence[int]]:
+    """Of the values 0, which is not seen, 1, 2, ..., as the viewer takes it."""
+    red, green, blue = zip((0, 0, 0), *colors.values(), strict=True)
+    return dict(R=red, G=green, B=blue, A=[0, *[255] * len(colors)], labels=["", *colors])
 
 
 def _read(pair: Pair, measured: Measured, image: Path | None, *, classes: set[int]) -> tuple[Maps, str]:

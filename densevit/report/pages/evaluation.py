@@ -14,12 +14,13 @@ from densevit.evaluate.scores import OF_SETS, ONLY_IN_FILES, Scores, values_by_s
 from densevit.evaluate.statistics import Interval
 from densevit.labels import Color, structure_colors
 from densevit.metrics.records import kind_of
-from densevit.report.pages.cases import ERRORS, View, views_of
+from densevit.report.pages.cases import ERRORS, Look, look_at
 from densevit.report.pages.charts import ACROSS, Bar, Chart, make_chart
 from densevit.report.pages.html import write_page
 from densevit.report.saving import BLUE, GREEN, ORANGE, PURPLE, QUIET
 
 WORST, MOST_MATRIX, MOST_DOTS = 4, 64, 6000
+MOST_VOXELS = 2**24  # of all volumes in a page's viewer; of those beyond there are slices alone
 MODELS = (BLUE, ORANGE, GREEN, PURPLE, QUIET)
 
 
@@ -43,8 +44,7 @@ class ShownCase:
     name: str
     place: str
     value: float
-    remark: str
-    views: Sequence[View]
+    look: Look
 
 
 def evaluation_page(
@@ -69,6 +69,8 @@ def evaluation_page(
     tables = {name: values_by_structure(measured.records, cases, name, scores.policy) for name in metrics}
     structures = list(dict.fromkeys(record.structure for record in measured.records))
     colors = dict(zip(structures, structure_colors(len(structures) + 1)[1:], strict=True))
+    by = metrics[0]
+    shown = _shown(measured, pairs, tables[by], cases, colors=colors, images=images or {}, by=by)
     charts = {name: _chart(name, tables[name], cases, scores, colors) for name in metrics}
     return write_page(
         path,
@@ -91,7 +93,8 @@ def evaluation_page(
         models=None if compared is None else _of_models(compared, cases),
         differences=None if compared is None else _differences(compared),
         errors=ERRORS,
-        shown=_shown(measured, pairs, tables[metrics[0]], cases, colors=colors, images=images or {}, by=metrics[0]),
+        shown=shown,
+        viewer=any(case.look.scene for case in shown),
     )
 
 
@@ -176,8 +179,9 @@ def _shown(
     chosen = [(i, "worst") for i in order[:WORST]]
     chosen += [(i, "median") for i in order[len(order) // 2 :][:1] if len(order) > WORST]
     files = {pair.case: pair for pair in pairs.pairs}
-    shown = []
+    shown, left = [], MOST_VOXELS
     for i, place in chosen:
-        views, remark = views_of(files[cases[i]], measured, image=images.get(cases[i]), shown=colors)
-        shown.append(ShownCase(cases[i], place, float(means[i]), remark, views))
+        look = look_at(files[cases[i]], measured, image=images.get(cases[i]), shown=colors, most_voxels=left)
+        left -= look.scene.voxels if look.scene else 0
+        shown.append(ShownCase(cases[i], place, float(means[i]), look))
     return shown

@@ -22,12 +22,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 COLORS = dict(ink=INK, quiet=QUIET, line=LINE, blue=BLUE, orange=ORANGE, green=GREEN, purple=PURPLE)
 
 
-def write_page(path: str | Path, template: str, **content: Any) -> Path:
-    """Fill a template that extends `page.html.j2`, and put the page at `path` in one step."""
+def write_page(path: str | Path, template: str, *, viewer: bool = False, **content: Any) -> Path:
+    """Fill a template that extends `page.html.j2`, and put the page at `path` in one step; with the viewer's script
+    where it is asked for."""
     path, engine = Path(path), _engine()
-    style, script = (Markup(engine.get_template(name).render()) for name in ("page.css.j2", "page.js"))
-    hashes = dict(style_hash=_hash(style), script_hash=_hash(script))
-    write_text(path, engine.get_template(template).render(style=style, script=script, **hashes, **content))
+    style = Markup(engine.get_template("page.css.j2").render())
+    names = ["page.js", *(["niivue.js", "viewer.js"] if viewer else [])]
+    scripts = [Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in names]
+    hashes = dict(style_hash=_hash(style), script_hashes=[_hash(script) for script in scripts])
+    write_text(path, engine.get_template(template).render(style=style, scripts=scripts, **hashes, **content))
     return path
 
 
