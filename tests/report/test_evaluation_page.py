@@ -197,6 +197,15 @@ def test_a_box_hides_a_class_in_all_pictures(tab, of_streets):
     assert set(tab.run(seen("[data-of]", "dataset.of"))) == {"road"}
 
 
+def test_a_button_hides_all_classes_and_shows_them_again(tab, of_streets):
+    tab.open(of_streets)
+    before = tab.run(seen("[data-of]", "dataset.of"))
+    tab.run("document.querySelector('button[data-all]').click()")
+    assert tab.run(seen("[data-of]", "dataset.of")) == []
+    tab.run("document.querySelector('button[data-all]').click()")
+    assert tab.run(seen("[data-of]", "dataset.of")) == before
+
+
 def test_a_slider_goes_through_the_slices_of_a_volume(tab, of_scans):
     tab.open(of_scans)
     before = tab.run(seen("span[data-slice]", "textContent"))
@@ -261,3 +270,23 @@ def test_what_the_viewer_is_given_are_files_of_the_label_on_its_own_grid(of_scan
 def test_pages_of_pictures_hold_no_viewer(of_streets, of_scans):
     assert "niivue" not in of_streets.read_text()
     assert "Copyright (c) 2021, Niivue" in of_scans.read_text()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["camvid11", "Task04_Hippocampus"])
+def test_pages_of_real_sets_load(tab, shared_data, tmp_path, name):
+    truth, images, pattern = {
+        "camvid11": ("labels/val", "images/val", "*.png"),
+        "Task04_Hippocampus": ("labelsTr", "imagesTr", "*.nii.gz"),
+    }[name]
+    for folder in ("truth", "predicted"):
+        (tmp_path / folder).mkdir()
+    files = sorted((shared_data / name / truth).glob(pattern))[:4]
+    for i, path in enumerate(files):
+        (tmp_path / "truth" / path.name).symlink_to(path)
+        (tmp_path / "predicted" / path.name).symlink_to(files[0] if name == "camvid11" or i == 0 else path)
+    page = write_page(tmp_path, "--images", shared_data / name / images, "--metrics", predicted="predicted")
+    tab.messages.clear()
+    tab.open(page)
+    assert tab.messages == []
+    assert tab.run("document.querySelectorAll('.plane image.soft').length") >= 4

@@ -85,6 +85,9 @@ CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY,
 OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE
 OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 
+The letters that it draws are of Roboto, Copyright 2011 Google Inc., under the Apache License, Version 2.0
+(https://www.apache.org/licenses/LICENSE-2.0).
+
 fflate 0.8.3
 
 MIT License

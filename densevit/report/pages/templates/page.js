@@ -38,6 +38,15 @@ for (const box of all("input[data-layer]")) {
   apply();
 }
 
+for (const button of all("button[data-all]")) {
+  button.addEventListener("click", () => {
+    const boxes = all("input[data-layer]");
+    const checked = !boxes.some((box) => box.checked);
+    for (const box of boxes) box.checked = checked;
+    for (const box of boxes) box.dispatchEvent(new Event("change"));
+  });
+}
+
 for (const slider of all("input[data-alpha]")) {
   slider.addEventListener("input", () => document.documentElement.style.setProperty("--alpha", slider.value));
 }
