@@ -8,6 +8,7 @@ Every metric, and what each policy does with empty masks: docs/metrics.md.
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     requirements = [Requirement.read(text) for text in args.require]
     options = _options(args)
     pairs = _pairs(args, args.prediction)
+    images = _images(args, pairs)
     measured = _measure(args, pairs, options)
     how = dict(group=args.group, strata_of=args.strata, stratum_metric=args.compare_by.rpartition(".")[2])
     scores = score(measured, args.policy, **how)
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write("".join(f"{printable(line)}\n" for line in failures))
     _write(args, pairs, measured, scores, options, compared)
     if args.report:
-        _report(args, pairs, measured, scores, compared)
+        _report(args, pairs, measured, scores, compared, images)
     return 1 if failures or measured.failed or measured.unscored else 0
 
 
@@ -199,12 +201,22 @@ def _write(
         write_text(Path(args.nnunet), json.dumps(as_nnunet(measured, pairs.pairs), indent=4) + "\n")
 
 
-def _report(
-    args: argparse.Namespace, pairs: "Pairs", measured: "Measured", scores: "Scores", compared: "Compared | None"
-) -> None:
+def _images(args: argparse.Namespace, pairs: "Pairs") -> Mapping[str, Path]:
     from densevit.evaluate.pairs import find_images
+
+    return find_images(args.images, [pair.case for pair in pairs.pairs]) if args.images else {}
+
+
+def _report(
+    args: argparse.Namespace,
+    pairs: "Pairs",
+    measured: "Measured",
+    scores: "Scores",
+    compared: "Compared | None",
+    images: Mapping[str, Path],
+) -> None:
     from densevit.report.pages import evaluation_page
 
     title = args.manifest or f"{args.prediction} against {args.truth}"
-    images = find_images(args.images, [pair.case for pair in pairs.pairs]) if args.images else {}
-    evaluation_page(args.report, measured, scores, pairs, title=title, compared=compared, images=images)
+    shown = dict(title=title, compared=compared, images=images, progress=not args.quiet)
+    evaluation_page(args.report, measured, scores, pairs, **shown)

@@ -14,6 +14,7 @@ from densevit.evaluate.scores import OF_SETS, ONLY_IN_FILES, Scores, values_by_s
 from densevit.evaluate.statistics import Interval
 from densevit.labels import Color, structure_colors
 from densevit.metrics.records import kind_of
+from densevit.progress import Bars
 from densevit.report.pages.cases import ERRORS, Look, look_at
 from densevit.report.pages.charts import ACROSS, Bar, Chart, make_chart
 from densevit.report.pages.html import write_page
@@ -56,6 +57,7 @@ def evaluation_page(
     title: str = "Evaluation",
     compared: Compared | None = None,
     images: Mapping[str, Path] | None = None,
+    progress: bool = False,
 ) -> Path:
     """Write the page of an evaluation: one file of HTML that opens without a network.
 
@@ -70,7 +72,7 @@ def evaluation_page(
     structures = list(dict.fromkeys(record.structure for record in measured.records))
     colors = dict(zip(structures, structure_colors(len(structures) + 1)[1:], strict=True))
     by = metrics[0]
-    shown = _shown(measured, pairs, tables[by], cases, colors=colors, images=images or {}, by=by)
+    shown = _shown(measured, pairs, tables[by], cases, colors=colors, images=images or {}, by=by, progress=progress)
     charts = {name: _chart(name, tables[name], cases, scores, colors) for name in metrics}
     return write_page(
         path,
@@ -168,6 +170,7 @@ def _shown(
     colors: Mapping[str, Color],
     images: Mapping[str, Path],
     by: str,
+    progress: bool,
 ) -> list[ShownCase]:
     """The worst cases and the median one, by each case's mean over its structures."""
     values = np.array(list(table.values()))
@@ -180,8 +183,10 @@ def _shown(
     chosen += [(i, "median") for i in order[len(order) // 2 :][:1] if len(order) > WORST]
     files = {pair.case: pair for pair in pairs.pairs}
     shown, left = [], MOST_VOXELS
-    for i, place in chosen:
-        look = look_at(files[cases[i]], measured, image=images.get(cases[i]), shown=colors, most_voxels=left)
-        left -= look.scene.voxels if look.scene else 0
-        shown.append(ShownCase(cases[i], place, float(means[i]), look))
+    with Bars(enabled=progress) as bars:
+        for i, place in chosen:
+            look = look_at(files[cases[i]], measured, image=images.get(cases[i]), shown=colors, most_voxels=left)
+            left -= look.scene.voxels if look.scene else 0
+            shown.append(ShownCase(cases[i], place, float(means[i]), look))
+            bars.show("report", len(shown), len(chosen))
     return shown
