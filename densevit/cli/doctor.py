@@ -140,12 +140,11 @@ def _write(args: argparse.Namespace, found: "Examination") -> None:
     if args.json:
         write_text(Path(args.json), json.dumps(as_json(found), indent=1) + "\n")
     if args.html:
-        from densevit.report.findings_page import findings_page
+        from densevit.report.pages.findings import findings_page
 
         datasets = {name: split.dataset for name, split in found.splits.items()}
         splits = [(describe(name, split), class_rows(split)) for name, split in found.splits.items()]
-        page = findings_page(found.findings, datasets, title=f"densevit doctor {args.data}", splits=splits)
-        write_text(Path(args.html), page)
+        findings_page(args.html, found.findings, datasets, title=f"densevit doctor {args.data}", splits=splits)
 
 
 def as_json(found: "Examination") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from densevit.quoting import printable
 
 if TYPE_CHECKING:
+    from densevit.evaluate.compared import Compared
     from densevit.evaluate.files import Measured
     from densevit.evaluate.pairs import Pairs
     from densevit.evaluate.scores import Scores
@@ -57,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write all that was measured")
     parser.add_argument("--csv", metavar="FILE", help="write a line for each case and structure")
     parser.add_argument("--nnunet", metavar="FILE", help="write nnU-Net's summary.json")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write a page of HTML that shows all of it, and the worst cases"
+    )
+    parser.add_argument("--images", metavar="DIR", help="of --report, the cases' images, called as predictions are")
     parser.add_argument("--mmseg", action="store_true", help="print mmsegmentation's table as well")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that compare cases; default one a core")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -68,20 +73,25 @@ def run(args: argparse.Namespace) -> int:
     from densevit.evaluate.requirements import Requirement, unmet
     from densevit.evaluate.scores import score
 
+    if args.images and not args.report:
+        raise ValueError("--images is shown on the page of --report; give --report FILE as well")
     requirements = [Requirement.read(text) for text in args.require]
     options = _options(args)
     pairs = _pairs(args, args.prediction)
+    images = _images(args, pairs)
     measured = _measure(args, pairs, options)
     how = dict(group=args.group, strata_of=args.strata, stratum_metric=args.compare_by.rpartition(".")[2])
     scores = score(measured, args.policy, **how)
     sys.stdout.write(f"{printable(scores.table(), keep=chr(10))}\n")
     if args.mmseg:
         sys.stdout.write(f"\n{printable(as_mmseg(measured.records), keep=chr(10))}\n")
-    comparison = _compare(args, measured, options)
+    compared = _compare(args, measured, options)
     _say(measured, skipped=args.missing == "skip")
     failures = unmet(requirements, scores.names(), percent=scores.percent())
     sys.stdout.write("".join(f"{printable(line)}\n" for line in failures))
-    _write(args, pairs, measured, scores, options, comparison)
+    _write(args, pairs, measured, scores, options, compared)
+    if args.report:
+        _report(args, pairs, measured, scores, compared, images)
     return 1 if failures or measured.failed or measured.unscored else 0
 
 
@@ -132,22 +142,23 @@ def _measure(args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions"
         options,
         missing=args.missing,
         with_background=True if args.with_background else None,
+        with_confusion=bool(args.report),
         num_workers=0 if workers < 2 else workers,
         progress=not args.quiet,
     )
 
 
-def _compare(args: argparse.Namespace, measured: "Measured", options: "MeasureOptions") -> Mapping[str, Any]:
-    """Print how the other models' predictions differ, by the same cases; what was found, for the JSON."""
+def _compare(args: argparse.Namespace, measured: "Measured", options: "MeasureOptions") -> "Compared | None":
+    """Print how the other models' predictions differ, by the same cases."""
     if not args.against:
-        return {}
+        return None
     from densevit.evaluate.compared import compare_measured
 
     others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
     names = {str(args.prediction): measured, **others}
     found = compare_measured(names, metric=args.compare_by, policy=args.policy, group=args.group)
     sys.stdout.write(f"\n{printable(found.table(), keep=chr(10))}\n")
-    return dict(comparisons=found.comparisons, ranking=found.ranking)
+    return found
 
 
 def _say(measured: "Measured", *, skipped: bool) -> None:
@@ -175,15 +186,37 @@ def _write(
     measured: "Measured",
     scores: "Scores",
     options: "MeasureOptions",
-    comparison: Mapping[str, Any],
+    compared: "Compared | None",
 ) -> None:
     from densevit.evaluate.formats import as_csv, as_json, as_nnunet
     from densevit.files import write_text
 
     if args.json:
-        content = as_json(measured, scores, options, **comparison)
+        found = {} if compared is None else dict(comparisons=compared.comparisons, ranking=compared.ranking)
+        content = as_json(measured, scores, options, **found)
         write_text(Path(args.json), json.dumps(content, indent=1) + "\n")
     if args.csv:
         write_text(Path(args.csv), as_csv(measured.records))
     if args.nnunet:
         write_text(Path(args.nnunet), json.dumps(as_nnunet(measured, pairs.pairs), indent=4) + "\n")
+
+
+def _images(args: argparse.Namespace, pairs: "Pairs") -> Mapping[str, Path]:
+    from densevit.evaluate.pairs import find_images
+
+    return find_images(args.images, [pair.case for pair in pairs.pairs]) if args.images else {}
+
+
+def _report(
+    args: argparse.Namespace,
+    pairs: "Pairs",
+    measured: "Measured",
+    scores: "Scores",
+    compared: "Compared | None",
+    images: Mapping[str, Path],
+) -> None:
+    from densevit.report.pages import evaluation_page
+
+    title = args.manifest or f"{args.prediction} against {args.truth}"
+    shown = dict(title=title, compared=compared, images=images, progress=not args.quiet)
+    evaluation_page(args.report, measured, scores, pairs, **shown)

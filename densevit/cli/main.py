@@ -20,7 +20,7 @@ from densevit.quoting import message, printable
 
 EXTRAS = dict(
     medical=("monai", "nibabel", "pydicom", "highdicom", "ignite", "fire"),
-    report=("matplotlib",),
+    report=("matplotlib", "jinja2"),
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
 )  # what brings a package that is missing; all others come with [train]

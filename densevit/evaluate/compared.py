@@ -1,7 +1,7 @@
 """Models that were scored on the same cases, compared by one metric."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,11 +17,12 @@ from densevit.tables import format_table
 @dataclass(frozen=True)
 class Compared:
     """Every pair of models, and their ranking, by `metric`: of one structure (`liver.dice`), or of each case the mean
-    over its structures (`dice`)."""
+    over its structures (`dice`): `values` are those of each model, one a case."""
 
     metric: str
     comparisons: Sequence[Comparison]
     ranking: Ranking
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def table(self) -> str:
         """Text: differences with intervals and p values, then ranks and how stable they are."""
@@ -76,4 +77,4 @@ def compare_measured(
     columns = dict(zip(models, means, strict=True))
     groups = None if group is None else [column_of(first, case, group) for case in cases[0]]
     ranking = rank_models(columns, groups, higher_is_better=best > kind_of(name).worst)
-    return Compared(metric, compare(columns, groups), ranking)
+    return Compared(metric, compare(columns, groups), ranking, columns)

@@ -1,8 +1,10 @@
 """Measure label files against others: read each pair, compare, and keep what was measured, never the maps."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from math import nan
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from densevit.evaluate.pairs import PICTURES, Pair, Pairs
 from densevit.evaluate.structures import Structures, structures_of_values
-from densevit.metrics import Counts, MeasureOptions, Record, measure
+from densevit.metrics import ConfusionMatrix, Counts, MeasureOptions, Record, measure
 from densevit.pictures.reading import read_label
 from densevit.progress import Bars
 from densevit.quoting import sentence
@@ -30,7 +32,8 @@ class Measured:
 
     `missing` are the cases without a prediction, `failed` those whose prediction could not be used, with the reason:
     both were scored as if nothing had been predicted. `unscored` are those whose truth could not be read, `unmatched`
-    the predictions without a truth. `columns` says what else is known of each case.
+    the predictions without a truth. `columns` says what else is known of each case. `confusion` counts voxels of all
+    cases by (true, predicted) value of the files, where it was asked for.
     """
 
     records: list[Record]
@@ -40,6 +43,7 @@ class Measured:
     unscored: Mapping[str, str]
     unmatched: list[Path]
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
 def measure_files(
@@ -49,6 +53,7 @@ def measure_files(
     *,
     missing: str = "missed",
     with_background: bool | None = None,
+    with_confusion: bool = False,
     num_workers: int = 0,
     progress: bool = False,
 ) -> Measured:
@@ -63,18 +68,12 @@ def measure_files(
         raise ValueError(f'missing is "missed" or "skip", got {missing!r}')
     options = options or MeasureOptions()
     chosen = [pair for pair in pairs.pairs if pair.prediction is not None or missing == "missed"]
-    cases = _Cases(chosen, structures, options, with_background)
-    loader = DataLoader(
-        cases,
-        batch_size=None,
-        num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
-        worker_init_fn=Workers(num_workers),
-    )
+    loader = _loader(_Cases(chosen, structures, options, with_background, with_confusion), num_workers)
     found: dict[str, list[Record]] = {}
-    failed, unscored = {}, {}
+    failed, unscored, confusion = {}, {}, Counter()
     with Bars(enabled=progress) as bars, drawing(loader) as drawn:
-        for done, (pair, (records, fault)) in enumerate(zip(chosen, drawn, strict=True), start=1):
+        for done, (pair, (records, fault, counted)) in enumerate(zip(chosen, drawn, strict=True), start=1):
+            confusion.update(counted)
             if records:
                 found[pair.case] = records
             if fault is not None:
@@ -86,7 +85,17 @@ def measure_files(
     names = list(dict.fromkeys(record.structure for records in found.values() for record in records))
     names.sort(key=list(structures.labels).index)
     records = [record for records in found.values() for record in _with_absent(records, names)]
-    return Measured(records, structures, pairs.missing, failed, unscored, pairs.unmatched, pairs.columns)
+    return Measured(records, structures, pairs.missing, failed, unscored, pairs.unmatched, pairs.columns, confusion)
+
+
+def _loader(cases: "_Cases", num_workers: int) -> DataLoader:
+    return DataLoader(
+        cases,
+        batch_size=None,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
+        worker_init_fn=Workers(num_workers),
+    )
 
 
 def read_map(path: Path, *, like: Path | None = None, structures: Structures | None = None) -> tuple[np.ndarray, Grid]:
@@ -114,36 +123,42 @@ def read_map(path: Path, *, like: Path | None = None, structures: Structures | N
 
 @dataclass(frozen=True)
 class _Cases(Dataset):
-    """Index -> the records of a case, if its truth can be read, and the sentence on what is wrong with a file of it."""
+    """Index -> the records of a case, if its truth can be read, the sentence on what is wrong with a file of it, and
+    its confusion, where that is asked for."""
 
     pairs: Sequence[Pair]
     structures: Structures | None
     options: MeasureOptions
     with_background: bool | None
+    with_confusion: bool
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[list[Record], str | None]:
+    def __getitem__(self, index: int) -> tuple[list[Record], str | None, dict[tuple[int, int], int]]:
         pair = self.pairs[index]
         try:
             truth, grid = read_map(pair.truth)
             if self.structures is not None:
                 self.structures.check(truth, path=pair.truth, what="label")
         except (ValueError, OSError, MemoryError) as error:
-            return [], _reason(pair, error)
-        prediction, fault = np.zeros_like(truth), None
+            return [], _reason(pair, error), {}
+        prediction, fault = None, None
         if pair.prediction is not None:
             try:
                 prediction = self._read_prediction(pair, grid)
             except (ValueError, OSError, MemoryError) as error:
                 fault = _reason(pair, error)
-        structures = self.structures or structures_of_values(map(int, np.union1d(prediction, truth)))
+        there = [part for part in (prediction, truth) if part is not None]
+        structures = self.structures or structures_of_values(int(value) for part in there for value in np.unique(part))
         background = grid.affine is None if self.with_background is None else self.with_background
         classes = {name: values for name, values in structures.labels.items() if background or values != (0,)}
+        if prediction is None:
+            prediction = np.full(truth.shape, _no_value(classes, structures), np.int32)
         options = replace(self.options, ignore_index=structures.ignore_index)
         truth = structures.without_ignored(truth)
-        return measure(prediction, truth, classes, grid.spacing, options, case=pair.case), fault
+        records = measure(prediction, truth, classes, grid.spacing, options, case=pair.case)
+        return records, fault, _confusion(prediction, truth, options.ignore_index) if self.with_confusion else {}
 
     def _read_prediction(self, pair: Pair, grid: Grid) -> np.ndarray:
         prediction, own = read_map(pair.prediction, like=pair.truth, structures=self.structures)
@@ -151,6 +166,19 @@ class _Cases(Dataset):
         if self.structures is not None:
             self.structures.check(prediction, path=pair.prediction, what="prediction")
         return prediction
+
+
+def _no_value(classes: Mapping[str, tuple[int, ...]], structures: Structures) -> int:
+    """What stands for no class: 0, where that is none that is scored, else the first value that means nothing."""
+    named = {structures.ignore_index, *(value for values in classes.values() for value in values)}
+    return next(value for value in count() if value not in named)
+
+
+def _confusion(prediction: np.ndarray, truth: np.ndarray, ignore_index: int) -> dict[tuple[int, int], int]:
+    """(true, predicted) value -> voxels, of the pairs that occur."""
+    matrix = ConfusionMatrix(max(2, 1 + int(max(prediction.max(), truth.max()))), ignore_index=ignore_index)
+    matrix.update(prediction, truth)
+    return {(t, p): int(matrix.counts[t, p]) for t, p in matrix.counts.nonzero().tolist()}
 
 
 def _reason(pair: Pair, error: Exception) -> str:

@@ -16,6 +16,7 @@ PICTURES = tuple(ending for ending in IMAGE_ENDINGS if ending not in (".jpg", ".
 ENDINGS = (*PICTURES, *FILE_ENDINGS, *DICOM_ENDINGS)
 # What layouts put behind the name that an image and its label share.
 SUFFIX = re.compile(r"_(gtFine|gtCoarse)_(labelIds|labelTrainIds)$|_leftImg8bit$")
+CHANNEL = re.compile(r"_\d{4}$")  # nnU-Net's, of images
 NO_LABELS = re.compile(r"_(gtFine|gtCoarse)_(color|instanceIds)$")
 
 
@@ -67,6 +68,25 @@ def find_pairs(prediction: str | Path, truth: str | Path, *, train_ids: bool = F
         )
     pairs = [Pair(case, predictions.get(case), path) for case, path in truths.items()]
     return Pairs(pairs, [path for case, path in predictions.items() if case not in truths])
+
+
+def find_images(folder: str | Path, cases: Sequence[str]) -> dict[str, Path]:
+    """Case -> its image in a folder, called as predictions are; of nnU-Net's channels (`_0000`) the first.
+
+    ValueError where no case has one.
+    """
+    folder, found = Path(folder), {}
+    known = dict.fromkeys(cases, folder)
+    for path in walk_files(folder):
+        if path.name.lower().endswith((*IMAGE_ENDINGS, *FILE_ENDINGS, *DICOM_ENDINGS)):
+            name = (path.relative_to(folder).parent / _name(path)).as_posix()
+            found.setdefault(name if name in known else CHANNEL.sub("", name), path)
+    if not found.keys() & known.keys():
+        found = _by_last_name(found, known)
+    images = {case: found[case] for case in cases if case in found}
+    if not images:
+        raise ValueError(f"{folder} holds no image that is called as a case is, such as {cases[0]}; check the path")
+    return images
 
 
 def read_manifest(path: str | Path) -> Pairs:
@@ -122,7 +142,7 @@ def _by_name(folder: Path, *, train_ids: bool) -> dict[str, Path]:
 
 
 def _stem(path: Path) -> str:
-    return path.stem if path.suffix.lower() in PICTURES else case_name(path)
+    return path.stem if path.suffix.lower() in IMAGE_ENDINGS else case_name(path)
 
 
 def _name(path: Path) -> str:

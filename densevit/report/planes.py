@@ -6,6 +6,7 @@ Legend: image, label, prediction (D, H, W) on one grid.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 from densevit.predictor.structures import structure_boxes
 from densevit.report.sheet import Row
@@ -56,15 +57,25 @@ def volume_rows(
     for axis in (0, 1):
         planes = [part.take(where[axis], axis)[::-1, ::-1] for part in (gray, label, prediction)]
         sizes = [s for other, s in enumerate(spacing) if other != axis]
-        shown, truth, predicted = (_square(plane, sizes) for plane in planes)
+        shown, truth, predicted = (square(plane, sizes) for plane in planes)
         rows.append((np.repeat(shown[..., None], 3, -1), truth, predicted))
     return rows
 
 
-def _square(plane: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The plane with square pixels as large as its smaller spacing, or as `MOST` of them allow; each the nearest."""
+def thickest(inside: np.ndarray, spacing: Sequence[float]) -> tuple[int, ...] | None:
+    """Where the largest ball fits into a mask (*S): the middle of its thickest part; None where nothing is set."""
+    boxes = ndimage.find_objects(inside.astype(np.uint8))
+    if not boxes:
+        return None
+    depth = ndimage.distance_transform_edt(np.pad(inside[boxes[0]], 1), sampling=spacing)
+    deepest = np.unravel_index(depth.argmax(), depth.shape)
+    return tuple(int(i) - 1 + part.start for i, part in zip(deepest, boxes[0], strict=True))
+
+
+def square(plane: np.ndarray, spacing: Sequence[float], *, most: int = MOST) -> np.ndarray:
+    """The plane with square pixels as large as its smaller spacing, or as `most` of them allow; each the nearest."""
     extent = [n * s for n, s in zip(plane.shape, spacing, strict=True)]
-    pixel = max(min(spacing), max(extent) / MOST)
+    pixel = max(min(spacing), max(extent) / most)
     sizes = [max(round(length / pixel), 1) for length in extent]
     picked = [((np.arange(size) + 0.5) * n / size).astype(int) for size, n in zip(sizes, plane.shape, strict=True)]
     return plane[np.ix_(*picked)]

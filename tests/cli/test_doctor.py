@@ -92,7 +92,7 @@ def test_the_page_shows_the_files_and_asks_for_nothing(made, rank, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == 1
     assert "default-src 'none'" in page
-    assert not re.search(r"https?://|<script|<link", page)
+    assert not re.search(r"(src|href)=\"(?!data:)|<link|@import", page)
 
 
 @BOTH
@@ -108,7 +108,7 @@ def test_names_with_html_in_them_are_text_on_the_page(made, tmp_path):
     bad.write()
     run(bad.folder, "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "<i>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 

@@ -77,6 +77,17 @@ def test_a_missing_prediction_is_a_case_in_which_all_was_missed(scans, capsys):
     assert mean(found, "dice", "liver")["mean"] == 1
 
 
+def test_in_a_missing_picture_not_even_the_class_of_value_0_is_found(tmp_path):
+    for name in ("truth", "good"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "good" / "1.png").unlink()
+    _, found = evaluate(tmp_path)
+    assert mean(found, "dice", "0")["mean"] == mean(found, "dice", "1")["mean"] == 0.5
+    assert mean(found, "dice", "0")["missed"] == 1
+
+
 def test_predictions_without_a_label_are_listed(scans, capsys):
     store(scans / "good", "other.nii.gz", body())
     _, found = evaluate(scans)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from densevit.evaluate.pairs import find_pairs, read_columns, read_manifest
+from densevit.evaluate.pairs import find_images, find_pairs, read_columns, read_manifest
 
 
 def make(folder, *names):
@@ -87,3 +87,32 @@ def test_a_table_must_speak_of_every_case(tmp_path):
     assert read_columns(tmp_path / "table.csv", ["a"])["a"]["site"] == "X"
     with pytest.raises(ValueError, match="says nothing of 1 of 2 cases, such as b"):
         read_columns(tmp_path / "table.csv", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("a.jpg", "a"),
+        ("town/a_leftImg8bit.png", "town/a"),
+        ("case_7_0000.nii.gz", "case_7"),
+        ("hippocampus_0001.nii.gz", "hippocampus_0001"),
+        ("photos/a.png", "town/a"),
+    ],
+)
+def test_images_are_found_by_the_names_of_cases(tmp_path, name, case):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert find_images(tmp_path, [case, "other"]) == {case: path}
+
+
+def test_the_first_of_several_channels_is_the_image(tmp_path):
+    for channel in range(3):
+        (tmp_path / f"a_000{channel}.nii.gz").touch()
+    assert find_images(tmp_path, ["a"]) == {"a": tmp_path / "a_0000.nii.gz"}
+
+
+def test_a_folder_of_other_images_is_refused(tmp_path):
+    (tmp_path / "b.png").touch()
+    with pytest.raises(ValueError, match="no image that is called as a case is, such as a"):
+        find_images(tmp_path, ["a"])

@@ -18,6 +18,7 @@ from densevit.export.torchscript import TraceError
 from densevit.imports import import_modules
 from densevit.metrics import CaseDice
 from densevit.predictor import Predictor
+from densevit.registry import BACKBONES
 from tests.integrations.monai.common import VALUES, save_checkpoint, save_scan
 from tools.peers import import_peer
 
@@ -459,11 +460,22 @@ BACKBONES.register({"tests_own_mit": small})(partial(pvt_v2, ffn_ratios=(4, 4, 4
 """
 
 
-def test_a_bundle_of_a_model_of_ones_own_runs_where_its_module_is_not_installed(monai, tmp_path, monkeypatch):
+@pytest.fixture
+def own_backbone():
+    """The name that the module registers, which is forgotten afterwards."""
+    yield "tests_own_mit"
+    for known in (BACKBONES._builders, BACKBONES._families):
+        known.pop("tests_own_mit", None)
+    sys.modules.pop("tests_own_parts", None)
+
+
+def test_a_bundle_of_a_model_of_ones_own_runs_where_its_module_is_not_installed(
+    monai, own_backbone, tmp_path, monkeypatch
+):
     (tmp_path / "tests_own_parts.py").write_text(PART)
     monkeypatch.chdir(tmp_path)
     import_modules(["tests_own_parts"], folders=[tmp_path])
-    checkpoint = save_checkpoint(tmp_path / "w.safetensors", model=dict(backbone="tests_own_mit"))
+    checkpoint = save_checkpoint(tmp_path / "w.safetensors", model=dict(backbone=own_backbone))
     folder, scan = tmp_path / "elsewhere" / "bundle", save_scan(tmp_path / "scan.nii.gz")
     folder.parent.mkdir()
     own = ["--custom-imports", "tests_own_parts"]

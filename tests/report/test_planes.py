@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from densevit.report import prediction_sheet
-from densevit.report.planes import MOST, volume_rows
+from densevit.report.planes import MOST, thickest, volume_rows
 
 
 @pytest.fixture
@@ -60,3 +60,19 @@ def test_what_does_not_lie_on_one_grid_is_refused(volume):
     image, label = volume
     with pytest.raises(ValueError, match="expected image, truth and prediction of one size, got"):
         volume_rows(image, label[1:], label, spacing=(1.0, 1.0, 1.0))
+
+
+def test_the_thickest_part_of_a_mask_is_found_in_its_middle():
+    mask = np.zeros((20, 30), bool)
+    mask[2, 1:29] = True
+    mask[10:17, 4:11] = True
+    assert thickest(mask, (1, 1)) == (13, 7)
+    assert thickest(np.zeros_like(mask), (1, 1)) is None
+
+
+def test_the_thickest_part_is_measured_in_mm():
+    mask = np.zeros((30, 40), bool)
+    mask[2:5, 2:35] = True  # 3 rows of 5 mm
+    mask[10:19, 5:14] = True  # 9 columns of 1 mm
+    assert thickest(mask, (5, 1))[0] == 3
+    assert thickest(mask, (1, 1)) == (14, 9)

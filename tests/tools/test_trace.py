@@ -4,7 +4,7 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (85, 490), "predict": (65, 295)}
+MOST = {"train": (76, 450), "predict": (51, 275)}
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ def _monai(checkpoint: Path, scan: Path, mask: Path) -> tuple[Stopwatch, int]:
     watch.seconds["restore"] += time.perf_counter() - start - network.seconds()
     with watch.measure("write"):
         save(data)
-    return watch, len(network.times)
+    return watch, len(network.forwards)
 
 
 def _range(normalization: Mapping[str, Any]) -> dict[str, float]:
