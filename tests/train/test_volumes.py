@@ -177,7 +177,7 @@ def change(config, dotted, value):
     [
         ("train_data.augment.crop_size", (16, 16), "train_data.augment.crop_size must be 3 whole numbers"),
         ("train_data.augment.photometric", True, "unknown key 'train_data.augment.photometric'"),
-        ("train_data.rare_class_sampling", True, r"cropped by train_data\.augment\.foreground"),
+        ("train_data.rare_class_sampling", True, r"crop volumes by train_data\.augment\.foreground"),
         ("train_data.augment.foreground_weights", (0, 1, 1), "3 numbers and the model 2 classes; give one for each"),
         ("inference.base_size", (64, 64), r"see volumes at another size by inference\.scales"),
         ("inference.roi_size", None, r"inference\.mode 'slide_gaussian' needs the size of its windows; give roi_size"),
