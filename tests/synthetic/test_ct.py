@@ -18,21 +18,19 @@ from densevit.synthetic.ct import (
     sample_protocol,
     writer,
 )
-from densevit.synthetic.ct.scan import CODES
-from densevit.synthetic.ct.tissues import (
+from densevit.synthetic.ct.labels import (
     AORTA,
     BONE,
     HEART,
     LEFT_KIDNEY,
     LIVER,
     LUNGS,
-    PHASES,
     RIGHT_KIDNEY,
     SPLEEN,
-    TABLE,
     TUMOUR,
-    sample_tissues,
 )
+from densevit.synthetic.ct.scan import CODES
+from densevit.synthetic.ct.tissues import PHASES, TABLE, sample_tissues
 
 WHOLE = dict(extent=(420.0, 360.0, 560.0), center=(0.0, 0.0, -40.0))
 # Millilitres that a grown person's organs have, with room at both ends.

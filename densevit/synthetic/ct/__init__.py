@@ -2,7 +2,7 @@
 
 from densevit.synthetic.ct.patient import Patient, sample_patient
 from densevit.synthetic.ct.scan import Protocol, make_protocol, render_scan, sample_protocol
-from densevit.synthetic.ct.tissues import CLASSES
+from densevit.synthetic.ct.labels import CLASSES
 from densevit.synthetic.ct.writer import make_synthetic_ct
 
 __all__ = [

@@ -125,8 +125,13 @@ def _region(part: Part, to_voxel: np.ndarray, size: tuple[int, int, int]) -> tup
 
 def _places(matrix: np.ndarray, lines: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     """x, y, z in mm, float32, of the voxels that three open lines of indices span."""
-    i, j, k = (line.astype(np.float32) for line in lines)
-    return tuple(a * i + b * j + c * k + start for a, b, c, start in np.float32(matrix[:3]))
+    shape = np.broadcast_shapes(*(line.shape for line in lines))
+    return tuple(
+        np.broadcast_to(
+            sum(np.float32(row[i]) * lines[i].astype(np.float32) for i in range(3)) + np.float32(row[3]), shape
+        )
+        for row in matrix[:3]
+    )
 
 
 def _paint(part: Part, places: tuple[np.ndarray, ...], hu: np.ndarray, label: np.ndarray, *, edge: float) -> None:

@@ -1,7 +1,7 @@
-"""Bodies as functions of place: a field is about the distance to the surface in mm, negative inside.
+"""Bodies as functions of place: `field(x, y, z)` is about the distance to the surface, negative inside.
 
-Places are three float32 arrays (*S), millimetres of a standard patient: x to the right of the patient, y to the front,
-z to the head.
+Places are millimetres of a standard patient: x to the right of the patient, y to the front, z to the head.
+Arrays of places are float32 (*S); boxes are (low, high) corners.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,90 +17,117 @@ Triple = Sequence[float]
 
 @dataclass(frozen=True)
 class Shape:
-    """A field and the corners of the box outside which it is positive."""
+    """A field and the box outside which it is positive."""
 
     field: Field
-    low: Triple
-    high: Triple
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
 
     def grown(self, mm: float) -> "Shape":
         """The shape with a rim of `mm` more, or less where it is negative."""
         rim = max(mm, 0.0)
-        low, high = [v - rim for v in self.low], [v + rim for v in self.high]
+        low, high = tuple(v - rim for v in self.low), tuple(v + rim for v in self.high)
         return Shape(lambda x, y, z: self.field(x, y, z) - mm, low, high)
 
     def within(self, *fields: Field) -> "Shape":
         """What lies in the shape and in every field."""
-        every = (self.field, *fields)
-        return replace(self, field=lambda x, y, z: np.maximum.reduce([field(x, y, z) for field in every]))
 
-    def without(self, field: Field) -> "Shape":
-        """What lies in the shape and not in the field."""
-        return self.within(lambda x, y, z: -field(x, y, z))
+        def field(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+            values = self.field(x, y, z)
+            for other in fields:
+                values = np.maximum(values, other(x, y, z))
+            return values
 
+        return replace(self, field=field)
 
-def union(*shapes: Shape) -> Shape:
-    """What lies in any of the shapes."""
-    low, high = np.min([shape.low for shape in shapes], axis=0), np.max([shape.high for shape in shapes], axis=0)
-    return Shape(lambda x, y, z: np.minimum.reduce([shape.field(x, y, z) for shape in shapes]), low, high)
+    def without(self, *fields: Field) -> "Shape":
+        """What lies in the shape and in none of the fields."""
+        return self.within(*(lambda x, y, z, f=f: -f(x, y, z) for f in fields))
+
+    def joined(self, other: "Shape", *, soft: float = 1.0) -> "Shape":
+        """Both shapes, with a fillet of about `soft` mm where they meet."""
+
+        def field(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+            a, b = self.field(x, y, z), other.field(x, y, z)
+            share = np.clip(0.5 + 0.5 * (b - a) / soft, 0, 1)
+            return b + share * (a - b) - soft * share * (1 - share)
+
+        low = tuple(min(a, b) - soft for a, b in zip(self.low, other.low, strict=True))
+        high = tuple(max(a, b) + soft for a, b in zip(self.high, other.high, strict=True))
+        return Shape(field, low, high)
 
 
 def ellipsoid(
     center: Triple, radii: Triple, *, turn: Triple = (0.0, 0.0, 0.0), bumps: Field | None = None, bump: float = 0.0
 ) -> Shape:
     """An ellipsoid turned by angles in degrees about x, y, z; `bumps` of at most `bump` mm are added to its surface."""
-    center, radii, matrix = np.float32(center), np.float32(radii), np.float32(rotation(turn))
+    radii = np.float32(radii)
+    center = np.float32(center)
+    matrix = rotation(turn).astype(np.float32)
+    half = np.sqrt(((matrix * radii) ** 2).sum(1)) + bump
 
     def field(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         place = (x - center[0], y - center[1], z - center[2])
-        along = [sum(place[i] * matrix[i, axis] for i in range(3)) / radii[axis] for axis in range(3)]
-        near = np.sqrt(sum(a * a for a in along))
-        steep = np.sqrt(sum((a / r) ** 2 for a, r in zip(along, radii, strict=True)) + np.float32(1e-12))
+        near, steep = np.float32(0), np.float32(0)
+        for axis in range(3):
+            along = sum(place[i] * matrix[i, axis] for i in range(3)) / radii[axis]
+            near = near + along * along
+            steep = steep + (along / radii[axis]) ** 2
+        near = np.sqrt(near)
+        values = near * (near - 1) / np.sqrt(steep + np.float32(1e-12))
         # At the very centre the quotient is 0 / 0; a point inside is never deeper than the smallest radius.
-        values = np.where(near < 0.05, -radii.min(), near * (near - 1) / steep)
+        values = np.where(near < 0.05, -radii.min(), values)
         return values if bumps is None else values + bumps(x, y, z)
 
-    half = np.sqrt(((matrix * radii) ** 2).sum(1)) + bump
-    return Shape(field, center - half, center + half)
+    return Shape(field, tuple((center - half).tolist()), tuple((center + half).tolist()))
 
 
 def tube(points: Sequence[Triple], radii: float | Sequence[float]) -> Shape:
     """A round tube along a line of points, its radius given once or at each of them."""
-    points = np.float32(points)
-    radii = np.broadcast_to(np.float32(radii), len(points))
+    points = np.asarray(points, np.float32)
+    radii = np.broadcast_to(np.asarray(radii, np.float32), len(points))
 
-    def piece(places: tuple, start: int) -> np.ndarray:
-        step, (r, s) = points[start + 1] - points[start], radii[start : start + 2]
-        place = [p - a for p, a in zip(places, points[start], strict=True)]
-        share = sum(p * q for p, q in zip(place, step / max(float(step @ step), 1e-6), strict=True))
-        share = np.clip(share, 0, 1)
-        return np.sqrt(sum((p - share * q) ** 2 for p, q in zip(place, step, strict=True))) - (r + share * (s - r))
+    def field(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        values = None
+        for (a, b), (r, s) in zip(pairwise(points), pairwise(radii), strict=True):
+            step = b - a
+            place = (x - a[0], y - a[1], z - a[2])
+            share = sum(p * q for p, q in zip(place, step / max(float(step @ step), 1e-6), strict=True))
+            share = np.clip(share, 0, 1)
+            square = sum((p - share * q) ** 2 for p, q in zip(place, step, strict=True))
+            piece = np.sqrt(square) - (r + share * (s - r))
+            values = piece if values is None else np.minimum(values, piece)
+        return values
 
-    rim = radii.max()
-    return Shape(
-        lambda *places: np.minimum.reduce([piece(places, i) for i in range(len(points) - 1)]),
-        points.min(0) - rim,
-        points.max(0) + rim,
-    )
+    low, high = points.min(0) - radii.max(), points.max(0) + radii.max()
+    return Shape(field, tuple(low.tolist()), tuple(high.tolist()))
 
 
 def waves(rng: np.random.Generator, *, amplitude: float, wavelength: float, count: int = 3) -> Field:
     """A smooth random function of at most `amplitude`: a sum of `count` waves in random directions."""
     vectors = rng.standard_normal((count, 3))
     vectors *= (2 * np.pi / wavelength * rng.uniform(0.7, 1.4, count) / np.linalg.norm(vectors, axis=1))[:, None]
-    turns = np.float32(np.column_stack([vectors, rng.uniform(0, 2 * np.pi, count)]))
-    return lambda x, y, z: (
-        np.float32(amplitude / count) * sum(np.sin(x * a + y * b + z * c + s) for a, b, c, s in turns)
-    )
+    starts = rng.uniform(0, 2 * np.pi, count)
+    vectors, starts = np.float32(vectors), np.float32(starts)
+
+    def field(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        total = sum(np.sin(x * k[0] + y * k[1] + z * k[2] + s) for k, s in zip(vectors, starts, strict=True))
+        return total * np.float32(amplitude / count)
+
+    return field
 
 
 def rotation(turn: Triple) -> np.ndarray:
     """(3, 3) of three angles in degrees, about x first, then y, then z."""
-    (a, b, c), (d, e, f) = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    about_x = np.array([(1, 0, 0), (0, a, -d), (0, d, a)])
-    about_y = np.array([(b, 0, e), (0, 1, 0), (-e, 0, b)])
-    about_z = np.array([(c, -f, 0), (f, c, 0), (0, 0, 1)])
-    return about_z @ about_y @ about_x
+    matrix = np.eye(3)
+    for axis, angle in enumerate(np.radians(turn)):
+        i, j = [other for other in range(3) if other != axis]
+        step = np.eye(3)
+        step[i, i] = step[j, j] = np.cos(angle)
+        sign = -1 if axis != 1 else 1
+        step[i, j], step[j, i] = sign * np.sin(angle), -sign * np.sin(angle)
+        matrix = step @ matrix
+    return matrix
 
 
 @dataclass(frozen=True)
@@ -114,8 +141,3 @@ class Part:
     hu: float | Paint
     label: int | None = None
     thickness: float | None = None
-
-
-def pieces(points: Sequence[Triple], radius: float, hu: float | Paint, *, label: int | None = None) -> list[Part]:
-    """A thin line as one tube a step, each of which fills a small box only."""
-    return [Part(tube(step, radius), hu, label, thickness=1.5 * radius) for step in pairwise(points)]

@@ -1,4 +1,4 @@
-"""Labels of the synthetic scans, and Hounsfield units of tissues: native, and in three phases after contrast medium.
+"""Hounsfield units of tissues, without contrast medium and in three phases after it was given.
 
 Native values: T. M. Buzug, Computed Tomography (2008), as listed at
 http://radclass.mudr.org/content/hounsfield-units-scale-hu-ct-numbers. Enhanced values are round numbers of the size
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CLASSES = ("background", "lungs", "heart", "aorta", "liver", "spleen", "left kidney", "right kidney", "bone", "tumour")
-BACKGROUND, LUNGS, HEART, AORTA, LIVER, SPLEEN, LEFT_KIDNEY, RIGHT_KIDNEY, BONE, TUMOUR = range(len(CLASSES))
 AIR = -1000.0
 PHASES = {"native": 0.25, "arterial": 0.15, "portal": 0.45, "late": 0.15}  # and how often each occurs
 # (native, arterial, portal, late)
@@ -29,10 +27,15 @@ TABLE = {
     "heart muscle": (46, 95, 105, 88),
     "pancreas": (42, 100, 95, 75),
     "gut wall": (38, 70, 80, 65),
+    "stool": (30, 30, 30, 30),
     "fluid": (8, 8, 8, 8),
+    "bile": (6, 6, 6, 6),
+    "cartilage": (90, 92, 95, 95),
     "spinal cord": (32, 34, 36, 36),
     "cancellous bone": (230, 240, 250, 250),
     "cortical bone": (950, 950, 950, 950),
+    "table shell": (-250, -250, -250, -250),
+    "table foam": (-920, -920, -920, -920),
 }
 SCATTER = 0.05  # relative deviation of a patient's values from the table's
 MARROW = (0.7, 1.5)  # range of a patient's bone density, 1 being the table's
@@ -50,13 +53,15 @@ class Tissues:
 
 
 def sample_tissues(rng: np.random.Generator) -> Tissues:
-    """Draw the phase, and values about the table's."""
+    """Draw the phase, and values about the table's; fat and lung scatter least and most."""
     column = int(rng.choice(len(PHASES), p=list(PHASES.values())))
     values = {name: row[column] * (1 + SCATTER * float(rng.standard_normal())) for name, row in TABLE.items()}
     density = rng.uniform(*MARROW)
     for name in ("cancellous bone", "cortical bone"):
         values[name] *= density**0.5
     values["lung"] = float(np.clip(values["lung"], -910, -760))
-    # A lesion that cannot be told from its surroundings is no test.
-    values["tumour"] = min(values["tumour"], values["liver"] - (18 if column else 10))
+    if column:  # a lesion that cannot be told from its surroundings is no test
+        values["tumour"] = min(values["tumour"], values["liver"] - 18)
+    else:
+        values["tumour"] = min(values["tumour"], values["liver"] - 10)
     return Tissues(list(PHASES)[column], values)

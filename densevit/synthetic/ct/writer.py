@@ -8,11 +8,11 @@ import numpy as np
 
 from densevit.synthetic.ct.patient import sample_patient
 from densevit.synthetic.ct.scan import render_scan, sample_protocol
-from densevit.synthetic.ct.tissues import CLASSES
+from densevit.synthetic.ct.labels import CLASSES
 from densevit.synthetic.made_set import Progress, make_set
 
 MANIFEST = "synthetic_ct.json"
-RENDERER = 2  # counts up when the same seed gives other scans
+RENDERER = 3  # counts up when the same seed gives other scans
 
 
 def make_synthetic_ct(
