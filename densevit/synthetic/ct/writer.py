@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from densevit.synthetic.ct.labels import CLASSES
 from densevit.synthetic.ct.patient import sample_patient
 from densevit.synthetic.ct.scan import render_scan, sample_protocol
-from densevit.synthetic.ct.labels import CLASSES
 from densevit.synthetic.made_set import Progress, make_set
 
 MANIFEST = "synthetic_ct.json"
