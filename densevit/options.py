@@ -24,8 +24,16 @@ def read_options(kind: type[Options], given: Options | Mapping[str, Any], *, whe
     """Make an instance of the dataclass `kind` of a dictionary; an instance of it is returned as it is.
 
     Lists become tuples, whole numbers floats and dictionaries dataclasses where the fields' types ask for it. `where`
-    is its dotted name in what the user wrote. ValueError for unknown and missing keys, and values of another type.
+    is its dotted name in what the user wrote. ValueError for unknown and missing keys, values of another type, and
+    lists or dicts too deep in one another.
     """
+    try:
+        return _read_options(kind, given, where)
+    except RecursionError:
+        raise ValueError(f"{where or 'this'} holds lists or dicts too deep in one another") from None
+
+
+def _read_options(kind: type[Options], given: Any, where: str) -> Options:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):

@@ -99,3 +99,15 @@ def test_true_and_false_are_no_numbers(key, value):
     check_bools(takes, dict(count=1, sizes=[1, 2], switch=True, act=("relu", {"inplace": True}), unknown=True))
     with pytest.raises(ValueError, match=f"^model.{key} must be numbers, got "):
         check_bools(takes, {key: value}, where="model.")
+
+
+def test_what_lies_too_deep_is_one_sentence_wherever_options_come_from():
+    @dataclass(frozen=True)
+    class Anything:
+        options: dict
+
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ValueError, match=r"^model holds lists or dicts too deep in one another$"):
+        read_options(Anything, dict(options=dict(size=deep)), where="model")

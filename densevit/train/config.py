@@ -60,8 +60,6 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
         if path is not None:
             plain = {"name": Path(path).stem, **plain}
         return read_options(ConfigFile, {**plain, **_with_augment(plain)})
-    except RecursionError:
-        raise ValueError(f"{path or 'the config'} holds lists or dicts too deep in one another") from None
     except ValueError as error:
         raise ValueError(f"{path or 'the config'}: {error}") from None
 

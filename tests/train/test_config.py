@@ -212,7 +212,7 @@ def test_keywords_of_weights_have_their_types_when_the_config_is_read(config, se
 def test_lists_in_one_another_without_end_are_one_sentence(config):
     config["train_data"]["dataset"]["root"] = endless = []
     endless.append(endless)
-    with pytest.raises(ValueError, match=r"^the config holds lists or dicts too deep in one another$"):
+    with pytest.raises(ValueError, match=r"^the config: train_data holds lists or dicts too deep in one another$"):
         check_config(config)
 
 
