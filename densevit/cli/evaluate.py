@@ -75,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.images and not args.report:
         raise ValueError("--images is shown on the page of --report; give --report FILE as well")
+    models = {Path(path).resolve() for path in (args.prediction or "", *args.against)}
+    if args.against and (args.manifest or len(models) <= len(args.against)):
+        raise ValueError("--against names other predictions than PRED, each once; give PRED and TRUTH, not --manifest")
     requirements = [Requirement.read(text) for text in args.require]
     options = _options(args)
     pairs = _pairs(args, args.prediction)

@@ -18,7 +18,7 @@ from densevit.metrics import ConfusionMatrix, Counts, MeasureOptions, Record, me
 from densevit.pictures.reading import read_label
 from densevit.progress import Bars
 from densevit.quoting import sentence
-from densevit.volumes.grid import Grid, check_same_grid
+from densevit.volumes.grid import Grid, check_same_grid, times
 from densevit.volumes.paths import DICOM_ENDINGS
 from densevit.volumes.volume import open_volume, read_label_volume
 from densevit.workers import Workers, drawing
@@ -195,8 +195,8 @@ def _check_grids(truth: tuple[str, Grid], prediction: tuple[str, Grid]) -> None:
             logger.warning("%s", remark)
     elif grid.size != own.size:
         raise ValueError(
-            f"the prediction {path} is {' x '.join(map(str, own.size))} and its label {truth_path} "
-            f"{' x '.join(map(str, grid.size))}; resize it to its label, without interpolating"
+            f"the prediction {path} is {times(own.size)} and its label {truth_path} {times(grid.size)}; resize it to "
+            "its label, without interpolating"
         )
 
 

@@ -77,7 +77,8 @@ def as_nnunet(measured: Measured, pairs: Sequence[Pair]) -> dict[str, Any]:
         counts = {field: sum(case[key][field] for case in cases) / len(cases) for field in COUNTED}
         scores = {field: summary.row(metric, structure).mean for field, metric in (("Dice", "dice"), ("IoU", "iou"))}
         mean[key] = scores | counts
-    foreground = {field: sum(each[field] for each in mean.values()) / len(mean) for field in ("Dice", "IoU", *COUNTED)}
+    labels = [scores for key, scores in mean.items() if key != "0"] or list(mean.values())
+    foreground = {field: sum(each[field] for each in labels) / len(labels) for field in ("Dice", "IoU", *COUNTED)}
     return _plain(
         {
             "foreground_mean": foreground,

@@ -1,7 +1,7 @@
 """What was measured of files -> scores under a policy, with intervals, strata and names to require them by."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 
 import numpy as np
@@ -89,7 +89,8 @@ def score(
 ) -> Scores:
     """Scores of all records under a policy; whole groups are resampled where the column `group` says whose case it is.
 
-    Raises ValueError where there are no records, KeyError for a column that is not known of the cases.
+    The mean over structures has an interval where it is the mean of their means over cases. ValueError where there are
+    no records, and for a column or a metric that is not known of the cases.
     """
     if not measured.records:
         raise ValueError("no case could be scored; what is wrong with each stands above")
@@ -106,7 +107,10 @@ def score(
         for metric, table in tables.items():
             for structure, values in table.items():
                 intervals[metric, structure] = interval_of_mean(values, groups)
-            intervals[metric, None] = interval_of_mean(_of_the_mean(table), groups)
+            mean = summary.row(metric).mean
+            known = policy.over == "structures" and not isnan(mean)
+            each = _of_the_mean(table) if known else np.full(len(cases), nan)
+            intervals[metric, None] = replace(interval_of_mean(each, groups), mean=mean)
     by_stratum = {
         column: strata(
             _of_the_mean(tables[stratum_metric]), [column_of(measured, case, column) for case in cases], groups
@@ -140,6 +144,8 @@ def _of_the_mean(table: Mapping[str, np.ndarray]) -> np.ndarray:
     if not columns:
         return np.full(len(next(iter(table.values()))), nan)
     means = [np.nanmean(values) for values in columns]
+    if not np.isfinite(means).all():  # a policy may give missed structures an infinite distance
+        return np.full(len(columns[0]), np.mean(means))
     influence = [
         np.nan_to_num(values - mean) * len(values) / np.count_nonzero(~np.isnan(values))
         for values, mean in zip(columns, means, strict=True)

@@ -18,7 +18,7 @@ class Interval:
     """A `mean` over `cases`, and the interval `low` to `high` that covers the true mean in `level` of all studies.
 
     `groups` is how many independent units the cases come from: patients, or the cases themselves. With fewer than two
-    of them nothing is known of the spread, and `low` and `high` are nan.
+    of them, or an infinite value among them, nothing is known of the spread, and `low` and `high` are nan.
     """
 
     mean: float
@@ -57,8 +57,8 @@ def interval_of_mean(
     if n == 0:
         return Interval(np.nan, np.nan, np.nan, 0, 0, level)
     mean = float(sums.sum() / counts.sum())
-    if n == 1:
-        return Interval(mean, np.nan, np.nan, cases, 1, level)
+    if n == 1 or not np.isfinite(mean):
+        return Interval(mean, np.nan, np.nan, cases, n, level)
     means = _resampled_means(sums, counts, rounds=rounds, seed=seed)
     below = ((means < mean).mean() + (means <= mean).mean()) / 2
     bias = stats.norm.ppf(np.clip(below, 1 / rounds, 1 - 1 / rounds))

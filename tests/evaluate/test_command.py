@@ -157,6 +157,28 @@ def test_models_are_compared_on_the_same_cases(scans, capsys):
     assert "models by dice" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("others", [["good"], ["shifted", "shifted"], ["./shifted", "shifted"]])
+def test_a_model_is_not_compared_with_itself(scans, others, capsys):
+    flags = [word for other in others for word in ("--against", f"{scans}/{other}")]
+    assert evaluate(scans, *flags)[0] == 2
+    assert "other predictions than PRED, each once" in capsys.readouterr().err
+
+
+def test_a_manifest_holds_one_model_and_is_compared_with_none(scans, capsys):
+    (scans / "pairs.csv").write_text("prediction,truth\ngood/case_0.nii.gz,truth/case_0.nii.gz\n")
+    assert evaluate(scans, "--manifest", scans / "pairs.csv", "--against", scans / "shifted")[0] == 2
+    assert "not --manifest" in capsys.readouterr().err
+
+
+def test_an_infinite_distance_of_monais_policy_is_a_mean_without_an_interval(scans):
+    (scans / "good" / "case_1.nii.gz").unlink()
+    code, found = evaluate(scans, "--policy", "monai", "--metrics", "assd")
+    assert code == 0
+    assert mean(found, "assd", "liver")["mean"] is None  # JSON knows no infinity
+    assert mean(found, "assd", "liver")["interval"]["low"] is None
+    assert mean(found, "dice")["interval"]["low"] is None  # a mean of each case's mean
+
+
 def test_a_requirement_that_is_not_met_ends_with_1_and_a_line(scans, capsys):
     assert evaluate(scans, "--require", "liver.dice>=0.9", "mIoU>=75")[0] == 0
     code, _ = evaluate(scans, "--require", "liver.dice>=0.9", "mIoU>=75", model="shifted")
@@ -180,6 +202,11 @@ def test_nnunets_summary_has_its_keys(scans):
     assert set(found["mean"]) == {"1", "2", "(1, 2)"}
     assert found["foreground_mean"]["Dice"] == 1
     assert len(found["metric_per_case"]) == 3
+    evaluate(scans, "--missing", "skip", "--with-background", "--nnunet", scans / "summary.json", model="shifted")
+    found = json.loads((scans / "summary.json").read_text())
+    foreground = [found["mean"][key]["Dice"] for key in ("1", "2", "(1, 2)")]
+    assert found["foreground_mean"]["Dice"] == pytest.approx(sum(foreground) / 3)
+    assert "0" in found["mean"]
 
 
 def test_a_dicom_seg_is_scored_by_the_names_of_its_segments(tmp_path):

@@ -63,6 +63,12 @@ def test_one_patient_says_nothing_of_the_spread():
     assert np.isnan(interval_of_mean([]).mean)
 
 
+def test_an_infinite_value_leaves_the_spread_unknown():
+    found = interval_of_mean([0.5, np.inf, 0.7])
+    assert found.mean == np.inf
+    assert np.isnan(found.low)
+
+
 def test_no_interval_reaches_beyond_the_scale():
     found = interval_of_mean([1.0, 0.99, 0.98, 1.0, 0.0])
     assert 0 <= found.low < found.mean < found.high <= 1
