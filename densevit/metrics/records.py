@@ -9,11 +9,15 @@ from densevit.metrics.lesions import Lesion
 
 @dataclass(frozen=True)
 class Kind:
-    """Metrics that policies treat alike. `worst` inf stands for the diagonal of the largest case's box, in mm."""
+    """Metrics that policies treat alike: as those of the kind `like`, where they do not speak of this one.
+
+    `worst` inf stands for the diagonal of the largest case's box, in mm.
+    """
 
     name: str
     best: float
     worst: float
+    like: str = ""
 
 
 OVERLAP = Kind("overlap", 1.0, 0.0)
@@ -23,8 +27,13 @@ HAUSDORFF = Kind("hausdorff", 0.0, inf)
 AVERAGE = Kind("average", 0.0, inf)
 LESION = Kind("lesion", 1.0, 0.0)
 LESION_DISTANCE = Kind("lesion distance", 0.0, inf)
-FSCORE = Kind("fscore", 1.0, 0.0)
-FROM_COUNTS = dict.fromkeys(("dice", "iou", "precision", "recall"), OVERLAP) | {
+FSCORE = Kind("fscore", 1.0, 0.0, "overlap")
+RECALL = Kind("recall", 1.0, 0.0, "overlap")
+FROM_COUNTS = {
+    "dice": OVERLAP,
+    "iou": OVERLAP,
+    "precision": OVERLAP,
+    "recall": RECALL,
     "fscore": FSCORE,
     "volume_error": VOLUME,
 }
