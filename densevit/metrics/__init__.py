@@ -12,7 +12,7 @@ from densevit.metrics.measure import measure, measure_masks
 from densevit.metrics.options import MeasureOptions
 from densevit.metrics.policies import POLICIES, Fill, Policy
 from densevit.metrics.records import Counts, Record
-from densevit.metrics.scores import SegmentationScores, scores_from_counts
+from densevit.metrics.scores import SegmentationScores, scores_from_counts, scores_from_records
 from densevit.metrics.summary import Detection, Row, Summary, accuracy, detection, summarize
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "measure_masks",
     "score_lesions",
     "scores_from_counts",
+    "scores_from_records",
     "summarize",
     "surfel_distances",
 ]

@@ -58,7 +58,7 @@ def measure(
         margin += ceil(options.width_in(truth.shape) / (1 if options.boundary_width is None else min(spacing)))
     records, diagonal = [], mm.diagonal(truth.shape, spacing)
     for name, labels in structures.items():
-        count = _count(matrix.counts.numpy(), labels)
+        count = Counts.of(matrix.counts.numpy(), labels)
         values, lesions = dict.fromkeys(options.columns, nan), ()
         if options.metrics and count.status != "absent":
             box = _joint(boxes, labels, truth.shape, margin)
@@ -144,13 +144,6 @@ def _num_classes(classes: Classes, prediction: Tensor, truth: Tensor) -> int:
     if num_classes > MOST_LABELS:
         raise ValueError(f"labels up to {num_classes - 1} are instances rather than classes; map them to classes")
     return num_classes
-
-
-def _count(table: np.ndarray, labels: tuple[int, ...]) -> Counts:
-    """Of the union of some labels, in a confusion matrix (K, K) whose rows are the truth."""
-    tp = int(table[np.ix_(labels, labels)].sum())
-    fp, fn = int(table[:, labels].sum()) - tp, int(table[labels, :].sum()) - tp
-    return Counts(tp, fp, fn, int(table.sum()) - tp - fp - fn)
 
 
 def _as_array(labels: Tensor) -> np.ndarray:

@@ -1,8 +1,10 @@
 """What was measured of one structure in one case, and what is best and worst of each metric."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, nan
+
+import numpy as np
 
 from densevit.metrics.lesions import Lesion
 
@@ -60,6 +62,13 @@ class Counts:
     fp: int
     fn: int
     tn: int
+
+    @classmethod
+    def of(cls, table: np.ndarray, labels: Sequence[int]) -> "Counts":
+        """Of the union of some labels, in a confusion matrix (K, K) whose rows are the truth."""
+        tp = int(table[np.ix_(labels, labels)].sum())
+        fp, fn = int(table[:, labels].sum()) - tp, int(table[labels, :].sum()) - tp
+        return cls(tp, fp, fn, int(table.sum()) - tp - fp - fn)
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
