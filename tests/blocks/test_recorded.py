@@ -21,9 +21,7 @@ def smallest_of_families():
 
     def size(name):
         said = {key: parameter.default for key, parameter in BACKBONES.parameters(name).items()}
-        parts = [
-            said[key] for key in ("dim", "dims", "depth", "depths") if said.get(key, Parameter.empty) != Parameter.empty
-        ]
+        parts = [said[key] for key in ("dim", "dims", "depth", "depths") if key in said]
         return prod(sum(part) if isinstance(part, tuple) else part for part in parts)
 
     own = [name for name in densevit.list_backbones() if "." not in name]
