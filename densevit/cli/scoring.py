@@ -24,7 +24,7 @@ def add_scoring_options(parser: argparse.ArgumentParser, *, metrics: str) -> Non
         "--tolerances", nargs="+", type=float, metavar="MM", help="of nsd_voxel and the like (default 2)"
     )
     parser.add_argument(
-        "--policy", default="honest", help="honest (default), nnunet, monai, brats2023, cityscapes, mmseg"
+        "--policy", default="honest", help="honest (default), nnunet, monai, brats2023, chaos, cityscapes, mmseg"
     )
     parser.add_argument("--compare-by", default="dice", metavar="NAME", help="by which models and strata are compared")
     parser.add_argument(
