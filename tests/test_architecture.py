@@ -169,6 +169,12 @@ def test_only_nd_readers_and_writers_ask_for_the_rank():
     assert {place: asked for place, asked in found.items() if asked} == {}
 
 
+def test_attention_is_computed_in_one_place_where_it_can_be_recorded():
+    """A block has a `densevit.blocks.attention.Attend`, which `densevit analyze` looks into."""
+    calls = [path for path in MODULES if "scaled_dot_product_attention(" in path.read_text()]
+    assert calls == [PACKAGE / "blocks" / "attention.py"]
+
+
 @pytest.mark.parametrize("command", SETUP_COMMANDS)
 def test_setup_commands_start_with_the_standard_library_alone(command):
     tree = ast.parse((REPOSITORY / "tools" / f"{command}.py").read_text())

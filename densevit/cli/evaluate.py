@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerances", nargs="+", type=float, metavar="MM", help="of nsd_voxel and the like (default 2)"
     )
     parser.add_argument(
-        "--policy", default="honest", help="honest (default), nnunet, monai, brats2023, cityscapes, mmseg"
+        "--policy", default="honest", help="honest (default), nnunet, monai, brats2023, chaos, cityscapes, mmseg"
     )
     parser.add_argument(
         "--missing", choices=("missed", "skip"), default="missed", help="what a case without a prediction counts as"

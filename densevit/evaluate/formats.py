@@ -126,6 +126,7 @@ def _case(record: Record) -> dict[str, Any]:
         "status": record.status,
         "predicted_volume": predicted,
         "true_volume": true,
+        "volume_difference": record.volume_difference,
         "counts": asdict(record.counts),
         "values": dict(record.values),
     }

@@ -103,6 +103,7 @@ POLICIES = {
                 lesions=LesionOptions(dilation=3, min_volume=50, penalty=374),
             ),
         ),
+        Policy("chaos", levels=("case",), options=MeasureOptions(metrics=("assd", "hd"), edge_is_border=False)),
         Policy(
             "cityscapes",
             other=MEASURED,
