@@ -65,6 +65,32 @@ def test_names_that_are_off_by_one_are_warned_of(made, rank):
         assert "off by one" in finding.mend
 
 
+def test_a_class_0_that_reduce_zero_label_hides_is_warned_of_and_a_0_that_is_none_is_not(made):
+    right = made(2, extra=dict(reduce_zero_label=True))
+    for split, labels in right.labels.items():
+        right.labels[split] = [np.where(np.arange(60) < 6, 0, label + 1) for label in labels]
+    assert found_in(right) == []
+    bad = made(2, extra=dict(reduce_zero_label=True))  # ground, house and tree are 0, 1 and 2 in the files
+    found = found_in(bad)
+    assert {(finding.severity, finding.check) for finding in found} == {("warning", "zero"), ("warning", "classes")}
+    said = next(finding for finding in found if finding.check == "zero")
+    assert "no label holds 3, which stands for the last class tree" in said.what
+    assert "leave reduce_zero_label out" in said.mend
+
+
+@pytest.mark.parametrize(
+    ("classes", "zeros", "said"),
+    [(("background", "house", "tree"), 6, "called background"), (("ground", "house", "tree"), 40, "% of all pixels")],
+)
+def test_other_signs_of_a_hidden_class_0_are_its_name_and_its_share(made, classes, zeros, said):
+    bad = made(2, classes=classes, extra=dict(reduce_zero_label=True))
+    for split, labels in bad.labels.items():
+        bad.labels[split] = [np.where(np.arange(60) < zeros, 0, label + 1) for label in labels]
+    for finding in found_in(bad):
+        assert finding.check == "zero"
+        assert said in finding.what
+
+
 @BOTH
 def test_masks_of_0_and_255_are_an_error_that_says_how_to_read_them(made, rank):
     bad = made(rank, classes=("ground", "house"))
@@ -109,6 +135,17 @@ def test_flipped_labels_of_a_whole_set_are_warned_of(made, rank):
     finding = only(found_in(bad))
     assert (finding.severity, finding.check, finding.split) == ("warning", "turned", "train")
     assert "flipped along width" in finding.what
+
+
+@BOTH
+@pytest.mark.parametrize("number", [4, 6, 9])
+def test_flipped_labels_of_a_part_of_a_set_are_named(made, rank, number):
+    bad = made(rank)
+    bad.labels["train"] = [label[::-1] if index < number else label for index, label in enumerate(bad.labels["train"])]
+    finding = only(found_in(bad))
+    assert (finding.severity, finding.check) == ("warning", "turned")
+    assert names(finding) == [f"t{index:02}" for index in range(number)]
+    assert f"flipped along {'height' if rank == 2 else 'depth'}" in finding.what
 
 
 @BOTH
