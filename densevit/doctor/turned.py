@@ -17,7 +17,9 @@ CLEAR_OF_FEW = 0.08  # the same in sets of fewer than `FEW` samples
 FEW = 8
 ENOUGH, LARGER_PART = 5, 0.7  # how many labels, and which share, must lie right for others to be said to lie wrong
 MOST = 0.9  # share of the samples that a turn must fit better, or worse
-SAME = 0.01  # of edge strength: turns that fit alike, such as one and its mirror image where what is seen has a symmetry
+SAME = (
+    0.01  # of edge strength: turns that fit alike, such as one and its mirror image where what is seen has a symmetry
+)
 KEPT = 48  # labels that are laid on one another's images
 SWAPPED = 0.1  # how much better the two of a pair must fit when exchanged
 AXES = ("depth", "height", "width")

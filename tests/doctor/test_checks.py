@@ -272,6 +272,13 @@ def test_a_subject_on_both_sides_is_warned_of_where_the_layout_knows_subjects(ma
 
 
 @BOTH
+def test_images_of_both_splits_that_are_called_after_one_patient_are_noted(made, rank):
+    bad = made(rank, stems={("train", 3): "p07_scan1", ("train", 4): "p08_scan1", ("val", 1): "p07_scan2"})
+    finding = only(found_in(bad))
+    assert (finding.severity, finding.check, names(finding)) == ("note", "leak", ["p07_scan2"])
+
+
+@BOTH
 def test_a_case_of_another_size_is_noted(made, rank):
     bad = made(rank)
     for arrays in (bad.images, bad.labels):
