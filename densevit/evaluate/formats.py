@@ -7,6 +7,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+from densevit.evaluate.confused import matrix_of
 from densevit.evaluate.comparison import Comparison, Ranking
 from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pair
@@ -27,6 +28,7 @@ def as_json(
     ranking: Ranking | None = None,
 ) -> dict[str, Any]:
     """All there is to know of an evaluation, ready for `json`: fractions and mm, null where there is no value."""
+    matrix = matrix_of(measured)
     return _plain(
         {
             "schema": SCHEMA,
@@ -44,6 +46,7 @@ def as_json(
             "unmatched": [str(path) for path in measured.unmatched],
             "comparisons": [asdict(each) for each in comparisons],
             "ranking": None if ranking is None else asdict(ranking),
+            "confusion": None if matrix is None else matrix.as_dict(),
             "cases": [_case(record) for record in measured.records],
         }
     )
