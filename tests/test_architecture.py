@@ -29,6 +29,7 @@ LAYERS = [
     "report",
     "doctor",
     "export train",
+    "analyze",
     "quickstart integrations cli",
     "__main__",
 ]

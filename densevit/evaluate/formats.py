@@ -7,8 +7,8 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from densevit.evaluate.confused import matrix_of
 from densevit.evaluate.comparison import Comparison, Ranking
+from densevit.evaluate.confused import matrix_of
 from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pair
 from densevit.evaluate.scores import Scores
