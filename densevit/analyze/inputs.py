@@ -57,13 +57,13 @@ class Seen:
 
 def read_images(predictor: Predictor, inputs: Sequence[str | Path], *, size: Sequence[int] | None = None) -> list[Seen]:
     """The middle of each image, all of one size: `size`, else that of the checkpoint's windows, else 512 pixels or 128
-    voxels an axis, and no more than the smallest image has.
+    voxels an axis; no more than the smallest image has, and a multiple of the coarsest stride where that is possible.
 
     A checkpoint of slices sees the middle slice of each scan. FileNotFoundError and ValueError as `Predictor` raises.
     """
     wholes = [_read(predictor, each.source, each.name) for each in predictor.reader.find(inputs)]
-    most = _size(predictor, size)
-    common = [min(n, *(whole.image.shape[axis + 1] for whole in wholes)) for axis, n in enumerate(most)]
+    smallest = [min(sizes) for sizes in zip(*(whole.image.shape[1:] for whole in wholes), strict=True)]
+    common = _size(predictor, size, most=smallest)
     return [_middle(whole, common) for whole in wholes]
 
 
@@ -83,14 +83,27 @@ def to_plane(image: np.ndarray, query: Sequence[float] | None) -> np.ndarray:
     return image
 
 
+def on_axes(size: Sequence[int] | None, rank: int, *, usual: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """One number for every axis, or one for each; without any what is `usual`."""
+    if size is None:
+        return nd.ntuple(usual or LONGEST[rank], rank)
+    if min(size) < 1 or len(size) not in (1, rank):
+        raise ValueError(f"--size is one number of at least 1, or one for each of {rank} axes, got {times(size)}")
+    return nd.ntuple(size if len(size) == rank else size[0], rank)
+
+
 def times(size: Sequence[int]) -> str:
     """512 x 512."""
     return " x ".join(map(str, size))
 
 
-def _size(predictor: Predictor, size: Sequence[int] | None) -> tuple[int, ...]:
+def _size(predictor: Predictor, size: Sequence[int] | None, *, most: Sequence[int] | None = None) -> list[int]:
     rank = predictor.header.spatial_dims
-    return nd.ntuple(size or predictor.inference.roi_size or LONGEST[rank], rank)
+    asked = on_axes(size, rank, usual=predictor.inference.roi_size)
+    within = [min(pair) for pair in zip(asked, most or asked, strict=True)]
+    strides = [nd.ntuple(stride, rank) for stride in predictor.model.backbone.out_strides]
+    coarsest = [max(of_axis) for of_axis in zip(*strides, strict=True)]
+    return [max(n - n % stride, min(n, stride)) for n, stride in zip(within, coarsest, strict=True)]
 
 
 def _read(predictor: Predictor, source: str | Path, name: str) -> Seen:

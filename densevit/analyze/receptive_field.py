@@ -60,6 +60,7 @@ def receptive_fields(
     Of each output (B, C', *S') the central position is differentiated with respect to the image, one random sum of its
     channels an image; the squares are summed over the image's channels. The outputs are the stages of a backbone, and
     of a `Segmentor` also its decoder and logits; of any other module what it returns; or what `outputs` gives by name.
+    Sizes should be multiples of the strides: else the image is filled up, and a centre is told up to half a cell off.
     The model is in eval mode meanwhile. ValueError where no image is given, and where nothing moves an output.
     """
     outputs = outputs or (lambda x: named_outputs(model, x))

@@ -1,7 +1,7 @@
 """A whole analysis: a checkpoint, or runs that are compared, into a folder of pictures, a page and a JSON file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from densevit.analyze.confusion import config_of, confuse, read_evaluation
 from densevit.analyze.inputs import noise, read_images, times
 from densevit.analyze.looks import attention_section, field_section, token_section
 from densevit.analyze.speed import COSTS, as_csv, measure_runs
+from densevit.evaluate.confused import Matrix
 from densevit.files import check_writable, write_text
+from densevit.labels import Color
 from densevit.predictor import Predictor
 from densevit.progress import Bars
 from densevit.registry import check_known
 from densevit.report.matrix import confusion_picture
 from densevit.report.pages.analysis import Section, analysis_page
 from densevit.report.scatter import Point, scatter
-from densevit.report.sheet import prediction_sheet
+from densevit.report.sheet import Row, prediction_sheet
 
 PAGE, FACTS = "analysis.html", "analysis.json"
 PAIRS, EXAMPLES = 12, 5  # confused pairs in the table, and those of which a case is drawn
@@ -44,7 +46,8 @@ def analyze(
     """
     folder = Path(output)
     check_writable(folder)
-    source = _confusion_source(checkpoint, confusion)
+    source = None if confusion is None else Path(confusion or config_of(checkpoint))
+    counted = read_evaluation(source) if source is not None and source.suffix.lower() == ".json" else None
     predictor = Predictor(checkpoint, device=device)
     seen = read_images(predictor, images, size=size) if images else []
     if query is not None:
@@ -64,7 +67,10 @@ def analyze(
         else:
             found["attention"] = Section("Attention", [NEEDS_IMAGES]), dict(sentences=[NEEDS_IMAGES])
     if source is not None:
-        found["confusion"] = _confusion(checkpoint, source, folder, device=device, progress=progress)
+        rows, palette = {}, {}
+        if counted is None:
+            counted, rows, palette = confuse(checkpoint, source, device=device, progress=progress)
+        found["confusion"] = _confusion(counted, rows, palette, folder, source=source)
     found = {name: part for name, part in found.items() if part is not None}
     facts = dict(checkpoint=str(predictor.path), images=[each.name for each in seen])
     facts |= {name: content for name, (_, content) in found.items()}
@@ -105,19 +111,9 @@ def compare_speed(
     return _write(folder, [section], dict(runs=plain), title="Accuracy against speed")
 
 
-def _confusion_source(checkpoint: str | Path, confusion: str | Path | None) -> Path | None:
-    if confusion is None:
-        return None
-    return Path(confusion) if str(confusion) not in ("", ".") else config_of(checkpoint)
-
-
 def _confusion(
-    checkpoint: str | Path, source: Path, folder: Path, *, device: str | None, progress: bool
+    matrix: Matrix, rows: Mapping[tuple[str, str], Row], palette: Mapping[str, Color], folder: Path, *, source: Path
 ) -> tuple[Section, dict[str, Any]]:
-    if source.suffix.lower() == ".json":
-        matrix, rows, palette = read_evaluation(source), {}, {}
-    else:
-        matrix, rows, palette = confuse(checkpoint, source, device=device, progress=progress)
     pairs = matrix.most_confused(PAIRS)
     pictures = [("shares of each true class, in percent", confusion_picture(matrix, folder / "confusion.png"))]
     drawn = [rows[pair.true, pair.predicted] for pair in pairs[:EXAMPLES] if (pair.true, pair.predicted) in rows]

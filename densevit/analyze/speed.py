@@ -12,7 +12,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from densevit.blocks import nd
+from densevit.analyze.inputs import on_axes, times
 from densevit.checkpoint import build_model, open_checkpoint
 from densevit.checkpoint.header import Header
 from densevit.macs import count_macs
@@ -24,7 +24,7 @@ from densevit.texts import read_json
 
 COSTS = ("seconds", "parameters", "macs")
 SCORES = ("mCaseDice", "mIoU")  # of a training, as the first that is there is taken
-LEAST, LONGEST, MOST = 5, 3.0, 50  # forwards that are timed, seconds that they take, and forwards again
+LEAST, LONGEST, MOST = 5, 2.0, 20  # forwards that are timed, seconds that they take, and forwards again
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def measure_runs(
     progress: object = None,
 ) -> list[Run]:
     """Measure the model of each run's best weights here, one after another, on random images of `size` (by default 512
-    pixels or 96 voxels an axis), in float32.
+    pixels or 128 voxels an axis), in float32.
 
     Scores are those of `evaluations` (the JSON of `densevit evaluate`, one a run), the mean over cases and structures,
     else those that training wrote into the weights; `metric` names one. ValueError where a run has none.
@@ -66,7 +66,7 @@ def measure_runs(
         opened = open_checkpoint(path)
         scored = read_score(evaluations[i], metric) if evaluations else _own_score(names[i], opened.header, metric)
         model, rank = build_model(opened), opened.header.spatial_dims
-        shape = nd.ntuple(tuple(size) if size else {2: 512, 3: 96}[rank], rank)
+        shape = on_axes(size, rank)
         costs = dict(parameters=sum(p.numel() for p in model.parameters()), macs=count_macs(model, shape).total)
         found.append(Run(names[i], *scored, seconds=time_forward(model.to(device), shape), **costs, size=shape))
         if progress is not None:
@@ -114,7 +114,7 @@ def as_csv(runs: Sequence[Run]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Run)], lineterminator="\n")
     writer.writeheader()
-    rows = (asdict(run) | dict(size=" x ".join(map(str, run.size))) for run in runs)
+    rows = (asdict(run) | dict(size=times(run.size)) for run in runs)
     writer.writerows({key: csv_cell("" if value != value else value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 

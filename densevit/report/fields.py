@@ -19,7 +19,7 @@ COLORS, EDGES = "inferno", ("#ffffff", "#7fd6ff", "#62e08a")
 
 @dataclass(frozen=True)
 class Plane:
-    """`values` (H, W) of pixels `spacing` apart, boxes (height, width) in pixels around `centre`, a title of two lines."""
+    """`values` (H, W) of pixels `spacing` apart, with boxes (height, width) in pixels around `centre`, and a title."""
 
     title: str
     line: str
