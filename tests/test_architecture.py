@@ -19,6 +19,7 @@ LAYERS = [
     "backbones decoders",
     "weights",
     "segmentor",
+    "classifier",
     "inference losses metrics macs",
     "pictures volumes",
     "checkpoint",

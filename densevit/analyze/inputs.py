@@ -145,9 +145,10 @@ def _cross(size: Sequence[int], query: Sequence[float]) -> np.ndarray:
     """(1, *S), set at a place and beside it along each axis."""
     place = [min(int(q * n), n - 1) for q, n in zip(query, size, strict=True)]
     found = np.zeros((1, *size), bool)
+    thick = max(1, max(size[-2:]) // 100)  # seen in a small picture
     for axis in range(len(size)):
-        arm = max(2, size[axis] // 40)
-        line = [slice(p, p + 1) for p in place]
+        arm = max(2, max(size[-2:]) // 40)
+        line = [slice(p, p + thick) for p in place]
         line[axis] = slice(max(place[axis] - arm, 0), place[axis] + arm + 1)
         found[(0, *line)] = True
     return found

@@ -115,8 +115,11 @@ def _confusion(
     matrix: Matrix, rows: Mapping[tuple[str, str], Row], palette: Mapping[str, Color], folder: Path, *, source: Path
 ) -> tuple[Section, dict[str, Any]]:
     pairs = matrix.most_confused(PAIRS)
-    pictures = [("shares of each true class, in percent", confusion_picture(matrix, folder / "confusion.png"))]
-    drawn = [rows[pair.true, pair.predicted] for pair in pairs[:EXAMPLES] if (pair.true, pair.predicted) in rows]
+    confusion_picture(matrix, folder / "confusion.png")  # which the page draws itself
+    drawn, pictures = (
+        [rows[pair.true, pair.predicted] for pair in pairs[:EXAMPLES] if (pair.true, pair.predicted) in rows],
+        [],
+    )
     if drawn:
         sheet = dict(palette=list(palette.values()), classes=list(palette))
         told = f"for each of the {len(drawn)} most confused pairs, in their order, the case where most of it lies"

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from densevit.report.saving import INK, drawable, new_figure, save
 
-CELL, GAP, TITLE, SCALE, BELOW = 2.3, 0.12, 0.52, 0.75, 0.1  # inches: of a plane, between, above, of the scale, below
+CELL, GAP, TITLE, SCALE, BELOW = 1.9, 0.1, 0.52, 0.75, 0.1  # inches: of a plane, between, above, of the scale, below
 TALLEST = 2.0  # height over width of a plane; a taller one is squeezed
 DARKEST = 1e-5  # of the peak
 COLORS, EDGES = "inferno", ("#ffffff", "#7fd6ff", "#62e08a")
