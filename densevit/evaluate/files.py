@@ -34,8 +34,9 @@ class Measured:
     `missing` are the cases without a prediction, `failed` those whose prediction could not be used, with the reason:
     both were scored as if nothing had been predicted. `unscored` are those whose truth could not be read, `unmatched`
     the predictions without a truth. `columns` says what else is known of each case. `confusion` counts voxels of all
-    cases by (true, predicted) value of the files, where it was asked for. `besides` holds what was measured of files
-    beside the label maps: of probabilities where those were asked for, `uncalibrated` saying why not; of instances.
+    cases by (true, predicted) value of the files, where it was asked for, and `examples` has the most of them in one
+    case, with that case. `besides` holds what was measured of files beside the label maps: of probabilities where those
+    were asked for, `uncalibrated` saying why not; of instances.
     """
 
     records: list[Record]
@@ -46,6 +47,7 @@ class Measured:
     unmatched: list[Path]
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    examples: Mapping[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
     besides: Mapping[str, Besides] = field(default_factory=dict)
     uncalibrated: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,9 +81,11 @@ def measure_files(
     found: dict[str, list[Record]] = {}
     besides: dict[str, Besides] = {}
     failed, unscored, uncalibrated, confusion = {}, {}, {}, Counter()
+    examples: dict[tuple[int, int], tuple[int, str]] = {}
     with Bars(enabled=progress) as bars, drawing(loader) as drawn:
         for done, (pair, (records, fault, counted, beside)) in enumerate(zip(chosen, drawn, strict=True), start=1):
             confusion.update(counted)
+            examples |= {key: max((n, pair.case), examples.get(key, (0, ""))) for key, n in counted.items()}
             if records:
                 found[pair.case], besides[pair.case] = records, beside
             if probabilities is not None and beside.calibration is None:
@@ -97,8 +101,8 @@ def measure_files(
     names.sort(key=list(structures.labels).index)
     records = [record for records in found.values() for record in _with_absent(records, names)]
     faults = dict(missing=pairs.missing, failed=failed, unscored=unscored, uncalibrated=uncalibrated)
-    known = dict(unmatched=pairs.unmatched, columns=pairs.columns, confusion=confusion, besides=besides)
-    return Measured(records, structures, **faults, **known)
+    counts = dict(confusion=confusion, examples=examples, besides=besides)
+    return Measured(records, structures, unmatched=pairs.unmatched, columns=pairs.columns, **faults, **counts)
 
 
 def _loader(cases: "_Cases", num_workers: int) -> DataLoader:
