@@ -38,7 +38,7 @@ def test_logits_have_the_images_size_and_maps_of_all_levels_come_in_training(nam
     assert len(maps) == len(model.backbone.out_channels) == 3
     assert tuple(maps[1].shape[2:]) == (9, 15, 18)[-spatial_dims:]
     logits = model.eval()(image)
-    padded = torch.zeros(2, 1, *(16, 32, 40)[-spatial_dims:])
+    padded = torch.zeros(2, 1, *(10, 32, 40)[-spatial_dims:])
     padded[(..., *(slice(n) for n in size))] = image
     alone = model.backbone.network(padded)[0][(..., *(slice(n) for n in size))]
     assert_close(logits, alone, rtol=0, atol=0)
