@@ -121,14 +121,17 @@ class SpatialReductionAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention of every token to every token (ViT): (B, *S, C) -> (B, *S, C)."""
+    """Attention of every token to every token (ViT): (B, *S, C) -> (B, *S, C).
 
-    def __init__(self, dim: int, *, num_heads: int, qkv_bias: bool = True):
+    `attend` is another form of attention than the usual one, such as that of talking heads.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int, qkv_bias: bool = True, attend: Attend | None = None):
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
-        self.attend = Attend()
+        self.attend = Attend() if attend is None else attend
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).flatten(1, -2).chunk(3, dim=-1))

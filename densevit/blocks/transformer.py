@@ -67,25 +67,56 @@ class DropPath(nn.Module):
         return x * (keep.to(x.dtype) / (1 - self.p))
 
 
+class LayerScale(nn.Module):
+    """A learned factor for each channel of a residual branch: (B, *S, C) -> (B, *S, C).
+
+    https://arxiv.org/abs/2103.17239
+    """
+
+    def __init__(self, dim: int, *, init: float):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), float(init)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+def make_scale(dim: int, init: float | None) -> nn.Module:
+    """LayerScale that begins with `init`, or nothing where that is None: (B, *S, C) -> (B, *S, C)."""
+    return nn.Identity() if init is None else LayerScale(dim, init=init)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + ffn(norm(x)): (B, *S, C) -> (B, *S, C).
 
     Tokens go through as one sequence (B, T + N, C): then the attention and the network must not ask for a grid.
+    With `layer_scale`, each branch is multiplied by learned factors that begin with that number (CaiT).
     """
 
-    def __init__(self, dim: int, attention: nn.Module, ffn: nn.Module, *, drop_path: float = 0.0, eps: float = 1e-6):
+    def __init__(
+        self,
+        dim: int,
+        attention: nn.Module,
+        ffn: nn.Module,
+        *,
+        layer_scale: float | None = None,
+        drop_path: float = 0.0,
+        eps: float = 1e-6,
+    ):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = attention
+        self.scale1 = make_scale(dim, layer_scale)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = ffn
+        self.scale2 = make_scale(dim, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:
         if isinstance(x, Tokens):
             return x._replace(values=self(x.values))
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.scale1(self.attn(self.norm1(x))))
+        return x + self.drop_path(self.scale2(self.mlp(self.norm2(x))))
 
 
 class Mlp(nn.Module):
