@@ -52,12 +52,12 @@ class ClassBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = ClassAttention(dim, num_heads=num_heads, qkv_bias=qkv_bias)
-        self.scale1 = make_scale(dim, layer_scale)
+        self.ls1 = make_scale(dim, layer_scale)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, ratio=ratio)
-        self.scale2 = make_scale(dim, layer_scale)
+        self.ls2 = make_scale(dim, layer_scale)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        token = tokens[:, :1] + self.scale1(self.attn(self.norm1(tokens)))
-        token = token + self.scale2(self.mlp(self.norm2(token)))
+        token = tokens[:, :1] + self.ls1(self.attn(self.norm1(tokens)))
+        token = token + self.ls2(self.mlp(self.norm2(token)))
         return torch.cat([token, tokens[:, 1:]], dim=1)

@@ -114,7 +114,7 @@ def test_branches_begin_small_and_one_rate_drops_in_every_block():
     backbone = densevit.create_backbone("cait_s36", dim=16, num_heads=2, depth=4, drop_path=0.25)
     blocks = [block for stage in backbone.stages for block in stage.blocks]
     assert {block.drop_path.p for block in blocks} == {0.25}
-    scales = torch.cat([scale.gamma for block in blocks for scale in (block.scale1, block.scale2)])
+    scales = torch.cat([scale.gamma for block in blocks for scale in (block.ls1, block.ls2)])
     assert torch.equal(scales, torch.full_like(scales, 1e-6))
 
 

@@ -5,7 +5,7 @@ from densevit.weights.family import Family, Release, image_size, names_like, pat
 
 _POSITION = "stages.0.downsample.position."
 _BLOCK, _CLASS_BLOCK = "blocks.{k}.", "class_head.class_blocks.{j}."
-_SCALES = (("gamma_1!", "scale1.gamma!"), ("gamma_2!", "scale2.gamma!"))
+_SCALES = (("gamma_1!", "ls1.gamma!"), ("gamma_2!", "ls2.gamma!"))
 _COMMON = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2", *_SCALES)
 _MIXING = (("attn.proj_l", "attn.attend.proj_l"), ("attn.proj_w", "attn.attend.proj_w"))
 
