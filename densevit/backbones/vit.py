@@ -22,12 +22,6 @@ from densevit.registry import BACKBONES
 
 _BASE = dict(dim=768, depth=12, num_heads=12)
 _TINY, _SMALL = dict(dim=192, depth=12, num_heads=3), dict(dim=384, depth=12, num_heads=6)
-_DEIT = {
-    "tiny": _TINY,
-    "small": _SMALL,
-    "base": _BASE,
-    "base_384": dict(**_BASE, image_size=384),
-}
 VARIANTS = {
     "vit_tiny": _TINY,
     "vit_small": _SMALL,
@@ -35,8 +29,14 @@ VARIANTS = {
     "vit_large": dict(dim=1024, depth=24, num_heads=16),
     "vit_huge": dict(dim=1280, depth=32, num_heads=16, patch_size=14),
     "unetr_vit_base": dict(**_BASE, image_size=96, qkv_bias=False, eps=1e-5, taps=(3, 6, 9, 11)),
-    **{f"deit_{size}": dict(**options, num_tokens=1) for size, options in _DEIT.items()},
-    **{f"deit_{size}_distilled": dict(**options, num_tokens=2) for size, options in _DEIT.items()},
+    "deit_tiny": dict(**_TINY, num_tokens=1),
+    "deit_small": dict(**_SMALL, num_tokens=1),
+    "deit_base": dict(**_BASE, num_tokens=1),
+    "deit_base_384": dict(**_BASE, num_tokens=1, image_size=384),
+    "deit_tiny_distilled": dict(**_TINY, num_tokens=2),
+    "deit_small_distilled": dict(**_SMALL, num_tokens=2),
+    "deit_base_distilled": dict(**_BASE, num_tokens=2),
+    "deit_base_distilled_384": dict(**_BASE, num_tokens=2, image_size=384),
 }
 
 
