@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(f"{table(runs)}\n")
     compared = compare_validation(runs)
     if compared.said:
-        sys.stdout.write(f"\n{printable(compared.said)}\n")
+        sys.stdout.write("".join(["\n", *(f"{printable(line)}\n" for line in (compared.said, *compared.reasons))]))
     if args.json:
         write_text(Path(args.json), json.dumps(as_json(runs), indent=1) + "\n")
     title = f"Training run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} training runs"

@@ -16,10 +16,13 @@ AS_FAST = ("inference.batch_size", "inference.sides")  # and of inference
 
 @dataclass(frozen=True)
 class Comparability:
-    """Whether scores may be compared, None of a single run, and the sentence that says why."""
+    """Whether scores may be compared, None where less than two runs have any; the sentence that says so, and what is
+    not alike.
+    """
 
     same: bool | None
     said: str
+    reasons: Sequence[str] = ()
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -37,11 +40,9 @@ def compare_validation(runs: Sequence[Run]) -> Comparability:
     different = _different([_validated_on(run) for run in scored])
     left_out = f" Without a score, and so left out: {', '.join(without)}." if without else ""
     if different:
-        said = "; ".join(_said(key, values, named) for key, values in different.items())
-        sentence = (
-            f"These runs were not validated on the same data in the same way, so their scores do not compare: {said}."
-        )
-        return Comparability(False, sentence + left_out)
+        reasons = [_said(key, values, named) for key, values in different.items()]
+        sentence = "Scores do not compare: these runs were not validated on the same data in the same way."
+        return Comparability(False, sentence + left_out, reasons)
     count = scored[0].begun.get("val")
     images = f", {count} images" if count else ", how many images is not recorded"
     classes = f", {len(scored[0].classes)} classes" if scored[0].classes else ""
@@ -92,14 +93,14 @@ def as_json(runs: Sequence[Run]) -> dict[str, Any]:
         "differences": differences(runs),
         "validated_alike": compared.same,
         "remark": compared.said,
+        "reasons": list(compared.reasons),
     }
 
 
 def headline(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[str]]:
     """A row of facts for each run, of the same keys in all; and the keys of which no run says anything."""
-    facts = [run.facts() for run in runs]
-    keys = list(dict.fromkeys(key for each in facts for key in each))
-    unknown = [key for key in keys if all(each.get(key) is None for each in facts)]
-    rows = [{"run": run.name} | {key: each.get(key) for key in keys if key not in unknown}
+    facts = [run.facts(list(dict.fromkeys(run.metric for run in runs))) for run in runs]
+    unknown = [key for key in facts[0] if all(each[key] is None for each in facts)]
+    rows = [{"run": run.name} | {key: value for key, value in each.items() if key not in unknown}
             for run, each in zip(runs, facts, strict=True)]  # fmt: skip
     return rows, [key for key in unknown if key != "resumed at"]

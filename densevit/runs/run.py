@@ -75,20 +75,20 @@ class Run:
         """The rows of validations."""
         return [row for row in self.rows if "loss" not in row]
 
-    @cached_property
+    @property
     def scores(self) -> list[Score]:
-        """Of each validation that has one."""
-        rows = [row for row in self.validated if is_number(row.get(self.metric))]
-        return [Score(row[self.metric], row["iter"], row.get(CLASSES)) for row in rows]
+        """The scores by which the best weights are chosen."""
+        return self.scores_by(self.metric)
 
     @property
     def best(self) -> Score | None:
-        """The first of the highest, whose weights were kept."""
-        return max(self.scores, key=lambda score: score.value, default=None)
+        """The score of the best weights."""
+        return _highest(self.scores)
 
-    @property
-    def last(self) -> Score | None:
-        return self.scores[-1] if self.scores else None
+    def scores_by(self, metric: str) -> list[Score]:
+        """Of each validation that has this one."""
+        rows = [row for row in self.validated if is_number(row.get(metric))]
+        return [Score(row[metric], row["iter"], row.get(CLASSES)) for row in rows]
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -138,9 +138,11 @@ class Run:
             before = row["iter"]
         return total if before else None
 
-    def facts(self) -> dict[str, str | int | float | None]:
-        """What stands in a table of runs, by the words of its head; None for what the folder does not say."""
-        begun, best, last, seconds = self.begun, self.best, self.last, self.seconds
+    def facts(self, metrics: Sequence[str] = ()) -> dict[str, str | int | float | None]:
+        """What stands in a table of runs, by its words there, with these scores and that of the best weights; None for
+        what the folder does not say.
+        """
+        begun, seconds = self.begun, self.seconds
         memory = [row["memory_gb"] for row in self.trained if is_number(row.get("memory_gb"))]
         model = [section(self.settings, "model", part) for part in ("backbone", "decoder")]
         return {
@@ -148,12 +150,9 @@ class Run:
             "model": " + ".join(str(part) for part in model if part is not None) or None,
             "parameters": float(begun["parameters"]) * 1e6 if begun else None,
             "iterations": self.iterations,
-            f"best {self.metric}": best.value if best else None,
-            "best at": best.iteration if best else None,
-            f"last {self.metric}": last.value if last else None,
-            "last at": last.iteration if last else None,
+            **self._of_scores(metrics or [self.metric]),
             "seed": section(self.settings, "seed"),
-            "training, s": seconds,
+            "training time": seconds,
             "s/iteration": seconds / self.trained[-1]["iter"] if seconds else None,
             "peak memory, GB": max(memory, default=None),
             "device": f"{begun['device']}, {begun['precision']}" if begun else None,
@@ -163,6 +162,20 @@ class Run:
             "densevit": self.header.version if self.header else None,
             "config": sha256(self.folder / CONFIG)[:12],
         }
+
+    def _of_scores(self, metrics: Sequence[str]) -> dict[str, float | None]:
+        """The highest, the first of several, and the last of each, with their iterations."""
+        found: dict[str, float | None] = {}
+        for metric in metrics:
+            scores = self.scores_by(metric)
+            for which, score in ("best", _highest(scores)), ("last", scores[-1] if scores else None):
+                found[f"{which} {metric}"] = score.value if score else None
+                found[f"{which} {metric} at"] = score.iteration if score else None
+        return found
+
+
+def _highest(scores: Sequence[Score]) -> Score | None:
+    return max(scores, key=lambda score: score.value, default=None)
 
 
 def is_number(value: Any) -> bool:

@@ -79,7 +79,7 @@ def _panel(key: str, runs: Sequence[Run]) -> Panel | None:
     of_validations = any(key in row for run in runs for row in run.validated)
     low, high = (values.min(), values.max()) if of_validations or key in PLAIN else range_of_most(values)
     if low == high:
-        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+        low, high = low - abs(low) / 2, high + (abs(high) or 1) / 2
     across = round_scale(0, max(max(run.iterations, run.planned or 0) for run in runs))
     empty = Panel(key, Scale(0, across.high, across.ticks), round_scale(float(low), float(high)), [])
     curves = [

@@ -64,7 +64,6 @@ def runs_page(
         across=ACROSS,
         up=UP,
         classes=_by_class(runs),
-        first_metric=_of_classes(runs[0]),
         palettes=_palettes(run for run in runs if pictures[run.name]),
         predictions=_beside_each_other(pictures),
         without_pictures=[name for name, found in pictures.items() if not found],
@@ -80,10 +79,10 @@ def cell(key: str, value: Any) -> str:
         return UNRECORDED
     if key == "parameters":
         return f"{value / 1e6:.2f} M"
-    if key == "training, s":
+    if key == "training time":
         minutes, seconds = divmod(round(value), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    if key.startswith(("best m", "last m")):
+    if key.startswith(("best m", "last m")) and not key.endswith(" at"):
         return f"{value:.2f}"
     return format_cell(value) if isinstance(value, int | float) and key != "seed" else str(value)
 
