@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Segmentor": "segmentor",
     "create_segmentor": "segmentor",
+    "Classifier": "classifier",
+    "create_classifier": "classifier",
     "create_backbone": "segmentor",
     "create_decoder": "segmentor",
     "list_backbones": "segmentor",

@@ -19,6 +19,7 @@ LAYERS = [
     "backbones decoders",
     "weights",
     "segmentor",
+    "classifier",
     "inference losses metrics macs",
     "pictures volumes",
     "checkpoint",
@@ -166,6 +167,12 @@ def test_only_nd_readers_and_writers_ask_for_the_rank():
         if not any(place == home or place.startswith(f"{home}/") for home in KNOW_THE_RANK):
             found[place] = asks_for_the_rank(ast.parse(path.read_text()))
     assert {place: asked for place, asked in found.items() if asked} == {}
+
+
+def test_attention_is_computed_in_one_place_where_it_can_be_recorded():
+    """A block has a `densevit.blocks.attention.Attend`, which `densevit analyze` looks into."""
+    calls = [path for path in MODULES if "scaled_dot_product_attention(" in path.read_text()]
+    assert calls == [PACKAGE / "blocks" / "attention.py"]
 
 
 @pytest.mark.parametrize("command", SETUP_COMMANDS)

@@ -1,6 +1,6 @@
 """What every backbone is: a list of stages, each a downsampling followed by blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +72,8 @@ class Backbone(nn.Module):
     """Encoder made of stages: (B, C, *S) -> [(B, C_i, *ceil(S / stride_i)) for each stage], fine to coarse.
 
     A stride is one number, or one per spatial dimension where they differ. `out_norms` are applied to what leaves a
-    stage as a feature, not to what enters the next one (Swin, ViT).
+    stage as a feature, not to what enters the next one (Swin, ViT). `class_head` makes the head with which the family
+    was published for classification, `num_classes -> ClassHead`; a linear layer on the pooled features by default.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Backbone(nn.Module):
         out_channels: Sequence[int],
         out_strides: Sequence[int | tuple[int, ...]],
         out_norms: Sequence[nn.Module] | None = None,
+        class_head: Callable[[int], nn.Module] | None = None,
     ):
         super().__init__()
         self.stages = nn.ModuleList(stages)
@@ -92,6 +94,7 @@ class Backbone(nn.Module):
         self.in_channels = in_channels
         self.out_channels = tuple(out_channels)
         self.out_strides = tuple(out_strides)
+        self.class_head = class_head
         self.num_frozen = 0
 
     def forward(self, x: Tensor) -> list[Tensor]:

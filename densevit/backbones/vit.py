@@ -6,12 +6,12 @@ and 12th.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import prod
 
 from torch import nn
 
-from densevit.backbones.base import Backbone, Stage
+from densevit.backbones.base import Backbone
+from densevit.backbones.plain import plain_backbone
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
 from densevit.blocks.position import make_positions
@@ -58,7 +58,6 @@ def vit(
     factor of (n + 0.1) / N gives slightly other tables. `num_tokens` are put before those of the patches: 1 is
     the class token of ViT, 2 are those of the distilled DeiT. `num_registers` follow them, as in DINOv2.
     """
-    taps = _checked([(i + 1) * depth // 4 - 1 for i in range(4)] if taps is None else taps, depth)
     patch = nd.ntuple(patch_size, spatial_dims)
     image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
     grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
@@ -70,29 +69,17 @@ def vit(
         attention = SelfAttention(dim, num_heads=num_heads, qkv_bias=qkv_bias)
         return Block(dim, attention, Mlp(dim), drop_path=rate, eps=eps)
 
-    rates = drop_path_rates(drop_path, [b - a for a, b in pairwise([-1, *taps])])
-    backbone = Backbone(
-        [Stage(nn.Identity() if i else embed, [make_block(r) for r in part]) for i, part in enumerate(rates)],
+    backbone = plain_backbone(
+        embed,
+        [make_block(rate) for rate in drop_path_rates(drop_path, [depth])[0]],
         spatial_dims=spatial_dims,
         in_channels=in_channels,
-        out_channels=[dim] * len(taps),
-        out_strides=[patch_size if isinstance(patch_size, int) else patch] * len(taps),
-        out_norms=_final_norms(norm, nn.LayerNorm(dim, eps=eps), len(taps)),
+        dim=dim,
+        stride=patch_size,
+        taps=taps,
+        norm=nn.LayerNorm(dim, eps=eps),
+        normed=norm,
     )
     backbone.apply(init_vit_weights)
     nn.init.trunc_normal_(embed.proj.weight, std=(in_channels * prod(patch)) ** -0.5)  # linear on patches: by fan-in
     return backbone
-
-
-def _checked(taps: Sequence[int], depth: int) -> list[int]:
-    if list(taps) != sorted({*taps, depth - 1}) or taps[0] < 0:
-        raise ValueError(f"taps must rise from 0 or more to {depth - 1}, the last of {depth} blocks, got {tuple(taps)}")
-    return list(taps)
-
-
-def _final_norms(which: str, norm: nn.Module, count: int) -> list[nn.Module]:
-    """The final norm for each level that passes it: one module, whose weights are shared where there are several."""
-    normed = {"last": [count - 1], "all": range(count), "none": []}
-    if which not in normed:
-        raise ValueError(f"norm must be 'last', 'all' or 'none', got {which!r}")
-    return [norm if i in normed[which] else nn.Identity() for i in range(count)]

@@ -3,10 +3,51 @@
 Dimension key: B batch, N query tokens, M key tokens, C channels, H heads, K channels per head.
 """
 
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+
+
+class Places(NamedTuple):
+    """Which tokens meet in a call of attention: the numbers of the queries (W, N) and of the keys (W, M), window by
+    window, in grids of these sizes; tokens before the grid come first. -1 is what fills up a window."""
+
+    queries: Tensor
+    keys: Tensor
+    query_size: tuple[int, ...]
+    key_size: tuple[int, ...]
+
+
+def everywhere(size: Sequence[int], key_size: Sequence[int] | None = None, *, num_prefix: int = 0) -> Places:
+    """All tokens of a grid, and those before it, among those of the grid of the keys: one window."""
+    sizes = [tuple(size), tuple(size if key_size is None else key_size)]
+    queries, keys = (torch.arange(num_prefix + prod(each))[None] for each in sizes)
+    return Places(queries, keys, *sizes)
+
+
+class Attend(nn.Module):
+    """Attention itself, without a weight of its own: q (B, H, N, K), k (B, H, M, K), v (B, H, M, V) -> (B, H, N, V).
+
+    Every module that attends has one, by which `record_attention` sees what it computes; what stands around it may say
+    by `places(size, prefix)` (a grid's size and the names of the tokens before it) which tokens meet in each of its
+    calls. A form of attention with weights of another kind derives from it, and gives them in `weights`.
+    """
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, scale: float | None = None
+    ) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+
+    def weights(self, q: Tensor, k: Tensor, *, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+        """(B, H, N, M): how much each query takes of each key's value; a row sums to 1."""
+        logits = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.mT
+        return (logits if mask is None else logits + mask).softmax(dim=-1)
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
@@ -64,13 +105,19 @@ class SpatialReductionAttention(nn.Module):
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
         self.sr = nn.Identity() if reduction is None else reduction
+        self.attend = Attend()
 
     def forward(self, x: Tensor) -> Tensor:
         q = split_heads(self.q(x).flatten(1, -2), self.num_heads)  # (B, H, N, K)
         k, v = self.kv(self.sr(x)).flatten(1, -2).chunk(2, dim=-1)  # (B, M, C) each
         k, v = split_heads(k, self.num_heads), split_heads(v, self.num_heads)  # (B, H, M, K)
-        out = merge_heads(F.scaled_dot_product_attention(q, k, v))  # (B, N, C)
+        out = merge_heads(self.attend(q, k, v))  # (B, N, C)
         return self.proj(out).reshape(x.shape)
+
+    def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
+        """Every token among those of the reduced grid."""
+        reduced = self.sr(self.q.weight.new_zeros(1, *size, self.q.in_features))
+        return [everywhere(size, reduced.shape[1:-1])]
 
 
 class SelfAttention(nn.Module):
@@ -81,8 +128,13 @@ class SelfAttention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
+        self.attend = Attend()
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).flatten(1, -2).chunk(3, dim=-1))
-        out = merge_heads(F.scaled_dot_product_attention(q, k, v))  # (B, N, C)
+        out = merge_heads(self.attend(q, k, v))  # (B, N, C)
         return self.proj(out).reshape(x.shape)
+
+    def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
+        """Every token among all."""
+        return [everywhere(size, num_prefix=len(prefix))]

@@ -87,6 +87,11 @@ def crop(grid: Tensor, size: Sequence[int]) -> Tensor:
     return grid[(slice(None), *(slice(s) for s in size))]
 
 
+def count_places(size: Sequence[int]) -> Tensor:
+    """(1, *size, 1): a grid that holds the number of each place, the last axis counting fastest."""
+    return torch.arange(prod(size)).reshape(1, *size, 1)
+
+
 def partition_windows(grid: Tensor, window: Sequence[int]) -> Tensor:
     """(B, *S, C) -> (B * n_windows, prod(window), C); S must divide by window."""
     n, (b, *size, c) = len(window), grid.shape

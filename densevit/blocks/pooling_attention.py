@@ -5,14 +5,15 @@ query and key tokens of the grid, C channels, H heads, K channels per head, R ro
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.attention import merge_heads
-from densevit.blocks.tokens import Tokens
+from densevit.blocks.attention import Attend, Places, everywhere, merge_heads
+from densevit.blocks.tokens import Tokens, as_tokens
 from densevit.blocks.transformer import DropPath, Mlp
 
 RESIDUALS = ("none", "grid", "all")
@@ -85,6 +86,7 @@ class PoolingAttention(nn.Module):
         self.pool_q, self.pool_k, self.pool_v = pools
         self.rel_pos = nn.ParameterList([torch.empty(length, dim_out // num_heads) for length in table_lengths])
         self.proj = nn.Linear(dim_out, dim_out)
+        self.attend = Attend()
         for table in self.rel_pos:
             nn.init.trunc_normal_(table, std=0.02)
 
@@ -105,6 +107,16 @@ class PoolingAttention(nn.Module):
             out = out + q.values
         return q._replace(values=self.proj(out))
 
+    def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
+        """Every pooled token among all pooled ones, or among those of its window."""
+        tokens = self.proj.weight.new_zeros(1, len(prefix) + prod(size), self.proj.in_features)
+        sizes = [pool(Tokens(tokens, tuple(size), tuple(prefix))).size for pool in (self.pool_q, self.pool_k)]
+        if self.windows is None:
+            return [everywhere(*sizes, num_prefix=len(prefix))]
+        parts = zip(sizes, self.windows, strict=True)
+        numbers = [_partition(as_tokens(nd.count_places(each) + 1), window).values for each, window in parts]
+        return [Places(*(each[..., 0] - 1 for each in numbers), *sizes)]
+
     def _attend(self, q: Tokens, k: Tokens, v: Tokens) -> Tensor:
         """(B, T + N, C)"""
         queries, keys, values = (x.values.unflatten(-1, (self.num_heads, -1)) for x in (q, k, v))
@@ -114,7 +126,7 @@ class PoolingAttention(nn.Module):
             queries, keys = with_positions(queries, keys, tables=list(self.rel_pos), **options)
         # (B, H, tokens, K + R) each: equal widths are what the fused kernels ask for.
         operands = [x.transpose(1, 2) for x in (queries, keys, F.pad(values, [0, keys.shape[-1] - width]))]
-        return merge_heads(F.scaled_dot_product_attention(*operands, scale=width**-0.5)[..., :width])
+        return merge_heads(self.attend(*operands, scale=width**-0.5)[..., :width])
 
 
 def _partition(tokens: Tokens, window: Sequence[int]) -> Tokens:

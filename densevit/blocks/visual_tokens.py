@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.attention import merge_heads, split_heads
+from densevit.blocks.attention import Attend, merge_heads, split_heads
 
 FORMS = ("iccv", "arxiv")
 
@@ -177,6 +177,7 @@ class TokenTransformer(nn.Module):
         self.key = GroupedLinear(token_dim, attended, groups=groups)
         self.query = GroupedLinear(token_dim, attended, groups=groups)
         self.value = GroupedLinear(token_dim, token_dim, groups=groups) if multi else nn.Identity()
+        self.attend = Attend()
         self.fc1 = nn.Linear(token_dim, token_dim, bias=False)
         self.fc2 = None if multi else nn.Linear(token_dim, token_dim, bias=False)
         if attended % self.num_heads:
@@ -188,7 +189,7 @@ class TokenTransformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         parts = (self.query(tokens), self.key(tokens), self.value(tokens))
         q, k, v = (split_heads(part, self.num_heads) for part in parts)
-        tokens = tokens + merge_heads(F.scaled_dot_product_attention(q, k, v, scale=self.scale))
+        tokens = tokens + merge_heads(self.attend(q, k, v, scale=self.scale))
         out = self.fc1(tokens)
         return tokens + (out if self.fc2 is None else self.fc2(F.relu(out)))
 
@@ -200,6 +201,7 @@ class Projector(nn.Module):
         super().__init__()
         self.num_heads = num_heads if form == "arxiv" else 1
         self.scale = None if form == "arxiv" else 1.0
+        self.attend = Attend()
         self.query = GroupedLinear(dim, dim, groups=self.num_heads)
         self.key = nn.Linear(token_dim, dim, bias=False)
         self.value = nn.Linear(token_dim, dim, bias=False)
@@ -211,7 +213,7 @@ class Projector(nn.Module):
         filters = self.query.transposed(self.key(tokens))  # (B, L, C)
         parts = (x.flatten(1, -2), filters, self.value(tokens))
         q, k, v = (split_heads(part, self.num_heads) for part in parts)
-        return x + merge_heads(F.scaled_dot_product_attention(q, k, v, scale=self.scale)).reshape(x.shape)
+        return x + merge_heads(self.attend(q, k, v, scale=self.scale)).reshape(x.shape)
 
 
 class VisualTransformer(nn.Module):
@@ -240,8 +242,7 @@ class VisualTransformer(nn.Module):
 def _pool(x: Tensor, filters: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax over pixels, weighted means: (B, *S, C), (B, H, L, C / H) -> means (B, L, C), maps (B, L, *S).
 
-    Plain products and not scaled_dot_product_attention: its kernels share out the queries, of which there are few,
-    and the maps are wanted.
+    Plain products: kernels of fused attention share out the queries, of which there are few, and the maps are wanted.
     """
     pixels = split_heads(x.flatten(1, -2), filters.shape[1])  # (B, H, N, C / H)
     weights = (pixels @ filters.transpose(-1, -2)).softmax(dim=-2).transpose(-1, -2)  # (B, H, L, N)

@@ -8,10 +8,10 @@ from itertools import product
 from math import prod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+from densevit.blocks.attention import Attend, Places
 from densevit.blocks.traced import ANY, refuse_any_size, within_bounds
 
 # What happens along an axis that one window covers, see WindowAttention.
@@ -115,6 +115,7 @@ class WindowAttention(nn.Module):
         self.small_maps = small_maps
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
+        self.attend = Attend()
         self.relative_position_bias_table = nn.Parameter(torch.empty(prod(2 * w - 1 for w in self.window), num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
@@ -132,6 +133,18 @@ class WindowAttention(nn.Module):
         qkv = self._pad(self.qkv(x), window)  # (B, *S', 3C)
         out = map_shifted(qkv, attend, window=window, shift=shift)  # (B, *S', C)
         return self.proj(nd.crop(out, size).contiguous())  # contiguous, so that the bias is added within the product
+
+    def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
+        """Every token among those of its window: a call for each part of the grid, see `map_shifted`."""
+        window, shift = self._fit(size)
+        parts: list[Tensor] = []
+
+        def attend(part: Tensor, wrapped: tuple[bool, ...]) -> Tensor:
+            parts.append(nd.partition_windows(part, window)[..., 0] - 1)  # (W, N)
+            return part
+
+        map_shifted(nd.pad_to_multiple(nd.count_places(size) + 1, window), attend, window=window, shift=shift)
+        return [Places(part, part, tuple(size), tuple(size)) for part in parts]
 
     def _fit(self, size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Window and shift for a grid of this size."""
@@ -168,7 +181,7 @@ class WindowAttention(nn.Module):
         """(B, *S', 3C) -> (B, *S', C): attention in unshifted windows which have the same additive mask (H, N, N)."""
         tokens = nd.partition_windows(qkv, window).unflatten(-1, (3, self.num_heads, -1))  # (windows, N, 3, H, C / H)
         q, k, v = tokens.movedim(1, -2).unbind(1)  # (windows, H, N, C / H) each
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype)[None])  # one mask, never repeated
+        out = self.attend(q, k, v, mask=mask.to(q.dtype)[None])  # one mask, never repeated
         return nd.merge_windows(out.transpose(1, 2).flatten(2), window, qkv.shape[1:-1])
 
 

@@ -7,12 +7,19 @@ Every metric, and what each policy does with empty masks: docs/metrics.md.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.quoting import printable
+from densevit.cli.scoring import (
+    add_scoring_options,
+    print_scores,
+    print_unmet,
+    read_options,
+    read_requirements,
+    say,
+    write_csv,
+)
 
 if TYPE_CHECKING:
     from densevit.evaluate.compared import Compared
@@ -32,15 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of the values: a .json or .txt, or cityscapes, cityscapes_categories, cityscapes_train_ids",
     )
-    parser.add_argument(
-        "--metrics", nargs="*", metavar="NAME", help="beside Dice, IoU and the like: hd95_max, assd, ..."
-    )
-    parser.add_argument(
-        "--tolerances", nargs="+", type=float, metavar="MM", help="of nsd_voxel and the like (default 2)"
-    )
-    parser.add_argument(
-        "--policy", default="honest", help="honest (default), nnunet, monai, brats2023, cityscapes, mmseg"
-    )
+    add_scoring_options(parser, metrics="default hd95_max, assd, nsd_voxel")
     parser.add_argument(
         "--missing", choices=("missed", "skip"), default="missed", help="what a case without a prediction counts as"
     )
@@ -48,70 +47,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", action="append", default=[], metavar="PRED", help="another model's, to compare with"
     )
-    parser.add_argument("--compare-by", default="dice", metavar="NAME", help="by which models and strata are compared")
-    parser.add_argument(
-        "--table", metavar="CSV", help="what is known of each case (column case): patient, scanner, ..."
-    )
-    parser.add_argument("--group", metavar="COLUMN", help="whose cases belong together: patients are resampled whole")
-    parser.add_argument("--strata", nargs="+", default=[], metavar="COLUMN", help="scores for each value of a column")
-    parser.add_argument("--require", nargs="+", default=[], metavar="SCORE", help="'liver.dice>=0.9' 'mIoU>=75'")
     parser.add_argument("--json", metavar="FILE", help="write all that was measured")
-    parser.add_argument("--csv", metavar="FILE", help="write a line for each case and structure")
     parser.add_argument("--nnunet", metavar="FILE", help="write nnU-Net's summary.json")
     parser.add_argument(
         "--report", metavar="FILE", help="write a page of HTML that shows all of it, and the worst cases"
     )
     parser.add_argument("--images", metavar="DIR", help="of --report, the cases' images, called as predictions are")
-    parser.add_argument("--mmseg", action="store_true", help="print mmsegmentation's table as well")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that compare cases; default one a core")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
     """Pair, measure, print, write; 1 where a file could not be used or a requirement is not met."""
-    from densevit.evaluate.formats import as_mmseg
-    from densevit.evaluate.requirements import Requirement, unmet
-    from densevit.evaluate.scores import score
-
     if args.images and not args.report:
         raise ValueError("--images is shown on the page of --report; give --report FILE as well")
     models = {Path(path).resolve() for path in (args.prediction or "", *args.against)}
     if args.against and (args.manifest or len(models) <= len(args.against)):
         raise ValueError("--against names other predictions than PRED, each once; give PRED and TRUTH, not --manifest")
-    requirements = [Requirement.read(text) for text in args.require]
-    options = _options(args)
+    requirements, options = read_requirements(args), read_options(args)
     pairs = _pairs(args, args.prediction)
     images = _images(args, pairs)
     measured = _measure(args, pairs, options)
-    how = dict(group=args.group, strata_of=args.strata, stratum_metric=args.compare_by.rpartition(".")[2])
-    scores = score(measured, args.policy, **how)
-    sys.stdout.write(f"{printable(scores.table(), keep=chr(10))}\n")
-    if args.mmseg:
-        sys.stdout.write(f"\n{printable(as_mmseg(measured.records), keep=chr(10))}\n")
-    compared = _compare(args, measured, options)
+    scores = print_scores(args, measured)
+    others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
+    compared = _compare(args, {str(args.prediction): measured, **others}) if others else None
     _say(measured, skipped=args.missing == "skip")
-    failures = unmet(requirements, scores.names(), percent=scores.percent())
-    sys.stdout.write("".join(f"{printable(line)}\n" for line in failures))
-    _write(args, pairs, measured, scores, options, compared)
+    for path, other in others.items():
+        _say(other, skipped=args.missing == "skip", model=f"{path}: ")
+    _write(args, pairs, measured, scores, options, compared, others)
     if args.report:
         _report(args, pairs, measured, scores, compared, images)
-    return 1 if failures or measured.failed or measured.unscored else 0
-
-
-def _options(args: argparse.Namespace) -> "MeasureOptions":
-    """Those of the policy, and what the flags say."""
-    from dataclasses import replace
-
-    from densevit.metrics import POLICIES
-    from densevit.registry import check_known
-
-    check_known(args.policy, POLICIES, what="no policy named")
-    given: dict[str, Any] = {}
-    if args.metrics is not None:
-        given["metrics"] = tuple(args.metrics)
-    if args.tolerances is not None:
-        given["tolerances"] = tuple(args.tolerances)
-    return replace(POLICIES[args.policy].options, **given)
+    failed = print_unmet(requirements, scores)
+    return 1 if failed or any(each.failed or each.unscored for each in (measured, *others.values())) else 0
 
 
 def _pairs(args: argparse.Namespace, prediction: str | None) -> "Pairs":
@@ -151,21 +118,17 @@ def _measure(args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions"
     )
 
 
-def _compare(args: argparse.Namespace, measured: "Measured", options: "MeasureOptions") -> "Compared | None":
-    """Print how the other models' predictions differ, by the same cases."""
-    if not args.against:
-        return None
+def _compare(args: argparse.Namespace, models: "Mapping[str, Measured]") -> "Compared":
+    """Print how the models' predictions differ, by the same cases."""
     from densevit.evaluate.compared import compare_measured
 
-    others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
-    names = {str(args.prediction): measured, **others}
-    found = compare_measured(names, metric=args.compare_by, policy=args.policy, group=args.group)
-    sys.stdout.write(f"\n{printable(found.table(), keep=chr(10))}\n")
+    found = compare_measured(models, metric=args.compare_by, policy=args.policy, group=args.group)
+    say(f"\n{found.table()}\n")
     return found
 
 
-def _say(measured: "Measured", *, skipped: bool) -> None:
-    """What is not as it should be, one line a kind and file."""
+def _say(measured: "Measured", *, skipped: bool, model: str = "") -> None:
+    """What is not as it should be, one line a kind."""
     lines = []
     if measured.missing:
         fate = "left out, as --missing skip says" if skipped else "counted as missed"
@@ -176,7 +139,7 @@ def _say(measured: "Measured", *, skipped: bool) -> None:
         lines.append(f"{len(measured.failed)} predictions could not be used and counted as missed, see above")
     if measured.unscored:
         lines.append(f"{len(measured.unscored)} labels could not be read, and their cases are not scored, see above")
-    sys.stdout.write("".join(f"\n{printable(line)}\n" for line in lines))
+    say("".join(f"\n{model}{line}\n" for line in lines))
 
 
 def _some(things: list[Any]) -> str:
@@ -190,16 +153,16 @@ def _write(
     scores: "Scores",
     options: "MeasureOptions",
     compared: "Compared | None",
+    others: "Mapping[str, Measured]",
 ) -> None:
-    from densevit.evaluate.formats import as_csv, as_json, as_nnunet
+    from densevit.evaluate.formats import as_json, as_nnunet
     from densevit.files import write_text
 
     if args.json:
         found = {} if compared is None else dict(comparisons=compared.comparisons, ranking=compared.ranking)
-        content = as_json(measured, scores, options, **found)
+        content = as_json(measured, scores, options, **found, others=others)
         write_text(Path(args.json), json.dumps(content, indent=1) + "\n")
-    if args.csv:
-        write_text(Path(args.csv), as_csv(measured.records))
+    write_csv(args, measured)
     if args.nnunet:
         write_text(Path(args.nnunet), json.dumps(as_nnunet(measured, pairs.pairs), indent=4) + "\n")
 

@@ -1,15 +1,29 @@
 """Score a checkpoint on the test images of a config (val_data where it has no test_data).
 
-Prints the scores of each class and their means, in percent; --json keeps them, --out and --show-dir the predictions.
+Prints what `densevit evaluate` prints of label files: scores by case with intervals, and over all pixels in percent;
+--json keeps them, --out and --show-dir the predictions.
 Images without labels cannot be scored: `densevit predict --format label_ids` writes what the Cityscapes server takes.
 """
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from densevit.cli.options import add_config_options, add_inference_options, per_axis
+from densevit.cli.scoring import (
+    add_scoring_options,
+    print_scores,
+    print_unmet,
+    read_options,
+    read_requirements,
+    say,
+    write_csv,
+)
+
+if TYPE_CHECKING:
+    from densevit.train.score import TestResult
 
 TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
@@ -28,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "where they are others than the class numbers), train_ids (class numbers), palette",
     )
     parser.add_argument("--show-dir", metavar="DIR", help="write every prediction blended over its picture")
+    add_scoring_options(parser, metrics="those of --policy, of honest none")
     parser.add_argument("--tta", action="store_true", help="average over 6 sizes and their mirror images")
     add_inference_options(parser)
     add_config_options(parser)
@@ -37,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
     from densevit.checkpoint import find_weights
     from densevit.data import create_dataset
-    from densevit.files import check_writable, sha256, write_text
+    from densevit.files import check_writable, sha256
     from densevit.predictor.picture_outputs import PredictionWriter
     from densevit.processes import launched_as
     from densevit.train.config import load_config, parse_overrides
@@ -55,23 +70,48 @@ def run(args: argparse.Namespace) -> int:
     ).on_axes(spatial_dims)
     results = [Path(args.work_dir) / "test_scores.json"] if args.work_dir else []
     results += [Path(args.json)] if args.json else []
-    for path in results:
+    for path in (*results, *([Path(args.csv)] if args.csv else [])):
         check_writable(path.parent)
+    if args.metrics is None and args.policy == "honest":  # distances in pictures take longer than predicting them
+        args.metrics = []
+    read_requirements(args)
+    measured = read_options(args)
     folders = {name: folder for name, folder in ((args.format, args.out), ("overlay", args.show_dir)) if folder}
     dataset = create_dataset((config.test_data or config.val_data).dataset) if folders else None
     writer = PredictionWriter(dataset, folders) if folders else None
     options = dict(launcher=args.launcher, device=args.device, on_prediction=writer)
-    result = score_checkpoint(config, args.checkpoint, inference=inference, **options)
-    if launched_as(args.launcher)[0] == 0:
-        sys.stdout.write(f"\n{result.scores.table(result.classes)}\n\n{result.num_images} images\n")
-        scores = dict(
-            config=args.config,
-            checkpoint=args.checkpoint,
-            checkpoint_sha256=sha256(find_weights(args.checkpoint)),
-            num_images=result.num_images,
-            inference=vars(inference),
-            **result.scores.as_dict(result.classes),
-        )
-        for path in results:
-            write_text(path, json.dumps(scores, indent=2) + "\n")
-    return 0
+    result = score_checkpoint(config, args.checkpoint, inference=inference, options=measured, **options)
+    if launched_as(args.launcher)[0] != 0:
+        return 0
+    about = dict(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        checkpoint_sha256=sha256(find_weights(args.checkpoint)),
+        num_images=result.num_images,
+        inference=vars(inference),
+        **result.scores.as_dict(result.classes),
+    )
+    return _conclude(args, result, about, results)
+
+
+def _conclude(args: argparse.Namespace, result: "TestResult", about: dict[str, Any], results: Sequence[Path]) -> int:
+    """Print and write; 1 where a requirement is not met."""
+    from dataclasses import replace
+
+    from densevit.evaluate.formats import as_json
+    from densevit.evaluate.pairs import read_columns
+    from densevit.files import write_text
+
+    measured, requirements = result.measured, read_requirements(args)
+    if args.table:
+        cases = list(dict.fromkeys(record.case for record in measured.records))
+        measured = replace(measured, columns=read_columns(args.table, cases))
+    say("\n")
+    scores = print_scores(args, measured)
+    means = ", ".join(f"{name} {value:.2f}" for name, value in about.items() if isinstance(value, float))
+    say(f"\n{means}\n\n{result.num_images} images\n")
+    content = about | dict(evaluation=as_json(measured, scores, read_options(args)))
+    for path in results:
+        write_text(path, json.dumps(content, indent=2) + "\n")
+    write_csv(args, measured)
+    return 1 if print_unmet(requirements, scores) else 0

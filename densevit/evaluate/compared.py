@@ -7,8 +7,9 @@ import numpy as np
 
 from densevit.evaluate.comparison import Comparison, Ranking, compare, rank_models
 from densevit.evaluate.files import Measured
-from densevit.evaluate.scores import column_of, values_by_structure
-from densevit.metrics import Policy
+from densevit.evaluate.scores import column_of
+from densevit.metrics import Policy, case_table
+from densevit.metrics.means import over_structures
 from densevit.metrics.records import kind_of
 from densevit.registry import check_known
 from densevit.tables import format_table
@@ -59,22 +60,23 @@ def compare_measured(
     structure, _, name = metric.rpartition(".")
     first = next(iter(models.values()))
     check_known(name, first.records[0].values if first.records else (), what="no metric named")
-    cases = [list(dict.fromkeys(record.case for record in measured.records)) for measured in models.values()]
-    if any(set(each) != set(cases[0]) for each in cases):
-        counts = ", ".join(f"{model}: {len(each)}" for model, each in zip(models, cases, strict=True))
+    tables = [case_table(measured.records, name, policy) for measured in models.values()]
+    cases = tables[0].cases
+    if any(set(table.cases) != set(cases) for table in tables):
+        counts = ", ".join(f"{model}: {len(table.cases)}" for model, table in zip(models, tables, strict=True))
         raise ValueError(f"models are compared over the same cases, and these were scored on others ({counts})")
     best = kind_of(name).best
-    tables = [values_by_structure(measured.records, cases[0], name, policy) for measured in models.values()]
-    names = list(dict.fromkeys(each for table in tables for each in table))
+    tables = [table.among(cases) for table in tables]
+    names = list(dict.fromkeys(each for table in tables for each in table.rows))
     if structure:
         check_known(structure, names, what="no structure named")
         names = [structure]
-    empty = np.full(len(cases[0]), np.nan)
-    values = np.array([[table.get(each, empty) for each in names] for table in tables])  # models, structures, cases
+    empty = np.full(len(cases), np.nan)
+    values = np.array(
+        [[table.rows.get(each, empty) for each in names] for table in tables]
+    )  # models, structures, cases
     values = np.where(np.isnan(values) & ~np.isnan(values).all(0), best, values)
-    there = ~np.isnan(values)
-    means = np.where(there, values, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
-    columns = dict(zip(models, means, strict=True))
-    groups = None if group is None else [column_of(first, case, group) for case in cases[0]]
+    columns = dict(zip(models, over_structures(values), strict=True))
+    groups = None if group is None else [column_of(first, case, group) for case in cases]
     ranking = rank_models(columns, groups, higher_is_better=best > kind_of(name).worst)
     return Compared(metric, compare(columns, groups), ranking, columns)

@@ -25,6 +25,7 @@ def as_json(
     *,
     comparisons: Sequence[Comparison] = (),
     ranking: Ranking | None = None,
+    others: Mapping[str, Measured] | None = None,
 ) -> dict[str, Any]:
     """All there is to know of an evaluation, ready for `json`: fractions and mm, null where there is no value."""
     return _plain(
@@ -38,10 +39,8 @@ def as_json(
             "means": [_row(scores, row) for row in scores.rows],
             "aAcc": scores.aAcc,
             "strata": scores.strata,
-            "missing": measured.missing,
-            "failed": dict(measured.failed),
-            "unscored": dict(measured.unscored),
-            "unmatched": [str(path) for path in measured.unmatched],
+            **_faults(measured),
+            "against": {model: _faults(other) for model, other in (others or {}).items()},
             "comparisons": [asdict(each) for each in comparisons],
             "ranking": None if ranking is None else asdict(ranking),
             "cases": [_case(record) for record in measured.records],
@@ -113,6 +112,15 @@ def as_mmseg(records: Sequence[Record]) -> str:
     return f"per class results:\n\n{per_class}\n\nSummary:\n\n{total}"
 
 
+def _faults(measured: Measured) -> dict[str, Any]:
+    return {
+        "missing": measured.missing,
+        "failed": dict(measured.failed),
+        "unscored": dict(measured.unscored),
+        "unmatched": [str(path) for path in measured.unmatched],
+    }
+
+
 def _row(scores: Scores, row: Any) -> dict[str, Any]:
     interval = scores.intervals.get((row.metric, row.structure)) if row.level == "case" else None
     return asdict(row) | {"interval": None if interval is None else asdict(interval)}
@@ -126,6 +134,7 @@ def _case(record: Record) -> dict[str, Any]:
         "status": record.status,
         "predicted_volume": predicted,
         "true_volume": true,
+        "volume_difference": record.volume_difference,
         "counts": asdict(record.counts),
         "values": dict(record.values),
     }

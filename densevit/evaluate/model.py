@@ -1,7 +1,7 @@
 """Scores of a model on a data set: predict every image whole or by windows, count, and sum over processes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader
 from densevit.data.dataset import Sample, Shown
 from densevit.data.stream import EvalSet
 from densevit.inference import InferenceOptions
-from densevit.metrics import CaseDice, ConfusionMatrix
-from densevit.metrics.scores import SegmentationScores
+from densevit.metrics import ConfusionMatrix, MeasureOptions, Record, SegmentationScores, measure, scores_from_records
 from densevit.predictor.labels import label_image
 from densevit.processes import gather, rank_and_size
 from densevit.workers import Workers, drawing
@@ -51,8 +50,9 @@ def evaluate(
     options = InferenceOptions.read(inference).for_classes(
         dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices
     )
-    counted = dict(num_classes=dataset.num_classes, ignore_index=dataset.ignore_index)
-    counters = [ConfusionMatrix(**counted), *([CaseDice(**counted)] if dataset.has_cases else [])]
+    counts = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
+    counted = MeasureOptions(metrics=(), ignore_index=dataset.ignore_index, include_background=True)
+    records: list[Record] = []
     pictures: list[Picture] = []
     was_training = model.training
     model.eval()
@@ -62,8 +62,11 @@ def evaluate(
                 # On the label's own grid: a volume may have been resampled, a picture never is.
                 seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
                 prediction = torch.from_numpy(label_image(model, sample.image, **seen))
-                for counter in counters:
-                    counter.update(prediction, sample.label)
+                if dataset.has_cases:
+                    case = str(order[done - 1])
+                    records += measure(prediction, sample.label, dataset.classes, None, counted, case=case)
+                else:  # of many pictures and classes the records would be many
+                    counts.update(prediction, sample.label)
                 if on_prediction is not None:
                     on_prediction(sample, prediction)
                 if len(pictures) < num_pictures:
@@ -72,7 +75,11 @@ def evaluate(
                     return None
     finally:
         model.train(was_training)
-    return Evaluation(_scores(*counters), pictures)
+    if dataset.has_cases:
+        scores = scores_from_records([record for part in gather(records) for record in part], by_case=True)
+    else:
+        scores = counts.reduce().compute()
+    return Evaluation(scores, pictures)
 
 
 def _loader(samples: EvalSet, order: range, num_workers: int) -> DataLoader:
@@ -84,15 +91,6 @@ def _loader(samples: EvalSet, order: range, num_workers: int) -> DataLoader:
         generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
         worker_init_fn=Workers(num_workers),
     )
-
-
-def _scores(matrix: ConfusionMatrix, cases: CaseDice | None = None) -> SegmentationScores:
-    """Pixels over the whole set, and where there are cases the Dice of each, of all processes, which all call this."""
-    scores = matrix.reduce().compute()
-    if cases is None:
-        return scores
-    cases.rows = [row for rows in gather(cases.rows) for row in rows]
-    return replace(scores, case_dice=cases.compute())
 
 
 def _thinned(shown: Shown) -> Picture:

@@ -1,6 +1,7 @@
 """Which prediction belongs to which truth: by their names in two folders, or by the lines of a manifest."""
 
 import csv
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,19 @@ def find_images(folder: str | Path, cases: Sequence[str]) -> dict[str, Path]:
     if not images:
         raise ValueError(f"{folder} holds no image that is called as a case is, such as {cases[0]}; check the path")
     return images
+
+
+def name_cases(images: Sequence[str | Path]) -> list[str]:
+    """What the cases of these images are called, as their labels are where those lie in folders of the same names.
+
+    `_leftImg8bit` of Cityscapes and `_0000` of nnU-Net do not count, where names still tell all cases apart.
+    """
+    paths = [Path(os.path.abspath(image)) for image in images]
+    root = os.path.commonpath([path.parent for path in paths])
+    whole = [path.relative_to(root).as_posix() for path in paths]
+    named = [(path.relative_to(root).parent / _name(path)).as_posix() for path in paths]
+    short = [name.removesuffix("_0000") for name in named]
+    return next(names for names in (short, named, whole) if names is whole or len(set(names)) == len(set(whole)))
 
 
 def read_manifest(path: str | Path) -> Pairs:

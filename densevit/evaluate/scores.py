@@ -7,8 +7,8 @@ from math import isnan, nan
 import numpy as np
 
 from densevit.evaluate.files import Measured
-from densevit.evaluate.statistics import Interval, interval_of_mean, strata
-from densevit.metrics import POLICIES, Policy, Record, Row, accuracy, case_values, summarize
+from densevit.evaluate.statistics import Interval, interval_of_mean
+from densevit.metrics import CaseTable, Policy, Row, accuracy, case_table, summarize
 from densevit.registry import check_known
 from densevit.tables import format_table
 
@@ -89,68 +89,36 @@ def score(
 ) -> Scores:
     """Scores of all records under a policy; whole groups are resampled where the column `group` says whose case it is.
 
-    The mean over structures has an interval where it is the mean of their means over cases. ValueError where there are
-    no records, and for a column or a metric that is not known of the cases.
+    ValueError where there are no records, and for a column or a metric that is not known of the cases.
     """
     if not measured.records:
         raise ValueError("no case could be scored; what is wrong with each stands above")
-    policy = POLICIES[policy] if isinstance(policy, str) else policy
     summary = summarize(measured.records, policy)
-    cases = list(dict.fromkeys(record.case for record in measured.records))
-    groups = None if group is None else [column_of(measured, case, group) for case in cases]
-    tables = {
-        metric: values_by_structure(measured.records, cases, metric, policy) for metric in measured.records[0].values
-    }
+    tables = {metric: case_table(measured.records, metric, policy) for metric in measured.records[0].values}
     check_known(stratum_metric, tables, what="no metric named")
+    table = tables[stratum_metric]
+    groups = None if group is None else {case: column_of(measured, case, group) for case in table.cases}
     intervals = {}
-    if "case" in policy.levels:
-        for metric, table in tables.items():
-            for structure, values in table.items():
-                intervals[metric, structure] = interval_of_mean(values, groups)
-            mean = summary.row(metric).mean
-            known = policy.over == "structures" and not isnan(mean)
-            each = _of_the_mean(table) if known else np.full(len(cases), nan)
-            intervals[metric, None] = replace(interval_of_mean(each, groups), mean=mean)
-    by_stratum = {
-        column: strata(
-            _of_the_mean(tables[stratum_metric]), [column_of(measured, case, column) for case in cases], groups
-        )
-        for column in strata_of
-    }
+    for metric, each in tables.items() if "case" in table.policy.levels else ():
+        for structure, values in each.rows.items():
+            intervals[metric, structure] = _interval(values, each, groups)
+        intervals[metric, None] = replace(_interval(each.shares(), each, groups), mean=each.mean())
+    by_stratum = {}
+    for column in strata_of:
+        of = {case: column_of(measured, case, column) for case in table.cases}
+        names = sorted(set(of.values()), key=str)
+        parts = {name: table.among([case for case in of if of[case] == name]) for name in names}
+        by_stratum[column] = {name: _interval(part.shares(), part, groups) for name, part in parts.items()}
     try:
         share = accuracy(measured.records)
     except ValueError:
         share = nan
-    return Scores(policy, summary.rows, intervals, share, by_stratum, stratum_metric)
+    return Scores(table.policy, summary.rows, intervals, share, by_stratum, stratum_metric)
 
 
-def values_by_structure(
-    records: Sequence[Record], cases: Sequence[str], metric: str, policy: Policy | str
-) -> dict[str, np.ndarray]:
-    """Structure -> (N,) what each case counts for, nan where it counts nowhere."""
-    place = {case: i for i, case in enumerate(cases)}
-    found: dict[str, np.ndarray] = {}
-    for record, value in zip(records, case_values(records, metric, policy), strict=True):
-        found.setdefault(record.structure, np.full(len(cases), nan))[place[record.case]] = value
-    return found
-
-
-def _of_the_mean(table: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) whose mean is the mean over structures of their means over cases, and whose spread is that mean's.
-
-    A structure's cases without a value have no influence on it, the others the more (the linearised mean).
-    """
-    columns = [values for values in table.values() if not np.isnan(values).all()]
-    if not columns:
-        return np.full(len(next(iter(table.values()))), nan)
-    means = [np.nanmean(values) for values in columns]
-    if not np.isfinite(means).all():  # a policy may give missed structures an infinite distance
-        return np.full(len(columns[0]), np.mean(means))
-    influence = [
-        np.nan_to_num(values - mean) * len(values) / np.count_nonzero(~np.isnan(values))
-        for values, mean in zip(columns, means, strict=True)
-    ]
-    return np.mean(means) + np.mean(influence, axis=0)
+def _interval(values: np.ndarray, table: CaseTable, groups: Mapping[str, Hashable] | None) -> Interval:
+    """Of (N,) values of the table's cases."""
+    return interval_of_mean(values, None if groups is None else [groups[case] for case in table.cases])
 
 
 def column_of(measured: Measured, case: str, column: str) -> Hashable:

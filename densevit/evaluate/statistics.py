@@ -1,4 +1,4 @@
-"""How sure a mean over cases is: intervals by the bootstrap, strata, and what a study could detect.
+"""How sure a mean over cases is: intervals by the bootstrap, and what a study could detect.
 
 Legend: N cases, G groups (patients), R rounds of resampling. A case whose value is nan has none, and counts nowhere.
 """
@@ -71,24 +71,6 @@ def interval_of_mean(
     return Interval(mean, float(low), float(high), cases, n, level)
 
 
-def strata(
-    values: Sequence[float],
-    stratum: Sequence[Hashable],
-    groups: Sequence[Hashable] | None = None,
-    *,
-    level: float = 0.95,
-) -> dict[Hashable, Interval]:
-    """`interval_of_mean` of the cases of each stratum (a scanner, a site, a size), in the order of their names."""
-    values, labels = np.asarray(values, float), list(stratum)
-    _check_length("strata", labels, values)
-    found = {}
-    for name in sorted(set(labels), key=str):
-        inside = [i for i, label in enumerate(labels) if label == name]
-        own = None if groups is None else [groups[i] for i in inside]
-        found[name] = interval_of_mean(values[inside], own, level=level)
-    return found
-
-
 def detectable_difference(
     differences: Sequence[float], groups: Sequence[Hashable] | None = None, *, level: float = 0.95, power: float = 0.8
 ) -> float:
@@ -123,8 +105,8 @@ def columns_of_groups(groups: Sequence[Hashable] | None, cases: int) -> np.ndarr
 def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
     """(G,) sums and (G,) counts of the cases that have a value."""
     values = np.asarray(values, float)
-    if groups is not None:
-        _check_length("groups", groups, values)
+    if groups is not None and len(groups) != len(values):
+        raise ValueError(f"groups are given for {len(groups)} cases, values for {len(values)}; one for each is needed")
     there = ~np.isnan(values)
     kept = None if groups is None else [group for group, has in zip(groups, there, strict=True) if has]
     number = columns_of_groups(kept, int(there.sum()))
@@ -137,11 +119,6 @@ def _resampled_means(sums: np.ndarray, counts: np.ndarray, *, rounds: int, seed:
     at_once = max(1, DRAWN_AT_ONCE // n)
     drawn = (rng.integers(0, n, (min(at_once, rounds - i), n)) for i in range(0, rounds, at_once))
     return np.concatenate([sums[part].sum(1) / counts[part].sum(1) for part in drawn])
-
-
-def _check_length(what: str, labels: Sequence[Hashable], values: np.ndarray) -> None:
-    if len(labels) != len(values):
-        raise ValueError(f"{what} are given for {len(labels)} cases, values for {len(values)}; one for each is needed")
 
 
 def as_table(columns: Mapping[str, Sequence[float]]) -> tuple[list[str], np.ndarray]:

@@ -2,23 +2,24 @@
 
 from densevit.metrics.borders import border_cells, border_voxels
 from densevit.metrics.calibration import Calibration, CalibrationScores
-from densevit.metrics.cases import CaseDice
 from densevit.metrics.centreline import centreline_dice
 from densevit.metrics.confusion import ConfusionMatrix
 from densevit.metrics.distances import Distances, border_distances, boundary_iou, surfel_distances
 from densevit.metrics.instances import InstanceIoU
 from densevit.metrics.lesions import Lesion, LesionOptions, LesionScores, f1_by_size, score_lesions
-from densevit.metrics.measure import MeasureOptions, measure, measure_masks
+from densevit.metrics.means import CaseTable, case_table, case_values
+from densevit.metrics.measure import measure, measure_masks
+from densevit.metrics.options import MeasureOptions
 from densevit.metrics.policies import POLICIES, Fill, Policy
 from densevit.metrics.records import Counts, Record
-from densevit.metrics.scores import SegmentationScores, scores_from_counts
-from densevit.metrics.summary import Detection, Row, Summary, accuracy, case_values, detection, summarize
+from densevit.metrics.scores import SegmentationScores, scores_from_counts, scores_from_records
+from densevit.metrics.summary import Detection, Row, Summary, accuracy, detection, summarize
 
 __all__ = [
     "POLICIES",
     "Calibration",
     "CalibrationScores",
-    "CaseDice",
+    "CaseTable",
     "ConfusionMatrix",
     "Counts",
     "Detection",
@@ -39,6 +40,7 @@ __all__ = [
     "border_distances",
     "border_voxels",
     "boundary_iou",
+    "case_table",
     "case_values",
     "centreline_dice",
     "detection",
@@ -47,6 +49,7 @@ __all__ = [
     "measure_masks",
     "score_lesions",
     "scores_from_counts",
+    "scores_from_records",
     "summarize",
     "surfel_distances",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf, isnan, nan
 
 from densevit.metrics.lesions import LesionOptions
-from densevit.metrics.measure import MeasureOptions
+from densevit.metrics.options import MeasureOptions
 from densevit.metrics.records import Kind, Record, kind_of
 
 AS_MEASURED, WORST = "as measured", "worst"
@@ -26,9 +26,9 @@ class Fill:
 class Policy:
     """A tool's treatment of empty masks, its order of means, and the options with which `measure` gives its numbers.
 
-    `fills` is by the name of a metric's kind; `other` is for the kinds not named. The mean over structures is that of
-    the means over cases (`over` "structures"), or the mean over cases of the mean over structures ("cases"). If
-    `needs_all`, one structure without a value makes it nan; `nothing` is the mean of no values.
+    `fills` is by the name of a metric's kind, or of the one that it is like; `other` is for the kinds not named. The
+    mean over structures is that of the means over cases (`over` "structures"), or the mean over cases of the mean over
+    structures ("cases"). If `needs_all`, one structure without a value makes it nan; `nothing` is the mean of none.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Policy:
 
     def fill(self, measured: float, status: str, kind: Kind, *, worst: float = inf) -> float:
         """The same of a measured value of a structure that is `found`, `missed`, ..."""
-        fill = self.fills.get(kind.name, self.other)
+        fill = self.fills.get(kind.name, self.fills.get(kind.like, self.other))
         chosen = AS_MEASURED if status == "found" else getattr(fill, status)
         if chosen == AS_MEASURED and isnan(measured):
             nothing_to_score = "lesion" in kind.name
@@ -60,13 +60,17 @@ class Policy:
         kept = [value for value in values if not isnan(value)]
         return sum(kept) / len(kept) if kept else self.nothing
 
+    def mean_over_structures(self, means: Sequence[float]) -> float:
+        """Of the structures' means, which are nan where a structure has no value."""
+        return nan if self.needs_all and any(map(isnan, means)) else self.mean(means)
+
 
 LEFT_OUT = Fill(nan, nan, nan, AS_MEASURED)
 MEASURED = Fill(AS_MEASURED, AS_MEASURED, nan)
 POLICIES = {
     policy.name: policy
     for policy in (
-        Policy("honest"),
+        Policy("honest", fills={"recall": Fill(false=nan)}),  # there is nothing that could be found
         Policy(
             "nnunet",
             fills={"overlap": MEASURED},
@@ -103,6 +107,7 @@ POLICIES = {
                 lesions=LesionOptions(dilation=3, min_volume=50, penalty=374),
             ),
         ),
+        Policy("chaos", levels=("case",), options=MeasureOptions(metrics=("assd", "hd"), edge_is_border=False)),
         Policy(
             "cityscapes",
             other=MEASURED,

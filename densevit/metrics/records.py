@@ -1,19 +1,25 @@
 """What was measured of one structure in one case, and what is best and worst of each metric."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, nan
+
+import numpy as np
 
 from densevit.metrics.lesions import Lesion
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Metrics that policies treat alike. `worst` inf stands for the diagonal of the largest case's box, in mm."""
+    """Metrics that policies treat alike: as those of the kind `like`, where they do not speak of this one.
+
+    `worst` inf stands for the diagonal of the largest case's box, in mm.
+    """
 
     name: str
     best: float
     worst: float
+    like: str = ""
 
 
 OVERLAP = Kind("overlap", 1.0, 0.0)
@@ -23,8 +29,13 @@ HAUSDORFF = Kind("hausdorff", 0.0, inf)
 AVERAGE = Kind("average", 0.0, inf)
 LESION = Kind("lesion", 1.0, 0.0)
 LESION_DISTANCE = Kind("lesion distance", 0.0, inf)
-FSCORE = Kind("fscore", 1.0, 0.0)
-FROM_COUNTS = dict.fromkeys(("dice", "iou", "precision", "recall"), OVERLAP) | {
+FSCORE = Kind("fscore", 1.0, 0.0, "overlap")
+RECALL = Kind("recall", 1.0, 0.0, "overlap")
+FROM_COUNTS = {
+    "dice": OVERLAP,
+    "iou": OVERLAP,
+    "precision": OVERLAP,
+    "recall": RECALL,
     "fscore": FSCORE,
     "volume_error": VOLUME,
 }
@@ -51,6 +62,13 @@ class Counts:
     fp: int
     fn: int
     tn: int
+
+    @classmethod
+    def of(cls, table: np.ndarray, labels: Sequence[int]) -> "Counts":
+        """Of the union of some labels, in a confusion matrix (K, K) whose rows are the truth."""
+        tp = int(table[np.ix_(labels, labels)].sum())
+        fp, fn = int(table[:, labels].sum()) - tp, int(table[labels, :].sum()) - tp
+        return cls(tp, fp, fn, int(table.sum()) - tp - fp - fn)
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)

@@ -1,9 +1,15 @@
-"""Scores of semantic segmentation from a confusion matrix, as mmsegmentation has them but for missed classes."""
+"""Scores of semantic segmentation by mmsegmentation's names, which they are but for missed classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
+import torch
 from torch import Tensor
+
+from densevit.metrics.policies import POLICIES
+from densevit.metrics.records import Counts, Record
+from densevit.metrics.summary import accuracy, summarize
 
 # Column of a table, field of SegmentationScores.
 COLUMNS = {
@@ -14,12 +20,13 @@ COLUMNS = {
     "Precision": "precision",
     "Recall": "recall",
 }
+POLICY = POLICIES["honest"]
 
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """Per class (K,) float64 fractions; the means leave nan out: all scores of a class that neither label nor
-    prediction holds, and `acc` (which is `recall`) where the label does not hold it.
+    """Per class (K,) float64 fractions under the policy `honest`; the means leave nan out: all scores of a class that
+    neither label nor prediction holds, and `acc` (which is `recall`) where the label does not hold it.
 
     A class that was always missed has `precision` 0, and `fscore` is `dice`, two names of 2 tp / (2 tp + fp + fn):
     mmsegmentation leaves missed classes out of both means, which makes them better than the rest.
@@ -66,7 +73,7 @@ class SegmentationScores:
 
     def _mean(self, scores: Tensor) -> float:
         """Over the classes, of volumes without the background."""
-        return scores[0 if self.case_dice is None else 1 :].nanmean().item()
+        return POLICY.mean_over_structures(scores[0 if self.case_dice is None else 1 :].tolist())
 
     def as_dict(self, classes: Sequence[str]) -> dict:
         """JSON-ready, in percent: `aAcc`, `mIoU`, ..., and under `classes` the scores of each; nan becomes None."""
@@ -99,21 +106,25 @@ class SegmentationScores:
             raise ValueError(f"expected {len(self.iou)} different class names, got {list(classes)}")
 
 
+def scores_from_records(records: Sequence[Record], *, by_case: bool = False) -> SegmentationScores:
+    """Scores over all pixels of records of every class, the background too; `by_case` each case's own Dice as well.
+
+    ValueError for records that lack a class, of regions, or of which two are one case's.
+    """
+    means = {(row.level, row.metric, row.structure): row.mean for row in summarize(records, POLICY).rows}
+    classes = list(dict.fromkeys(record.structure for record in records))
+
+    def column(level: str, metric: str) -> Tensor:
+        return torch.tensor([means[level, metric, name] for name in classes], dtype=torch.float64)
+
+    of_set = {field: column("set", "recall" if field == "acc" else field) for field in COLUMNS.values()}
+    return SegmentationScores(accuracy(records), **of_set, case_dice=column("case", "dice") if by_case else None)
+
+
 def scores_from_counts(counts: Tensor) -> SegmentationScores:
     """(K, K) counts, rows are the truth -> scores."""
-    counts = counts.double()
-    hit, label, prediction = counts.diagonal(), counts.sum(1), counts.sum(0)
-    precision, dice = hit / prediction, 2 * hit / (label + prediction)
-    precision = precision.where((prediction > 0) | (label == 0), 0.0)  # a class that was always missed
-    return SegmentationScores(
-        aAcc=(hit.sum() / label.sum()).item(),
-        iou=hit / (label + prediction - hit),
-        acc=hit / label,
-        dice=dice,
-        fscore=dice,
-        precision=precision,
-        recall=hit / label,
-    )
+    found = [Counts.of(counts.numpy(), [i]) for i in range(len(counts))]
+    return scores_from_records([Record("", str(i), each, each.values(), nan, nan) for i, each in enumerate(found)])
 
 
 def _percent(value: float) -> float | None:

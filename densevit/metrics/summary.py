@@ -9,7 +9,8 @@ from operator import add
 
 import numpy as np
 
-from densevit.metrics.policies import POLICIES, Policy
+from densevit.metrics.means import CaseTable, case_table, find_policy
+from densevit.metrics.policies import Policy
 from densevit.metrics.records import FROM_COUNTS, Counts, Record, kind_of
 
 
@@ -61,19 +62,9 @@ class Summary:
         return format_table(lines, style="framed")
 
 
-def case_values(records: Sequence[Record], metric: str, policy: Policy | str = "honest") -> np.ndarray:
-    """(N,): what each record counts for in a mean, nan where it is left out; the input of any statistics.
-
-    A missed structure's distance is the diagonal of the largest case among these records, so that no case's error can
-    lower the mean of the others.
-    """
-    policy, worst = _policy(policy), _worst(records)
-    return np.array([policy.value(record, metric, worst=worst) for record in records], dtype=float)
-
-
 def summarize(records: Sequence[Record], policy: Policy | str = "honest") -> Summary:
     """Means of all metrics that the records have, under a policy of `POLICIES` or one of your own."""
-    policy = _policy(policy)
+    policy = find_policy(policy)
     _check(records)
     by_structure: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -81,7 +72,7 @@ def summarize(records: Sequence[Record], policy: Policy | str = "honest") -> Sum
     rows = []
     for metric in records[0].values if records else ():
         if "case" in policy.levels:
-            rows += _case_rows(by_structure, metric, policy, _worst(records))
+            rows += _case_rows(by_structure, case_table(records, metric, policy), metric)
         if "set" in policy.levels and metric in FROM_COUNTS:
             rows += _set_rows(by_structure, metric, policy)
     return Summary(policy.name, tuple(rows))
@@ -144,18 +135,12 @@ def _check(records: Sequence[Record]) -> None:
         raise ValueError("the records have different metrics; measure all cases with the same options")
 
 
-def _case_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy, worst: float) -> list[Row]:
-    rows, by_case = [], defaultdict(list)
-    for structure, records in by_structure.items():
-        values = [policy.value(record, metric, worst=worst) for record in records]
-        for record, value in zip(records, values, strict=True):
-            by_case[record.case].append(value)
-        n = sum(not isnan(value) for value in values)
-        rows.append(Row(structure, metric, "case", policy.mean(values), n, **_statuses(records)))
-    if policy.over == "cases":
-        means = [policy.mean(values) for values in by_case.values() if not all(map(isnan, values))]
-        return [*rows, _total(rows, policy.mean(means))]
-    return [*rows, _mean_row(rows, policy)]
+def _case_rows(by_structure: dict[str, list[Record]], table: CaseTable, metric: str) -> list[Row]:
+    rows = []
+    for structure, mean in table.by_structure().items():
+        n = int(np.count_nonzero(~np.isnan(table.rows[structure])))
+        rows.append(Row(structure, metric, "case", mean, n, **_statuses(by_structure[structure])))
+    return [*rows, _total(rows, table.mean())]
 
 
 def _set_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy) -> list[Row]:
@@ -165,13 +150,7 @@ def _set_rows(by_structure: dict[str, list[Record]], metric: str, policy: Policy
         value = policy.fill(counts.values()[metric], counts.status, kind_of(metric))
         n = 0 if isnan(value) else sum(record.status != "absent" for record in records)
         rows.append(Row(structure, metric, "set", value, n, **_statuses(records)))
-    return [*rows, _mean_row(rows, policy)]
-
-
-def _mean_row(rows: list[Row], policy: Policy) -> Row:
-    means = [row.mean for row in rows]
-    lacking = policy.needs_all and any(map(isnan, means))
-    return _total(rows, nan if lacking else policy.mean(means))
+    return [*rows, _total(rows, policy.mean_over_structures([row.mean for row in rows]))]
 
 
 def _total(rows: list[Row], mean: float) -> Row:
@@ -184,17 +163,5 @@ def _statuses(records: Sequence[Record]) -> dict[str, int]:
     return {name: counted[name] for name in ("found", "misplaced", "missed", "false", "absent")}
 
 
-def _worst(records: Sequence[Record]) -> float:
-    return max((record.diagonal for record in records), default=nan)
-
-
 def _share(part: int, rest: int) -> float:
     return part / (part + rest) if part + rest else nan
-
-
-def _policy(policy: Policy | str) -> Policy:
-    if isinstance(policy, Policy):
-        return policy
-    if policy not in POLICIES:
-        raise ValueError(f"no policy {policy!r}; there are {', '.join(POLICIES)}")
-    return POLICIES[policy]

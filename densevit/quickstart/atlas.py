@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from densevit.data.dataset import Dataset
-from densevit.metrics import CaseDice, ConfusionMatrix
-from densevit.metrics.scores import SegmentationScores
+from densevit.metrics import MeasureOptions, SegmentationScores, measure, scores_from_records
 
 SIZE = (48, 48, 48)  # of the atlas
 OUTLIERS = 0.01  # share of the bright voxels at each end of an axis that are no body, such as the table
@@ -42,16 +41,13 @@ def whole_scan(image: np.ndarray) -> Box:
 def atlas_scores(train_set: Dataset, val_set: Dataset, *, box: FindBox = body_box) -> SegmentationScores:
     """Scores of the atlas of `train_set` on the cases of `val_set`, on each scan's own grid."""
     votes = make_atlas(train_set, box=box)
-    options = dict(num_classes=val_set.num_classes, ignore_index=val_set.ignore_index)
-    matrix, cases = ConfusionMatrix(**options), CaseDice(**options)
+    options, records = MeasureOptions((), ignore_index=val_set.ignore_index, include_background=True), []
     for i in range(len(val_set)):
         sample = val_set.evaluation_sample(i)
         label = torch.as_tensor(np.array(sample.label)).long()
         prediction = apply_atlas(votes, box(np.asarray(sample.image)), size=tuple(label.shape))
-        matrix.update(prediction, label)
-        cases.update(prediction, label)
-    scores = matrix.compute()
-    return SegmentationScores(**{**vars(scores), "case_dice": cases.compute()})
+        records += measure(prediction, label, val_set.classes, None, options, case=str(i))
+    return scores_from_records(records, by_case=True)
 
 
 def make_atlas(dataset: Dataset, *, box: FindBox = body_box) -> Tensor:

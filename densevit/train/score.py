@@ -18,9 +18,11 @@ from densevit.data import Sample
 from densevit.data.stream import EvalSet
 from densevit.data.volume_set import SPACING_TOLERANCE
 from densevit.evaluate import evaluate
+from densevit.evaluate.files import Measured
+from densevit.evaluate.samples import SampleMeasurer
 from densevit.inference import InferenceOptions
 from densevit.labels import colorize
-from densevit.metrics.scores import SegmentationScores
+from densevit.metrics import MeasureOptions, SegmentationScores
 from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
@@ -34,12 +36,17 @@ from densevit.weights import load_weights, read_config
 
 @dataclass(frozen=True)
 class TestResult:
-    """Scores with the names that make them readable: `.scores.table(classes)`, `.scores.as_dict(classes)`."""
+    """Scores with the names that make them readable: `.scores.table(classes)`, `.scores.as_dict(classes)`.
+
+    `measured` is what was measured of each case, where that was asked for: `densevit.evaluate.scores.score` makes means
+    and intervals of it.
+    """
 
     scores: SegmentationScores
     classes: tuple[str, ...]
     palette: list[tuple[int, int, int]]
     num_images: int
+    measured: Measured | None = None
 
 
 def score_checkpoint(
@@ -50,17 +57,21 @@ def score_checkpoint(
     launcher: str = "none",
     device: str | None = None,
     on_prediction: Callable[[Sample, Tensor], None] | None = None,
+    options: MeasureOptions | None = None,
     progress: bool = True,
 ) -> TestResult:
     """Score the weights in `checkpoint`, a file, its folder or a run's, on `test_data`, else on `val_data`.
 
     Predicts as `inference` says, by default the config's; with a launcher each process takes its share and all get the
-    result. `on_prediction(sample, labels (H, W))` is called for each image of this process.
+    result. `on_prediction(sample, labels (*S))` is called for each image of this process. With `options` each case is
+    measured by itself.
     """
     config = check_config(config)
     section = "test_data" if config.test_data is not None else "val_data"
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples, model = _open(config, section, checkpoint)
+        measurer = None if options is None else SampleMeasurer(samples.dataset, options)
+        callbacks = [each for each in (measurer, on_prediction) if each is not None]
         evaluation = evaluate(
             model.to(chosen),
             samples,
@@ -68,10 +79,11 @@ def score_checkpoint(
             device=chosen,
             num_workers=getattr(config, section).num_workers,
             on_image=partial(shown.show, "test"),
-            on_prediction=on_prediction,
+            on_prediction=lambda *predicted: [each(*predicted) for each in callbacks],
         )
+        measured = None if measurer is None else measurer.measured()
     dataset = samples.dataset
-    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset))
+    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset), measured)
 
 
 def show_predictions(

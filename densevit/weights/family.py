@@ -35,6 +35,7 @@ class Release:
     prefix: str = ""  # of the backbone's names in a checkpoint of a whole model; may be absent
     backbone: tuple[Row, ...] = ()
     decoder: tuple[Row, ...] = ()
+    class_head: tuple[Row, ...] = ()  # our names with `class_head.`; a model without such a head leaves them aside
     ignored: tuple[str, ...] = ()  # patterns of tensors for which our models have no place
     # Patterns of our names that it does not hold, such as norms that only a dense model has: the model keeps its own.
     absent: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class Family:
     rules: Mapping[str, Rule] = field(default_factory=dict)  # None where the option makes no difference
     decoders: Mapping[str, DecoderTraits] = field(default_factory=dict)  # those that were published with the family
     pairs: tuple[Pair, ...] = ()
+    classifier: Mapping[str, Any] = field(default_factory=dict)  # options with which it was published for classes
     mmseg: Mapping[str, str] = field(default_factory=dict)  # name in its configs -> the beginning of ours
     # Options that suit a model which is trained on crops of a size; the reason is for a proposed config.
     crop_options: Callable[[tuple[int, ...]], dict[str, Any]] = lambda _: {}

@@ -119,15 +119,17 @@ def _check_options(channels: str | None, inflate: str | None) -> None:
 
 
 def _take_part(translation: Translation, target: Target) -> Translation:
-    """Leave out what the model is not made to hold: decoder and head of a backbone alone, tensors it may lack.
+    """Leave out what the model is not made to hold: what is beside the backbone or a segmentor, tensors it may lack.
 
     Blocks that a release counts through get the model's stages first.
     """
     staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
+    classifies = any(name.startswith("class_head.") for name in target.tensors)
     left_out = {
         name
         for name in staged
         if (alone and not name.startswith("backbone."))
+        or (name.startswith("class_head.") and not classifies)
         or (name not in target.tensors and is_like(name, translation.absent))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}

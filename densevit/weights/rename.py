@@ -67,7 +67,7 @@ def _get_sources(name: str) -> dict[str, Release]:
 
 
 def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
-    """Translate a release's state dict to the names of a `Segmentor`: `backbone.*`, `decoder.*`, `head.*`."""
+    """Translate a release's state dict to our names: `backbone.*`, `decoder.*`, `head.*`, `class_head.*`."""
     spec, cleaned = known_sources()[guess_source(state, among=source)], {}
     for plain, name in plain_names(state).items():
         for pattern, replacement in spec.cleanups:
@@ -115,7 +115,8 @@ class Rule(NamedTuple):
 
 def _rules(release: Release, *, prefix: str = "", back: bool = False) -> list[Rule]:
     """Its rows with full names of parameters: ours with `backbone.`, theirs with `prefix`; `back` goes to theirs."""
-    rows = [(row, prefix, "backbone.") for row in release.backbone] + [(row, "", "") for row in release.decoder]
+    rows = [(row, prefix, "backbone.") for row in release.backbone]
+    rows += [(row, "", "") for row in (*release.decoder, *release.class_head)]
     rules = []
     for (theirs, ours, *named), before_theirs, before_ours in rows:
         operations = OPERATIONS[named[0] if named else "same"]

@@ -111,7 +111,7 @@ def test_the_result_of_a_sample_does_not_depend_on_its_batch(size):
 def test_one_mask_serves_all_windows_that_need_the_same(monkeypatch):
     masks = []
 
-    def attention(q, k, v, attn_mask):
+    def attention(q, k, v, attn_mask, scale):
         masks.append((tuple(attn_mask.shape), len(q)))
         return F.softmax(q @ k.mT * q.shape[-1] ** -0.5 + attn_mask, dim=-1) @ v
 

@@ -109,23 +109,40 @@ def test_test_prints_and_writes_the_scores_of_its_own_predictions(checkpoint, co
     assert scores["num_images"] == 2
     assert scores["checkpoint_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert json.loads((work_dir / "test_scores.json").read_text()) == scores
-    assert expected.table(CLASSES) in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"mIoU {100 * expected.mIoU:.2f}" in out
+    assert "mean over cases and its 95 % interval, policy honest" in out
+    assert "over all pixels of the set, in percent" in out
 
 
-def test_evaluate_gives_the_scores_of_test_from_its_predictions(checkpoint, config, tmp_path):
+def test_test_gives_and_prints_the_scores_that_evaluate_gives_of_its_predictions(checkpoint, config, tmp_path, capsys):
     out = tmp_path / "out"
-    assert (
-        main(["test", str(config), str(checkpoint), "--device", "cpu", "--out", str(out), "--json", f"{out}.json"]) == 0
-    )
+    command = ["test", str(config), str(checkpoint), "--device", "cpu", "--out", str(out), "--json", f"{out}.json"]
+    assert main([*command, "--metrics", "assd", "--csv", f"{out}.csv"]) == 0
+    printed = capsys.readouterr().out
     labels = str(config.parent / "data" / "labels")
-    assert main(["evaluate", str(out), labels, "--metrics", "--json", f"{out}_files.json", "--workers", "0"]) == 0
+    files = ["--json", f"{out}_files.json", "--csv", f"{out}_files.csv", "--workers", "0"]
+    assert main(["evaluate", str(out), labels, "--metrics", "assd", *files]) == 0
+    assert capsys.readouterr().out.strip() in printed
     tested, evaluated = (json.loads((tmp_path / f"out{end}.json").read_text()) for end in ("", "_files"))
+    for key in ("means", "cases", "aAcc", "structures"):
+        assert tested["evaluation"][key] == evaluated[key]
+    assert (tmp_path / "out.csv").read_text() == (tmp_path / "out_files.csv").read_text()
     means = {
         row["metric"]: row["mean"] for row in evaluated["means"] if (row["level"], row["structure"]) == ("set", None)
     }
     for column, metric in (("mIoU", "iou"), ("mAcc", "recall"), ("mDice", "dice"), ("mPrecision", "precision")):
         assert 100 * means[metric] == pytest.approx(tested[column])
     assert 100 * evaluated["aAcc"] == pytest.approx(tested["aAcc"])
+
+
+def test_requirements_of_test_are_those_of_evaluate(checkpoint, config, tmp_path, capsys):
+    command = ["test", str(config), str(checkpoint), "--device", "cpu", "--json", f"{tmp_path}/scores.json"]
+    assert main([*command, "--require", "mIoU>=99", "dice>=0"]) == 1
+    out = capsys.readouterr().out
+    assert "required mIoU>=99, got" in out
+    assert "required dice" not in out
+    assert (tmp_path / "scores.json").is_file()
 
 
 def test_flags_of_test_override_the_inference_of_the_config(checkpoint, config, tmp_path):

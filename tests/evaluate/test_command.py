@@ -157,6 +157,15 @@ def test_models_are_compared_on_the_same_cases(scans, capsys):
     assert "models by dice" in capsys.readouterr().out
 
 
+def test_a_damaged_file_of_another_model_ends_with_1_as_one_of_the_model_does(scans, capsys):
+    (scans / "shifted" / "case_2.nii.gz").write_bytes(b"no scan")
+    code, found = evaluate(scans, "--against", scans / "shifted")
+    assert code == 1
+    assert found["failed"] == {}
+    assert list(found["against"][str(scans / "shifted")]["failed"]) == ["case_2"]
+    assert f"{scans / 'shifted'}: 1 predictions could not be used and counted as missed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("others", [["good"], ["shifted", "shifted"], ["./shifted", "shifted"]])
 def test_a_model_is_not_compared_with_itself(scans, others, capsys):
     flags = [word for other in others for word in ("--against", f"{scans}/{other}")]
@@ -176,7 +185,7 @@ def test_an_infinite_distance_of_monais_policy_is_a_mean_without_an_interval(sca
     assert code == 0
     assert mean(found, "assd", "liver")["mean"] is None  # JSON knows no infinity
     assert mean(found, "assd", "liver")["interval"]["low"] is None
-    assert mean(found, "dice")["interval"]["low"] is None  # a mean of each case's mean
+    assert mean(found, "dice")["interval"]["low"] < mean(found, "dice")["mean"] == pytest.approx(0.75)
 
 
 def test_a_requirement_that_is_not_met_ends_with_1_and_a_line(scans, capsys):
@@ -187,9 +196,11 @@ def test_a_requirement_that_is_not_met_ends_with_1_and_a_line(scans, capsys):
 
 
 def test_every_case_and_structure_is_a_line_of_the_csv(scans):
+    (scans / "good" / "case_3.nii.gz").unlink()
     evaluate(scans, "--csv", scans / "out.csv")
     lines = list(csv.DictReader((scans / "out.csv").read_text().splitlines()))
     assert len(lines) == 12
+    assert [float(line["volume_difference"]) for line in lines[2::3]] == [0, 0, 0, -1]
     assert lines[0]["case"] == "case_0"
     assert float(lines[0]["true_volume"]) == 216 * 2.5
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from densevit.evaluate.statistics import detectable_difference, interval_of_mean, strata
+from densevit.evaluate.statistics import detectable_difference, interval_of_mean
 
 STUDIES = {
     "Dice without failures": (lambda rng, n: rng.beta(8, 2, n), 0.8),
@@ -83,13 +83,6 @@ def test_the_same_seed_gives_the_same_interval():
     values = np.random.default_rng(3).random(20)
     assert interval_of_mean(values, seed=1) == interval_of_mean(values, seed=1)
     assert interval_of_mean(values, seed=1) != interval_of_mean(values, seed=2)
-
-
-def test_strata_are_intervals_of_their_own_cases():
-    values, site = [0.9, 0.8, 0.7, 0.2, 0.4], ["b", "b", "b", "a", "a"]
-    found = strata(values, site)
-    assert list(found) == ["a", "b"]
-    assert found["b"] == interval_of_mean(values[:3])
 
 
 def test_a_study_finds_a_detectable_difference_four_times_in_five():

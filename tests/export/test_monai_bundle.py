@@ -16,7 +16,7 @@ from densevit.export.monai_bundle import export_monai_bundle
 from densevit.export.monai_metadata import About
 from densevit.export.torchscript import TraceError
 from densevit.imports import import_modules
-from densevit.metrics import CaseDice
+from densevit.metrics import MeasureOptions, measure, summarize
 from densevit.predictor import Predictor
 from densevit.registry import BACKBONES
 from tests.integrations.monai.common import VALUES, save_checkpoint, save_scan
@@ -266,15 +266,16 @@ def test_evaluation_gives_the_mean_dice_on_the_scans_own_grids(monai, bundle, ru
     config = str(bundle / "configs" / "evaluate.json")
     options = dict(bundle_root=str(bundle), dataset_dir=str(decathlon), output_dir=str(tmp_path))
     monai.run(config_file=config, **options)
-    predictor, dice = Predictor(find_weights(run)), CaseDice(3)
+    predictor, records = Predictor(find_weights(run)), []
     for i in (2, 3):
         prediction = predictor.label(decathlon / "imagesTr" / f"case_{i}.nii.gz")
         from densevit.volumes.volume import read_label_volume
 
         truth = read_label_volume(decathlon / "labelsTr" / f"case_{i}.nii.gz")[0]
-        dice.update(*(torch.from_numpy(np.searchsorted(VALUES, x)) for x in (prediction, truth)))
+        maps = (np.searchsorted(VALUES, x) for x in (prediction, truth))
+        records += measure(*maps, ["background", "a", "b"], None, MeasureOptions(metrics=()), case=str(i))
     found = float((tmp_path / "metrics.csv").read_text().split(",")[1])
-    assert found == pytest.approx(float(dice.compute()[1:].mean()), abs=1e-5)
+    assert found == pytest.approx(summarize(records).row("dice").mean, abs=1e-5)
     rows = (tmp_path / "val_mean_dice_raw.csv").read_text().splitlines()
     assert [row.split(",")[0].rsplit("/", 1)[-1] for row in rows[1:]] == ["case_2.nii.gz", "case_3.nii.gz"]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densevit.metrics import MeasureOptions, case_values, measure, summarize
-from densevit.metrics.measure import CHOICES
+from densevit.metrics.options import CHOICES
 from densevit.metrics.records import kind_of
 
 CLASSES = ["background", "one", "two", "three"]

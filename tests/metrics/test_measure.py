@@ -15,7 +15,7 @@ from densevit.metrics import (
     measure_masks,
     summarize,
 )
-from densevit.metrics.measure import CHOICES
+from densevit.metrics.options import CHOICES
 from tests.metrics.shapes import CASES, make_pair
 
 CLASSES = ["background", "liver", "spleen", "cyst"]

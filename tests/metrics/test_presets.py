@@ -165,6 +165,41 @@ def test_brats2023_counts_lesions_as_the_challenge(prediction, truth, dice, hd95
     assert summary.row("lesion_hd95", "whole").mean == pytest.approx(hd95)
 
 
+def slabs(*ends, size=(10, 20, 16)):
+    """Masks of the first planes of an array, which they fill up to its edges."""
+    return [(np.indices(size)[0] < end).astype(np.uint8) for end in ends]
+
+
+def lines(*ends):
+    """Masks of the first voxels of a line, each of which is border."""
+    masks = np.zeros((len(ends), 5, 5, 20), np.uint8)
+    for mask, end in zip(masks, ends, strict=True):
+        mask[2, 2, :end] = 1
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("masks", "dice", "difference", "assd", "most"),
+    [
+        # Six planes against four, 3 mm thick. The sides are the volume's edge: each border is the one plane inside,
+        # and every distance is that of two planes, 6 mm.
+        (slabs(6, 4), 2 * 4 / (6 + 4), 50, 6.0, 6.0),
+        # Four voxels of 2 mm against ten: the four are 0 mm away, and 0, 0, 0, 0, 2, 4, ..., 12 mm the ten: 42 mm
+        # over 14 voxels. The mean of the two directed means would be 2.1 mm.
+        (lines(4, 10), 2 * 4 / (4 + 10), -60, 42 / 14, 12.0),
+        (lines(10, 10), 1.0, 0, 0.0, 0.0),
+    ],
+    ids=["slabs", "lines", "equal"],
+)
+def test_chaos_has_no_border_at_the_edge_of_a_volume_and_pools_both_directions(masks, dice, difference, assd, most):
+    (record,) = records = measure(*masks, {"liver": 1}, (3.0, 1.0, 2.0), POLICIES["chaos"].options)
+    summary = summarize(records, "chaos")
+    assert {name: summary.row(name, "liver").mean for name in ("dice", "assd", "hd")} == pytest.approx(
+        {"dice": dice, "assd": assd, "hd": most}
+    )
+    assert 100 * record.volume_difference == pytest.approx(difference)
+
+
 def test_a_policy_of_ones_own_is_a_value_and_an_unknown_name_is_refused():
     records = records_of(make_cases(), "nnunet")
     assert summarize(records, Policy("mine")).policy == "mine"

@@ -221,8 +221,16 @@ def test_the_command_scores_volumes_and_does_not_write_them_as_pictures(config, 
     assert main(["test", path, trained, "--device", "cpu"]) == 0
     assert "mCaseDice" in capsys.readouterr().out
     windows = ["--roi-size", "12", "14", "16", "--stride", "12", "--json", str(tmp_path / "scores.json")]
+    windows += ["--metrics", "hd95_max"]
     assert main(["test", path, trained, "--device", "cpu", *windows]) == 0
-    inference = json.loads((tmp_path / "scores.json").read_text())["inference"]
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    inference, means = scores["inference"], scores["evaluation"]["means"]
+    dice, distance = (
+        next(row for row in means if (row["metric"], row["structure"], row["level"]) == (metric, "ball", "case"))
+        for metric in ("dice", "hd95_max")
+    )
+    assert 100 * dice["mean"] == pytest.approx(scores["mCaseDice"])
+    assert dice["n"] == distance["n"] == 2
     assert (inference["roi_size"], inference["stride"]) == ([12, 14, 16], [12, 12, 12])
     assert main(["test", path, trained, "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
     assert "this set holds volumes" in capsys.readouterr().err

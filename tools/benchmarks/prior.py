@@ -12,7 +12,7 @@ from rich.progress import track
 
 from benchmarks.timing import write_json
 from densevit.data import Dataset
-from densevit.metrics import CaseDice
+from densevit.metrics import MeasureOptions, measure, scores_from_records
 from densevit.quickstart.atlas import atlas_scores, whole_scan
 from densevit.tables import format_table
 from densevit.train import load_config, parse_overrides
@@ -64,7 +64,7 @@ def best_radius(labels: Sequence[np.ndarray]) -> float:
 
 def score_blob(labels: Sequence[np.ndarray], radius: float) -> torch.Tensor:
     """Dice of both classes (2,), mean over the cases."""
-    dice = CaseDice(2)
-    for label in labels:
-        dice.update(torch.from_numpy(blob(label.shape, radius)), torch.from_numpy(label.astype(np.int64)))
-    return dice.compute()
+    options = MeasureOptions(metrics=(), include_background=True)
+    classes = ["background", "blob"]
+    found = (measure(blob(x.shape, radius), x, classes, None, options, case=str(i)) for i, x in enumerate(labels))
+    return scores_from_records([record for records in found for record in records], by_case=True).case_dice

@@ -10,9 +10,10 @@ import numpy as np
 from densevit.evaluate.compared import Compared
 from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pairs
-from densevit.evaluate.scores import OF_SETS, ONLY_IN_FILES, Scores, values_by_structure
+from densevit.evaluate.scores import OF_SETS, ONLY_IN_FILES, Scores
 from densevit.evaluate.statistics import Interval
 from densevit.labels import Color, structure_colors
+from densevit.metrics import CaseTable, case_table
 from densevit.metrics.records import kind_of
 from densevit.progress import Bars
 from densevit.report.pages.cases import ERRORS, Look, look_at
@@ -66,13 +67,12 @@ def evaluation_page(
     """
     metrics = [name for name in dict.fromkeys(row.metric for row in scores.rows) if name not in ONLY_IN_FILES]
     metrics.sort(key=lambda name: name != scores.stratum_metric)
-    cases = list(dict.fromkeys(record.case for record in measured.records))
-    tables = {name: values_by_structure(measured.records, cases, name, scores.policy) for name in metrics}
-    structures = list(dict.fromkeys(record.structure for record in measured.records))
-    colors = dict(zip(structures, structure_colors(len(structures) + 1)[1:], strict=True))
+    tables = {name: case_table(measured.records, name, scores.policy) for name in metrics}
     by = metrics[0]
-    shown = _shown(measured, pairs, tables[by], cases, colors=colors, images=images or {}, by=by, progress=progress)
-    charts = {name: _chart(name, tables[name], cases, scores, colors) for name in metrics}
+    cases, structures = tables[by].cases, list(tables[by].rows)
+    colors = dict(zip(structures, structure_colors(len(structures) + 1)[1:], strict=True))
+    shown = _shown(measured, pairs, tables[by], colors=colors, images=images or {}, by=by, progress=progress)
+    charts = {name: _chart(name, tables[name], scores, colors) for name in metrics}
     return write_page(
         path,
         "evaluation.html.j2",
@@ -99,16 +99,14 @@ def evaluation_page(
     )
 
 
-def _chart(
-    metric: str, table: Mapping[str, np.ndarray], cases: Sequence[str], scores: Scores, colors: Mapping[str, Color]
-) -> Chart:
+def _chart(metric: str, table: CaseTable, scores: Scores, colors: Mapping[str, Color]) -> Chart:
     """Means of each structure, by case where the policy has them, else over the whole set; and every case."""
     level = "case" if "case" in scores.policy.levels else "set"
     means = {row.structure: row.mean for row in scores.rows if (row.metric, row.level) == (metric, level)}
     bars = []
-    for name, values in table.items():
+    for name, values in table.rows.items():
         interval = scores.intervals.get((metric, name), Interval(nan, nan, nan, 0, 0))
-        dots = dict(zip(cases, values.tolist(), strict=True))
+        dots = dict(zip(table.cases, values.tolist(), strict=True))
         bars.append(Bar(name, web_color(colors[name]), means[name], interval.low, interval.high, dots))
     return make_chart(metric, bars, unit=_is_share(metric))
 
@@ -159,8 +157,7 @@ def _matrix(measured: Measured) -> Matrix | None:
 def _shown(
     measured: Measured,
     pairs: Pairs,
-    table: Mapping[str, np.ndarray],
-    cases: Sequence[str],
+    table: CaseTable,
     *,
     colors: Mapping[str, Color],
     images: Mapping[str, Path],
@@ -168,10 +165,7 @@ def _shown(
     progress: bool,
 ) -> list[ShownCase]:
     """The worst cases and the median one, by each case's mean over its structures."""
-    values = np.array(list(table.values()))
-    there = ~np.isnan(values)
-    means = np.where(there, values, 0).sum(0) / np.where(there.any(0), there.sum(0), nan)
-    kind = kind_of(by)
+    means, cases, kind = table.by_case(), table.cases, kind_of(by)
     known = np.flatnonzero(~np.isnan(means))
     order = known[np.argsort(means[known] * (1 if kind.best > kind.worst else -1), kind="stable")].tolist()
     chosen = [(i, "worst") for i in order[:WORST]]

@@ -99,7 +99,8 @@ _CLASSIFIER = Release(
     hub=("deit_small_patch16_224.pth",),
     is_it=has_plain_blocks(r"blocks\.0\.", modules=_NAMES),
     backbone=_TIMM,
-    ignored=(r"head\.", r"head_dist\.", r"fc_norm\.", r"pre_logits\."),
+    class_head=(("head", "class_head.fc"),),
+    ignored=(r"head_dist\.", r"fc_norm\.", r"pre_logits\.", r"head\."),
     absent=ABSENT,
     remarks_if=(
         (
@@ -154,6 +155,7 @@ FAMILY = Family(
     options=unetr.OPTIONS,
     varying=unetr.VARYING,
     rules=dict(resizing=_resizing),
+    classifier=dict(num_tokens=1),
     mmseg={"ViT": "vit"},
     crop_options=unetr.FAMILY.crop_options,
     crop_reason=unetr.FAMILY.crop_reason,

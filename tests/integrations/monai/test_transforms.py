@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from densevit.decoders import DenseMap
 from densevit.losses import create_loss
-from densevit.metrics import CaseDice
+from densevit.metrics import MeasureOptions, measure, summarize
 from densevit.normalization import create_normalization
 from densevit.predictor import Predictor
 from densevit.volumes.resample import prepare_image
@@ -268,10 +268,11 @@ def test_the_metric_is_our_dice_of_each_case_and_agrees_with_monais():
     ours(list(prediction[:1]), list(label[:1]))
     theirs(*(one_hot(x[:, 0], 4).movedim(-1, 1) for x in (prediction, label)))
     rows = theirs.aggregate()
-    exact = CaseDice(4)
-    for case, truth in zip([*prediction, prediction[0]], [*label, label[0]], strict=True):
-        exact.update(case, truth)
-    assert_close(ours.aggregate(), exact.compute()[1:], rtol=0, atol=1e-6, equal_nan=True)
+    pairs = zip([*prediction, prediction[0]], [*label, label[0]], strict=True)
+    cases = (measure(*pair, "abcd", None, MeasureOptions(metrics=()), case=str(i)) for i, pair in enumerate(pairs))
+    exact = summarize([record for case in cases for record in case])
+    expected = torch.tensor([exact.row("dice", name).mean for name in "bcd"])
+    assert_close(ours.aggregate().float(), expected, rtol=0, atol=1e-6, equal_nan=True)
     mine = CaseDiceMetric(4, reduction="classes")(logits, label)
     known = ~rows.isnan()  # MONAI leaves out a class without truth, ours counts it as 0 where it was predicted
     assert_close(mine[known], rows[known], rtol=0, atol=1e-6)

@@ -1,0 +1,54 @@
+"""What plain backbones share: a row of blocks on one grid, some of whose outputs leave as levels of one stride."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from densevit.backbones.base import Backbone, Stage
+
+
+def plain_backbone(
+    embed: nn.Module,
+    blocks: Sequence[nn.Module],
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    dim: int,
+    stride: int | Sequence[int],
+    taps: Sequence[int] | None = None,
+    norm: nn.Module | None = None,
+    normed: str = "last",
+    class_head: Callable[[int], nn.Module] | None = None,
+) -> Backbone:
+    """A backbone (B, C, *S) -> [(B, dim, *ceil(S / stride)) for each tap], one stage a tap.
+
+    `embed` maps the grid (B, *S, C) to that of the blocks, or to Tokens. `taps` are the blocks, counted from 0, whose
+    outputs leave as levels; the end of each quarter by default. `norm` is the final norm, and `normed` says which
+    levels pass it: "last", "all" or "none". `class_head` is that of `Backbone`.
+    """
+    taps = _check_taps([(i + 1) * len(blocks) // 4 - 1 for i in range(4)] if taps is None else taps, len(blocks))
+    parts = [blocks[a + 1 : b + 1] for a, b in pairwise([-1, *taps])]
+    return Backbone(
+        [Stage(nn.Identity() if i else embed, part) for i, part in enumerate(parts)],
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=[dim] * len(taps),
+        out_strides=[stride if isinstance(stride, int) else tuple(stride)] * len(taps),
+        out_norms=_final_norms(normed, nn.Identity() if norm is None else norm, len(taps)),
+        class_head=class_head,
+    )
+
+
+def _check_taps(taps: Sequence[int], depth: int) -> list[int]:
+    if list(taps) != sorted({*taps, depth - 1}) or taps[0] < 0:
+        raise ValueError(f"taps must rise from 0 or more to {depth - 1}, the last of {depth} blocks, got {tuple(taps)}")
+    return list(taps)
+
+
+def _final_norms(which: str, norm: nn.Module, count: int) -> list[nn.Module]:
+    """The final norm for each level that passes it: one module, whose weights are shared where there are several."""
+    normed = {"last": [count - 1], "all": range(count), "none": []}
+    if which not in normed:
+        raise ValueError(f"norm must be 'last', 'all' or 'none', got {which!r}")
+    return [norm if i in normed[which] else nn.Identity() for i in range(count)]
