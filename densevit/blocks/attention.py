@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+from densevit.blocks.tokens import Relations
 
 
 class Places(NamedTuple):
@@ -120,21 +121,67 @@ class SpatialReductionAttention(nn.Module):
         return [everywhere(size, reduced.shape[1:-1])]
 
 
-class SelfAttention(nn.Module):
-    """Attention of every token to every token (ViT): (B, *S, C) -> (B, *S, C)."""
+QKV_BIASES = (True, False, "qv")
 
-    def __init__(self, dim: int, *, num_heads: int, qkv_bias: bool = True):
+
+class SelfAttention(nn.Module):
+    """Attention of every token to every token (ViT): (B, *S, C) -> (B, *S, C).
+
+    `qkv_bias="qv"` gives queries and values a bias and keys none (BEiT, EVA-02, DINOv3). `qk_norm` norms each head's
+    queries and keys (https://arxiv.org/abs/2302.05442), `inner_norm` what the heads give (EVA-02-CLIP, Primus V3).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_heads: int,
+        qkv_bias: bool | str = True,
+        qk_norm: bool = False,
+        inner_norm: bool = False,
+        eps: float = 1e-6,
+    ):
         super().__init__()
+        if qkv_bias not in QKV_BIASES:
+            raise ValueError(f"qkv_bias must be True, False or 'qv', got {qkv_bias!r}")
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias is True)
+        self.qv_bias = nn.Parameter(torch.zeros(2 * dim)) if qkv_bias == "qv" else None
+        self.q_norm = nn.LayerNorm(dim // num_heads, eps=eps) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(dim // num_heads, eps=eps) if qk_norm else nn.Identity()
+        self.norm = nn.LayerNorm(dim, eps=eps) if inner_norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
         self.attend = Attend()
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).flatten(1, -2).chunk(3, dim=-1))
-        out = merge_heads(self.attend(q, k, v))  # (B, N, C)
+    def forward(self, x: Tensor, relations: Relations | None = None) -> Tensor:
+        q, k, v = (split_heads(t, self.num_heads) for t in self._project(x).flatten(1, -2).chunk(3, dim=-1))
+        q, k, mask = self.q_norm(q), self.k_norm(k), None
+        if relations is not None:
+            q, k = turn(q, relations), turn(k, relations)
+            mask = relations.bias
+        out = self.norm(merge_heads(self.attend(q, k, v, mask=mask)))  # (B, N, C)
         return self.proj(out).reshape(x.shape)
+
+    def _project(self, x: Tensor) -> Tensor:
+        """(B, *S, C) -> (B, *S, 3 C)"""
+        if self.qv_bias is None:
+            return self.qkv(x)
+        q, v = self.qv_bias.chunk(2)
+        return F.linear(x, self.qkv.weight, torch.cat([q, torch.zeros_like(q), v]))
 
     def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
         """Every token among all."""
         return [everywhere(size, num_prefix=len(prefix))]
+
+
+def turn(heads: Tensor, relations: Relations) -> Tensor:
+    """Queries or keys (B, H, N, K), two channels at a time turned by their angle; as they are where there is none.
+
+    Where neighbours make a pair, the channels leave in another order: those that came first in their pairs, then the
+    others. It is the same for queries and for keys, and no product of them knows it.
+    """
+    if relations.cos is None or relations.sin is None:
+        return heads
+    first, second = (heads[..., ::2], heads[..., 1::2]) if relations.pairs else heads.chunk(2, dim=-1)
+    cos, sin = relations.cos, relations.sin
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1).type_as(heads)

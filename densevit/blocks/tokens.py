@@ -16,12 +16,30 @@ from densevit.blocks import nd
 CLASS, DISTILLATION, REGISTER = "class", "distillation", "register"  # what stands before a grid
 
 
+class Relations(NamedTuple):
+    """What attention is told of the places of T + N tokens; None where it is told nothing.
+
+    Queries and keys of K channels are turned by the angles whose cosines and sines these are, (T + N, K / 2). A channel
+    of the first half turns together with the same one of the second half, or with `pairs` each with its neighbour.
+    `bias` (1, T + N) is added to the logits of the keys.
+    """
+
+    cos: Tensor | None = None
+    sin: Tensor | None = None
+    pairs: bool = False
+    bias: Tensor | None = None
+
+
 class Tokens(NamedTuple):
-    """Values (B, T + N, C), the size of the grid, and what each of the T tokens before it is, such as CLASS."""
+    """Values (B, T + N, C), the size of the grid, and what each of the T tokens before it is, such as CLASS.
+
+    `relations` are for the attention of blocks that know them, as long as the grid keeps its size.
+    """
 
     values: Tensor
     size: tuple[int, ...]
     prefix: tuple[str, ...] = ()
+    relations: Relations | None = None
 
     @property
     def grid(self) -> Tensor:

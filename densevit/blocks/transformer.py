@@ -12,15 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.tokens import Tokens
+from densevit.blocks.tokens import Relations, Tokens
 
 
 class PatchEmbed(nn.Module):
     """Strided convolution, then LayerNorm: (B, *S, C_in) -> (B, *ceil(S / stride), C_out).
 
     Overlapping (PVT v2, MiT, MViT) when kernel_size > stride; plain (Swin, ViT) when they are equal: then zeros at the
-    far ends fill the last patches. `norm=False` leaves the norm out (ViT, MViT). `position` comes last: it adds
-    positions to the grid (ViT, PVT v1), and may make it tokens by putting a class token in front.
+    far ends fill the last patches. `norm=False` leaves the norm out (ViT, MViT). `position` comes after it: it adds
+    positions to the grid (ViT, PVT v1), and may make it tokens by putting a class token in front. `relate` comes last:
+    it makes tokens that tell attention of their places (`rope.Relate`).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class PatchEmbed(nn.Module):
         stride: int | Sequence[int],
         norm: bool = True,
         position: nn.Module | None = None,
+        relate: nn.Module | None = None,
     ):
         super().__init__()
         kernel, strides = nd.ntuple(kernel_size, spatial_dims), nd.ntuple(stride, spatial_dims)
@@ -41,11 +43,12 @@ class PatchEmbed(nn.Module):
         self.proj = nd.CONV[spatial_dims](in_channels, dim, kernel, strides, padding)
         self.norm = nn.LayerNorm(dim, eps=1e-5) if norm else nn.Identity()
         self.position = nn.Identity() if position is None else position
+        self.relate = nn.Identity() if relate is None else relate
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | Tokens:
         if self.patch:
             x = nd.pad_to_multiple(x, self.patch)
-        return self.position(self.norm(nd.to_grid(self.proj(nd.to_image(x)))))
+        return self.relate(self.position(self.norm(nd.to_grid(self.proj(nd.to_image(x))))))
 
 
 class DropPath(nn.Module):
@@ -67,25 +70,53 @@ class DropPath(nn.Module):
         return x * (keep.to(x.dtype) / (1 - self.p))
 
 
+class LayerScale(nn.Module):
+    """Each channel times a learned factor: (B, *S, C) -> (B, *S, C). https://arxiv.org/abs/2103.17239"""
+
+    def __init__(self, dim: int, initial: float):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), float(initial)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + ffn(norm(x)): (B, *S, C) -> (B, *S, C).
 
-    Tokens go through as one sequence (B, T + N, C): then the attention and the network must not ask for a grid.
+    Tokens go through as one sequence (B, T + N, C): then the attention and the network must not ask for a grid, and
+    the attention is told the relations of the tokens where they have any. `layer_scale` is the first value of a factor
+    for each channel of both branches; there are none where it is None.
     """
 
-    def __init__(self, dim: int, attention: nn.Module, ffn: nn.Module, *, drop_path: float = 0.0, eps: float = 1e-6):
+    def __init__(
+        self,
+        dim: int,
+        attention: nn.Module,
+        ffn: nn.Module,
+        *,
+        drop_path: float = 0.0,
+        eps: float = 1e-6,
+        layer_scale: float | None = None,
+    ):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = attention
+        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = ffn
+        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:
         if isinstance(x, Tokens):
-            return x._replace(values=self(x.values))
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+            told = {} if x.relations is None else {"relations": x.relations}
+            return x._replace(values=self._add(x.values, **told))
+        return self._add(x)
+
+    def _add(self, x: Tensor, **told: Relations) -> Tensor:
+        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x), **told)))
+        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
 
 
 class Mlp(nn.Module):
@@ -99,6 +130,25 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
+
+
+class SwiGLU(nn.Module):
+    """w3(SiLU(w1 x) * w2 x), with w1 and w2 in one layer `w12`: (B, *S, C) -> (B, *S, C).
+
+    https://arxiv.org/abs/2002.05202. With `norm` a LayerNorm comes before w3, as in EVA-02. `ratio` is that of the
+    hidden width, which is two thirds of that of an Mlp in a network of as many parameters.
+    """
+
+    def __init__(self, dim: int, *, ratio: float = 8 / 3, norm: bool = False, eps: float = 1e-6):
+        super().__init__()
+        hidden = int(dim * ratio)
+        self.w12 = nn.Linear(dim, 2 * hidden)
+        self.norm = nn.LayerNorm(hidden, eps=eps) if norm else nn.Identity()
+        self.w3 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.w12(x).chunk(2, dim=-1)
+        return self.w3(self.norm(F.silu(gate) * value))
 
 
 class MixFFN(nn.Module):
