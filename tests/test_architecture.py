@@ -30,6 +30,7 @@ LAYERS = [
     "report",
     "doctor",
     "export train",
+    "analyze",
     "quickstart integrations cli",
     "__main__",
 ]

@@ -48,7 +48,9 @@ class Attend(nn.Module):
     def weights(self, q: Tensor, k: Tensor, *, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
         """(B, H, N, M): how much each query takes of each key's value; a row sums to 1."""
         logits = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.mT
-        return (logits if mask is None else logits + mask).softmax(dim=-1)
+        if mask is not None:
+            logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
+        return logits.softmax(dim=-1)
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:

@@ -112,7 +112,7 @@ def _measure(args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions"
         options,
         missing=args.missing,
         with_background=True if args.with_background else None,
-        with_confusion=bool(args.report),
+        with_confusion=bool(args.report or args.json),
         num_workers=0 if workers < 2 else workers,
         progress=not args.quiet,
     )

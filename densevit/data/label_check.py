@@ -59,7 +59,7 @@ class LabelReport:
         if remarks:
             more = f"; so do {len(remarks) - 1} others" if len(remarks) > 1 else ""
             found.append(Finding.said(f"{remarks[0]}{more}", severity="warning", check="geometry"))
-        return [*found, *self._absent(classes, labels), *self._alone(classes, labels)]
+        return [*found, *self._absent(classes, labels), *self._only(classes, labels), *self._alone(classes, labels)]
 
     def _absent(self, classes: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         """Classes that are in no label; of the first alone, labels that count from one."""
@@ -74,6 +74,15 @@ class LabelReport:
         if absent == [classes[0]]:
             mend = "if the labels count from 1 the names are off by one: take care that each value has its own name"
         return [Finding(severity="warning", check="classes", what=what, mend=mend)]
+
+    def _only(self, classes: Sequence[str], labels: Sequence[str]) -> list[Finding]:
+        """One class in all labels: a network that always answers it is right wherever it is asked."""
+        (there,) = np.nonzero(self.counts.sum(0))
+        if len(there) != 1 or not self.ignored.any():
+            return []
+        what = f"the {len(labels)} labels hold no class but {classes[there[0]]}, and all else is ignored"
+        mend = "if the ignored value is a class too, such as the background, name it as one"
+        return [Finding(severity="warning", check="classes", what=what, mend=mend, files=tuple(labels))]
 
     def _alone(self, classes: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         """Masks of 0 and 255 among masks of 0 and 1."""

@@ -23,6 +23,7 @@ from densevit.volumes.grid import Grid
 
 EXIF_MODES = (None, "apply", "ignore")
 View = tuple[tuple[int, int], int]  # upright size (H, W), EXIF orientation that was applied (1 = none)
+BACKGROUND = ("background", "unlabelled", "unlabeled", "other", "nothing")  # names of what 0 stands for in most files
 MOST_LOOKED_AT = 64  # labels, to find out which of several values of a class they hold
 
 
@@ -142,10 +143,30 @@ class PictureDataset(Dataset):
             return constant_images(constant)
         report = LabelReport.of([each["counts"] for each in facts.values()], num_classes=self.num_classes)
         black_and_white = self._black_and_white(report, labels)
-        return black_and_white or [*report.findings(self.classes, labels=labels), *constant_images(constant)]
+        found = [*self._hidden_zero(report, labels), *report.findings(self.classes, labels=labels)]
+        return black_and_white or [*found, *constant_images(constant)]
 
     def _look(self, index: int) -> Facts:
         return self.inspect(index)[0]
+
+    def _hidden_zero(self, report: LabelReport, labels: Sequence[str]) -> list[Finding]:
+        """Files in which 0 seems to be a class, although `reduce_zero_label` ignores it and moves all others."""
+        path = labels[int(report.ignored.argmax())]
+        counts, ignored = report.counts.sum(0), int(report.ignored.sum())
+        if not self._coding_of(path).reduce_zero_label or not (read_oriented_label(path)[0] == 0).any():
+            return []
+        signs = []
+        if counts[:-1].all() and not counts[-1]:
+            signs.append(f"no label holds {self.num_classes}, which stands for the last class {self.classes[-1]}")
+        if ignored > counts.sum():
+            signs.append(f"{100 * ignored / (ignored + counts.sum()):.0f} % of all pixels are ignored")
+        if self.classes[0].lower() in BACKGROUND:
+            signs.append(f"the first class is called {self.classes[0]}, which is 1 in the files")
+        if not signs:
+            return []
+        what = f"reduce_zero_label ignores the value 0, which {path} holds, and {' and '.join(signs)}"
+        mend = "if 0 is a class in the files, leave reduce_zero_label out: it hides this class and renames all others"
+        return [Finding(severity="warning", check="zero", what=what, mend=mend, files=tuple(labels))]
 
     def _black_and_white(self, report: LabelReport, labels: Sequence[str]) -> list[Finding]:
         """Black-and-white masks pass as class 0 and ignored, and a network would learn nothing from them."""

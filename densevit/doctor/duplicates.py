@@ -1,7 +1,9 @@
 """Images that are there twice, or nearly, within a split and between splits."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import PurePath
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from densevit.data.finding import Finding
 from densevit.doctor.look import Look
 
 ALIKE = 0.95  # correlation of the slopes of two thumbnails, above which images are nearly the same
+SEQUENCE = re.compile(r"(.*\d.*\D)\d+\D*")  # a name with several numbers, and what stands before the last
 ROWS = 1000  # of a comparison of all with all at once
 
 
@@ -69,7 +72,30 @@ def _leaks(first: str, looks: Sequence[Look], second: str, others: Sequence[Look
         )
         mend = "split by scene, video or patient: scores are too good where the split knows what it is trained on"
         found.append(Finding(severity="warning", check="leak", what=what, mend=mend, files=files, split=both))
-    return found
+    known_now = {*copies, *(others[b].name for b, _ in pairs)}
+    return found + _sequences(first, looks, second, [look for look in others if look.name not in known_now])
+
+
+def _sequences(first: str, looks: Sequence[Look], second: str, others: Sequence[Look]) -> list[Finding]:
+    """Images of both splits that are called alike up to their last number: frames of a video, slices of a patient."""
+    known = {sequence: look.name for look in looks if (sequence := _sequence(look.name))}
+    twins = {look.name: known[_sequence(look.name)] for look in others if _sequence(look.name) in known}
+    if not twins:
+        return []
+    name, twin = next(iter(twins.items()))
+    what = (
+        f"{len(twins)} images of {second} are called like images of {first} up to their last number, first {name} and "
+        f"{twin}"
+    )
+    mend = "if what stands before it names a video, a place or a patient, keep each on one side of the split"
+    both = f"{first}, {second}"
+    return [Finding(severity="note", check="leak", what=what, mend=mend, files=tuple(twins), split=both)]
+
+
+def _sequence(name: str) -> str:
+    """`p07_slice` of p07_slice012.png; nothing where the last number is the only one."""
+    found = SEQUENCE.fullmatch(PurePath(name).name.partition(".")[0])
+    return found[1] if found else ""
 
 
 def nearest(looks: Sequence[Look], others: Sequence[Look]) -> list[tuple[int, int]]:

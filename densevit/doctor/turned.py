@@ -17,6 +17,9 @@ CLEAR_OF_FEW = 0.08  # the same in sets of fewer than `FEW` samples
 FEW = 8
 ENOUGH, LARGER_PART = 5, 0.7  # how many labels, and which share, must lie right for others to be said to lie wrong
 MOST = 0.9  # share of the samples that a turn must fit better, or worse
+SAME = (
+    0.01  # of edge strength: turns that fit alike, such as one and its mirror image where what is seen has a symmetry
+)
 KEPT = 48  # labels that are laid on one another's images
 SWAPPED = 0.1  # how much better the two of a pair must fit when exchanged
 AXES = ("depth", "height", "width")
@@ -52,9 +55,9 @@ class Turned:
         scores = np.stack(self.scores)
         gains, kinds = scores - scores[:, :1], turns(_rank(scores))  # NaN where a turn changes the size
         clear = CLEAR if len(gains) >= FEW else CLEAR_OF_FEW
-        whole = _all_turned(gains, clear, kinds, self.names)
-        if whole:
-            return whole
+        many = _all_turned(gains, clear, kinds, self.names) or _part_turned(gains, clear, kinds, self.names)
+        if many:
+            return many
         swapped = self._swapped()
         known = {name for finding in swapped for name in finding.files}
         return [*_single_ones(gains, kinds, self.names, known=known), *swapped]
@@ -103,6 +106,33 @@ def _all_turned(gains: np.ndarray, clear: float, kinds: Sequence[Turn], names: S
     )
     mend = "look at one, and turn the labels, or mend what wrote them"
     return [Finding(severity="warning", check="turned", what=what, mend=mend, files=tuple(names))]
+
+
+def _part_turned(gains: np.ndarray, clear: float, kinds: Sequence[Turn], names: Sequence[str]) -> list[Finding]:
+    """One turn after which a large part of the labels fit clearly better and the others clearly worse.
+
+    Nearly all of both must then fit better than by any other turn: labels that no edge shows fit by all turns alike.
+    """
+    best, found = np.maximum(np.nanmax(gains, axis=1), 0), []
+    for column, turn in enumerate(kinds):
+        gain = gains[:, column]
+        known, decided = ~np.isnan(gain), np.abs(gain) >= clear
+        if not column or known.sum() < ENOUGH or decided.sum() < LARGER_PART * known.sum():
+            continue
+        better = decided & (gain > 0)
+        fits = best[decided] - np.maximum(gain[decided], 0) <= SAME
+        if better.sum() >= (1 - LARGER_PART) * decided.sum() and fits.mean() >= MOST:
+            found.append((float(np.median(np.abs(gain[decided]))), turn, np.flatnonzero(better)))
+    if not found:
+        return []
+    gain, turn, odd = max(found, key=lambda each: each[0])
+    files = tuple(names[index] for index in odd)
+    what = (
+        f"{len(files)} of {len(names)} labels lie on their images only after a turn, and the others without: "
+        f"{some(files)} would fit {describe(turn)}, on edges that differ by {gain:.2f} of 1"
+    )
+    mend = "look at some of both, and turn those labels, or mend what wrote them"
+    return [Finding(severity="warning", check="turned", what=what, mend=mend, files=files)]
 
 
 def _single_ones(gains: np.ndarray, kinds: Sequence[Turn], names: Sequence[str], *, known: set[str]) -> list[Finding]:

@@ -33,7 +33,8 @@ class Measured:
     `missing` are the cases without a prediction, `failed` those whose prediction could not be used, with the reason:
     both were scored as if nothing had been predicted. `unscored` are those whose truth could not be read, `unmatched`
     the predictions without a truth. `columns` says what else is known of each case. `confusion` counts voxels of all
-    cases by (true, predicted) value of the files, where it was asked for.
+    cases by (true, predicted) value of the files, where it was asked for, and `examples` has the most of them in one
+    case, with that case.
     """
 
     records: list[Record]
@@ -44,6 +45,7 @@ class Measured:
     unmatched: list[Path]
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    examples: Mapping[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
 
 
 def measure_files(
@@ -71,9 +73,11 @@ def measure_files(
     loader = _loader(_Cases(chosen, structures, options, with_background, with_confusion), num_workers)
     found: dict[str, list[Record]] = {}
     failed, unscored, confusion = {}, {}, Counter()
+    examples: dict[tuple[int, int], tuple[int, str]] = {}
     with Bars(enabled=progress) as bars, drawing(loader) as drawn:
         for done, (pair, (records, fault, counted)) in enumerate(zip(chosen, drawn, strict=True), start=1):
             confusion.update(counted)
+            examples |= {key: max((n, pair.case), examples.get(key, (0, ""))) for key, n in counted.items()}
             if records:
                 found[pair.case] = records
             if fault is not None:
@@ -85,7 +89,8 @@ def measure_files(
     names = list(dict.fromkeys(record.structure for records in found.values() for record in records))
     names.sort(key=list(structures.labels).index)
     records = [record for records in found.values() for record in _with_absent(records, names)]
-    return Measured(records, structures, pairs.missing, failed, unscored, pairs.unmatched, pairs.columns, confusion)
+    whole = dict(columns=pairs.columns, confusion=confusion, examples=examples)
+    return Measured(records, structures, pairs.missing, failed, unscored, pairs.unmatched, **whole)
 
 
 def _loader(cases: "_Cases", num_workers: int) -> DataLoader:

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from densevit.evaluate.comparison import Comparison, Ranking
+from densevit.evaluate.confused import matrix_of
 from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pair
 from densevit.evaluate.scores import Scores
@@ -28,6 +29,7 @@ def as_json(
     others: Mapping[str, Measured] | None = None,
 ) -> dict[str, Any]:
     """All there is to know of an evaluation, ready for `json`: fractions and mm, null where there is no value."""
+    matrix = matrix_of(measured)
     return _plain(
         {
             "schema": SCHEMA,
@@ -43,6 +45,7 @@ def as_json(
             "against": {model: _faults(other) for model, other in (others or {}).items()},
             "comparisons": [asdict(each) for each in comparisons],
             "ranking": None if ranking is None else asdict(ranking),
+            "confusion": None if matrix is None else matrix.as_dict(),
             "cases": [_case(record) for record in measured.records],
         }
     )

@@ -31,6 +31,7 @@ class MadeSet:
     spacings: dict = field(default_factory=dict)
     classes: tuple = CLASSES
     extra: dict = field(default_factory=dict)
+    stems: dict = field(default_factory=dict)  # of files that are not called t00, v00, ...
 
     def __post_init__(self):
         for split, count, start in (("train", 12, 0), ("val", 4, 100)):
@@ -59,7 +60,8 @@ class MadeSet:
         return entries
 
     def _save(self, kind, split, index, array):
-        name = f"{kind}/{split}/{split[0]}{index:02}.{'png' if self.rank == 2 else 'nii.gz'}"
+        stem = self.stems.get((split, index), f"{split[0]}{index:02}")
+        name = f"{kind}/{split}/{stem}.{'png' if self.rank == 2 else 'nii.gz'}"
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.rank == 2:

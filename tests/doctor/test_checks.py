@@ -1,10 +1,16 @@
 """Every check of `doctor` finds its fault, in pictures and in scans, and finds nothing in healthy sets."""
 
+import pickle
+import tracemalloc
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
 
+from densevit.data.dataset import create_dataset
 from densevit.doctor.examine import examine
+from densevit.doctor.look import look_through
 from tests.doctor.sets import MadeSet, make_sample
 
 BOTH = pytest.mark.parametrize("rank", [2, 3], ids=["pictures", "scans"])
@@ -65,6 +71,42 @@ def test_names_that_are_off_by_one_are_warned_of(made, rank):
         assert "off by one" in finding.mend
 
 
+def test_a_class_0_that_reduce_zero_label_hides_is_warned_of_and_a_0_that_is_none_is_not(made):
+    right = made(2, extra=dict(reduce_zero_label=True))
+    for split, labels in right.labels.items():
+        right.labels[split] = [np.where(np.arange(60) < 6, 0, label + 1) for label in labels]
+    assert found_in(right) == []
+    bad = made(2, extra=dict(reduce_zero_label=True))  # ground, house and tree are 0, 1 and 2 in the files
+    found = found_in(bad)
+    assert {(finding.severity, finding.check) for finding in found} == {("warning", "zero"), ("warning", "classes")}
+    said = next(finding for finding in found if finding.check == "zero")
+    assert "no label holds 3, which stands for the last class tree" in said.what
+    assert "leave reduce_zero_label out" in said.mend
+
+
+@pytest.mark.parametrize(
+    ("classes", "zeros", "said"),
+    [(("background", "house", "tree"), 6, "called background"), (("ground", "house", "tree"), 40, "% of all pixels")],
+)
+def test_other_signs_of_a_hidden_class_0_are_its_name_and_its_share(made, classes, zeros, said):
+    bad = made(2, classes=classes, extra=dict(reduce_zero_label=True))
+    for split, labels in bad.labels.items():
+        bad.labels[split] = [np.where(np.arange(60) < zeros, 0, label + 1) for label in labels]
+    for finding in found_in(bad):
+        assert finding.check == "zero"
+        assert said in finding.what
+
+
+@BOTH
+def test_labels_of_one_class_in_which_all_else_is_ignored_are_warned_of(made, rank):
+    bad = made(rank, classes=("ground", "house") if rank == 2 else ("ignore", "house"))
+    for split, labels in bad.labels.items():
+        bad.labels[split] = [np.where(label == 0, 255 if rank == 2 else 0, 1) for label in labels]
+    said = [finding.what for finding in found_in(bad) if "all else is ignored" in finding.what]
+    assert len(said) == 2
+    assert all("no class but house" in each for each in said)
+
+
 @BOTH
 def test_masks_of_0_and_255_are_an_error_that_says_how_to_read_them(made, rank):
     bad = made(rank, classes=("ground", "house"))
@@ -85,6 +127,18 @@ def test_an_image_whose_label_is_all_ignored_is_warned_of(made, rank):
     warned = [finding for finding in found_in(bad) if finding.check == "ignored"]
     assert only(warned).severity == "warning"
     assert names(warned[0]) == ["t03"]
+
+
+@BOTH
+def test_a_set_whose_labels_are_all_ignored_is_an_error(made, rank):
+    bad = made(rank)
+    if rank == 3:
+        bad.classes = (*bad.classes, "ignore")
+    for split, labels in bad.labels.items():
+        bad.labels[split] = [np.full_like(label, 255 if rank == 2 else 3) for label in labels]
+    found = found_in(bad)
+    assert {(finding.severity, finding.check) for finding in found} == {("error", "ignored")}
+    assert "nothing can be learned or scored" in found[0].what
 
 
 @BOTH
@@ -109,6 +163,17 @@ def test_flipped_labels_of_a_whole_set_are_warned_of(made, rank):
     finding = only(found_in(bad))
     assert (finding.severity, finding.check, finding.split) == ("warning", "turned", "train")
     assert "flipped along width" in finding.what
+
+
+@BOTH
+@pytest.mark.parametrize("number", [4, 6, 9])
+def test_flipped_labels_of_a_part_of_a_set_are_named(made, rank, number):
+    bad = made(rank)
+    bad.labels["train"] = [label[::-1] if index < number else label for index, label in enumerate(bad.labels["train"])]
+    finding = only(found_in(bad))
+    assert (finding.severity, finding.check) == ("warning", "turned")
+    assert names(finding) == [f"t{index:02}" for index in range(number)]
+    assert f"flipped along {'height' if rank == 2 else 'depth'}" in finding.what
 
 
 @BOTH
@@ -235,6 +300,13 @@ def test_a_subject_on_both_sides_is_warned_of_where_the_layout_knows_subjects(ma
 
 
 @BOTH
+def test_images_of_both_splits_that_are_called_after_one_patient_are_noted(made, rank):
+    bad = made(rank, stems={("train", 3): "p07_scan1", ("train", 4): "p08_scan1", ("val", 1): "p07_scan2"})
+    finding = only(found_in(bad))
+    assert (finding.severity, finding.check, names(finding)) == ("note", "leak", ["p07_scan2"])
+
+
+@BOTH
 def test_a_case_of_another_size_is_noted(made, rank):
     bad = made(rank)
     for arrays in (bad.images, bad.labels):
@@ -318,3 +390,33 @@ def test_weights_favour_rare_classes(made, rank):
     classes = {each.name: each for each in examine(rare.write()).splits["train"].classes}
     assert classes["tree"].weight > classes["house"].weight > classes["ground"].weight
     assert sum(each.share for each in classes.values()) == pytest.approx(1)
+
+
+@BOTH
+def test_what_is_kept_of_a_sample_is_small_whatever_its_size(made, rank):
+    large = made(rank)
+    for split, images in large.images.items():
+        images[:] = [np.kron(image, np.ones([3] * rank)) for image in images[:2]]
+        large.labels[split][:] = [np.kron(label, np.ones([3] * rank, np.uint8)) for label in large.labels[split][:2]]
+    sizes = []
+    for each in (MadeSet(rank, large.folder.parent / "small"), large):
+        dataset = create_dataset(each.write()["train"])
+        kept = [replace(look, agreement=None) for look in look_through(dataset)]
+        sizes.append(max(len(pickle.dumps(look)) for look in kept))
+    assert sizes[1] < 1.1 * sizes[0]
+    assert sizes[1] < 32 * 1024
+
+
+def test_memory_grows_by_a_small_part_of_the_images_that_were_looked_at(made):
+    many = made(2)
+    for arrays in (many.images, many.labels):
+        arrays["train"] = [np.kron(array, np.ones((6, 6), array.dtype)) for array in arrays["train"]]
+        arrays["val"] = arrays["train"][:4]
+    configs, peaks = many.write(), {}
+    for split, config in configs.items():
+        tracemalloc.start()
+        assert examine({split: config}).splits[split].readable == len(many.images[split])
+        peaks[split] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    one_image = 4 * 3 * 240 * 360  # bytes in float32
+    assert peaks["train"] - peaks["val"] < 8 * one_image / 10
