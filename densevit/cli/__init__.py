@@ -1,4 +1,4 @@
-"""The `densevit` command: train, test, predict, evaluate, report, doctor, fingerprint, export, models. Heavy imports are inside the commands."""
+"""The `densevit` command: one module a verb, as `main.COMMANDS` lists them. Heavy imports are inside the commands."""
 
 import sys
 
