@@ -103,4 +103,4 @@ def headline(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], list[str]]:
     unknown = [key for key in facts[0] if all(each[key] is None for each in facts)]
     rows = [{"run": run.name} | {key: value for key, value in each.items() if key not in unknown}
             for run, each in zip(runs, facts, strict=True)]  # fmt: skip
-    return rows, [key for key in unknown if key != "resumed at"]
+    return rows, unknown

@@ -158,7 +158,7 @@ class Run:
             "device": f"{begun['device']}, {begun['precision']}" if begun else None,
             "training images": int(begun["train"]) if begun else None,
             "validation images": int(begun["val"]) if begun.get("val", "none") != "none" else None,
-            "resumed at": ", ".join(map(str, self.resumed)) or None,
+            "resumed at": ", ".join(map(str, self.resumed)) or ("never" if begun else None),
             "densevit": self.header.version if self.header else None,
             "config": sha256(self.folder / CONFIG)[:12],
         }

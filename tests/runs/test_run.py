@@ -40,7 +40,7 @@ def test_a_finished_run_says_what_it_was_and_what_it_scored(opened):
         "device": "cuda:0, bf16",
         "training images": 8,
         "validation images": 3,
-        "resumed at": None,
+        "resumed at": "never",
         "densevit": "0.1.0",
     }
 
