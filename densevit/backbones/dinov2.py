@@ -18,7 +18,7 @@ from densevit.blocks.attention import SelfAttention
 from densevit.blocks.position import make_positions
 from densevit.blocks.rope import Relate
 from densevit.blocks.tokens import CLASS
-from densevit.blocks.transformer import Block, Mlp, PatchEmbed, SwiGLU
+from densevit.blocks.transformer import Block, Mlp, PatchEmbed, SwiGLU, init_linear_weights
 from densevit.registry import BACKBONES
 
 _SIZES = {
@@ -43,10 +43,11 @@ class ClassMeanHead(ClassHead):
         super().__init__()
         self.blocks = tuple(range(depth - class_tokens, depth))
         self.fc = nn.Linear((class_tokens + 1) * dim, num_classes)
+        self.apply(init_linear_weights)
 
     def forward(self, features: Features) -> Tensor:
         found = [level.named(CLASS)[:, 0] for level in features.levels]
-        return self.fc(torch.cat([*found, features.levels[-1].grid.flatten(1, -2).mean(1)], dim=1))
+        return self.fc(torch.cat([*found, features.mean], dim=1))
 
 
 @BACKBONES.register(VARIANTS)

@@ -7,10 +7,10 @@ one gets the tokens of the picture; with `inflated=False` all three axes share t
 from collections.abc import Sequence
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
-from densevit.backbones.base import Backbone, Features
-from densevit.backbones.class_heads import ClassHead
+from densevit.backbones.base import Backbone
+from densevit.backbones.class_heads import ClassHead, MeanHead
 from densevit.backbones.plain import vit_backbone
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
@@ -28,18 +28,11 @@ VARIANTS = {
 REFERENCE = 16  # cells of the pictures of 224 pixels, for whose coordinates the angles are
 
 
-class NormedMeanHead(ClassHead):
-    """The mean of the grid as its last block leaves it, then a LayerNorm and a linear layer -> (B, num_classes)."""
-
-    norm = False
-
-    def __init__(self, dim: int, num_classes: int):
-        super().__init__()
-        self.norm_mean = nn.LayerNorm(dim, eps=1e-6)
-        self.fc = nn.Linear(dim, num_classes)
-
-    def forward(self, features: Features) -> Tensor:
-        return self.fc(self.norm_mean(features.levels[-1].grid.flatten(1, -2).mean(1)))
+def _class_head(dim: int, num_classes: int) -> ClassHead:
+    """The mean of the grid as its last block leaves it, then a LayerNorm, in place of that of dense maps."""
+    head = MeanHead(dim, num_classes, eps=1e-6)
+    head.norm = False
+    return head
 
 
 @BACKBONES.register(VARIANTS)
@@ -88,5 +81,5 @@ def eva02(
         spatial_dims=spatial_dims,
         taps=taps,
         norm=norm,
-        class_head=partial(NormedMeanHead, dim),
+        class_head=partial(_class_head, dim),
     )

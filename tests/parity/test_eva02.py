@@ -27,7 +27,7 @@ def test_variants_have_the_parameters_of_the_release(name):
     with torch.device("meta"):
         model = densevit.create_classifier(name, num_classes=1000)
     backbone, whole = (sum(p.numel() for p in part.parameters()) for part in (model.backbone, model))
-    norm = sum(p.numel() for p in model.class_head.norm_mean.parameters())
+    norm = sum(p.numel() for p in model.class_head.pool_norm.parameters())
     assert (backbone, whole - norm) == COUNTS[name]
 
 
@@ -89,7 +89,7 @@ def official_names(ours, *, larger):
     """A file of the authors' classifier as they name its tensors, with random values."""
     state = {}
     for name, tensor in ours.state_dict().items():
-        name = name.replace("class_head.fc", "head").replace("class_head.norm_mean", "fc_norm")
+        name = name.replace("class_head.fc", "head").replace("class_head.pool_norm", "fc_norm")
         name = name.removeprefix("backbone.").replace("stages.0.downsample.proj", "patch_embed.proj")
         name = name.replace("stages.0.downsample.position.tokens.", "").replace("stages.0.downsample.position.", "")
         name = name.replace("mlp.norm", "mlp.ffn_ln")
@@ -122,4 +122,4 @@ def test_a_file_of_the_authors_fills_a_classifier(larger, tmp_path):
     assert sorted(report.fresh) == ["backbone.out_norms.3.bias", "backbone.out_norms.3.weight"]
     bias = model.backbone.stages[1].blocks[0].attn.qv_bias
     assert torch.equal(bias, torch.cat([state[f"blocks.1.attn.{part}_bias"] for part in "qv"]))
-    assert torch.equal(model.class_head.norm_mean.weight, state["fc_norm.weight"])
+    assert torch.equal(model.class_head.pool_norm.weight, state["fc_norm.weight"])

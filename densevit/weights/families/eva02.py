@@ -14,7 +14,7 @@ _EDGES = (
     ("norm", "norm"),
 )
 _SEPARATE = tuple(f"attn.{name}_proj.weight!" for name in "qkv")
-_CLASS_HEAD: tuple[Row, ...] = (("fc_norm", "class_head.norm_mean"), ("head", "class_head.fc"))
+_CLASS_HEAD: tuple[Row, ...] = (("fc_norm", "class_head.pool_norm"), ("head", "class_head.fc"))
 _LARGER = tuple(name for name, options in VARIANTS.items() if "sub_norm" in options)
 _SMALLER = tuple(name for name in VARIANTS if name not in _LARGER)
 
