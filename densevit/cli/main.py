@@ -23,6 +23,7 @@ EXTRAS = dict(
     report=("matplotlib", "jinja2"),
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
+    dna=("dynamic_network_architectures",),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
