@@ -16,9 +16,10 @@ from densevit.labels import Color, structure_colors
 from densevit.metrics import CaseTable, case_table
 from densevit.metrics.records import kind_of
 from densevit.progress import Bars
-from densevit.report.pages.cases import ERRORS, Look, look_at
+from densevit.report.pages.cases import Look, look_at
 from densevit.report.pages.charts import ACROSS, Bar, Chart, make_chart
 from densevit.report.pages.html import write_page
+from densevit.report.pages.layers import ERRORS
 from densevit.report.saving import BLUE, GREEN, ORANGE, PURPLE, QUIET
 
 WORST, MOST_MATRIX, MOST_DOTS = 4, 64, 6000
