@@ -131,6 +131,15 @@ def test_the_viewer_shows_the_masks_and_classes_that_are_chosen(viewer):
     assert viewer.run(alpha) == 0
 
 
+def test_the_viewer_keeps_its_height_when_the_window_changes_and_its_words_stay_on_white(viewer):
+    size = dict(deviceScaleFactor=1, mobile=False)
+    viewer.call("Emulation.setDeviceMetricsOverride", width=900, height=600, **size)
+    viewer.run("new Promise(done => setTimeout(done, 100))")
+    assert viewer.run("scene.querySelector('canvas').getBoundingClientRect().height") == 560
+    viewer.call("Emulation.clearDeviceMetricsOverride")
+    assert viewer.run("getComputedStyle(scene).backgroundColor") == "rgba(0, 0, 0, 0)"
+
+
 def test_the_errors_of_the_viewer_follow_the_boxes(viewer):
     viewer.run(choose("[data-scene] select", "errors"))
     assert viewer.run("scene.viewer.volumes[1].name") == "errors.nii.gz"

@@ -32,7 +32,7 @@ for (const scene of document.querySelectorAll("[data-scene]")) {
       said.textContent = "this browser has no WebGL 2, which it needs; the slices below do without";
       return;
     }
-    canvas.classList.remove("off");
+    canvas.parentNode.classList.remove("off");  // NiiVue paints it black, and fills it
     list.parentNode.classList.remove("off");
     viewer = new niivue.Niivue({
       show3Dcrosshair: false, isRadiologicalConvention: true, sagittalNoseLeft: true, dragAndDropEnabled: false,
