@@ -11,7 +11,7 @@ from densevit.quoting import shown
 
 Builder = Callable[..., Any]
 QUOTES = "'\""
-INTEGRATIONS = ("mmseg", "monai")  # whose names begin with theirs and a dot, once they are imported
+INTEGRATIONS = ("mmseg", "monai", "dna")  # whose names begin with theirs and a dot, once they are imported
 
 
 def check_known(
@@ -107,7 +107,9 @@ class Registry:
 
 BACKBONES = Registry("backbone")
 DECODERS = Registry("decoder")
-NETWORKS = Registry("network", scopes={"monai": "densevit.integrations.monai.networks"})  # whole ones, of elsewhere
+NETWORKS = Registry(  # whole ones, of elsewhere
+    "network", scopes={name: f"densevit.integrations.{name}.networks" for name in ("monai", "dna")}
+)
 register_backbone = BACKBONES.register
 register_decoder = DECODERS.register
 register_network = NETWORKS.register

@@ -30,6 +30,7 @@ LAYERS = [
     "report",
     "doctor",
     "export train",
+    "analyze",
     "quickstart integrations cli",
     "__main__",
 ]
@@ -40,6 +41,7 @@ EDGES = {
     "mmseg": ["integrations"],
     "mmcv": ["integrations"],
     "monai": ["data/augment/monai_intensity", "integrations"],
+    "dynamic_network_architectures": ["integrations"],
     "zarr": ["inference/output"],
     "albumentations": ["data/augment"],
     "cv2": ["data", "pictures", "synthetic"],

@@ -9,7 +9,7 @@ import pytest
 
 from densevit.cli.main import build_parser
 from densevit.weights import known_families, known_sources
-from tools.peers import import_mmseg
+from tools.peers import import_mmseg, import_peer
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -61,6 +61,8 @@ def families():
 def test_shown_code_runs_from_the_top_of_the_page_to_its_end(page):
     if page.stem == "mmsegmentation":
         import_mmseg()
+    if page.stem == "nnunet_networks":
+        import_peer("dynamic_network_architectures")
     namespace = {"__name__": "shown"}
     with warnings.catch_warnings():
         if page.stem == "monai":

@@ -109,3 +109,11 @@ def fpn_part(name, size, **options):
     features = [meta(1, c, *(-(-n // s) for n in size)) for c, s in zip(WIDTHS, STRIDES, strict=True)]
     count = count_macs_of(decoder, [features])
     return count.total - count.by_module["branch"]
+
+
+def test_tokens_before_the_grid_are_counted_too():
+    plain, with_class = (densevit.create_backbone("vit_tiny", dim=24, depth=4, num_tokens=n) for n in (0, 1))
+    of_a_token = 4 * (4 * 24 * 24 + 2 * 4 * 24 * 24)  # of each block: queries, keys, values, output, and the Mlp
+    of_pairs = 4 * 2 * 24 * (17**2 - 16**2)
+    more = count_macs(with_class, (64, 64)).total - count_macs(plain, (64, 64)).total
+    assert more == of_a_token + of_pairs

@@ -48,7 +48,9 @@ class Attend(nn.Module):
     def weights(self, q: Tensor, k: Tensor, *, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
         """(B, H, N, M): how much each query takes of each key's value; a row sums to 1."""
         logits = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.mT
-        return (logits if mask is None else logits + mask).softmax(dim=-1)
+        if mask is not None:
+            logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
+        return logits.softmax(dim=-1)
 
 
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
@@ -129,6 +131,7 @@ class SelfAttention(nn.Module):
 
     `qkv_bias="qv"` gives queries and values a bias and keys none (BEiT, EVA-02, DINOv3). `qk_norm` norms each head's
     queries and keys (https://arxiv.org/abs/2302.05442), `inner_norm` what the heads give (EVA-02-CLIP, Primus V3).
+    `attend` is a form of attention that takes the place of the usual one (CaiT, DeepViT).
     """
 
     def __init__(
@@ -140,6 +143,7 @@ class SelfAttention(nn.Module):
         qk_norm: bool = False,
         inner_norm: bool = False,
         eps: float = 1e-6,
+        attend: Attend | None = None,
     ):
         super().__init__()
         if qkv_bias not in QKV_BIASES:
@@ -151,15 +155,15 @@ class SelfAttention(nn.Module):
         self.k_norm = nn.LayerNorm(dim // num_heads, eps=eps) if qk_norm else nn.Identity()
         self.norm = nn.LayerNorm(dim, eps=eps) if inner_norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
-        self.attend = Attend()
+        self.attend = Attend() if attend is None else attend
 
     def forward(self, x: Tensor, relations: Relations | None = None) -> Tensor:
         q, k, v = (split_heads(t, self.num_heads) for t in self._project(x).flatten(1, -2).chunk(3, dim=-1))
-        q, k, mask = self.q_norm(q), self.k_norm(k), None
+        q, k, told = self.q_norm(q), self.k_norm(k), {}
         if relations is not None:
             q, k = turn(q, relations), turn(k, relations)
-            mask = relations.bias
-        out = self.norm(merge_heads(self.attend(q, k, v, mask=mask)))  # (B, N, C)
+            told = dict(mask=relations.bias)
+        out = self.norm(merge_heads(self.attend(q, k, v, **told)))  # (B, N, C)
         return self.proj(out).reshape(x.shape)
 
     def _project(self, x: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class PrefixTokens(nn.Module):
     def forward(self, grid: Tensor, positions: Tensor | None = None) -> Tensor | Tokens:
         if not self.prefix:
             return grid
-        first = [self.get_parameter(name) for name in self.names]
+        first = [getattr(self, name) for name in self.names]  # tensors that stand in for parameters too
         if positions is not None and first:
             first = [torch.cat(first, dim=1) + positions]
         first = [*first, self.reg_token] if REGISTER in self.prefix else first

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from densevit.evaluate.comparison import Comparison, Ranking
+from densevit.evaluate.confused import matrix_of
 from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pair
 from densevit.evaluate.scores import Scores
@@ -28,6 +29,7 @@ def as_json(
     others: Mapping[str, Measured] | None = None,
 ) -> dict[str, Any]:
     """All there is to know of an evaluation, ready for `json`: fractions and mm, null where there is no value."""
+    matrix = matrix_of(measured)
     return _plain(
         {
             "schema": SCHEMA,
@@ -38,11 +40,13 @@ def as_json(
             "ignored_values": measured.structures.ignored,
             "means": [_row(scores, row) for row in scores.rows],
             "aAcc": scores.aAcc,
+            "extras": list(scores.extras),
             "strata": scores.strata,
             **_faults(measured),
             "against": {model: _faults(other) for model, other in (others or {}).items()},
             "comparisons": [asdict(each) for each in comparisons],
             "ranking": None if ranking is None else asdict(ranking),
+            "confusion": None if matrix is None else matrix.as_dict(),
             "cases": [_case(record) for record in measured.records],
         }
     )
@@ -118,6 +122,7 @@ def _faults(measured: Measured) -> dict[str, Any]:
         "failed": dict(measured.failed),
         "unscored": dict(measured.unscored),
         "unmatched": [str(path) for path in measured.unmatched],
+        "uncalibrated": dict(measured.uncalibrated),
     }
 
 

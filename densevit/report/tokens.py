@@ -1,4 +1,4 @@
-"""Where visual tokens looked: each token's map over the image, one row a level."""
+"""Where visual tokens, or heads of attention, looked: each map over the image, one row a level or layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 
-from densevit.report.saving import INK, new_figure, place_picture, save
+from densevit.report.saving import INK, drawable, new_figure, place_picture, save
 
 CELL = 1.9  # inches across
 GAP, MARGIN, TITLE = 0.05, 0.75, 0.3
@@ -22,21 +22,28 @@ def token_sheet(image: np.ndarray, maps: Sequence[np.ndarray], path: str | Path,
     gives for one sample (of a volume: one slice of each). Each map is drawn from dark at 0 to bright at its own peak;
     the number above it is the peak over the mean, 1 for a token that looks everywhere alike.
     """
-    image, maps = np.asarray(image), [np.asarray(level, dtype=np.float64)[:max_tokens] for level in maps]
+    return map_sheet(image, [(f"level {row}", level) for row, level in enumerate(maps)], path, most=max_tokens)
+
+
+def map_sheet(
+    image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]], path: str | Path, *, of: str = "token", most: int = 16
+) -> Path:
+    """The same of any maps: `rows` are names and maps (L, h, w), each of an `of`, of which `most` are drawn."""
+    image, maps = np.asarray(image), [np.asarray(level, dtype=np.float64)[:most] for _, level in rows]
     _check(image, maps)
-    rows, columns = len(maps), 1 + max(len(level) for level in maps)
+    columns = 1 + max(len(level) for level in maps)
     height = CELL * min(image.shape[0] / image.shape[1], TALLEST)
-    figure = new_figure(MARGIN + columns * (CELL + GAP), rows * (height + TITLE))
-    for row, level in enumerate(maps):
+    figure = new_figure(MARGIN + columns * (CELL + GAP), len(maps) * (height + TITLE))
+    for row, ((name, _), level) in enumerate(zip(rows, maps, strict=True)):
         figure.text(
             0.01, 1 - (row * (height + TITLE) + TITLE + height / 2) / figure.get_size_inches()[1],
-            f"level {row}\n{level.shape[1]} x {level.shape[2]}", fontsize=8, color=INK, va="center",
+            f"{drawable(name)}\n{level.shape[1]} x {level.shape[2]}", fontsize=8, color=INK, va="center",
         )  # fmt: skip
         bottom = figure.get_size_inches()[1] - (row + 1) * (height + TITLE)
         place_picture(figure, image, (MARGIN, bottom, CELL, height), title="image" if row == 0 else "")
         for column, weights in enumerate(level, start=1):
             place = (MARGIN + column * (CELL + GAP), bottom, CELL, height)
-            title = f"token {column - 1}: {weights.max() / max(weights.mean(), 1e-30):.1f}"
+            title = f"{of} {column - 1}: " * (len(level) > 1) + f"{weights.max() / max(weights.mean(), 1e-30):.1f}"
             place_picture(figure, overlay_map(image, weights), place, title=title)
     return save(figure, path)
 

@@ -107,7 +107,13 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
 
 @pytest.mark.parametrize(
     ("package", "extra"),
-    [("monai.data", "medical"), ("highdicom", "medical"), ("zarr", "bigdata"), ("mmengine", "train")],
+    [
+        ("monai.data", "medical"),
+        ("highdicom", "medical"),
+        ("zarr", "bigdata"),
+        ("dynamic_network_architectures", "dna"),
+        ("mmengine", "train"),
+    ],
 )
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(package, extra):
     said = explain(ModuleNotFoundError("gone", name=package))

@@ -26,6 +26,7 @@ RELEASES = {
     "huggingface_vit": ("vit_tiny", dict(num_tokens=2), dict(depth=4)),
     "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
     "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
+    "facebook_cait": ("cait_xxs24", {}, dict(depth=4, dim=48)),
     "microsoft_swin": ("swin_tiny", {}, NARROW),
     "microsoft_swin_upernet": ("swin_base", dict(window_size=12), NARROW),
     "timm_swin": ("swin_small", {}, NARROW),

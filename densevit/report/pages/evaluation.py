@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from densevit.evaluate.compared import Compared
+from densevit.evaluate.confused import MOST_MATRIX, matrix_of
 from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pairs
 from densevit.evaluate.scores import OF_SETS, ONLY_IN_FILES, Scores
@@ -22,22 +23,9 @@ from densevit.report.pages.html import write_page
 from densevit.report.pages.layers import ERRORS
 from densevit.report.saving import BLUE, GREEN, ORANGE, PURPLE, QUIET
 
-WORST, MOST_MATRIX, MOST_DOTS = 4, 64, 6000
+WORST, MOST_DOTS = 4, 6000
 MOST_VOXELS = 2**24  # of all volumes in a page's viewer; of those beyond there are slices alone
 MODELS = (BLUE, ORANGE, GREEN, PURPLE, QUIET)
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """(K, K) voxels of true (rows) and predicted classes, in the order of `names`."""
-
-    names: Sequence[str]
-    counts: np.ndarray
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Of each true class."""
-        return self.counts / np.maximum(self.counts.sum(1, keepdims=True), 1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,7 @@ def evaluation_page(
     colors = dict(zip(structures, structure_colors(len(structures) + 1)[1:], strict=True))
     shown = _shown(measured, pairs, tables[by], colors=colors, images=images or {}, by=by, progress=progress)
     charts = {name: _chart(name, tables[name], scores, colors) for name in metrics}
+    matrix = matrix_of(measured)
     return write_page(
         path,
         "evaluation.html.j2",
@@ -90,7 +79,7 @@ def evaluation_page(
         charts=charts,
         named_dots=sum(len(bar.dots) for chart in charts.values() for bar in chart.rows) <= MOST_DOTS,
         across=ACROSS,
-        matrix=_matrix(measured),
+        matrix=None if matrix is None or len(matrix.names) > MOST_MATRIX else matrix,
         strata={column: _of_intervals(column, found, scores) for column, found in scores.strata.items()},
         compared=compared,
         models=None if compared is None else _of_models(compared, cases),
@@ -141,23 +130,6 @@ def _differences(compared: Compared) -> Chart:
         mean = each.difference
         bars.append(Bar(f"{each.first} minus {each.second}", BLUE, mean.mean, mean.low, mean.high, {}))
     return make_chart(f"difference of {compared.metric}", bars, unit=False)
-
-
-def _matrix(measured: Measured) -> Matrix | None:
-    """None where it was not counted, where a pixel may be of two structures, or of too many to be read."""
-    labels = measured.structures.labels
-    place = {value: i for i, values in enumerate(labels.values()) for value in values}
-    names = list(labels)
-    if len(place) < sum(map(len, labels.values())):
-        return None
-    if any(value not in place for pair in measured.confusion for value in pair):
-        names.append("no class")
-    counts = np.zeros((len(names), len(names)), np.int64)
-    for (truth, predicted), count in measured.confusion.items():
-        counts[place.get(truth, len(labels)), place.get(predicted, len(labels))] += count
-    there = counts.any(0) | counts.any(1)
-    names, counts = [name for name, has in zip(names, there, strict=True) if has], counts[there][:, there]
-    return Matrix(names, counts) if 0 < len(names) <= MOST_MATRIX else None
 
 
 def _shown(

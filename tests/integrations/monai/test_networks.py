@@ -11,6 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from densevit import create_segmentor
+from densevit.integrations.whole import WholeNetwork
 from densevit.predictor import Predictor
 from densevit.registry import BACKBONES, NETWORKS
 from densevit.train import check_config, train
@@ -33,6 +34,8 @@ SMALL = {
     "UNet": dict(channels=[4, 8, 16], strides=[2, 2]),
     "VNet": dict(),
 }
+
+PRINTED = dict(MedNeXtS=5.6, MedNeXtB=10.5, MedNeXtM=17.6, MedNeXtL=61.8)  # millions of parameters, for other classes
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,7 +77,8 @@ def test_the_numbers_are_those_of_the_network_alone(monai):
 
 def test_every_name_of_the_list_is_tested():
     assert "monai.SegResNet" in NETWORKS
-    assert NETWORKS.names() == sorted(f"monai.{name}" for name in SMALL)
+    names = [name for name in NETWORKS.names() if name.startswith("monai.")]
+    assert names == sorted(f"monai.{name}" for name in [*SMALL, *PRINTED])
     assert not any(name.startswith("monai.") for name in BACKBONES.names())
 
 
@@ -108,10 +112,27 @@ def test_options_for_a_decoder_that_is_not_there_are_refused():
         create_segmentor("monai.SegResNet", None, num_classes=2, decoder_options=dict(dim=4))
 
 
+class Twice(torch.nn.Module):
+    """A network that gives its image as two maps."""
+
+    def forward(self, x):
+        return x, x
+
+
 def test_a_network_that_gives_other_maps_is_refused():
-    model = make("MedNeXt", deep_supervision=True).train()
-    with pytest.raises(ValueError, match=r"MedNeXt gave .* and 1 maps \(B, 3, \*S\) are expected"):
-        model(torch.randn(2, 2, 64, 64, 64))
+    network = WholeNetwork(Twice(), spatial_dims=2, in_channels=3, num_classes=3, divisor=1)
+    with pytest.raises(ValueError, match=r"Twice gave .* and 1 maps \(B, 3, \*S\) are expected"):
+        network(torch.randn(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_a_mednext_is_that_of_its_paper_and_gives_maps_of_all_levels_in_training(name):
+    options = dict(num_classes=3, spatial_dims=3, in_channels=1, backbone_options=dict(deep_supervision=True))
+    with torch.device("meta"):
+        model = create_segmentor(f"monai.{name}", None, **options)
+        maps = model.backbone(torch.empty(1, 1, 33, 64, 64))
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PRINTED[name], abs=0.1)
+    assert [tuple(level.shape[2:]) for level in maps] == [(33, 64, 64), (17, 32, 32), (9, 16, 16), (5, 8, 8), (3, 4, 4)]
 
 
 @pytest.fixture(scope="module")
