@@ -3,15 +3,14 @@
 Legend: planes (rows, columns) and volumes (D, H, W) of the files' values; errors of 0 and the numbers of ERRORS from 1.
 """
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from densevit.labels import STRUCTURES, Color, parse_color
+from densevit.report.thumbnails import picture_address
 
 # What is wrong with a pixel, in colours that are seen on photos as well as on grey scans.
 ERRORS = {"missed": f"#{STRUCTURES[2]}", "false": f"#{STRUCTURES[6]}", "another class": f"#{STRUCTURES[7]}"}
@@ -46,18 +45,12 @@ def _mask(numbers: np.ndarray, colors: Sequence[Color]) -> str:
     """0 is not seen, 1 has the first colour."""
     picture = Image.fromarray(numbers.astype(np.uint8))
     picture.putpalette([*(255, 255, 255), *(part for color in colors for part in color)])
-    return _address(picture, "png", transparency=0, bits=len(colors).bit_length())
+    return picture_address(picture, "png", transparency=0, bits=len(colors).bit_length())
 
 
 def photo(image: np.ndarray, size: tuple[int, int]) -> str:
     """The address of an image (H, W) or (H, W, 3) in 8 bits, at this size."""
-    return _address(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX), "jpeg", quality=82)
-
-
-def _address(picture: Image.Image, kind: str, **options: int) -> str:
-    file = BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
+    return picture_address(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX), "jpeg", quality=82)
 
 
 def number_errors(
