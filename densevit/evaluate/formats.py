@@ -40,6 +40,7 @@ def as_json(
             "ignored_values": measured.structures.ignored,
             "means": [_row(scores, row) for row in scores.rows],
             "aAcc": scores.aAcc,
+            "extras": list(scores.extras),
             "strata": scores.strata,
             **_faults(measured),
             "against": {model: _faults(other) for model, other in (others or {}).items()},
@@ -121,6 +122,7 @@ def _faults(measured: Measured) -> dict[str, Any]:
         "failed": dict(measured.failed),
         "unscored": dict(measured.unscored),
         "unmatched": [str(path) for path in measured.unmatched],
+        "uncalibrated": dict(measured.uncalibrated),
     }
 
 
