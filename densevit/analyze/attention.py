@@ -91,7 +91,7 @@ def _ask(rows: Tensor, layer: AttentionLayer, *, head: int | None = None) -> Ten
     for places, weights in zip(layer.places, layer.weights, strict=True):
         of_heads = weights[0].float().cpu()  # (W, H, N, M)
         shares = of_heads.mean(1) if head is None else of_heads[:, head]
-        shares = shares * (places.keys >= 0)[:, None]
+        shares = shares.abs() * (places.keys >= 0)[:, None]  # mixed heads have weights below 0 too
         shares = shares / shares.sum(-1, keepdim=True).clamp(min=1e-30)
         asked = rows[:, places.queries.clamp(min=0)] * (places.queries >= 0)  # (R, W, N)
         given = torch.einsum("rwn,wnm->rwm", asked, shares).flatten(1)

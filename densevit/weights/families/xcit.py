@@ -25,7 +25,8 @@ def _release(title: str, publisher: str, position: str, class_attention: tuple[R
         licence="Apache-2.0",
         trained_on="ImageNet-1k",
         is_it=names_like(rf"(backbone\.)?{position}\.token_projection\.", r"(backbone\.)?blocks\.0\.local_mp\."),
-        prefix="backbone.",
+        cleanups=((r"^backbone\.", ""),),  # of the authors' segmentation, whose resampling and heads we have not
+        ignored=(r"fpn[1-4]\.", r"decode_head\.", r"auxiliary_head\."),
         backbone=(
             *_stem(),
             (f"{position}.token_projection", f"{_STEM}position.token_projection", "pointwise"),
@@ -63,4 +64,5 @@ FAMILY = Family(
             ("attn.q", (("attn.k", "attn.v"), "attn.kv", "join")),
         ),
     },
+    varying=r"(?!)",  # no tensor: only where stages end, by `taps`
 )
