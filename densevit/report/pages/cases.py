@@ -8,7 +8,6 @@ import logging
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from densevit.labels import STRUCTURES, Color, parse_color
 from densevit.pictures.reading import read_image
 from densevit.report.planes import gray_window, slices_through, square, thickest
 from densevit.report.preview import VIEWS
+from densevit.report.thumbnails import picture_address
 from densevit.volumes.grid import Grid
 from densevit.volumes.volume import nifti_bytes, open_volume
 
@@ -210,14 +210,8 @@ def _inside(
 def _mask(inside: np.ndarray, color: Color) -> str:
     picture = Image.fromarray(inside.astype(np.uint8))
     picture.putpalette([*(255, 255, 255), *color])
-    return _address(picture, "png", transparency=0, bits=1)
+    return picture_address(picture, "png", transparency=0, bits=1)
 
 
 def _photo(image: np.ndarray, size: tuple[int, int]) -> str:
-    return _address(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX), "jpeg", quality=82)
-
-
-def _address(picture: Image.Image, kind: str, **options: int) -> str:
-    file = BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
+    return picture_address(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX), "jpeg", quality=82)
