@@ -220,7 +220,7 @@ def _check_run(path: Path) -> None:
 def name_folders(paths: Sequence[Path]) -> list[str]:
     """The names of folders, with as many of those above as tell them apart."""
     for length in range(1, max((len(path.parts) for path in paths), default=2)):
-        names = ["/".join(path.parts[-length:]) for path in paths]
+        names = [str(Path(*path.parts[-length:])) for path in paths]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
