@@ -63,7 +63,8 @@ def measure_runs(
         raise ValueError(f"--evaluation takes one file a run, got {len(evaluations)} for {len(runs)} runs")
     device, found = pick_device(device or "cpu"), []
     paths = [Path(run).resolve() for run in runs]
-    names = name_folders([path if path.is_dir() else path.parent for path in paths])
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    names = name_folders(folders if len(set(folders)) == len(folders) else paths)
     for i, path in enumerate(runs):
         opened = open_checkpoint(path)
         scored = read_score(evaluations[i], metric) if evaluations else _own_score(names[i], opened.header, metric)
