@@ -95,11 +95,13 @@ def time_forward(model: nn.Module, size: Sequence[int]) -> float:
 
 
 def read_score(path: str | Path, metric: str | None = None) -> tuple[str, float, float, float]:
-    """(metric, score, low, high) of an evaluation: the mean over structures of each case, or without cases of the set;
-    shares in percent, nan where there is no interval."""
+    """(metric, score, low, high) of what `densevit evaluate` or `densevit test` wrote as JSON: the mean over cases and
+    structures, or without cases over the set; shares in percent, nan where there is no interval."""
     content = read_json(Path(path))
+    content = content.get("evaluation", content) if isinstance(content, dict) else {}
     means = content.get("means") if isinstance(content, dict) else None
-    rows = [row for row in means or () if row.get("structure") is None and row.get("mean") is not None]
+    rows = [row for row in means if isinstance(row, dict)] if isinstance(means, list) else []
+    rows = [row for row in rows if row.get("structure") is None and row.get("mean") is not None]
     if not rows:
         raise ValueError(f"{path} is no evaluation; write it with densevit evaluate --json")
     known = list(dict.fromkeys(row["metric"] for row in rows))
