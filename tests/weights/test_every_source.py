@@ -27,6 +27,8 @@ RELEASES = {
     "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
     "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
     "facebook_cait": ("cait_xxs24", {}, dict(depth=4, dim=48)),
+    "facebook_xcit": ("xcit_tiny_12_p8", {}, dict(dim=48)),
+    "timm_xcit": ("xcit_nano_12_p16", {}, dict(dim=48)),
     "microsoft_swin": ("swin_tiny", {}, NARROW),
     "microsoft_swin_upernet": ("swin_base", dict(window_size=12), NARROW),
     "timm_swin": ("swin_small", {}, NARROW),
