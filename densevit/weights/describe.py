@@ -14,7 +14,7 @@ from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.weights.families import family_of, known_families
 from densevit.weights.family import STEM, Shapes
-from densevit.weights.names import count_through
+from densevit.weights.names import NECK, count_through, is_neck
 
 _COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder")
 
@@ -52,7 +52,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
         in_channels=stem[1] if has_rank else None,
         num_classes=None if head is None else head[0],
         decoder=decoder,
-        backbone_options=_find_options(shapes, backbones[0]) if backbones else {},
+        backbone_options=(_find_options(shapes, backbones[0]) if backbones else {}) | _find_neck(shapes),
         decoder_options=decoder_options,
     )
 
@@ -80,13 +80,26 @@ def _alternative(shapes: Shapes, name: str, rank: int) -> dict[str, Any] | None:
 
 def _signature(shapes: Shapes) -> Shapes:
     """Those of the backbone, the first kernel without its input channels."""
-    own = {name: shape for name, shape in shapes.items() if name.startswith("backbone.")}
+    own = _without_neck(shapes)
     return own | {name: (own[name][0], *own[name][2:]) for name in [STEM] if name in own}
+
+
+def _without_neck(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Those of the backbone that are its family's."""
+    return {name: shape for name, shape in shapes.items() if name.startswith("backbone.") and not is_neck(name)}
+
+
+def _find_neck(shapes: Shapes) -> dict[str, Any]:
+    """The option of a backbone that makes a neck of these tensors; none where there are none."""
+    if not any(map(is_neck, shapes)):
+        return {}
+    kernel = shapes.get(f"{NECK}project.0.0.weight")
+    return dict(neck="feature2pyramid" if kernel is None else dict(type="simple_fpn", dim=kernel[0]))
 
 
 def _loose(shapes: Shapes, varying: str) -> Shapes:
     """Those of the backbone that no option changes; patches are of any size, and stages end at any block."""
-    own = {name: shape for name, shape in count_through(shapes).items() if name.startswith("backbone.")}
+    own = _without_neck(count_through(shapes))
     kept = {name: shape for name, shape in own.items() if not re.search(varying, name)}
     return kept | {STEM: shapes[STEM][:1]}
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
-from densevit.weights.names import Target, is_backbone, is_like, plain_names, target_of, to_stages
+from densevit.weights.names import Target, is_backbone, is_like, is_neck, plain_names, target_of, to_stages
 from densevit.weights.rename import Translation, guess_source, to_ours
 from densevit.weights.report import LoadReport, differing_rules, explain
 
@@ -51,8 +51,9 @@ def load_weights(
     the first convolution to other input channels: "sum" gives each the mean response of the old ones, "tile" repeats
     the old ones in turn; both keep the scale of the output. `inflate` fits weights of pictures to a model of volumes:
     "center" puts each kernel in the middle of the new axis, "mean" spreads it over that axis. A backbone takes its
-    part of a whole model's checkpoint; position and relative-bias tables are resized to the model's. `state` are the
-    tensors of `path`, where they were read before: the file is then not opened.
+    part of a whole model's checkpoint, and keeps its own neck where that has none; position and relative-bias tables
+    are resized to the model's. `state` are the tensors of `path`, where they were read before: the file is then not
+    opened.
 
     Raises ValueError when tensors are missing, unexpected or of other shapes, hold values that are not numbers, or were
     trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
@@ -142,6 +143,8 @@ def _compare(translation: Translation, target: Target, *, new_head: bool) -> Loa
     alone = [name for name in own if name not in found and not name.endswith(".num_batches_tracked")]
     fresh = [name for name in own if new_head and name.startswith("head.")]
     fresh += [name for name in alone if name not in fresh and is_like(name, translation.absent)]
+    if is_backbone(own) and not any(map(is_neck, found)):
+        fresh += filter(is_neck, alone)
     fits = {name: found[name].shape == own[name].shape for name in both}
     return LoadReport(
         source="",
