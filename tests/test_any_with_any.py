@@ -25,6 +25,7 @@ SMALL = {
     "vit_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, num_tokens=1),
     "cait_xxs24": dict(dim=48, depth=4, image_size=32, patch_size=8),
     "xcit_nano_12_p16": dict(dim=48, depth=4, taps=(0, 1, 2, 3), patch_size=8),
+    "mixer_small_p16": dict(dim=48, depth=4, patch_size=8, image_size=32),
     "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
     "dinov2_small": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8, num_registers=2),
     "dinov3_vit_small": dict(dim=48, depth=4, num_heads=3, patch_size=8, gated_ratio=2),

@@ -117,8 +117,14 @@ def patch_size(shapes: Shapes) -> int | list[int]:
 
 def image_size(shapes: Shapes) -> int | list[int] | None:
     """The image for which the first table of positions is made, where that is a square or a cube of cells."""
-    table, patch = shapes.get(f"{_POSITION}.pos_embed"), shapes[STEM][2:]
-    side = None if table is None else _root(table[1] - num_tokens(shapes), len(patch))
+    table = shapes.get(f"{_POSITION}.pos_embed")
+    return None if table is None else image_of(table[1] - num_tokens(shapes), shapes)
+
+
+def image_of(cells: int, shapes: Shapes) -> int | list[int] | None:
+    """The image of so many patches, where they make a square or a cube of cells."""
+    patch = shapes[STEM][2:]
+    side = _root(cells, len(patch))
     return None if side is None else _plain([side * cell for cell in patch])
 
 
