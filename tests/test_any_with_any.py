@@ -35,7 +35,9 @@ NARROW = {
     "vt_fpn": dict(dim=16, num_tokens=4, token_dim=16),
 }
 SIZES = {2: (45, 64), 3: (16, 33, 40)}
-TRACED = [(backbone, "all_mlp") for backbone in SMALL] + [("swin_tiny", decoder) for decoder in NARROW]
+TRACED = [(backbone, "all_mlp") for backbone in SMALL] + [
+    ("mit_b0", decoder) for decoder in NARROW if decoder != "all_mlp"
+]
 
 
 def small_model(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
@@ -89,11 +91,10 @@ def test_a_few_steps_of_training_reach_every_parameter_and_lower_the_loss(backbo
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize(("backbone", "decoder"), TRACED)
-def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, decoder, spatial_dims):
-    model = randomize(small_model(backbone, decoder, spatial_dims))
-    image, _ = batch(spatial_dims)
+def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, decoder):
+    model = randomize(small_model(backbone, decoder, spatial_dims=3))
+    image, _ = batch(spatial_dims=3)
     torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
