@@ -24,6 +24,7 @@ SMALL = {
     "mvit_v2_tiny": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
     "vit_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, num_tokens=1),
     "cait_xxs24": dict(dim=48, depth=4, image_size=32, patch_size=8),
+    "xcit_nano_12_p16": dict(dim=48, depth=4, taps=(0, 1, 2, 3), patch_size=8),
     "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
 }
 NARROW = {

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.position import LearnedPositions, resize_positions
+from densevit.blocks.position import FourierPositions, LearnedPositions, resize_positions
 from densevit.blocks.tokens import GridTokens
 from densevit.blocks.visual_tokens import PositionCode
 from densevit.blocks.window import PatchMerging, WindowAttention
@@ -66,6 +66,8 @@ def _inflate_tensor(name: str, tensor: Tensor, target: Target, *, how: str) -> T
         return _inflate_kernel(tensor, owner, how=how)
     if isinstance(parent, PatchMerging):
         return _inflate_merging(tensor, parent, how=how)
+    if isinstance(parent, FourierPositions) and tensor.ndim > 1:  # the new axis comes first
+        return F.pad(tensor, (parent.waves, 0))
     if isinstance(parent, PositionCode) and name.endswith("project.weight"):  # a linear map of flattened cells
         cells = owner.in_features // tensor.shape[1]
         return tensor.repeat(1, cells) / cells
