@@ -25,7 +25,12 @@ SMALL = {
     "vit_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, num_tokens=1),
     "cait_xxs24": dict(dim=48, depth=4, image_size=32, patch_size=8),
     "xcit_nano_12_p16": dict(dim=48, depth=4, taps=(0, 1, 2, 3), patch_size=8),
+    "deepvit_16b": dict(dim=48, depth=4, num_heads=4, image_size=32),
+    "deepvit_s": dict(dim=48, depth=4, num_heads=4, num_mixed=2, image_size=32),
     "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
+    "dinov2_small": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8, num_registers=2),
+    "dinov3_vit_small": dict(dim=48, depth=4, num_heads=3, patch_size=8, gated_ratio=2),
+    "eva02_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, sub_norm=True),
 }
 NARROW = {
     "all_mlp": dict(dim=16),

@@ -14,8 +14,9 @@ from densevit.blocks import nd
 from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens
 from densevit.blocks.traced import refuse_any_size, within_bounds
 
-# To the size of the grid, or by DINO's factor of (n + 0.1) / N for n cells from N, which reads slightly other places.
-RESIZINGS = ("size", "dino")
+# To the size of the grid; by DINO's factor of (n + 0.1) / N for n cells from N, which reads slightly other places; or
+# to the size, cubic along each axis, where a smaller table averages over what lies between its cells (antialiasing).
+RESIZINGS = ("size", "dino", "antialias")
 DINO_OFFSET = 0.1
 TOKENS = {"cls_token": CLASS, "dist_token": DISTILLATION}
 
@@ -71,7 +72,7 @@ class LearnedPositions(nn.Module):
     ):
         super().__init__()
         if resizing not in RESIZINGS:
-            raise ValueError(f"resizing must be {' or '.join(map(repr, RESIZINGS))}, got {resizing!r}")
+            raise ValueError(f"resizing must be {', '.join(map(repr, RESIZINGS))}, got {resizing!r}")
         self.grid, self.num_tokens, self.mode, self.resizing = tuple(grid), num_tokens, mode, resizing
         table = torch.empty(1, num_tokens + prod(self.grid), dim)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
@@ -124,7 +125,7 @@ def resize_positions(
 ) -> Tensor:
     """(1, T + prod(grid), C) -> (1, T + prod(size), C): the first T rows stay, the others are interpolated."""
     grid, size = tuple(grid), tuple(size)
-    of_any_size = resizing == "size" and (torch.compiler.is_exporting() or torch.jit.is_tracing())
+    of_any_size = resizing != "dino" and (torch.compiler.is_exporting() or torch.jit.is_tracing())
     if not of_any_size and grid == size:  # a program for every size must not ask for one
         return table
     num_tokens = table.shape[1] - prod(grid)
@@ -132,10 +133,24 @@ def resize_positions(
     if resizing == "dino":
         scale = [(int(n) + DINO_OFFSET) / length for n, length in zip(size, grid, strict=True)]
         resized = F.interpolate(cells, scale_factor=scale, mode=mode, align_corners=False)
+    elif resizing == "antialias":
+        resized = nd.to_image(resize_cubic(nd.to_grid(cells)[0], size, antialias=True)[None])
     else:
         resized = F.interpolate(cells, size=size, mode=mode, align_corners=False)
     resized = nd.to_grid(resized).flatten(1, -2)
     return torch.cat([table[:, :num_tokens], resized], dim=1)
+
+
+def resize_cubic(grid: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
+    """(*S, C) -> (*size, C), cubic along each axis in turn; in 2D it is bicubic interpolation."""
+    for axis, length in enumerate(size):
+        if antialias or grid.shape[axis] != length:
+            columns = grid.movedim(axis, -1)  # (..., C, S_axis)
+            rows = columns.flatten(0, -2)[None, None]  # one picture, resized along its last axis alone
+            size_out = (rows.shape[2], length)
+            resized = F.interpolate(rows, size=size_out, mode="bicubic", align_corners=False, antialias=antialias)[0, 0]
+            grid = resized.unflatten(0, columns.shape[:-1]).movedim(-1, axis)
+    return grid
 
 
 def sincos_positions(size: Sequence[int], dim: int, *, device: torch.device | None = None) -> Tensor:
