@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 _STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
 _COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
-_LEVEL_NORM = re.compile(r"^backbone\.out_norms\.\d+\.")
+LEVEL_NORMS = (r"backbone\.out_norms\.\d+\.",)  # of what leaves a stage
+_LEVEL_NORM = re.compile(rf"^{LEVEL_NORMS[0]}")
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, str]:
