@@ -132,7 +132,7 @@ def dotted(
         if isinstance(value, Mapping) and value:
             found |= dotted(value, leave_out=leave_out, where=f"{name}.")
         else:
-            found[name] = json.loads(json.dumps(value, default=repr))
+            found[name] = json.loads(json.dumps(value, default=repr, skipkeys=True))
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densevit.analyze.confusion import config_of, confuse, read_evaluation
-from densevit.analyze.inputs import noise, read_images, times
+from densevit.analyze.inputs import read_images, read_noise, times
 from densevit.analyze.looks import attention_section, field_section, token_section
 from densevit.analyze.speed import COSTS, as_csv, measure_runs
 from densevit.evaluate.confused import Matrix
@@ -52,15 +52,12 @@ def analyze(
     seen = read_images(predictor, images, size=size) if images else []
     if query is not None:
         query = _as_shares(query, [each.original for each in seen])
-    inputs = [each.image for each in seen] or noise(predictor, size=size)
-    of = (
-        f"{len(inputs)} {'images' if len(inputs) > 1 else 'image'}" if seen else f"{len(inputs)} images of random noise"
-    )
-    spacing = seen[0].spacing if seen else predictor.header.spacing
+    inputs = seen or read_noise(predictor, size=size)
+    of = f"{len(inputs)} {'image' if len(inputs) == 1 else 'images'}{'' if seen else ' of random noise'}"
     with Bars(enabled=progress) as bars:
         shared = dict(device=predictor.device, bars=bars)
-        model = predictor.model
-        found = {"receptive_field": field_section(model, inputs, folder, of=of, spacing=spacing, **shared)}
+        model, fed = predictor.model, [each.image for each in inputs]
+        found = {"receptive_field": field_section(model, fed, folder, of=of, spacing=inputs[0].spacing, **shared)}
         if seen:
             found["attention"] = attention_section(model, seen, folder, query=query, **shared)
             found["visual_tokens"] = token_section(model, seen, folder, device=predictor.device)

@@ -80,7 +80,7 @@ def _calibration(
             truth = open_volume(pair.truth).on_own_axes(truth).transpose(2, 1, 0)
     else:
         volume = open_volume(path)
-        check_same_grid((str(pair.truth), grid), (str(path), volume.grid), what="probabilities")
+        check_same_grid((str(pair.truth), grid), (str(path), volume.grid), what="probabilities", of="label")
         values = volume.image
     if values.shape[1:] != truth.shape and values.shape[:-1] == truth.shape:
         values = np.moveaxis(values, -1, 0)

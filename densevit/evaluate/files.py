@@ -210,7 +210,7 @@ def _check_grids(truth: tuple[str, Grid], prediction: tuple[str, Grid]) -> None:
     """ValueError, with how far off, where a prediction does not lie on the grid of its truth."""
     (truth_path, grid), (path, own) = truth, prediction
     if grid.affine is not None and own.affine is not None:
-        remark = check_same_grid((truth_path, grid), (path, own), what="prediction")
+        remark = check_same_grid((truth_path, grid), (path, own), what="prediction", of="label")
         if remark is not None:
             logger.warning("%s", remark)
     elif grid.size != own.size:

@@ -20,6 +20,7 @@ CONFIG, LOG, SCALARS, CURVES, BOARD = "config.py", "log.txt", "scalars.jsonl", "
 LOCK = "run.lock"  # while its run goes on; after a crash it stays there and holds nobody up
 FAILED = "the run failed:"  # with which the log of one ends that an error ended
 CLASSES = "classes"  # the key of a row of scalars under which a validation has the scores of each class
+MOST = 2**63  # no number of a run is as large
 HELD: set[Path] = set()  # locks of this process, to which the system would give its own again
 
 
@@ -61,15 +62,18 @@ def read_scalars(folder: Path) -> list[dict[str, Any]]:
 
 def _is_whole(row: Any) -> bool:
     """Whether it is a dictionary of numbers, and of the scores of classes by their names."""
-    if not isinstance(row, dict) or type(row.get("iter")) is not int:
+    if not isinstance(row, dict) or type(row.get("iter")) is not int or row["iter"] < 0:
         return False
     of_classes = row.get(CLASSES, {})
     parts = list(of_classes.values()) if isinstance(of_classes, dict) else [None]
     parts += [{name: value for name, value in row.items() if name != CLASSES}]
     return all(
-        isinstance(part, dict) and all(isinstance(value, int | float | None) for value in part.values())
-        for part in parts
+        isinstance(part, dict) and all(value is None or _is_number(value) for value in part.values()) for part in parts
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < MOST
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

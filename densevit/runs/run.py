@@ -10,16 +10,27 @@ from typing import Any
 
 from densevit.checkpoint import Header, find_weights
 from densevit.files import sha256
-from densevit.runs.folder import CLASSES, CONFIG, FAILED, LOG, is_run, is_running, read_scalars, read_settings, section
+from densevit.runs.folder import (
+    CLASSES,
+    CONFIG,
+    FAILED,
+    LOG,
+    MOST,
+    is_run,
+    is_running,
+    read_scalars,
+    read_settings,
+    section,
+)
 from densevit.weights import read_config
 
 # What a run says of itself when it begins, when it goes on, and when it ends before its end.
 BEGUN = re.compile(
-    r"^\S+ INFO +(?P<model>\S.*), (?P<parameters>[\d.]+) M parameters; (?P<train>\d+) training images, "
-    r"(?P<val>\d+|none) for validation, on (?P<device>.+), (?P<precision>fp32|bf16|fp16)$",
+    r"^\S+ INFO +(?P<model>\S.*), (?P<parameters>\d{1,9}\.\d+) M parameters; (?P<train>\d{1,15}) training images, "
+    r"(?P<val>\d{1,15}|none) for validation, on (?P<device>.+), (?P<precision>fp32|bf16|fp16)$",
     re.MULTILINE,
 )
-RESUMED = re.compile(r"^\S+ INFO +resuming from \S.*iter_(\d+)$", re.MULTILINE)
+RESUMED = re.compile(r"^\S+ INFO +resuming from \S.*iter_(\d{1,15})$", re.MULTILINE)
 STOPPED = re.compile(r"^\S+ WARNING +stopped at iteration \d+ of \d+", re.MULTILINE)
 BROKEN = re.compile(rf"^\S+ ERROR +{FAILED} (.+)$", re.MULTILINE)
 
@@ -103,7 +114,7 @@ class Run:
     @property
     def planned(self) -> int | None:
         found = section(self.settings, "train_cfg", "max_iters")
-        return found if isinstance(found, int) else None
+        return found if isinstance(found, int) and 0 < found < MOST else None
 
     @property
     def is_finished(self) -> bool:
@@ -192,7 +203,7 @@ def open_runs(folders: Sequence[str | Path]) -> list[Run]:
     twice = next((path for i, path in enumerate(paths) if resolved[i] in resolved[:i]), None)
     if twice is not None:
         raise ValueError(f"{twice} was given twice; give each run once")
-    return [_open(path, name) for path, name in zip(paths, _names(resolved), strict=True)]
+    return [_open(path, name) for path, name in zip(paths, name_folders(resolved), strict=True)]
 
 
 def _check_run(path: Path) -> None:
@@ -206,10 +217,10 @@ def _check_run(path: Path) -> None:
     raise ValueError(f"{path} {what}; give a folder that densevit train wrote, with its {CONFIG} and scalars.jsonl")
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def name_folders(paths: Sequence[Path]) -> list[str]:
     """The names of folders, with as many of those above as tell them apart."""
     for length in range(1, max((len(path.parts) for path in paths), default=2)):
-        names = ["/".join(path.parts[-length:]) for path in paths]
+        names = [str(Path(*path.parts[-length:])) for path in paths]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]

@@ -91,6 +91,20 @@ def test_a_log_that_a_kill_cut_is_read_up_to_there(tmp_path, caplog):
     assert "left out a line that is damaged" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "line", ['{"iter": 1e400}', '{"iter": -5}', f'{{"iter": 5, "loss": {10**400}}}', "[5]", "\udcff"]
+)
+def test_what_no_run_writes_is_left_out(tmp_path, line):
+    folder = write_run(
+        tmp_path / "run", log=BEGUN.replace("3.72", "3.7.2") + BEGUN.replace("8 train", f"{10**30} train")
+    )
+    with open(folder / "scalars.jsonl", "a", errors="surrogateescape") as file:
+        file.write(f"{line}\n")
+    (run,) = open_runs([folder])
+    assert list(run.rows) == json.loads(json.dumps(FINISHED))
+    assert run.begun == {}
+
+
 def test_what_a_resumed_run_wrote_anew_counts(opened):
     rows = [*trained([10, 20, 30]), validated(30, 90.0), *trained([20, 30, 40]), validated(40, 50.0)]
     log = BEGUN + "10:01:00 INFO    resuming from run/checkpoints/iter_10\n" + BEGUN

@@ -17,9 +17,10 @@ from densevit.labels import Color, structure_colors
 from densevit.metrics import CaseTable, case_table
 from densevit.metrics.records import kind_of
 from densevit.progress import Bars
-from densevit.report.pages.cases import ERRORS, Look, look_at
+from densevit.report.pages.cases import Look, look_at
 from densevit.report.pages.charts import ACROSS, MODELS, Bar, Chart, make_chart
 from densevit.report.pages.html import web_color, write_page
+from densevit.report.pages.layers import ERRORS
 from densevit.report.saving import BLUE
 
 WORST, MOST_DOTS = 4, 6000
