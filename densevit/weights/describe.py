@@ -1,17 +1,16 @@
 """What a state dict is: the model's names, widths, ranks and classes, read from names and shapes."""
 
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
+from densevit.weights.building import Building, OtherModelError
 from densevit.weights.families import family_of, known_families
 from densevit.weights.family import STEM, Shapes
 from densevit.weights.names import count_through, is_classifier
@@ -135,35 +134,7 @@ def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
     return next(((name, traits.options(own)) for name, traits in known if traits.is_it(own)), (None, {}))
 
 
-_INITIALISERS = {function for name, function in vars(nn.init).items() if name.endswith("_") and callable(function)}
 _BUILT: dict[tuple, Shapes] = {}  # of whole backbones, by name, rank and options
-
-
-class _OtherError(Exception):
-    """A backbone is not the one that is looked for."""
-
-
-class _Building(TorchFunctionMode):
-    """Leaves out torch.nn.init, which takes most of the time of a model without memory.
-
-    Ends with `_OtherError` at the first linear layer that is not among the `wanted` shapes: most backbones of many
-    are built no further than to their first block.
-    """
-
-    def __init__(self, wanted: Collection[tuple[int, ...]]):
-        super().__init__()
-        self.left = Counter(wanted)
-
-    def __torch_function__(self, func: Any, _types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if func not in _INITIALISERS:
-            return func(*args, **kwargs)
-        tensor = kwargs["tensor"] if "tensor" in kwargs else args[0]
-        if func is nn.init.kaiming_uniform_ and tensor.ndim == 2:  # nn.Linear's own
-            self.left[tuple(tensor.shape)] -= 1
-            if self.left[tuple(tensor.shape)] < 0:
-                raise _OtherError
-        return tensor
 
 
 def _shapes(name: str, like: Shapes, **options: Any) -> Shapes | None:
@@ -175,9 +146,9 @@ def _shapes(name: str, like: Shapes, **options: Any) -> Shapes | None:
     key = (name, rank, *sorted(options.items()))
     if key not in _BUILT:
         try:
-            with torch.device("meta"), _Building([shape for shape in like.values() if len(shape) == 2]):
+            with torch.device("meta"), Building([shape for shape in like.values() if len(shape) == 2]):
                 state = BACKBONES.create(name, spatial_dims=rank, **options).state_dict()
-        except _OtherError:
+        except OtherModelError:
             return None
         _BUILT[key] = {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}
     return _BUILT[key]

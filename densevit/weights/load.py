@@ -12,6 +12,7 @@ from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
 from densevit.weights.names import (
+    CLASS_TOKENS,
     LEVEL_NORMS,
     Target,
     is_backbone,
@@ -131,11 +132,16 @@ def _check_options(channels: str | None, inflate: str | None) -> None:
 def _take_part(translation: Translation, target: Target, *, new_head: bool) -> Translation:
     """Leave out what the model is not made to hold: what is beside the backbone or a segmentor, tensors it may lack.
 
-    Blocks that a release counts through get the model's stages first. A classifier has no norms of the finer levels:
-    they are left out of its backbone, and what was trained without them may lack them.
+    Blocks that a release counts through get the model's stages first. Only classifiers need class tokens, and only
+    other models the norms of finer levels.
     """
     staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
-    lacking = (*translation.absent, *(LEVEL_NORMS if target.classifies else ()))
+    of_classifier = is_classifier(staged)
+    lacking = (
+        *translation.absent,
+        *(LEVEL_NORMS if target.classifies else ()),
+        *(CLASS_TOKENS if of_classifier and not target.classifies else ()),
+    )
     unused = () if not target.classifies else ("head.", "decoder.", "class_head.") if new_head else ()
     left_out = {
         name
@@ -147,7 +153,7 @@ def _take_part(translation: Translation, target: Target, *, new_head: bool) -> T
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}
     others = [name for name in staged if name in left_out]
-    absent = (*translation.absent, *(LEVEL_NORMS if is_classifier(staged) else ()))
+    absent = (*translation.absent, *(LEVEL_NORMS if of_classifier else ()))
     return replace(translation, state=state, ignored=translation.ignored + others, absent=absent)
 
 
