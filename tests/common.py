@@ -2,14 +2,31 @@
 
 from collections.abc import Callable
 from cProfile import Profile
+from math import prod
 from typing import Any
 
 import densevit
+from densevit.registry import BACKBONES
 
 
 def own_decoders() -> list[str]:
     """The registered decoders without those that densevit.integrations adds under names such as `mmseg.FCNHead`."""
     return [name for name in densevit.list_decoders() if "." not in name]
+
+
+def smallest_of_families() -> list[str]:
+    """One backbone of each family, by the width and the number of their blocks, which costs no building."""
+
+    def size(name: str) -> int:
+        said = {key: parameter.default for key, parameter in BACKBONES.parameters(name).items()}
+        parts = [said[key] for key in ("dim", "dims", "depth", "depths") if key in said]
+        return prod(sum(part) if isinstance(part, tuple) else part for part in parts)
+
+    own = [name for name in densevit.list_backbones() if "." not in name]
+    families = {}
+    for name in sorted(own, key=size, reverse=True):
+        families[BACKBONES.family(name)] = name  # a smaller one takes the place of a larger one
+    return sorted(families.values())
 
 
 def calls(function: Callable[..., Any], run: Callable[[], Any]) -> int:

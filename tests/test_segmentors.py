@@ -1,6 +1,7 @@
 """Every backbone with every decoder in 2D and 3D, and what a backbone and a segmentor promise."""
 
 from functools import cache
+from itertools import product
 from math import ceil, log
 from unittest.mock import patch
 
@@ -13,7 +14,8 @@ import densevit
 import densevit.weights
 from densevit.blocks import nd
 from densevit.registry import BACKBONES, DECODERS
-from tests.common import own_decoders
+from densevit.weights.building import Building
+from tests.common import own_decoders, smallest_of_families
 
 SIZES = {
     "even": [(128, 96), (64, 32, 96)],
@@ -22,12 +24,13 @@ SIZES = {
     "tiny": [(5, 3), (3, 2, 5)],
     "anisotropic": [(7, 333), (5, 160, 96)],
 }
+SMALLEST = smallest_of_families()  # for what depends on the family and not on the variant
 SMALL = {2: (37, 50), 3: (9, 37, 30)}
 
 
 @cache
 def backbone_on_meta(name: str, spatial_dims: int) -> nn.Module:
-    with torch.device("meta"):
+    with torch.device("meta"), Building():
         return densevit.create_backbone(name, spatial_dims=spatial_dims, in_channels=2).eval()
 
 
@@ -40,7 +43,7 @@ def features_on_meta(backbone: str, spatial_dims: int, shape: str) -> list[torch
 @cache
 def model_on_meta(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
     encoder = backbone_on_meta(backbone, spatial_dims)
-    with torch.device("meta"):
+    with torch.device("meta"), Building():
         return densevit.create_segmentor(encoder, decoder, num_classes=5).eval()
 
 
@@ -56,7 +59,7 @@ def gradients(backbone: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-@pytest.mark.parametrize("backbone", densevit.list_backbones())
+@pytest.mark.parametrize("backbone", SMALLEST)
 def test_logits_have_the_size_of_the_image_with_every_decoder(backbone, spatial_dims):
     """The backbone runs once a size, and every decoder on what it gave."""
     encoder = backbone_on_meta(backbone, spatial_dims)
@@ -69,9 +72,13 @@ def test_logits_have_the_size_of_the_image_with_every_decoder(backbone, spatial_
             assert logits.shape == (2, 5, *size), f"{decoder}, {shape}"
 
 
-@pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize("spatial_dims", [2, 3])
-@pytest.mark.parametrize("name", densevit.list_backbones())
+@pytest.mark.parametrize(
+    ("name", "spatial_dims", "shape"),
+    [
+        *product(SMALLEST, (2, 3), SIZES),
+        *((name, 2, "tiny") for name in densevit.list_backbones() if name not in SMALLEST),
+    ],
+)
 def test_features_have_the_channels_and_strides_that_the_backbone_names(name, spatial_dims, shape):
     size = SIZES[shape][spatial_dims - 2]
     backbone = backbone_on_meta(name, spatial_dims)

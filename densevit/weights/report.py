@@ -123,12 +123,18 @@ def _sentence(field: str, file: Description, model: Description) -> str:
             f"it has {theirs} classes, the model {ours} (new_head=True beside the path keeps the model's own head)"
         ),
         "class_head": lambda: (
-            f"its class head is {theirs}, the model's {ours} (create the classifier with "
-            f"{'num_tokens=2' if theirs == 'distilled' else f'head={theirs!r}'}, or with new_head=True beside the path "
-            "keep the model's own head)"
+            f"its class head is {theirs}, the model's {ours} (create the classifier with {_head_option(theirs, ours)}, "
+            "or with new_head=True beside the path keep the model's own head)"
         ),
         "decoder": lambda: f"its decoder is {theirs}, the model's {ours}; create the model with {theirs!r}",
     }[field]()
+
+
+def _head_option(theirs: str, ours: str) -> str:
+    """What gives a classifier a head of the kind `theirs`, where it has one of the kind `ours`."""
+    if theirs == "map":
+        return "head='map'"
+    return f"num_tokens={2 if theirs == 'distilled' else 1}" if "distilled" in (theirs, ours) else "head=None"
 
 
 # What a network does and no tensor shows, such as the order in which it merges patches, is compared by source: a
