@@ -14,8 +14,15 @@ def own_decoders() -> list[str]:
     return [name for name in densevit.list_decoders() if "." not in name]
 
 
+def calls(function: Callable[..., Any], run: Callable[[], Any]) -> int:
+    """How often a function was entered while `run()` lasted."""
+    profile = Profile()
+    profile.runcall(run)
+    return sum(entry.callcount for entry in profile.getstats() if entry.code is function.__code__)
+
+
 def smallest_of_families() -> list[str]:
-    """One backbone of each family, by the width and the number of their blocks, which costs no building."""
+    """The smallest variant of each family, by the width and the number of its blocks, which costs no building."""
 
     def size(name: str) -> int:
         said = {key: parameter.default for key, parameter in BACKBONES.parameters(name).items()}
@@ -27,10 +34,3 @@ def smallest_of_families() -> list[str]:
     for name in sorted(own, key=size, reverse=True):
         families[BACKBONES.family(name)] = name  # a smaller one takes the place of a larger one
     return sorted(families.values())
-
-
-def calls(function: Callable[..., Any], run: Callable[[], Any]) -> int:
-    """How often a function was entered while `run()` lasted."""
-    profile = Profile()
-    profile.runcall(run)
-    return sum(entry.callcount for entry in profile.getstats() if entry.code is function.__code__)

@@ -89,7 +89,7 @@ def on_axes(size: Sequence[int] | None, rank: int, *, usual: int | Sequence[int]
     if size is None:
         return nd.ntuple(usual or LONGEST[rank], rank)
     if min(size) < 1 or len(size) not in (1, rank):
-        raise ValueError(f"--size is one number of at least 1, or one for each of {rank} axes, got {times(size)}")
+        raise ValueError(f"the size is one number of at least 1, or one for each of {rank} axes, got {times(size)}")
     return nd.ntuple(size if len(size) == rank else size[0], rank)
 
 

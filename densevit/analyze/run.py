@@ -95,7 +95,7 @@ def compare_speed(
         measured = measure_runs(runs, progress=bars, **options)
     if len({run.metric for run in measured}) > 1:
         told = ", ".join(f"{run.name}: {run.metric}" for run in measured)
-        raise ValueError(f"the runs were scored by different metrics ({told}); name one with --metric")
+        raise ValueError(f"the runs were scored by different metrics ({told}); name the metric that is meant")
     sizes = " and ".join(sorted({times(run.size) for run in measured}))
     names = dict(seconds=f"seconds for an image of {sizes}", parameters="parameters", macs=f"MACs for {sizes}")
     points = [Point(run.name, getattr(run, cost), run.score, run.low, run.high) for run in measured]
@@ -130,12 +130,12 @@ def _confusion(
 def _as_shares(query: Sequence[int], sizes: Sequence[Sequence[int]]) -> tuple[float, ...]:
     """A pixel of the images as a share of each axis; ValueError where they have none such."""
     if not sizes:
-        raise ValueError("--query is a place in images, and none was given")
+        raise ValueError("the query is a place in images, and none was given")
     size = sizes[0]
     if len(query) != len(size) or any(tuple(each) != tuple(size) for each in sizes):
-        raise ValueError(f"--query is one number for each axis of images of one size, got {len(query)}: {query}")
+        raise ValueError(f"the query is one number for each axis of images of one size, got {len(query)}: {query}")
     if not all(0 <= place < n for place, n in zip(query, size, strict=True)):
-        raise ValueError(f"--query {' '.join(map(str, query))} lies outside of images of {times(size)}")
+        raise ValueError(f"the query {' '.join(map(str, query))} lies outside of images of {times(size)}")
     return tuple((place + 0.5) / n for place, n in zip(query, size, strict=True))
 
 

@@ -60,7 +60,7 @@ def measure_runs(
     else those that training wrote into the weights; `metric` names one. ValueError where a run has none.
     """
     if evaluations and len(evaluations) != len(runs):
-        raise ValueError(f"--evaluation takes one file a run, got {len(evaluations)} for {len(runs)} runs")
+        raise ValueError(f"there is one evaluation a run, got {len(evaluations)} for {len(runs)} runs")
     device, found = pick_device(device or "cpu"), []
     paths = [Path(run).resolve() for run in runs]
     folders = [path if path.is_dir() else path.parent for path in paths]
@@ -131,5 +131,5 @@ def _own_score(name: str, header: Header, metric: str | None) -> tuple[str, floa
         check_known(metric, known, what=f"{name} has no score named")
     chosen = metric or next((key for key in SCORES if key in known), None)
     if chosen not in known:
-        raise ValueError(f"{name} holds no score of a validation; give --evaluation the JSON of densevit evaluate")
+        raise ValueError(f"{name} holds no score of a validation; give its evaluation, the JSON of densevit evaluate")
     return chosen, float(scores[chosen]), nan, nan

@@ -54,8 +54,8 @@ def as_json(
 
 def as_csv(records: Sequence[Record]) -> str:
     """A line for each case and structure."""
-    lines = [_case(record) for record in records]
-    lines = [line | line.pop("counts") | line.pop("values") for line in lines]
+    parts = [(line.pop("counts"), line.pop("values"), line) for line in map(_case, records)]
+    lines = [line | counts | values for counts, values, line in parts]
     text = io.StringIO()
     writer = csv.DictWriter(text, lines[0], lineterminator="\n")
     writer.writeheader()

@@ -190,17 +190,17 @@ def test_scores_of_an_evaluation_have_its_intervals_in_percent(evaluation):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--query", "5", "5"], "--query is a place in images, and none was given"),
-        (["PHOTO", "--query", "5"], "--query is one number for each axis of images"),
-        (["PHOTO", "--query", "5", "200"], "--query 5 200 lies outside of images of 72 x 100"),
-        (["--size", "0"], "--size is one number of at least 1, or one for each of 2 axes, got 0"),
+        (["--query", "5", "5"], "the query is a place in images, and none was given"),
+        (["PHOTO", "--query", "5"], "the query is one number for each axis of images"),
+        (["PHOTO", "--query", "5", "200"], "the query 5 200 lies outside of images of 72 x 100"),
+        (["--size", "0"], "the size is one number of at least 1, or one for each of 2 axes, got 0"),
         (
             ["--size", "32", "32", "32"],
-            "--size is one number of at least 1, or one for each of 2 axes, got 32 x 32 x 32",
+            "the size is one number of at least 1, or one for each of 2 axes, got 32 x 32 x 32",
         ),
         (["--metric", "mIoU"], "--evaluation and --metric are of --speed; give that too"),
         (["--speed", "--query", "1", "1"], "--speed compares runs"),
-        (["--speed", "--evaluation", "a.json", "b.json"], "--evaluation takes one file a run, got 2 for 1 runs"),
+        (["--speed", "--evaluation", "a.json", "b.json"], "there is one evaluation a run, got 2 for 1 runs"),
         (["--speed", "--metric", "mIoUs"], "narrow has no score named 'mIoUs'; did you mean mIoU"),
         (["--confusion", "CHECKPOINT/analysis.json"], "no such file"),
         (["--confusion"], "no config.py beside"),

@@ -200,6 +200,7 @@ def test_every_case_and_structure_is_a_line_of_the_csv(scans):
     evaluate(scans, "--csv", scans / "out.csv")
     lines = list(csv.DictReader((scans / "out.csv").read_text().splitlines()))
     assert len(lines) == 12
+    assert "values" not in lines[0]
     assert [float(line["volume_difference"]) for line in lines[2::3]] == [0, 0, 0, -1]
     assert lines[0]["case"] == "case_0"
     assert float(lines[0]["true_volume"]) == 216 * 2.5

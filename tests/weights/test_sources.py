@@ -96,7 +96,7 @@ def test_pvt_v2_b5_and_mit_b5_share_names_and_shapes_so_that_either_source_fits(
 
 
 def test_unknown_names_are_answered_with_the_list_of_sources():
-    with pytest.raises(ValueError, match=r"layer1\.0\.conv1\.weight.*known sources: nvlabs.*densevit.*timm"):
+    with pytest.raises(ValueError, match=r"layer1\.0\.conv1\.weight.*known sources: .*nvlabs.*densevit.*timm"):
         guess_source({"layer1.0.conv1.weight": torch.ones(1)})
     with pytest.raises(ValueError, match=r"no source named 'nvlab'; did you mean nvlabs"):
         to_ours({}, "nvlab")

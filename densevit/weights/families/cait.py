@@ -19,7 +19,6 @@ FAMILY = Family(
             hub=("XXS24_224.pth", "S24_384.pth", "cait_xxs24_224"),
             licence="Apache-2.0",
             trained_on="ImageNet-1k",
-            variants=tuple(name for name in VARIANTS if name not in ("cait_xs36", "cait_s48", "cait_m24")),
             is_it=names_like(r"blocks\.0\.attn\.proj_l\."),
             backbone=(
                 ("pos_embed!", f"{_POSITION}pos_embed!"),
