@@ -30,8 +30,9 @@ class Building(TorchFunctionMode):
         if func not in _INITIALISERS:
             return func(*args, **kwargs)
         tensor = kwargs["tensor"] if "tensor" in kwargs else args[0]
-        if self.left is not None and func is nn.init.kaiming_uniform_ and tensor.ndim == 2:  # of nn.Linear itself
-            self.left[tuple(tensor.shape)] -= 1
-            if self.left[tuple(tensor.shape)] < 0:
+        shape = tuple(tensor.shape)
+        if self.left is not None and func is nn.init.kaiming_uniform_ and len(shape) == 2:  # of nn.Linear itself
+            self.left[shape] -= 1
+            if self.left[shape] < 0:
                 raise OtherModelError
         return tensor
