@@ -71,28 +71,33 @@ def mlp_mixer(
 class CellMixing(nn.Module):
     """Linear, GELU, Linear along the N = prod(grid) cells, the same for every channel: (B, *S, C) -> (B, *S, C).
 
-    The layers multiply from the left, so that nothing of the grid's size is transposed.
+    The layers multiply from the left, so that nothing of the grid's size is transposed. Their weights are `weight1`
+    (hidden, N) and `weight2` (N, hidden), their biases `bias1` and `bias2`.
     """
 
     def __init__(self, grid: Sequence[int], *, hidden: int, resized: bool = False):
         super().__init__()
         self.grid, self.resized = tuple(grid), resized
-        self.fc1 = nn.Linear(prod(self.grid), hidden)
-        self.fc2 = nn.Linear(hidden, prod(self.grid))
+        cells = prod(self.grid)
+        self.weight1 = nn.Parameter(nn.init.trunc_normal_(torch.empty(hidden, cells), std=0.02))
+        self.bias1 = nn.Parameter(torch.zeros(hidden))
+        self.weight2 = nn.Parameter(nn.init.trunc_normal_(torch.empty(cells, hidden), std=0.02))
+        self.bias2 = nn.Parameter(torch.zeros(cells))
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[1:-1]
         if self.resized:
-            weights = [_resize(w, self.grid, size) for w in (self.fc1.weight, self.fc2.weight.mT, self.fc2.bias[None])]
+            rows = [_resize(w, self.grid, size) for w in (self.weight1, self.weight2.mT, self.bias2[None])]
             share = prod(self.grid) / prod(size)  # the same sum over more cells, or fewer
-            return self._mix(x.flatten(1, -2), weights[0] * share, weights[1].mT, weights[2][0]).unflatten(1, size)
+            return self._mix(x.flatten(1, -2), rows[0] * share, rows[1].mT, rows[2][0]).unflatten(1, size)
         padded = nd.pad_to_multiple(x, self.grid)
-        windows = self._mix(nd.partition_windows(padded, self.grid), self.fc1.weight, self.fc2.weight, self.fc2.bias)
-        return nd.crop(nd.merge_windows(windows, self.grid, padded.shape[1:-1]), size)
+        windows = nd.partition_windows(padded, self.grid)
+        mixed = self._mix(windows, self.weight1, self.weight2, self.bias2)
+        return nd.crop(nd.merge_windows(mixed, self.grid, padded.shape[1:-1]), size)
 
     def _mix(self, x: Tensor, first: Tensor, second: Tensor, bias: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        hidden = torch.baddbmm(self.fc1.bias[:, None], first.expand(len(x), -1, -1), x)  # (B, hidden, C)
+        hidden = torch.baddbmm(self.bias1[:, None], first.expand(len(x), -1, -1), x)  # (B, hidden, C)
         return torch.baddbmm(bias[:, None], second.expand(len(x), -1, -1), F.gelu(hidden))
 
 

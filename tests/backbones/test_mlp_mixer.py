@@ -34,13 +34,18 @@ def test_the_sizes_are_those_of_the_releases():
             assert sum(p.numel() for p in densevit.create_classifier(name, num_classes=1000).parameters()) == count
 
 
+def _mlp(mixing, cells):
+    hidden = F.gelu(F.linear(cells, mixing.weight1, mixing.bias1))
+    return F.linear(hidden, mixing.weight2, mixing.bias2)
+
+
 def test_cells_are_mixed_by_an_mlp_along_them_that_all_channels_share():
     mixing = randomize(CellMixing((2, 3), hidden=5)).double()
     grid = torch.randn(2, 2, 3, 4, dtype=torch.double)
     expected = torch.zeros_like(grid)
     for b in range(2):
         for c in range(4):
-            expected[b, :, :, c] = mixing.fc2(F.gelu(mixing.fc1(grid[b, :, :, c].flatten()))).view(2, 3)
+            expected[b, :, :, c] = _mlp(mixing, grid[b, :, :, c].flatten()).view(2, 3)
     torch.testing.assert_close(mixing(grid), expected, rtol=1e-10, atol=1e-10)
 
 
@@ -70,10 +75,9 @@ def test_resized_weights_are_their_own_on_their_grid_and_see_the_same_picture_en
     torch.testing.assert_close(resized(grid), mixing(grid), rtol=1e-10, atol=1e-10)
     even = grid.mean(dim=tuple(range(1, spatial_dims + 1)), keepdim=True)
     doubled = even.expand(1, *[2 * s for s in mixing.grid], 6)
-    seen = resized.fc1(doubled[0, ..., 0].flatten()[: resized.fc1.in_features])
-    hidden = F.gelu(seen) @ resized.fc2.weight.mT + resized.fc2.bias  # of the grid as it was, then resized
+    mixed = _mlp(mixing, even[0, ..., 0].expand(mixing.grid).flatten())  # of the grid as it was, then resized
     expected = F.interpolate(
-        hidden.view(1, 1, *mixing.grid), size=doubled.shape[1:-1], mode="bilinear" if spatial_dims == 2 else "trilinear"
+        mixed.view(1, 1, *mixing.grid), size=doubled.shape[1:-1], mode="bilinear" if spatial_dims == 2 else "trilinear"
     )
     torch.testing.assert_close(resized(doubled)[..., 0], expected[0], rtol=1e-10, atol=1e-10)
 

@@ -11,24 +11,9 @@ from densevit.blocks.pooling_attention import HeadPool, PoolingAttention
 from densevit.blocks.recorded import record_attention
 from densevit.blocks.tokens import as_tokens
 from densevit.blocks.window import WindowAttention
-from densevit.registry import BACKBONES
+from tests.common import smallest_of_families
 
 SIZES = {2: (72, 104), 3: (32, 40, 24)}
-
-
-def smallest_of_families():
-    """By the width and the number of their blocks, which costs no building."""
-
-    def size(name):
-        said = {key: parameter.default for key, parameter in BACKBONES.parameters(name).items()}
-        parts = [said[key] for key in ("dim", "dims", "depth", "depths") if key in said]
-        return prod(sum(part) if isinstance(part, tuple) else part for part in parts)
-
-    own = [name for name in densevit.list_backbones() if "." not in name]
-    families = {}
-    for name in sorted(own, key=size, reverse=True):
-        families[BACKBONES.family(name)] = name  # a smaller one takes the place of a larger one
-    return sorted(families.values())
 
 
 def attending(module):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import densevit
 from densevit import registry
 from densevit.backbones.cait import TalkingHeads
+from densevit.backbones.deepvit import ReAttend
 from densevit.blocks import nd
 from densevit.weights import load_weights, save_weights
 from densevit.weights.adapt import resize_cubic
@@ -41,6 +42,13 @@ BACKBONES = {
         32,
     ),
     "cait_xxs24": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
+    "deepvit_s": (
+        dict(dim=48, depth=4, num_mixed=2),
+        dict(image_size=64),
+        dict(image_size=(32, 64, 64)),
+        (64, 64),
+        32,
+    ),
     "xcit_nano_12_p16": (dict(dim=48, depth=4, taps=(1, 3)), {}, {}, (40, 72), 32),
     "mixer_small_p16": (dict(dim=48, depth=4), dict(image_size=32), dict(image_size=32), (48, 64), 32),
     "vit_tiny": (dict(depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
@@ -59,6 +67,7 @@ BACKBONES = {
         28,
     ),
     "dinov3_vit_small": (dict(dim=48, depth=4, num_heads=3, gated_ratio=2), {}, {}, (43, 60), 48),
+    "dinov3_convnext_tiny": (dict(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1)), {}, {}, (40, 72), 32),
     "eva02_tiny": (
         dict(dim=48, depth=4, sub_norm=True),
         dict(image_size=56),
@@ -112,8 +121,12 @@ def pair(name, tmp_path, *, how):
     common, options_2d, options_3d, size, slices = BACKBONES[name]
     flat = backbone(name, **common | options_2d).double()
     for module in flat.modules():
-        if isinstance(module, TalkingHeads):  # adds its bias for each key, of which there are more in a volume
+        # These add a number for each key, of which there are more in a volume.
+        if isinstance(module, TalkingHeads):
             torch.nn.init.zeros_(module.proj_w.bias)
+        if isinstance(module, ReAttend):
+            torch.nn.init.zeros_(module.var_norm.bias)
+            module.var_norm.running_mean.copy_(module.reatten_matrix.bias.detach())
     image = picture(*size).double()
     return flat, inflated(flat, name, tmp_path, how=how, **common | options_3d), image, volume(image, slices)
 

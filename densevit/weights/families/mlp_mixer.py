@@ -3,12 +3,15 @@
 from densevit.backbones.mlp_mixer import VARIANTS
 from densevit.weights.family import Family, Release, Shapes, image_of, names_like, patch_size, within
 
-_MIXING = r"\.attn\.fc1\.weight$|\.attn\.fc2\."  # what has a number for each cell
+# What has a number for each cell, and the final norm.
+_VARYING = r"\.attn\.(weight1|weight2|bias2)$|backbone\.(out_)?norms?\."
+_MIXING = tuple((f"mlp_tokens.fc{n}.{kind}!", f"attn.{kind}{n}!") for n in (1, 2) for kind in ("weight", "bias"))
 
 
 def _image_size(shapes: Shapes) -> int | list[int] | None:
     """The image whose cells are mixed at once, where that is a square or a cube of cells."""
-    return image_of(shapes["backbone.stages.0.blocks.0.attn.fc1.weight"][1], shapes)
+    cells = next(shape[1] for name, shape in shapes.items() if name.endswith(".attn.weight1"))
+    return image_of(cells, shapes)
 
 
 FAMILY = Family(
@@ -27,8 +30,8 @@ FAMILY = Family(
                 *within(
                     "blocks.{k}.",
                     "blocks.{k}.",
-                    *("norm1", ("mlp_tokens.fc1", "attn.fc1"), ("mlp_tokens.fc2", "attn.fc2")),
-                    *("norm2", ("mlp_channels.fc1", "mlp.fc1"), ("mlp_channels.fc2", "mlp.fc2")),
+                    *("norm1", *_MIXING, "norm2"),
+                    *(("mlp_channels.fc1", "mlp.fc1"), ("mlp_channels.fc2", "mlp.fc2")),
                 ),
                 ("norm", "norm"),
             ),
@@ -36,7 +39,7 @@ FAMILY = Family(
         )
     },
     options=dict(patch_size=patch_size, image_size=_image_size),
-    varying=_MIXING,
+    varying=_VARYING,
     crop_options=lambda size: dict(image_size=size),
     crop_reason="cells are mixed over the whole crop",
 )
