@@ -34,6 +34,8 @@ RELEASES = {
     "timm_mixer": ("mixer_small_p32", {}, dict(depth=4, dim=48)),
     "zhoudaquan_deepvit": ("deepvit_16b", dict(num_tokens=1), dict(depth=4, dim=48)),
     "zhoudaquan_stem_deepvit": ("deepvit_s", dict(num_tokens=1, image_size=384), dict(depth=4, num_mixed=2, dim=48)),
+    "locuslab_convmixer": ("convmixer_1024_20_ks9_p14", {}, dict(depth=4, dim=48)),
+    "timm_convmixer": ("convmixer_768_32", {}, dict(depth=4, dim=48)),
     "microsoft_swin": ("swin_tiny", {}, NARROW),
     "microsoft_swin_upernet": ("swin_base", dict(window_size=12), NARROW),
     "timm_swin": ("swin_small", {}, NARROW),
