@@ -25,7 +25,7 @@ import atexit, os, runpy, sys
 atexit.register(lambda: print(os.environ.get("OMP_WAIT_POLICY", os.environ.get("GOMP_SPINCOUNT"))))
 """
 COMMANDS = {
-    "densevit": "sys.argv = ['densevit', 'models', '--filter', 'mit_b0']\nrunpy.run_module('densevit', run_name='__main__')",
+    "densevit": "sys.argv = ['', 'models', '--filter', 'mit_b0']\nrunpy.run_module('densevit', run_name='__main__')",
     "tools/predict.py": "sys.argv = ['predict.py', '--help']\nrunpy.run_path('tools/predict.py', run_name='__main__')",
     "tools/train.py": "sys.argv = ['train.py', '--help']\nrunpy.run_path('tools/train.py', run_name='__main__')",
 }
