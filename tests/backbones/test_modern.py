@@ -11,7 +11,7 @@ DINOV3 = dict(dim=24, depth=2, num_heads=2, patch_size=8, taps=(0, 1))
 
 def test_a_program_of_any_size_gives_the_maps_of_the_model():
     model = randomize(densevit.create_backbone("dinov3_vit_small", spatial_dims=3, in_channels=1, **DINOV3))
-    sizes = {axis: torch.export.Dim.AUTO for axis in (2, 3, 4)}
+    sizes = dict.fromkeys((2, 3, 4), torch.export.Dim.AUTO)
     program = torch.export.export(model, (torch.rand(1, 1, 16, 32, 40),), dynamic_shapes=(sizes,))
     image = torch.rand(1, 1, 24, 48, 32)
     with torch.no_grad():
