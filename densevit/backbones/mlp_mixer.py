@@ -68,37 +68,50 @@ def mlp_mixer(
     return vit_backbone(embed, make_block, eps=1e-6, **options)
 
 
-class CellMixing(nn.Module):
-    """Linear, GELU, Linear along the N = prod(grid) cells, the same for every channel: (B, *S, C) -> (B, *S, C).
+class CellLinear(nn.Module):
+    """A linear map of cells, the same for every channel: (B, N, C) -> (B, M, C), `weight` (M, N) and `bias` (M).
 
-    The layers multiply from the left, so that nothing of the grid's size is transposed. Their weights are `weight1`
-    (hidden, N) and `weight2` (N, hidden), their biases `bias1` and `bias2`.
+    It multiplies from the left, so that nothing of the grid's size is transposed.
     """
+
+    def __init__(self, cells_in: int, cells_out: int):
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.trunc_normal_(torch.empty(cells_out, cells_in), std=0.02))
+        self.bias = nn.Parameter(torch.zeros(cells_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _from_left(x, self.weight, self.bias)
+
+
+class CellMixing(nn.Module):
+    """Linear, GELU, Linear along the N = prod(grid) cells, the same for every channel: (B, *S, C) -> (B, *S, C)."""
 
     def __init__(self, grid: Sequence[int], *, hidden: int, resized: bool = False):
         super().__init__()
         self.grid, self.resized = tuple(grid), resized
-        cells = prod(self.grid)
-        self.weight1 = nn.Parameter(nn.init.trunc_normal_(torch.empty(hidden, cells), std=0.02))
-        self.bias1 = nn.Parameter(torch.zeros(hidden))
-        self.weight2 = nn.Parameter(nn.init.trunc_normal_(torch.empty(cells, hidden), std=0.02))
-        self.bias2 = nn.Parameter(torch.zeros(cells))
+        self.fc1 = CellLinear(prod(self.grid), hidden)
+        self.fc2 = CellLinear(hidden, prod(self.grid))
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[1:-1]
         if self.resized:
-            rows = [_resize(w, self.grid, size) for w in (self.weight1, self.weight2.mT, self.bias2[None])]
-            share = prod(self.grid) / prod(size)  # the same sum over more cells, or fewer
-            return self._mix(x.flatten(1, -2), rows[0] * share, rows[1].mT, rows[2][0]).unflatten(1, size)
+            return self._mix_resized(x.flatten(1, -2), size).unflatten(1, size)
         padded = nd.pad_to_multiple(x, self.grid)
-        windows = nd.partition_windows(padded, self.grid)
-        mixed = self._mix(windows, self.weight1, self.weight2, self.bias2)
+        mixed = self.fc2(F.gelu(self.fc1(nd.partition_windows(padded, self.grid))))
         return nd.crop(nd.merge_windows(mixed, self.grid, padded.shape[1:-1]), size)
 
-    def _mix(self, x: Tensor, first: Tensor, second: Tensor, bias: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
-        hidden = torch.baddbmm(self.bias1[:, None], first.expand(len(x), -1, -1), x)  # (B, hidden, C)
-        return torch.baddbmm(bias[:, None], second.expand(len(x), -1, -1), F.gelu(hidden))
+    def _mix_resized(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """(B, prod(size), C) -> (B, prod(size), C)."""
+        tables = (self.fc1.weight, self.fc2.weight.mT, self.fc2.bias[None])
+        first, second, bias = (_resize(table, self.grid, size) for table in tables)
+        share = prod(self.grid) / prod(size)  # the same sum over more cells, or fewer
+        hidden = _from_left(x, first * share, self.fc1.bias)
+        return _from_left(F.gelu(hidden), second.mT, bias[0])
+
+
+def _from_left(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(B, N, C), (M, N), (M) -> (B, M, C)."""
+    return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x)
 
 
 def _resize(rows: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tensor:

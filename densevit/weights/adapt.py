@@ -70,8 +70,8 @@ def _inflate_tensor(name: str, tensor: Tensor, target: Target, *, how: str) -> T
         return _inflate_merging(tensor, parent, how=how)
     if isinstance(parent, FourierPositions) and tensor.ndim > 1:  # the new axis comes first
         return F.pad(tensor, (parent.waves, 0))
-    if isinstance(owner, CellMixing) and not name.endswith("bias1"):  # what has a number for each cell
-        return _inflate_mixing(tensor, owner.grid[0], reads=name.endswith("weight1"))
+    if isinstance(parent, CellMixing) and not name.endswith("fc1.bias"):  # what has a number for each cell
+        return _inflate_mixing(tensor, parent.grid[0], reads=name.endswith("fc1.weight"))
     if isinstance(parent, PositionCode) and name.endswith("project.weight"):  # a linear map of flattened cells
         cells = owner.in_features // tensor.shape[1]
         return tensor.repeat(1, cells) / cells

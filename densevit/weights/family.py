@@ -3,8 +3,8 @@
 A key map is made of rows (their names, our names[, operation]). Names are those of modules; `.{p}` (weight, bias,
 running_mean, ...) is added where it is not written; a name that ends in `!` is a tensor's whole name. {i} is a stage or
 level counted from 0, {i+1} the same counted from 1, {j} a block of a stage, {k} a block counted through all stages (our
-names are then `blocks.{k}`, and stages are made when the model is known), {k+3} the same counted from 3. A tuple of names stands for several tensors
-that the operation, one of `operations.OPERATIONS`, joins or splits.
+names are then `blocks.{k}`, and stages are made when the model is known), {k+3} the same counted from 3. A tuple of
+names stands for several tensors that the operation, one of `operations.OPERATIONS`, joins or splits.
 """
 
 from collections.abc import Callable, Collection, Mapping

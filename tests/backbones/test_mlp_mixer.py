@@ -35,8 +35,8 @@ def test_the_sizes_are_those_of_the_releases():
 
 
 def _mlp(mixing, cells):
-    hidden = F.gelu(F.linear(cells, mixing.weight1, mixing.bias1))
-    return F.linear(hidden, mixing.weight2, mixing.bias2)
+    hidden = F.gelu(F.linear(cells, mixing.fc1.weight, mixing.fc1.bias))
+    return F.linear(hidden, mixing.fc2.weight, mixing.fc2.bias)
 
 
 def test_cells_are_mixed_by_an_mlp_along_them_that_all_channels_share():

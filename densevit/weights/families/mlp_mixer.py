@@ -4,13 +4,12 @@ from densevit.backbones.mlp_mixer import VARIANTS
 from densevit.weights.family import Family, Release, Shapes, image_of, names_like, patch_size, within
 
 # What has a number for each cell, and the final norm.
-_VARYING = r"\.attn\.(weight1|weight2|bias2)$|backbone\.(out_)?norms?\."
-_MIXING = tuple((f"mlp_tokens.fc{n}.{kind}!", f"attn.{kind}{n}!") for n in (1, 2) for kind in ("weight", "bias"))
+_VARYING = r"\.attn\.(fc1\.weight|fc2\.weight|fc2\.bias)$|backbone\.(out_)?norms?\."
 
 
 def _image_size(shapes: Shapes) -> int | list[int] | None:
     """The image whose cells are mixed at once, where that is a square or a cube of cells."""
-    cells = next(shape[1] for name, shape in shapes.items() if name.endswith(".attn.weight1"))
+    cells = next(shape[1] for name, shape in shapes.items() if name.endswith(".attn.fc1.weight"))
     return image_of(cells, shapes)
 
 
@@ -30,8 +29,8 @@ FAMILY = Family(
                 *within(
                     "blocks.{k}.",
                     "blocks.{k}.",
-                    *("norm1", *_MIXING, "norm2"),
-                    *(("mlp_channels.fc1", "mlp.fc1"), ("mlp_channels.fc2", "mlp.fc2")),
+                    *("norm1", ("mlp_tokens.fc1", "attn.fc1"), ("mlp_tokens.fc2", "attn.fc2")),
+                    *("norm2", ("mlp_channels.fc1", "mlp.fc1"), ("mlp_channels.fc2", "mlp.fc2")),
                 ),
                 ("norm", "norm"),
             ),
