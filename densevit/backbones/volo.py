@@ -2,11 +2,13 @@
 
 A pyramid of two strides, in 2D and 3D: outlookers on cells of 8 pixels, then three stages of a plain ViT on cells of
 16. Its maps leave without a norm; blocks of class attention belong to the head of the classifier, which reads the
-classes of cells as well. In 3D a neighbourhood has 27 cells, and its weights are 729 a head.
+classes of cells as well. In 3D a window has 27 cells, whose weights are 729 a head, or 9 of a slice with
+`window=(1, 3, 3)`: then weights of pictures inflate exactly.
 """
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ VARIANTS = {
 }
 STRIDES = (8, 16, 16, 16)
 EPS = 1e-5
-WINDOW = 3  # cells along each axis; windows start at every second cell, so that neighbours share their borders
+STEPS = {3: 2, 1: 1}  # cells of a window along an axis -> from one window to the next; those of 3 share their borders
 
 
 @BACKBONES.register(VARIANTS)
@@ -42,12 +44,14 @@ def volo(
     num_heads: Sequence[int],
     ffn_ratio: float = 3.0,
     stem_dim: int = 64,
+    window: int | Sequence[int] = 3,
     image_size: int | Sequence[int] | None = None,
     drop_path: float = 0.0,
 ) -> Backbone:
     """Build one member of the family; see VARIANTS.
 
-    `dims` and `num_heads` are of the outlookers and of the other blocks. `image_size` is that for which the table of
+    `dims` and `num_heads` are of the outlookers and of the other blocks. `window` is the cells of an outlooker's window
+    along each axis, 3 or 1. `image_size` is that for which the table of
     positions is made (224 in 2D, 96 in 3D); others get it resized. `drop_path` rises over all blocks, and as published
     outlookers drop nothing.
     """
@@ -59,7 +63,7 @@ def volo(
         if stage:
             attention: nn.Module = SelfAttention(dim, num_heads=heads, qkv_bias=False)
         else:
-            attention, rate = OutlookAttention(spatial_dims, dim, num_heads=heads), 0.0
+            attention, rate = OutlookAttention(dim, num_heads=heads, window=nd.ntuple(window, spatial_dims)), 0.0
         return Block(dim, attention, Mlp(dim, ratio=ffn_ratio), drop_path=rate, eps=EPS)
 
     halving = PatchEmbed(
@@ -118,59 +122,66 @@ class OutlookAttention(nn.Module):
     """Attention within windows of 3 x 3 (x 3) cells, at every second cell: (B, *S, C) -> (B, *S, C).
 
     A linear layer reads all weights of a window off the mean of 2 x 2 (x 2) cells: how much each of its cells takes of
-    each. What a cell gets is the sum over the windows that it lies in.
+    each. What a cell gets is the sum over the windows that it lies in. Along an axis where `window` is 1, each cell has
+    a window of its own.
     """
 
-    def __init__(self, spatial_dims: int, dim: int, *, num_heads: int):
+    def __init__(self, dim: int, *, num_heads: int, window: Sequence[int]):
         super().__init__()
-        self.num_heads, self.scale = num_heads, (dim // num_heads) ** -0.5
-        self.cells = WINDOW**spatial_dims
-        self.pool = nd.AVG_POOL[spatial_dims](2, ceil_mode=True)
+        if not set(window) <= set(STEPS):
+            raise ValueError(f"window must be 3 or 1 along each axis, got {tuple(window)}")
+        self.num_heads, self.window, self.cells = num_heads, tuple(window), prod(window)
+        self.scale = (dim // num_heads) ** -0.5
+        self.steps = [STEPS[cells] for cells in window]
         self.v = nn.Linear(dim, dim, bias=False)
         self.attn = nn.Linear(dim, self.cells**2 * num_heads)
         self.attend = OutlookAttend()
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = nd.to_grid(self.pool(nd.to_image(x)))  # (B, *ceil(S / 2), C)
+        pooled = nd.to_grid(nd.average(nd.to_image(x), self.steps))  # (B, *W, C)
         logits = self.attn(pooled).reshape(-1, self.num_heads, self.cells, self.cells)
-        v = cut_windows(self.v(x), self.num_heads)
-        out = self.attend(logits, v, v, scale=self.scale)
-        return self.proj(nd.crop(add_windows(out, pooled.shape[1:-1]), x.shape[1:-1]))
+        v = cut_windows(self.v(x), self.window, num_heads=self.num_heads)
+        out = add_windows(self.attend(logits, v, v, scale=self.scale), self.window, count=pooled.shape[1:-1])
+        return self.proj(nd.crop(out, x.shape[1:-1]))
 
     def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
         """The cells of each window among themselves; a cell asks in all windows that it lies in."""
-        cells = cut_windows(nd.count_places(size) + 1, 1).flatten(1) - 1  # (W, N)
+        cells = cut_windows(nd.count_places(size) + 1, self.window, num_heads=1).flatten(1) - 1  # (W, N)
         return [Places(cells, cells, tuple(size), tuple(size))]
 
 
-def cut_windows(grid: Tensor, num_heads: int) -> Tensor:
-    """(B, *S, C) -> (B * W, H, 3 ** axes, C / H): windows around every second cell, zeros outside the grid."""
-    axes = range(1, grid.ndim - 1)
-    around = [p for size in reversed(grid.shape[1:-1]) for p in (1, size % 2)]
+def cut_windows(grid: Tensor, window: Sequence[int], *, num_heads: int) -> Tensor:
+    """(B, *S, C) -> (B * W, H, N, C / H): the N cells of each window, zeros outside the grid.
+
+    Channels stay together as they are copied, once; weights come out of their linear layer in this order.
+    """
+    n, around = len(window), []
+    for size, cells in zip(reversed(grid.shape[1:-1]), reversed(window), strict=True):
+        around += [1, size % 2] if cells > 1 else [0, 0]
     windows = F.pad(grid, [0, 0, *around]).unflatten(-1, (num_heads, -1))
-    for axis in axes:
-        windows = windows.unfold(axis, WINDOW, 2)  # (B, *ceil(S / 2), H, K, 3, 3(, 3))
-    n = len(axes)
+    for axis, cells in enumerate(window, start=1):
+        windows = windows.unfold(axis, cells, STEPS[cells])  # (B, *W, H, K, *window) in the end
     order = [*range(n + 2), *range(n + 3, 2 * n + 3), n + 2]
-    return windows.permute(order).reshape(-1, num_heads, WINDOW**n, grid.shape[-1] // num_heads)
+    return windows.permute(order).reshape(-1, num_heads, prod(window), grid.shape[-1] // num_heads)
 
 
-def add_windows(windows: Tensor, count: Sequence[int]) -> Tensor:
-    """Sums over the windows of each cell: (B * W, H, 3 ** axes, K), W windows an axis -> (B, *2 W, H * K).
+def add_windows(windows: Tensor, window: Sequence[int], *, count: Sequence[int]) -> Tensor:
+    """(B * W, H, N, K), `count` windows along each axis -> (B, *S, H * K): sums over the windows of each cell.
 
     It writes into `windows`: the first cells of a window are added to the last ones of the window before, which are the
-    same; what is left has two cells an axis.
+    same; two cells an axis are left of each window, and S is a multiple of two.
     """
-    n = len(count)
-    x = windows.unflatten(2, [WINDOW] * n).unflatten(0, (-1, *count))  # (B, *W, H, *3, K)
-    for axis in range(1, n + 1):
-        cells = n + 1 + axis
-        before, after = x.narrow(axis, 0, count[axis - 1] - 1), x.narrow(axis, 1, count[axis - 1] - 1)
-        before.select(cells, WINDOW - 1).add_(after.select(cells, 0))
-        x = x.narrow(cells, 1, WINDOW - 1)
+    n = len(window)
+    x = windows.unflatten(2, window).unflatten(0, (-1, *count))  # (B, *W, H, *window, K)
+    for axis, (cells, number) in enumerate(zip(window, count, strict=True), start=1):
+        if cells > 1:
+            inner = n + 1 + axis
+            x.narrow(axis, 0, number - 1).select(inner, -1).add_(x.narrow(axis, 1, number - 1).select(inner, 0))
+            x = x.narrow(inner, 1, cells - 1)
     order = [0, *(i for axis in range(1, n + 1) for i in (axis, n + 1 + axis)), n + 1, 2 * n + 2]
-    return x.permute(order).reshape(-1, *(2 * c for c in count), windows.shape[1] * windows.shape[-1])
+    size = [number * STEPS[cells] for number, cells in zip(count, window, strict=True)]
+    return x.permute(order).reshape(-1, *size, windows.shape[1] * windows.shape[-1])
 
 
 class CellClassHead(ClassAttentionHead):

@@ -1,5 +1,7 @@
 """VOLO. Its authors' files and timm's have the same names."""
 
+from math import prod
+
 from densevit.backbones.volo import STRIDES, VARIANTS
 from densevit.weights.family import STEM, Family, Release, Row, Shapes, names_like, within
 
@@ -20,6 +22,13 @@ def _image_size(shapes: Shapes) -> int | None:
     cells, axes = shapes[f"backbone.{_POSITION}"][1], len(shapes[STEM]) - 2
     side = round(cells ** (1 / axes))
     return side * STRIDES[-1] if side**axes == cells else None
+
+
+def _window(shapes: Shapes) -> tuple[int, ...] | None:
+    """Cells of an outlooker's window, by the weights of one of its heads of 32 channels."""
+    rows, dim = shapes["backbone.stages.0.blocks.0.attn.attn.weight"]
+    axes = len(shapes[STEM]) - 2
+    return next((w for w in ((3,) * axes, (1, *(3,) * (axes - 1))) if prod(w) ** 2 * dim == 32 * rows), None)
 
 
 FAMILY = Family(
@@ -53,6 +62,6 @@ FAMILY = Family(
             ),
         )
     },
-    options=dict(image_size=_image_size),
-    varying=r"\.pos_embed$",
+    options=dict(image_size=_image_size, window=_window),
+    varying=r"\.pos_embed$|\.attn\.attn\.",
 )
