@@ -1,7 +1,7 @@
 """VOLO-D1 and the All-MLP decoder on CamVid: 400 iterations from random weights, as in camvid_short.py.
 
-Command: `python tools/train.py configs/volo_d1_all_mlp_camvid.py`; with weights of its authors, for which the backbone is
-made: `--cfg-options model.backbone_options.weights=FILE`.
+Command: `python tools/train.py configs/volo_d1_all_mlp_camvid.py`; with weights of its authors:
+`--cfg-options model.backbone_options.weights=FILE`.
 Time: not measured by itself.
 Score: none published for this recipe.
 """
@@ -9,4 +9,3 @@ Score: none published for this recipe.
 _base_ = "camvid_short.py"
 
 model = dict(backbone="volo_d1")
-optimizer = dict(no_decay=("norm", "pos_embed"))
