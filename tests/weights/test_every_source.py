@@ -7,7 +7,8 @@ import torch
 
 import densevit
 from densevit.weights import describe, guess_source, known_sources, load_weights, to_ours, to_theirs
-from tests.weights.common import backbone, snapshot
+from tests.weights.common import backbone, equal, snapshot
+from tools.peers.common import randomize
 
 VIDEO = dict(spatial_dims=3, pyramid="video")
 SHALLOW = dict(depths=(1, 1, 1, 1))
@@ -33,6 +34,7 @@ RELEASES = {
     "timm_xcit": ("xcit_nano_12_p16", {}, dict(dim=48)),
     "zhoudaquan_deepvit": ("deepvit_16b", dict(num_tokens=1), dict(depth=4, dim=48)),
     "zhoudaquan_stem_deepvit": ("deepvit_s", dict(num_tokens=1, image_size=384), dict(depth=4, num_mixed=2, dim=48)),
+    "sail_volo": ("volo_d1", {}, dict(depths=(1, 1, 1, 1), dims=(24, 48))),
     "microsoft_swin": ("swin_tiny", {}, NARROW),
     "microsoft_swin_upernet": ("swin_base", dict(window_size=12), NARROW),
     "timm_swin": ("swin_small", {}, NARROW),
@@ -104,6 +106,19 @@ def test_a_release_is_recognised_as_itself_and_loads_completely(source, tmp_path
         kept = f"backbone.{tensor}" in report.fresh
         assert torch.equal(value, (before if kept else expected.state_dict())[tensor]), tensor
     assert report.remarks == known_sources()[source].remarks
+
+
+@pytest.mark.parametrize("source", [source for source in RELEASES if known_sources()[source].class_head])
+def test_the_class_head_of_a_release_comes_back_bit_by_bit(source, tmp_path):
+    name, options, small = RELEASES[source]
+    models = [densevit.create_classifier(name, num_classes=5, **options | small) for _ in range(2)]
+    expected = randomize(models[0])
+    torch.save(to_theirs(expected.state_dict(), source), tmp_path / "release.pth")
+    report = load_weights(models[1], tmp_path / "release.pth", source=source)
+    assert (report.complete, report.ignored) == (True, ())
+    kept = {tensor: models[1].state_dict()[tensor] for tensor in report.fresh}
+    assert equal(models[1], expected.state_dict() | kept)
+    assert not any(tensor.startswith("class_head.") for tensor in report.fresh)
 
 
 @pytest.mark.parametrize("source", RELEASES)
