@@ -1,4 +1,4 @@
-"""ConvMixer: large depthwise convolutions mix cells, a linear layer channels, at one size. https://arxiv.org/abs/2201.09792
+"""ConvMixer: large depthwise convolutions mix cells, pointwise ones channels. https://arxiv.org/abs/2201.09792
 
 In 2D and 3D, at any size. Batch norm follows each activation, so there is no norm at the end. The patches of 7 pixels
 make strides that are no powers of two: decoders resize maps to the image as ever, and a neck brings them to 4, 8, ...
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from densevit.backbones.base import Backbone
 from densevit.backbones.plain import plain_backbone
 from densevit.blocks import nd
-from densevit.blocks.transformer import DropPath, drop_path_rates, init_linear_weights
+from densevit.blocks.transformer import DropPath, drop_path_rates
 from densevit.registry import BACKBONES, check_known
 
 VARIANTS = {
@@ -47,7 +47,7 @@ def convmixer(
         raise ValueError(f"kernel_size must be an odd number of cells, got {kernel_size}")
     act = ACTIVATIONS[activation]
     rates = drop_path_rates(drop_path, [depth])[0]
-    backbone = plain_backbone(
+    return plain_backbone(
         ConvMixerStem(spatial_dims, in_channels, dim, patch=nd.ntuple(patch_size, spatial_dims), act=act),
         [ConvMixerBlock(spatial_dims, dim, kernel_size=kernel_size, act=act, drop_path=rate) for rate in rates],
         spatial_dims=spatial_dims,
@@ -56,11 +56,14 @@ def convmixer(
         stride=patch_size,
         taps=taps,
     )
-    return backbone.apply(init_linear_weights)
 
 
 class ConvMixerStem(nn.Module):
-    """Patches, activation, batch norm: (B, *S, C_in) -> (B, *ceil(S / patch), C)."""
+    """Patches, activation, batch norm: (B, *S, C_in) -> (B, *ceil(S / patch), C).
+
+    The grid is a view of an image in memory, and blocks keep it so: depthwise convolutions are faster there than on
+    channels last.
+    """
 
     def __init__(self, spatial_dims: int, in_channels: int, dim: int, *, patch: Sequence[int], act: Activation):
         super().__init__()
@@ -69,21 +72,22 @@ class ConvMixerStem(nn.Module):
         self.norm = nd.BATCH_NORM[spatial_dims](dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        image = nd.to_image(nd.pad_to_multiple(x, self.patch))
+        image = nd.to_image(nd.pad_to_multiple(x, self.patch)).contiguous()
         return nd.to_grid(self.norm(self.act(self.proj(image))))
 
 
 class ConvMixerBlock(nn.Module):
-    """x + norm(act(depthwise(x))), then norm(act(linear(x))): (B, *S, C) -> (B, *S, C)."""
+    """x + norm(act(depthwise(x))), then norm(act(pointwise(x))): (B, *S, C) -> (B, *S, C)."""
 
     def __init__(self, spatial_dims: int, dim: int, *, kernel_size: int, act: Activation, drop_path: float = 0.0):
         super().__init__()
         self.act = act
         self.dwconv = nd.CONV[spatial_dims](dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
         self.norm1, self.norm2 = (nd.BATCH_NORM[spatial_dims](dim) for _ in range(2))
-        self.fc = nn.Linear(dim, dim)
+        self.fc = nd.CONV[spatial_dims](dim, dim, 1)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(nd.to_grid(self.norm1(self.act(self.dwconv(nd.to_image(x))))))
-        return nd.to_grid(self.norm2(nd.to_image(self.act(self.fc(x)))))
+        image = nd.to_image(x)
+        image = image + self.drop_path(self.norm1(self.act(self.dwconv(image))))
+        return nd.to_grid(self.norm2(self.act(self.fc(image))))

@@ -10,9 +10,7 @@ def _rows(stem: str, block: str) -> tuple[Row, ...]:
     return (
         (f"{stem}0", "stages.0.downsample.proj"),
         (f"{stem}2", "stages.0.downsample.norm"),
-        *within(
-            block, "blocks.{k}.", ("0.fn.0", "dwconv"), ("0.fn.2", "norm1"), ("1", "fc", "pointwise"), ("3", "norm2")
-        ),
+        *within(block, "blocks.{k}.", ("0.fn.0", "dwconv"), ("0.fn.2", "norm1"), ("1", "fc"), ("3", "norm2")),
     )
 
 
