@@ -42,8 +42,17 @@ PRINTED = dict(
     pvt_v1_small_fpn_ade20k=28.2, pvt_v2_b2_fpn_ade20k=29.1, swin_tiny_uper_ade20k=60, swin_small_uper_ade20k=81
 )
 UNPUBLISHED = (
+    "cait_xxs24_all_mlp_camvid",
+    "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "deepvit_16b_all_mlp_camvid",
+    "deepvit_16b_all_mlp_hippocampus",
+    "dinov2_small_all_mlp_camvid",
+    "dinov3_convnext_tiny_all_mlp_camvid",
+    "dinov3_vit_small_all_mlp_camvid",
+    "dinov3_vit_small_all_mlp_hippocampus",
     "dynunet_hippocampus",
+    "eva02_tiny_all_mlp_camvid",
     "mednext_small_hippocampus",
     "mit_b0_all_mlp_hippocampus",
     "mit_b0_unetr_hippocampus",
@@ -57,6 +66,8 @@ UNPUBLISHED = (
     "swin_unetr_hippocampus",
     "unetr_hippocampus",
     "unetr_synthetic_ct",
+    "xcit_nano_12_p16_all_mlp_camvid",
+    "xcit_nano_12_p8_all_mlp_hippocampus",
 )
 
 

@@ -11,6 +11,7 @@ from tests.weights.common import backbone, snapshot
 
 VIDEO = dict(spatial_dims=3, pyramid="video")
 SHALLOW = dict(depths=(1, 1, 1, 1))
+CONVNEXT = dict(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1))
 PLAIN = dict(depth=4, dim=48, num_heads=3)
 NARROW = dict(depths=(1, 1, 1, 1), dim=32)
 # Source -> a variant that it releases, options of all its members, and options that make it small.
@@ -52,6 +53,9 @@ RELEASES = {
     "timm_dinov3_gated": ("dinov3_vit_small_plus", {}, PLAIN),
     "huggingface_dinov3": ("dinov3_vit_base", {}, PLAIN),
     "huggingface_dinov3_gated": ("dinov3_vit_7b", {}, PLAIN),
+    "facebook_dinov3_convnext": ("dinov3_convnext_small", {}, CONVNEXT),
+    "timm_dinov3_convnext": ("dinov3_convnext_base", {}, CONVNEXT),
+    "huggingface_dinov3_convnext": ("dinov3_convnext_tiny", {}, CONVNEXT),
     "baai_eva02": ("eva02_tiny", {}, PLAIN),
     "baai_eva02_large": ("eva02_base", {}, PLAIN),
     "timm_eva02": ("eva02_small", {}, PLAIN),
