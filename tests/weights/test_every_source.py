@@ -120,7 +120,7 @@ def test_the_model_of_a_release_is_told_from_its_tensors(source):
     name, options, _ = RELEASES[source]
     state = meta_backbone(name, **options).state_dict()
     found = describe(to_ours(to_theirs(state, source), source).state)
-    assert name in found.backbones
+    assert name in found.relatives
     assert found.spatial_dims == options.get("spatial_dims", 2)
     untold = {key: value for key, value in options.items() if key == "pyramid"}
     again = meta_backbone(name, spatial_dims=found.spatial_dims, **found.backbone_options | untold)
