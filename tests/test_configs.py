@@ -68,6 +68,7 @@ UNPUBLISHED = (
     "unetr_synthetic_ct",
     "xcit_nano_12_p16_all_mlp_camvid",
     "xcit_nano_12_p8_all_mlp_hippocampus",
+    "volo_d1_all_mlp_camvid",
 )
 
 

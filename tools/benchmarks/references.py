@@ -162,6 +162,13 @@ def _taps(theirs: nn.Module, *blocks: int) -> Outputs:
     return Outputs(theirs, lambda m, x: m.forward_intermediates(x, indices=list(blocks), intermediates_only=True))
 
 
+def _volo() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("volo_d1_224", img_size=512))
+    ours = copy_weights(theirs, densevit.create_backbone("volo_d1", image_size=512), source="sail_volo")
+    outputs = Outputs(theirs, lambda m, x: m.forward_intermediates(x, intermediates_only=True))
+    return Pair(ours, outputs, _image(512, 512))
+
+
 def _unetr() -> Pair:
     size = (96, 96, 96)
     theirs = randomize(monai_unetr(size))
@@ -197,6 +204,7 @@ REFERENCES = {
     "cait_xxs24": Reference("timm", "timm", _cait),
     "xcit_tiny_12_p16": Reference("timm", "timm", partial(_xcit, 16)),
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
+    "volo_d1": Reference("timm", "timm", _volo),
     "dinov2_small": Reference("timm", "timm", _dinov2),
     "dinov3_vit_small": Reference("timm", "timm", _dinov3_vit),
     "dinov3_convnext_tiny": Reference("timm", "timm", _dinov3_convnext),
