@@ -19,8 +19,10 @@ _PLACEHOLDERS = {
     "{i}": r"(?P<i>\d+)",
     "{j}": r"(?P<j>\d+)",
     "{k}": r"(?P<k>\d+)",
+    "{k+3}": r"(?P<k3>\d+)",
     "{p}": f"(?P<p>{_PARTS})",
 }
+_COUNTED_FROM = dict(i=1, k=3)  # in {i+1} and {k+3}
 
 
 @dataclass(frozen=True)
@@ -188,16 +190,18 @@ def _pattern(name: str) -> str:
 
 
 def _captured(m: re.Match) -> tuple[tuple[str, str], ...]:
-    """What the placeholders stand for, stages counted from 0."""
+    """What the placeholders stand for, stages and blocks counted from 0."""
     found = m.groupdict()
-    if "i1" in found:
-        found["i"] = str(int(found.pop("i1")) - 1)
+    for name, first in _COUNTED_FROM.items():
+        if f"{name}{first}" in found:
+            found[name] = str(int(found.pop(f"{name}{first}")) - first)
     return tuple(found.items())
 
 
 def _fill(name: str, values: Mapping[str, str]) -> str:
-    if "i" in values:
-        name = name.replace("{i+1}", str(int(values["i"]) + 1))
+    for counted, first in _COUNTED_FROM.items():
+        if counted in values:
+            name = name.replace(f"{{{counted}+{first}}}", str(int(values[counted]) + first))
     for placeholder, value in values.items():
         name = name.replace(f"{{{placeholder}}}", value)
     return name
