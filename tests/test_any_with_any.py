@@ -23,12 +23,14 @@ SMALL = {
     "mvit_v1_base": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
     "mvit_v2_tiny": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
     "vit_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, num_tokens=1),
+    "primus_v3_small": dict(dim=48, depth=4, num_heads=2, image_size=32, stem_dims=(4, 8, 8, 16)),
     "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
 }
 NARROW = {
     "all_mlp": dict(dim=16),
     "fpn": dict(dim=16, head_dim=8),
     "linear": {},
+    "patch_decode": {},
     "unetr": {},
     "uper": dict(dim=16),
     "vt_fpn": dict(dim=16, num_tokens=4, token_dim=16),

@@ -21,6 +21,7 @@ UPSAMPLINGS = tuple(CONV_TRANSPOSE.values())
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVG_POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 ADAPTIVE_AVG_POOL = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
