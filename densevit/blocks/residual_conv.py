@@ -46,7 +46,7 @@ class ResidualConv(nn.Module):
 
 
 def convolve(image: Tensor, conv: nn.Module) -> Tensor:
-    """What `conv` makes of the image, by the fastest way: (B, C_in, *S) -> (B, C_out, *S / stride).
+    """What `conv`, a convolution of stride 1, makes of the image, by the fastest way: (B, C_in, *S) -> (B, C_out, *S).
 
     On the CPU the result has channels-last layout. Other devices, compilers and types get torch's own choice.
     """
