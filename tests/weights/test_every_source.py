@@ -26,6 +26,12 @@ RELEASES = {
     "huggingface_vit": ("vit_tiny", dict(num_tokens=2), dict(depth=4)),
     "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
     "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
+    "nnunet_primus": ("primus_small", dict(spatial_dims=3), dict(depth=2, dim=72, num_heads=2, taps=(0, 1))),
+    "nnunet_primus_v2": (
+        "primus_v3_small",
+        dict(spatial_dims=3),
+        dict(depth=2, dim=72, num_heads=2, taps=(0, 1), stem_dims=(4, 8, 8, 16)),
+    ),
     "microsoft_swin": ("swin_tiny", {}, NARROW),
     "microsoft_swin_upernet": ("swin_base", dict(window_size=12), NARROW),
     "timm_swin": ("swin_small", {}, NARROW),
@@ -52,6 +58,7 @@ WHOLE = [
     ("huggingface_swin_backbone", "swin_small", {}, "uper", dict(dim=64)),
     ("mmseg_swin", "swin_base", dict(window_size=12), "uper", {}),
     ("monai_vit", "unetr_vit_base", dict(spatial_dims=3), "unetr", dict(dim=32)),
+    ("nnunet_primus", "primus_small", dict(spatial_dims=3, depth=4, dim=72, num_heads=2), "patch_decode", {}),
     ("monai_swin_unetr", "swin_unetr_tiny", dict(spatial_dims=3), "unetr", {}),
 ]
 
