@@ -4,8 +4,9 @@ Each room owns one such dataclass, and the types of its fields say what fits. Ra
 in its `__post_init__`, whose messages begin with a field's name where they are about one: "inference." is put before.
 """
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, formatannotation
 from os import PathLike, fspath
@@ -117,6 +118,22 @@ def check_bools(takes: Mapping[str, Parameter], given: Mapping[str, Any], *, whe
         numbers = bool(re.search(r"\b(int|float)\b", kind)) or _is_of_numbers(default)
         if numbers and not re.search(r"\bbool\b", kind):
             raise ValueError(f"{where}{key} must be numbers, got {value!r}; write the number that is meant")
+
+
+def dotted(
+    options: Mapping[str, Any], *, leave_out: Callable[[str], object] = lambda name: False, where: str = ""
+) -> dict[str, Any]:
+    """Nested options by dotted names, `train_cfg.max_iters`, and in JSON's types; `leave_out` is asked of each name."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        name = f"{where}{key}"
+        if leave_out(name):
+            continue
+        if isinstance(value, Mapping) and value:
+            found |= dotted(value, leave_out=leave_out, where=f"{name}.")
+        else:
+            found[name] = json.loads(json.dumps(value, default=repr, skipkeys=True))
+    return found
 
 
 def _holds_bool(value: Any) -> bool:

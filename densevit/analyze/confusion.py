@@ -11,9 +11,9 @@ from densevit.data.dataset import Sample
 from densevit.evaluate.confused import Matrix, read_matrix
 from densevit.metrics import ConfusionMatrix
 from densevit.report.sheet import Row
+from densevit.runs.folder import CONFIG
 from densevit.texts import read_json
 from densevit.train.config import load_config
-from densevit.train.folder import CONFIG
 from densevit.train.score import score_checkpoint
 
 LONGEST = 320  # pixels of the longer side of an example

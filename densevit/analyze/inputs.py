@@ -61,17 +61,18 @@ def read_images(predictor: Predictor, inputs: Sequence[str | Path], *, size: Seq
 
     A checkpoint of slices sees the middle slice of each scan. FileNotFoundError and ValueError as `Predictor` raises.
     """
-    wholes = [_read(predictor, each.source, each.name) for each in predictor.reader.find(inputs)]
+    wholes = [_read(predictor, each.source, each.name) for each in predictor.reader.find(inputs, recursive=True)]
     smallest = [min(sizes) for sizes in zip(*(whole.image.shape[1:] for whole in wholes), strict=True)]
     common = _size(predictor, size, most=smallest)
     return [_middle(whole, common) for whole in wholes]
 
 
-def noise(predictor: Predictor, *, size: Sequence[int] | None = None) -> list[Tensor]:
-    """Eight images of normal noise, always the same ones."""
-    draws = torch.Generator().manual_seed(0)
-    shape = (predictor.header.in_channels, *_size(predictor, size))
-    return [torch.randn(shape, generator=draws) for _ in range(NOISES)]
+def read_noise(predictor: Predictor, *, size: Sequence[int] | None = None) -> list[Seen]:
+    """Eight images of normal noise, always the same ones, at the spacing of training."""
+    draws, size = torch.Generator().manual_seed(0), tuple(_size(predictor, size))
+    spacing = _of_slice(predictor, predictor.header.spacing)
+    images = [torch.randn(predictor.header.in_channels, *size, generator=draws) for _ in range(NOISES)]
+    return [Seen("noise", image, image.numpy(), (0,) * len(size), size, size, spacing) for image in images]
 
 
 def to_plane(image: np.ndarray, query: Sequence[float] | None) -> np.ndarray:
@@ -88,7 +89,7 @@ def on_axes(size: Sequence[int] | None, rank: int, *, usual: int | Sequence[int]
     if size is None:
         return nd.ntuple(usual or LONGEST[rank], rank)
     if min(size) < 1 or len(size) not in (1, rank):
-        raise ValueError(f"--size is one number of at least 1, or one for each of {rank} axes, got {times(size)}")
+        raise ValueError(f"the size is one number of at least 1, or one for each of {rank} axes, got {times(size)}")
     return nd.ntuple(size if len(size) == rank else size[0], rank)
 
 
@@ -112,19 +113,25 @@ def _read(predictor: Predictor, source: str | Path, name: str) -> Seen:
     image = predictor.reader.prepare(opened)[:]
     raw = opened.image if opened.image.shape == image.shape else image
     header, inference = predictor.header, predictor.inference
-    spacing = (header.spacing or opened.grid.spacing) if isinstance(opened, Volume) else None
+    spacing = opened.grid.spacing if isinstance(opened, Volume) and header.spacing is None else header.spacing
+    spacing, original = _of_slice(predictor, spacing), _of_slice(predictor, opened.image.shape[1:])
     if header.slices is not None:
         axis = header.slices.dim
         image = neighbouring_slices(image, axis, header.slices.neighbours)
         image, raw = (each.take(each.shape[axis + 1] // 2, axis + 1) for each in (image, raw))
-        spacing = spacing and tuple(s for other, s in enumerate(spacing) if other != axis)
-    before, size, original = image.shape[1:], image.shape[1:], raw.shape[1:]
+    before, size = image.shape[1:], image.shape[1:]
     if inference.base_size is not None:
         size = fit_size(size, inference.base_size)
     elif len(inference.scales) == 1:
         size = tuple(max(1, round(n * inference.scales[0])) for n in size)
     spacing = spacing and tuple(s * n / m for s, n, m in zip(spacing, before, size, strict=True))
     return Seen(name, _resized(image, size), _resized(raw, size).numpy(), (0,) * len(size), size, original, spacing)
+
+
+def _of_slice(predictor: Predictor, of_axes: Sequence[float] | None) -> tuple | None:
+    """What each axis of an image has, without the axis of which the network sees a slice."""
+    slices = predictor.header.slices
+    return of_axes and tuple(each for axis, each in enumerate(of_axes) if slices is None or axis != slices.dim)
 
 
 def _resized(image: np.ndarray, size: Sequence[int]) -> Tensor:

@@ -141,9 +141,9 @@ def _who_asks(layers: Sequence[AttentionLayer], query: Sequence[float] | None) -
     last = layers[-1]
     who = "the marked place" if query is not None else "the class token" if CLASS in last.prefix else "all places alike"
     return (
-        f"How much {who} takes from each place, by each head of the last layer of each stage, and below by rollout: "
-        "the mean of the heads and the residual, half each, multiplied through all layers from the last one on; what "
-        "a reduced key takes is shared out over its part of the grid. The number is the peak over the mean."
+        f"How much is taken from each place by {who}: by each head of the last layer of each stage, and below by "
+        "rollout, the mean of the heads and the residual, half each, multiplied through all layers from the last one "
+        "on; what a reduced key takes is shared out over its part of the grid. The number is the peak over the mean."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densevit.analyze.confusion import config_of, confuse, read_evaluation
-from densevit.analyze.inputs import noise, read_images, times
+from densevit.analyze.inputs import read_images, read_noise, times
 from densevit.analyze.looks import attention_section, field_section, token_section
 from densevit.analyze.speed import COSTS, as_csv, measure_runs
 from densevit.evaluate.confused import Matrix
@@ -52,15 +52,12 @@ def analyze(
     seen = read_images(predictor, images, size=size) if images else []
     if query is not None:
         query = _as_shares(query, [each.original for each in seen])
-    inputs = [each.image for each in seen] or noise(predictor, size=size)
-    of = (
-        f"{len(inputs)} {'images' if len(inputs) > 1 else 'image'}" if seen else f"{len(inputs)} images of random noise"
-    )
-    spacing = seen[0].spacing if seen else predictor.header.spacing
+    inputs = seen or read_noise(predictor, size=size)
+    of = f"{len(inputs)} {'image' if len(inputs) == 1 else 'images'}{'' if seen else ' of random noise'}"
     with Bars(enabled=progress) as bars:
         shared = dict(device=predictor.device, bars=bars)
-        model = predictor.model
-        found = {"receptive_field": field_section(model, inputs, folder, of=of, spacing=spacing, **shared)}
+        model, fed = predictor.model, [each.image for each in inputs]
+        found = {"receptive_field": field_section(model, fed, folder, of=of, spacing=inputs[0].spacing, **shared)}
         if seen:
             found["attention"] = attention_section(model, seen, folder, query=query, **shared)
             found["visual_tokens"] = token_section(model, seen, folder, device=predictor.device)
@@ -98,7 +95,7 @@ def compare_speed(
         measured = measure_runs(runs, progress=bars, **options)
     if len({run.metric for run in measured}) > 1:
         told = ", ".join(f"{run.name}: {run.metric}" for run in measured)
-        raise ValueError(f"the runs were scored by different metrics ({told}); name one with --metric")
+        raise ValueError(f"the runs were scored by different metrics ({told}); name the metric that is meant")
     sizes = " and ".join(sorted({times(run.size) for run in measured}))
     names = dict(seconds=f"seconds for an image of {sizes}", parameters="parameters", macs=f"MACs for {sizes}")
     points = [Point(run.name, getattr(run, cost), run.score, run.low, run.high) for run in measured]
@@ -133,12 +130,12 @@ def _confusion(
 def _as_shares(query: Sequence[int], sizes: Sequence[Sequence[int]]) -> tuple[float, ...]:
     """A pixel of the images as a share of each axis; ValueError where they have none such."""
     if not sizes:
-        raise ValueError("--query is a place in images, and none was given")
+        raise ValueError("the query is a place in images, and none was given")
     size = sizes[0]
     if len(query) != len(size) or any(tuple(each) != tuple(size) for each in sizes):
-        raise ValueError(f"--query is one number for each axis of images of one size, got {len(query)}: {query}")
+        raise ValueError(f"the query is one number for each axis of images of one size, got {len(query)}: {query}")
     if not all(0 <= place < n for place, n in zip(query, size, strict=True)):
-        raise ValueError(f"--query {' '.join(map(str, query))} lies outside of images of {times(size)}")
+        raise ValueError(f"the query {' '.join(map(str, query))} lies outside of images of {times(size)}")
     return tuple((place + 0.5) / n for place, n in zip(query, size, strict=True))
 
 

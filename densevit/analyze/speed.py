@@ -20,6 +20,7 @@ from densevit.metrics.records import kind_of
 from densevit.processes import pick_device
 from densevit.quoting import csv_cell
 from densevit.registry import check_known
+from densevit.runs.run import name_folders
 from densevit.texts import read_json
 
 COSTS = ("seconds", "parameters", "macs")
@@ -59,9 +60,11 @@ def measure_runs(
     else those that training wrote into the weights; `metric` names one. ValueError where a run has none.
     """
     if evaluations and len(evaluations) != len(runs):
-        raise ValueError(f"--evaluation takes one file a run, got {len(evaluations)} for {len(runs)} runs")
+        raise ValueError(f"there is one evaluation a run, got {len(evaluations)} for {len(runs)} runs")
     device, found = pick_device(device or "cpu"), []
-    names = _names(runs)
+    paths = [Path(run).resolve() for run in runs]
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    names = name_folders(folders if len(set(folders)) == len(folders) else paths)
     for i, path in enumerate(runs):
         opened = open_checkpoint(path)
         scored = read_score(evaluations[i], metric) if evaluations else _own_score(names[i], opened.header, metric)
@@ -92,11 +95,13 @@ def time_forward(model: nn.Module, size: Sequence[int]) -> float:
 
 
 def read_score(path: str | Path, metric: str | None = None) -> tuple[str, float, float, float]:
-    """(metric, score, low, high) of an evaluation: the mean over structures of each case, or without cases of the set;
-    shares in percent, nan where there is no interval."""
+    """(metric, score, low, high) of what `densevit evaluate` or `densevit test` wrote as JSON: the mean over cases and
+    structures, or without cases over the set; shares in percent, nan where there is no interval."""
     content = read_json(Path(path))
+    content = content.get("evaluation", content) if isinstance(content, dict) else {}
     means = content.get("means") if isinstance(content, dict) else None
-    rows = [row for row in means or () if row.get("structure") is None and row.get("mean") is not None]
+    rows = [row for row in means if isinstance(row, dict)] if isinstance(means, list) else []
+    rows = [row for row in rows if row.get("structure") is None and row.get("mean") is not None]
     if not rows:
         raise ValueError(f"{path} is no evaluation; write it with densevit evaluate --json")
     known = list(dict.fromkeys(row["metric"] for row in rows))
@@ -126,12 +131,5 @@ def _own_score(name: str, header: Header, metric: str | None) -> tuple[str, floa
         check_known(metric, known, what=f"{name} has no score named")
     chosen = metric or next((key for key in SCORES if key in known), None)
     if chosen not in known:
-        raise ValueError(f"{name} holds no score of a validation; give --evaluation the JSON of densevit evaluate")
+        raise ValueError(f"{name} holds no score of a validation; give its evaluation, the JSON of densevit evaluate")
     return chosen, float(scores[chosen]), nan, nan
-
-
-def _names(runs: Sequence[str | Path]) -> list[str]:
-    """Of folders their names, of files those of the folders that hold them; whole paths where two would be alike."""
-    paths = [Path(run) for run in runs]
-    names = [(path if path.is_dir() else path.absolute().parent).name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]

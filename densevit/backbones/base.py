@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from densevit.blocks import nd
-from densevit.blocks.tokens import CLASS, REGISTER, Tokens, as_grid, as_tokens
+from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens, as_grid, as_tokens
 
 
 class Stage(nn.Module):
@@ -58,14 +58,25 @@ class Features:
         return None if found is None else found[:, 0]
 
     @property
+    def distillation_token(self) -> Tensor | None:
+        """(B, C), or None where the backbone has none."""
+        found = self.levels[-1].named(DISTILLATION)
+        return None if found is None else found[:, 0]
+
+    @property
     def registers(self) -> Tensor | None:
         """(B, R, C), or None where the backbone has none."""
         return self.levels[-1].named(REGISTER)
 
     @property
+    def mean(self) -> Tensor:
+        """The mean of the grid, (B, C)."""
+        return self.levels[-1].grid.flatten(1, -2).mean(1)
+
+    @property
     def pooled(self) -> Tensor:
         """One vector an image, (B, C): the class token, or without one the mean of the grid."""
-        return self.levels[-1].grid.flatten(1, -2).mean(1) if self.class_token is None else self.class_token
+        return self.mean if self.class_token is None else self.class_token
 
 
 class Backbone(nn.Module):

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import prod
 
 from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
+from densevit.blocks import nd
+from densevit.blocks.transformer import PatchEmbed, drop_path_rates, init_vit_weights
 
 
 def plain_backbone(
@@ -52,3 +55,37 @@ def _final_norms(which: str, norm: nn.Module, count: int) -> list[nn.Module]:
     if which not in normed:
         raise ValueError(f"norm must be 'last', 'all' or 'none', got {which!r}")
     return [norm if i in normed[which] else nn.Identity() for i in range(count)]
+
+
+def vit_backbone(
+    embed: PatchEmbed,
+    make_block: Callable[[float], nn.Module],
+    *,
+    depth: int,
+    drop_path: float,
+    eps: float,
+    spatial_dims: int,
+    taps: Sequence[int] | None,
+    norm: str,
+    class_head: Callable[[int], nn.Module] | None = None,
+) -> Backbone:
+    """A ViT with fresh weights: `depth` blocks on the patches of `embed`, each made for its rate of stochastic depth.
+
+    `norm` says which levels pass the final LayerNorm; `taps` and `class_head` are those of `plain_backbone`.
+    """
+    dim, in_channels, *patch = embed.proj.weight.shape
+    backbone = plain_backbone(
+        embed,
+        [make_block(rate) for rate in drop_path_rates(drop_path, [depth])[0]],
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        dim=dim,
+        stride=nd.plain(patch),
+        taps=taps,
+        norm=nn.LayerNorm(dim, eps=eps),
+        normed=norm,
+        class_head=class_head,
+    )
+    backbone.apply(init_vit_weights)
+    nn.init.trunc_normal_(embed.proj.weight, std=(in_channels * prod(patch)) ** -0.5)  # linear on patches: by fan-in
+    return backbone

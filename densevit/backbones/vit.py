@@ -1,16 +1,18 @@
 """Plain Vision Transformer, all maps of one stride, from chosen depths. https://arxiv.org/abs/2010.11929
 
-With one class token more it is DeiT (https://arxiv.org/abs/2012.12877); without bias in its attention, UNETR's encoder
-(https://arxiv.org/abs/2103.10504), whose paper takes the 3rd, 6th, 9th and 12th block, whose code the 4th, 7th, 10th
-and 12th.
+DeiT (https://arxiv.org/abs/2012.12877) is the same, and has one token more when it is distilled. Without bias in its
+attention it is UNETR's encoder (https://arxiv.org/abs/2103.10504), whose paper takes the 3rd, 6th, 9th and 12th block,
+whose code the 4th, 7th, 10th and 12th.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 
 from torch import nn
 
 from densevit.backbones.base import Backbone
+from densevit.backbones.class_heads import DistilledHead
 from densevit.backbones.plain import plain_backbone
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
@@ -19,13 +21,22 @@ from densevit.blocks.transformer import Block, Mlp, PatchEmbed, drop_path_rates,
 from densevit.registry import BACKBONES
 
 _BASE = dict(dim=768, depth=12, num_heads=12)
+_TINY, _SMALL = dict(dim=192, depth=12, num_heads=3), dict(dim=384, depth=12, num_heads=6)
 VARIANTS = {
-    "vit_tiny": dict(dim=192, depth=12, num_heads=3),
-    "vit_small": dict(dim=384, depth=12, num_heads=6),
-    "vit_base": dict(**_BASE),
+    "vit_tiny": _TINY,
+    "vit_small": _SMALL,
+    "vit_base": _BASE,
     "vit_large": dict(dim=1024, depth=24, num_heads=16),
     "vit_huge": dict(dim=1280, depth=32, num_heads=16, patch_size=14),
     "unetr_vit_base": dict(**_BASE, image_size=96, qkv_bias=False, eps=1e-5, taps=(3, 6, 9, 11)),
+    "deit_tiny": dict(**_TINY, num_tokens=1),
+    "deit_small": dict(**_SMALL, num_tokens=1),
+    "deit_base": dict(**_BASE, num_tokens=1),
+    "deit_base_384": dict(**_BASE, num_tokens=1, image_size=384),
+    "deit_tiny_distilled": dict(**_TINY, num_tokens=2),
+    "deit_small_distilled": dict(**_SMALL, num_tokens=2),
+    "deit_base_distilled": dict(**_BASE, num_tokens=2),
+    "deit_base_distilled_384": dict(**_BASE, num_tokens=2, image_size=384),
 }
 
 
@@ -79,6 +90,7 @@ def vit(
         taps=taps,
         norm=nn.LayerNorm(dim, eps=eps),
         normed=norm,
+        class_head=partial(DistilledHead, dim) if num_tokens == 2 else None,
     )
     backbone.apply(init_vit_weights)
     nn.init.trunc_normal_(embed.proj.weight, std=(in_channels * prod(patch)) ** -0.5)  # linear on patches: by fan-in

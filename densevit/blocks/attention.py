@@ -131,6 +131,7 @@ class SelfAttention(nn.Module):
 
     `qkv_bias="qv"` gives queries and values a bias and keys none (BEiT, EVA-02, DINOv3). `qk_norm` norms each head's
     queries and keys (https://arxiv.org/abs/2302.05442), `inner_norm` what the heads give (EVA-02-CLIP, Primus V3).
+    `attend` is a form of attention that takes the place of the usual one (CaiT, DeepViT).
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class SelfAttention(nn.Module):
         qk_norm: bool = False,
         inner_norm: bool = False,
         eps: float = 1e-6,
+        attend: Attend | None = None,
     ):
         super().__init__()
         if qkv_bias not in QKV_BIASES:
@@ -153,15 +155,15 @@ class SelfAttention(nn.Module):
         self.k_norm = nn.LayerNorm(dim // num_heads, eps=eps) if qk_norm else nn.Identity()
         self.norm = nn.LayerNorm(dim, eps=eps) if inner_norm else nn.Identity()
         self.proj = nn.Linear(dim, dim)
-        self.attend = Attend()
+        self.attend = Attend() if attend is None else attend
 
     def forward(self, x: Tensor, relations: Relations | None = None) -> Tensor:
         q, k, v = (split_heads(t, self.num_heads) for t in self._project(x).flatten(1, -2).chunk(3, dim=-1))
-        q, k, mask = self.q_norm(q), self.k_norm(k), None
+        q, k, told = self.q_norm(q), self.k_norm(k), {}
         if relations is not None:
             q, k = turn(q, relations), turn(k, relations)
-            mask = relations.bias
-        out = self.norm(merge_heads(self.attend(q, k, v, mask=mask)))  # (B, N, C)
+            told = dict(mask=relations.bias)
+        out = self.norm(merge_heads(self.attend(q, k, v, **told)))  # (B, N, C)
         return self.proj(out).reshape(x.shape)
 
     def _project(self, x: Tensor) -> Tensor:

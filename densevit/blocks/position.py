@@ -4,7 +4,7 @@ Dimension key: B batch, T class and distillation tokens, N = prod(S) cells, C ch
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import pi, prod
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +14,9 @@ from densevit.blocks import nd
 from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens
 from densevit.blocks.traced import refuse_any_size, within_bounds
 
-# To the size of the grid, or by DINO's factor of (n + 0.1) / N for n cells from N, which reads slightly other places.
-RESIZINGS = ("size", "dino")
+# To the size of the grid; by DINO's factor of (n + 0.1) / N for n cells from N, which reads slightly other places; or
+# to the size, cubic along each axis, where a smaller table averages over what lies between its cells (antialiasing).
+RESIZINGS = ("size", "dino", "antialias")
 DINO_OFFSET = 0.1
 TOKENS = {"cls_token": CLASS, "dist_token": DISTILLATION}
 
@@ -71,7 +72,7 @@ class LearnedPositions(nn.Module):
     ):
         super().__init__()
         if resizing not in RESIZINGS:
-            raise ValueError(f"resizing must be {' or '.join(map(repr, RESIZINGS))}, got {resizing!r}")
+            raise ValueError(f"resizing must be {', '.join(map(repr, RESIZINGS))}, got {resizing!r}")
         self.grid, self.num_tokens, self.mode, self.resizing = tuple(grid), num_tokens, mode, resizing
         table = torch.empty(1, num_tokens + prod(self.grid), dim)
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
@@ -124,7 +125,7 @@ def resize_positions(
 ) -> Tensor:
     """(1, T + prod(grid), C) -> (1, T + prod(size), C): the first T rows stay, the others are interpolated."""
     grid, size = tuple(grid), tuple(size)
-    of_any_size = resizing == "size" and (torch.compiler.is_exporting() or torch.jit.is_tracing())
+    of_any_size = resizing != "dino" and (torch.compiler.is_exporting() or torch.jit.is_tracing())
     if not of_any_size and grid == size:  # a program for every size must not ask for one
         return table
     num_tokens = table.shape[1] - prod(grid)
@@ -132,10 +133,24 @@ def resize_positions(
     if resizing == "dino":
         scale = [(int(n) + DINO_OFFSET) / length for n, length in zip(size, grid, strict=True)]
         resized = F.interpolate(cells, scale_factor=scale, mode=mode, align_corners=False)
+    elif resizing == "antialias":
+        resized = nd.to_image(resize_cubic(nd.to_grid(cells)[0], size, antialias=True)[None])
     else:
         resized = F.interpolate(cells, size=size, mode=mode, align_corners=False)
     resized = nd.to_grid(resized).flatten(1, -2)
     return torch.cat([table[:, :num_tokens], resized], dim=1)
+
+
+def resize_cubic(grid: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
+    """(*S, C) -> (*size, C), cubic along each axis in turn; in 2D it is bicubic interpolation."""
+    for axis, length in enumerate(size):
+        if antialias or grid.shape[axis] != length:
+            columns = grid.movedim(axis, -1)  # (..., C, S_axis)
+            rows = columns.flatten(0, -2)[None, None]  # one picture, resized along its last axis alone
+            size_out = (rows.shape[2], length)
+            resized = F.interpolate(rows, size=size_out, mode="bicubic", align_corners=False, antialias=antialias)[0, 0]
+            grid = resized.unflatten(0, columns.shape[:-1]).movedim(-1, axis)
+    return grid
 
 
 def sincos_positions(size: Sequence[int], dim: int, *, device: torch.device | None = None) -> Tensor:
@@ -152,3 +167,29 @@ def sincos_positions(size: Sequence[int], dim: int, *, device: torch.device | No
         shape = [size[axis] if other == axis else 1 for other in range(len(size))]
         waves.append(torch.cat([angles.sin(), angles.cos()], dim=-1).view(*shape, -1).expand(*size, -1))
     return F.pad(torch.cat(waves, dim=-1), (0, dim - 2 * count * len(size)))
+
+
+class FourierPositions(nn.Module):
+    """Add a linear map of sines and cosines of each coordinate, as a part of its axis: (B, *S, C) -> (B, *S, C).
+
+    The map is made axis by axis and summed, so that it costs next to nothing. https://arxiv.org/abs/2106.09681
+    """
+
+    def __init__(self, spatial_dims: int, dim: int, *, waves: int = 32, temperature: float = 10000.0):
+        super().__init__()
+        self.waves, self.temperature = waves, temperature
+        self.token_projection = nn.Linear(spatial_dims * waves, dim)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        weights = self.token_projection.weight.split(self.waves, dim=1)  # (C, waves) for each axis
+        for axis, weight in enumerate(weights):
+            line = self._waves(grid.shape[1 + axis], device=grid.device).to(weight.dtype) @ weight.mT  # (S_axis, C)
+            grid = grid + line.view(*[-1 if other == axis else 1 for other in range(len(weights))], line.shape[-1])
+        return grid + self.token_projection.bias
+
+    def _waves(self, length: int, *, device: torch.device) -> Tensor:
+        """(length, waves): sine and cosine in turn, of ever longer waves; single precision, as published."""
+        part = torch.arange(1, length + 1, device=device, dtype=torch.float32) / (length + 1e-6) * (2 * pi)
+        rates = self.temperature ** (torch.arange(0, self.waves, 2, device=device, dtype=torch.float32) / self.waves)
+        angles = part[:, None] / rates
+        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

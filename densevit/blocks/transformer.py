@@ -81,6 +81,11 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
+def make_scale(dim: int, initial: float | None) -> nn.Module:
+    """LayerScale whose factors begin with that number, or nothing where it is None: (B, *S, C) -> (B, *S, C)."""
+    return nn.Identity() if initial is None else LayerScale(dim, initial)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + ffn(norm(x)): (B, *S, C) -> (B, *S, C).
 
@@ -102,10 +107,10 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = attention
-        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+        self.ls1 = make_scale(dim, layer_scale)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = ffn
-        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(dim, layer_scale)
+        self.ls2 = make_scale(dim, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:

@@ -1,4 +1,4 @@
-"""The `densevit` command: train, test, predict, models, fingerprint, export. Heavy imports are inside the commands."""
+"""The `densevit` command: one module a verb, as `main.COMMANDS` lists them. Heavy imports are inside the commands."""
 
 import sys
 

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", metavar="FILE", help="write a page of HTML that shows all of it, and the worst cases"
     )
+    parser.add_argument(
+        "--probabilities",
+        metavar="DIR",
+        help="of the classes, called as predictions are, for calibration: .npz, .npy, or scans with a fourth axis",
+    )
     parser.add_argument("--images", metavar="DIR", help="of --report, the cases' images, called as predictions are")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that compare cases; default one a core")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -67,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     requirements, options = read_requirements(args), read_options(args)
     pairs = _pairs(args, args.prediction)
     images = _images(args, pairs)
-    measured = _measure(args, pairs, options)
+    measured = _measure(args, pairs, options, probabilities=args.probabilities)
     scores = print_scores(args, measured)
     others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
     compared = _compare(args, {str(args.prediction): measured, **others}) if others else None
@@ -78,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         _report(args, pairs, measured, scores, compared, images)
     failed = print_unmet(requirements, scores)
-    return 1 if failed or any(each.failed or each.unscored for each in (measured, *others.values())) else 0
+    failed |= any(each.failed or each.unscored or each.uncalibrated for each in (measured, *others.values()))
+    return 1 if failed else 0
 
 
 def _pairs(args: argparse.Namespace, prediction: str | None) -> "Pairs":
@@ -98,13 +104,18 @@ def _pairs(args: argparse.Namespace, prediction: str | None) -> "Pairs":
     return replace(pairs, columns={case: {**pairs.columns.get(case, {}), **said[case]} for case in said})
 
 
-def _measure(args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions") -> "Measured":
+def _measure(
+    args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions", *, probabilities: str | None = None
+) -> "Measured":
     import os
 
+    from densevit.evaluate.besides import find_probabilities
     from densevit.evaluate.files import measure_files
     from densevit.evaluate.structures import find_structures
 
     structures = find_structures(args.classes, Path(args.truth or args.manifest))
+    cases = [pair.case for pair in pairs.pairs]
+    found = None if probabilities is None else find_probabilities(probabilities, cases)
     workers = min(os.cpu_count() or 1, len(pairs.pairs)) if args.workers is None else args.workers
     return measure_files(
         pairs,
@@ -113,6 +124,7 @@ def _measure(args: argparse.Namespace, pairs: "Pairs", options: "MeasureOptions"
         missing=args.missing,
         with_background=True if args.with_background else None,
         with_confusion=bool(args.report or args.json),
+        probabilities=found,
         num_workers=0 if workers < 2 else workers,
         progress=not args.quiet,
     )
@@ -139,6 +151,8 @@ def _say(measured: "Measured", *, skipped: bool, model: str = "") -> None:
         lines.append(f"{len(measured.failed)} predictions could not be used and counted as missed, see above")
     if measured.unscored:
         lines.append(f"{len(measured.unscored)} labels could not be read, and their cases are not scored, see above")
+    if measured.uncalibrated:
+        lines.append(f"{len(measured.uncalibrated)} cases are in no calibration, see above")
     say("".join(f"\n{model}{line}\n" for line in lines))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from densevit.evaluate.besides import Besides, measure_besides
 from densevit.evaluate.pairs import PICTURES, Pair, Pairs
 from densevit.evaluate.structures import Structures, structures_of_values
 from densevit.metrics import ConfusionMatrix, Counts, MeasureOptions, Record, measure
@@ -34,7 +35,8 @@ class Measured:
     both were scored as if nothing had been predicted. `unscored` are those whose truth could not be read, `unmatched`
     the predictions without a truth. `columns` says what else is known of each case. `confusion` counts voxels of all
     cases by (true, predicted) value of the files, where it was asked for, and `examples` has the most of them in one
-    case, with that case.
+    case, with that case. `besides` holds what was measured of files beside the label maps: of probabilities where those
+    were asked for, `uncalibrated` saying why not; of instances.
     """
 
     records: list[Record]
@@ -46,6 +48,8 @@ class Measured:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     confusion: Mapping[tuple[int, int], int] = field(default_factory=dict)
     examples: Mapping[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
+    besides: Mapping[str, Besides] = field(default_factory=dict)
+    uncalibrated: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure_files(
@@ -56,6 +60,7 @@ def measure_files(
     missing: str = "missed",
     with_background: bool | None = None,
     with_confusion: bool = False,
+    probabilities: Mapping[str, Path] | None = None,
     num_workers: int = 0,
     progress: bool = False,
 ) -> Measured:
@@ -64,22 +69,28 @@ def measure_files(
     Without `structures` each value that occurs is one, called by its number. In a case without a prediction everything
     was missed; with missing="skip" it is left out. Where a prediction cannot be read, holds values without a name, or
     lies on another grid than its truth, everything was missed in any case: else a damaged file would better a mean.
-    Value 0 alone is a structure of pictures, and one of volumes with `with_background`.
+    Value 0 alone is a structure of pictures, and one of volumes with `with_background`. `probabilities` are files by
+    case, for calibration.
     """
     if missing not in ("missed", "skip"):
         raise ValueError(f'missing is "missed" or "skip", got {missing!r}')
     options = options or MeasureOptions()
     chosen = [pair for pair in pairs.pairs if pair.prediction is not None or missing == "missed"]
-    loader = _loader(_Cases(chosen, structures, options, with_background, with_confusion), num_workers)
+    cases = _Cases(chosen, structures, options, with_background, with_confusion, probabilities or {})
+    loader = _loader(cases, num_workers)
     found: dict[str, list[Record]] = {}
-    failed, unscored, confusion = {}, {}, Counter()
+    besides: dict[str, Besides] = {}
+    failed, unscored, uncalibrated, confusion = {}, {}, {}, Counter()
     examples: dict[tuple[int, int], tuple[int, str]] = {}
     with Bars(enabled=progress) as bars, drawing(loader) as drawn:
-        for done, (pair, (records, fault, counted)) in enumerate(zip(chosen, drawn, strict=True), start=1):
+        for done, (pair, (records, fault, counted, beside)) in enumerate(zip(chosen, drawn, strict=True), start=1):
             confusion.update(counted)
             examples |= {key: max((n, pair.case), examples.get(key, (0, ""))) for key, n in counted.items()}
             if records:
-                found[pair.case] = records
+                found[pair.case], besides[pair.case] = records, beside
+            if probabilities is not None and beside.calibration is None:
+                uncalibrated[pair.case] = beside.fault or "there are no probabilities"
+                logger.error("%s: not in the calibration: %s", pair.case, uncalibrated[pair.case])
             if fault is not None:
                 (failed if records else unscored)[pair.case] = fault
                 logger.error("%s: %s", "scored as if nothing had been predicted" if records else "not scored", fault)
@@ -89,8 +100,9 @@ def measure_files(
     names = list(dict.fromkeys(record.structure for records in found.values() for record in records))
     names.sort(key=list(structures.labels).index)
     records = [record for records in found.values() for record in _with_absent(records, names)]
-    whole = dict(columns=pairs.columns, confusion=confusion, examples=examples)
-    return Measured(records, structures, pairs.missing, failed, unscored, pairs.unmatched, **whole)
+    faults = dict(missing=pairs.missing, failed=failed, unscored=unscored, uncalibrated=uncalibrated)
+    counts = dict(confusion=confusion, examples=examples, besides=besides)
+    return Measured(records, structures, unmatched=pairs.unmatched, columns=pairs.columns, **faults, **counts)
 
 
 def _loader(cases: "_Cases", num_workers: int) -> DataLoader:
@@ -128,26 +140,27 @@ def read_map(path: Path, *, like: Path | None = None, structures: Structures | N
 
 @dataclass(frozen=True)
 class _Cases(Dataset):
-    """Index -> the records of a case, if its truth can be read, the sentence on what is wrong with a file of it, and
-    its confusion, where that is asked for."""
+    """Index -> the records of a case, if its truth can be read, the sentence on what is wrong with a file of it, its
+    confusion, where that is asked for, and what lies beside its maps."""
 
     pairs: Sequence[Pair]
     structures: Structures | None
     options: MeasureOptions
     with_background: bool | None
     with_confusion: bool
+    probabilities: Mapping[str, Path]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> tuple[list[Record], str | None, dict[tuple[int, int], int]]:
+    def __getitem__(self, index: int) -> tuple[list[Record], str | None, dict[tuple[int, int], int], Besides]:
         pair = self.pairs[index]
         try:
             truth, grid = read_map(pair.truth)
             if self.structures is not None:
                 self.structures.check(truth, path=pair.truth, what="label")
         except (ValueError, OSError, MemoryError) as error:
-            return [], _reason(pair, error), {}
+            return [], _reason(pair, error), {}, Besides()
         prediction, fault = None, None
         if pair.prediction is not None:
             try:
@@ -163,7 +176,9 @@ class _Cases(Dataset):
         options = replace(self.options, ignore_index=structures.ignore_index)
         truth = structures.without_ignored(truth)
         records = measure(prediction, truth, classes, grid.spacing, options, case=pair.case)
-        return records, fault, _confusion(prediction, truth, options.ignore_index) if self.with_confusion else {}
+        counted = _confusion(prediction, truth, options.ignore_index) if self.with_confusion else {}
+        maps = (prediction, truth, grid)
+        return records, fault, counted, measure_besides(pair, maps, self.structures, self.probabilities.get(pair.case))
 
     def _read_prediction(self, pair: Pair, grid: Grid) -> np.ndarray:
         prediction, own = read_map(pair.prediction, like=pair.truth, structures=self.structures)
@@ -195,7 +210,7 @@ def _check_grids(truth: tuple[str, Grid], prediction: tuple[str, Grid]) -> None:
     """ValueError, with how far off, where a prediction does not lie on the grid of its truth."""
     (truth_path, grid), (path, own) = truth, prediction
     if grid.affine is not None and own.affine is not None:
-        remark = check_same_grid((truth_path, grid), (path, own), what="prediction")
+        remark = check_same_grid((truth_path, grid), (path, own), what="prediction", of="label")
         if remark is not None:
             logger.warning("%s", remark)
     elif grid.size != own.size:

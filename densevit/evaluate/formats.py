@@ -40,6 +40,7 @@ def as_json(
             "ignored_values": measured.structures.ignored,
             "means": [_row(scores, row) for row in scores.rows],
             "aAcc": scores.aAcc,
+            "extras": list(scores.extras),
             "strata": scores.strata,
             **_faults(measured),
             "against": {model: _faults(other) for model, other in (others or {}).items()},
@@ -53,8 +54,8 @@ def as_json(
 
 def as_csv(records: Sequence[Record]) -> str:
     """A line for each case and structure."""
-    lines = [_case(record) for record in records]
-    lines = [line | line.pop("counts") | line.pop("values") for line in lines]
+    parts = [(line.pop("counts"), line.pop("values"), line) for line in map(_case, records)]
+    lines = [line | counts | values for counts, values, line in parts]
     text = io.StringIO()
     writer = csv.DictWriter(text, lines[0], lineterminator="\n")
     writer.writeheader()
@@ -121,6 +122,7 @@ def _faults(measured: Measured) -> dict[str, Any]:
         "failed": dict(measured.failed),
         "unscored": dict(measured.unscored),
         "unmatched": [str(path) for path in measured.unmatched],
+        "uncalibrated": dict(measured.uncalibrated),
     }
 
 

@@ -14,6 +14,7 @@ from densevit.texts import read_text
 from densevit.volumes.paths import DICOM_ENDINGS, FILE_ENDINGS, case_name, walk_files
 
 PICTURES = tuple(ending for ending in IMAGE_ENDINGS if ending not in (".jpg", ".jpeg"))
+ARRAYS = (".npz", ".npy")
 ENDINGS = (*PICTURES, *FILE_ENDINGS, *DICOM_ENDINGS)
 # What layouts put behind the name that an image and its label share.
 SUFFIX = re.compile(r"_(gtFine|gtCoarse)_(labelIds|labelTrainIds)$|_leftImg8bit$")
@@ -76,18 +77,23 @@ def find_images(folder: str | Path, cases: Sequence[str]) -> dict[str, Path]:
 
     ValueError where no case has one.
     """
-    folder, found = Path(folder), {}
+    return find_files(Path(folder), cases, endings=(*IMAGE_ENDINGS, *FILE_ENDINGS, *DICOM_ENDINGS), what="image")
+
+
+def find_files(folder: Path, cases: Sequence[str], *, endings: tuple[str, ...], what: str) -> dict[str, Path]:
+    """Case -> the file of a folder, with one of these endings, that is called as predictions are."""
+    found: dict[str, Path] = {}
     known = dict.fromkeys(cases, folder)
     for path in walk_files(folder):
-        if path.name.lower().endswith((*IMAGE_ENDINGS, *FILE_ENDINGS, *DICOM_ENDINGS)):
+        if path.name.lower().endswith(endings):
             name = (path.relative_to(folder).parent / _name(path)).as_posix()
             found.setdefault(name if name in known else CHANNEL.sub("", name), path)
     if not found.keys() & known.keys():
         found = _by_last_name(found, known)
-    images = {case: found[case] for case in cases if case in found}
-    if not images:
-        raise ValueError(f"{folder} holds no image that is called as a case is, such as {cases[0]}; check the path")
-    return images
+    files = {case: found[case] for case in cases if case in found}
+    if not files:
+        raise ValueError(f"{folder} holds no {what} that is called as a case is, such as {cases[0]}; check the path")
+    return files
 
 
 def name_cases(images: Sequence[str | Path]) -> list[str]:
@@ -156,7 +162,7 @@ def _by_name(folder: Path, *, train_ids: bool) -> dict[str, Path]:
 
 
 def _stem(path: Path) -> str:
-    return path.stem if path.suffix.lower() in IMAGE_ENDINGS else case_name(path)
+    return path.stem if path.suffix.lower() in (*IMAGE_ENDINGS, *ARRAYS) else case_name(path)
 
 
 def _name(path: Path) -> str:

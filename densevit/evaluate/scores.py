@@ -4,11 +4,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
-import numpy as np
-
+from densevit.evaluate.extras import Extra, extra_scores, interval_over
 from densevit.evaluate.files import Measured
-from densevit.evaluate.statistics import Interval, interval_of_mean
-from densevit.metrics import CaseTable, Policy, Row, accuracy, case_table, summarize
+from densevit.evaluate.statistics import Interval
+from densevit.metrics import Policy, Row, accuracy, case_table, summarize
 from densevit.registry import check_known
 from densevit.tables import format_table
 
@@ -23,7 +22,8 @@ class Scores:
     """Rows of every metric, and the `intervals` of those by case: (metric, structure or None) -> interval.
 
     `aAcc` is the share of all pixels that have their true class, nan where not every class was measured. `strata` maps
-    a column's name to the mean of `stratum_metric` over structures in each of its strata.
+    a column's name to the mean of `stratum_metric` over structures in each of its strata. `extras` are scores of
+    instances and of probabilities, where there are such.
     """
 
     policy: Policy
@@ -32,10 +32,11 @@ class Scores:
     aAcc: float
     strata: Mapping[str, Mapping[str, Interval]]
     stratum_metric: str | None
+    extras: Sequence[Extra] = ()
 
     def names(self) -> dict[str, float]:
         """Every score by the name that a requirement calls it by: `liver.dice`, `dice` (the mean over structures), and
-        in percent `road.IoU`, `mIoU`, `aAcc` over all pixels of the set."""
+        in percent `road.IoU`, `mIoU`, `aAcc` over all pixels of the set; of extras `car.iiou` and `set.car.iiou`."""
         found = {"aAcc": 100 * self.aAcc}
         for row in self.rows:
             if row.level == "case":
@@ -43,6 +44,9 @@ class Scores:
         for column, metric in OF_SETS.items():
             for row in (row for row in self.rows if (row.level, row.metric) == ("set", metric)):
                 found[f"{row.structure}.{column}" if row.structure else f"m{column}"] = 100 * row.mean
+        for extra in self.extras:
+            name = f"{extra.structure}.{extra.metric}" if extra.structure else extra.metric
+            found |= {name: extra.mean.mean, f"set.{name}": extra.of_set}
         return found
 
     def percent(self) -> list[str]:
@@ -71,6 +75,13 @@ class Scores:
                 {column: name, "cases": i.cases, self.stratum_metric: _shown(i.mean, i)} for name, i in found.items()
             ]
             parts.append(f"{self.stratum_metric} by {column}:\n\n{format_table(lines)}")
+        if self.extras:
+            lines = [
+                {"score": extra.metric, "class": extra.structure or "all", "over all pixels": _number(extra.of_set)}
+                | {"mean over cases": _shown(extra.mean.mean, extra.mean), "cases": extra.mean.cases}
+                for extra in self.extras
+            ]
+            parts.append(f"of instances and probabilities:\n\n{format_table(lines)}")
         return "\n\n".join(parts)
 
     def _line(self, rows: Sequence[Row]) -> dict[str, str | int]:
@@ -101,24 +112,20 @@ def score(
     intervals = {}
     for metric, each in tables.items() if "case" in table.policy.levels else ():
         for structure, values in each.rows.items():
-            intervals[metric, structure] = _interval(values, each, groups)
-        intervals[metric, None] = replace(_interval(each.shares(), each, groups), mean=each.mean())
+            intervals[metric, structure] = interval_over(each, values, groups)
+        intervals[metric, None] = replace(interval_over(each, each.shares(), groups), mean=each.mean())
     by_stratum = {}
     for column in strata_of:
         of = {case: column_of(measured, case, column) for case in table.cases}
         names = sorted(set(of.values()), key=str)
         parts = {name: table.among([case for case in of if of[case] == name]) for name in names}
-        by_stratum[column] = {name: _interval(part.shares(), part, groups) for name, part in parts.items()}
+        by_stratum[column] = {name: interval_over(part, part.shares(), groups) for name, part in parts.items()}
     try:
         share = accuracy(measured.records)
     except ValueError:
         share = nan
-    return Scores(table.policy, summary.rows, intervals, share, by_stratum, stratum_metric)
-
-
-def _interval(values: np.ndarray, table: CaseTable, groups: Mapping[str, Hashable] | None) -> Interval:
-    """Of (N,) values of the table's cases."""
-    return interval_of_mean(values, None if groups is None else [groups[case] for case in table.cases])
+    extras = extra_scores(measured, table.policy, groups)
+    return Scores(table.policy, summary.rows, intervals, share, by_stratum, stratum_metric, extras)
 
 
 def column_of(measured: Measured, case: str, column: str) -> Hashable:

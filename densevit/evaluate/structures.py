@@ -1,7 +1,7 @@
 """What the values of label maps mean: names of structures, regions of several values, and values that are ignored."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,30 @@ CATEGORIES = {
     "human": (24, 25),
     "vehicle": (26, 27, 28, 31, 32, 33),
 }
+# Mean pixels of an instance, of those classes that have instances: the official scripts weigh by them.
+AVERAGE_SIZES = {
+    24: 3462.4756337644,
+    25: 3930.4788056518,
+    26: 12794.0202738185,
+    27: 27855.1264367816,
+    28: 35732.1511111111,
+    31: 67583.7075812274,
+    32: 6298.7200839748,
+    33: 4672.3249222261,
+}
 FILES = ("dataset.json", "classes.json", "classes.txt")
 
 
 @dataclass(frozen=True)
 class Structures:
     """`labels` maps each name to its values in the files, several for a region; `ignored` are values of the truth that
-    nobody has labelled; `said_by` is where that stands."""
+    nobody has labelled; `said_by` is where that stands. `average_sizes` are mean pixels of an instance, by value, where
+    instances are to be scored."""
 
     labels: Mapping[str, tuple[int, ...]]
     ignored: tuple[int, ...] = (IGNORE,)
     said_by: str = "the classes"
+    average_sizes: Mapping[int, float] = field(default_factory=dict)
 
     def check(self, values: np.ndarray, *, path: object, what: str) -> None:
         """ValueError for a value without a meaning: files of another coding would be scored as if they had this one.
@@ -62,6 +75,20 @@ class Structures:
     def ignore_index(self) -> int:
         """A value that stands for all ignored ones: 255, or -1 where 255 is a class."""
         return -1 if any(IGNORE in values for values in self.labels.values()) else IGNORE
+
+    def class_values(self, num_classes: int) -> dict[int, str]:
+        """Value -> name of so many classes, in the order of their values; 0 is one although nothing names it.
+
+        ValueError where there are others, or regions, of which a voxel may have several.
+        """
+        named = {values[0]: name for name, values in self.labels.items() if len(values) == 1}
+        found = named if len(named) == num_classes else {0: "background", **named}
+        if len(found) != num_classes or any(value not in found for each in self.labels.values() for value in each):
+            raise ValueError(
+                f"probabilities of {num_classes} classes do not fit {self.said_by}, which names "
+                f"{', '.join(self.labels)}; each class needs a value of its own"
+            )
+        return dict(sorted(found.items()))
 
     def without_ignored(self, truth: np.ndarray) -> np.ndarray:
         """The truth (*S) with `ignore_index` in place of every ignored value."""
@@ -128,8 +155,10 @@ def _named(labels: Mapping[str, Any], *, said_by: Path) -> Structures:
 
 def _of_cityscapes(preset: str) -> Structures:
     if preset == "cityscapes_train_ids":
-        return Structures({name: (i,) for i, name in enumerate(CLASSES)}, said_by="the table of train ids")
+        sizes = {LABEL_ID_TO_TRAIN_ID[value]: size for value, size in AVERAGE_SIZES.items()}
+        labels = {name: (i,) for i, name in enumerate(CLASSES)}
+        return Structures(labels, said_by="the table of train ids", average_sizes=sizes)
     ignored = tuple(value for value, train_id in LABEL_ID_TO_TRAIN_ID.items() if train_id == IGNORE)
     labels = {name: (TRAIN_ID_TO_LABEL_ID[i],) for i, name in enumerate(CLASSES)}
     labels = CATEGORIES if preset == "cityscapes_categories" else labels
-    return Structures(labels, (*ignored, IGNORE), said_by="the table of label ids")
+    return Structures(labels, (*ignored, IGNORE), said_by="the table of label ids", average_sizes=AVERAGE_SIZES)

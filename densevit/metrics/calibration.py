@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ class Calibration:
     def __init__(self, num_classes: int, *, bins: int = 15, ignore_index: int = 255):
         self.num_classes, self.bins, self.ignore_index = num_classes, bins, ignore_index
         # Row 0 is the likeliest class, row 1 + c class c; columns: voxels, summed confidence, voxels that were right.
-        self.sums = torch.zeros(3, num_classes + 1, bins, dtype=torch.float64)
+        self.sums = np.zeros((3, num_classes + 1, bins))
         self.squared = 0.0
 
     def update(self, probabilities: Tensor, truth: Tensor) -> None:
@@ -48,13 +49,20 @@ class Calibration:
             self._add(1 + c, confidence, right)
             self.squared += float(((confidence - right.double()) ** 2).sum())
 
+    def merge(self, other: "Calibration") -> None:
+        """Add the cases of another one of the same classes and bins."""
+        self.sums += other.sums
+        self.squared += other.squared
+
     def compute(self) -> CalibrationScores:
         voxels, confidence, right = self.sums
-        errors = (confidence - right).abs().sum(1) / voxels.sum(1)
-        return CalibrationScores(float(errors[0]), errors[1:], self.squared / float(voxels[0].sum()))
+        with np.errstate(invalid="ignore"):  # nan where no voxel is known
+            errors = np.abs(confidence - right).sum(1) / voxels.sum(1)
+            brier = self.squared / voxels[0].sum()
+        return CalibrationScores(float(errors[0]), torch.from_numpy(errors[1:]), float(brier))
 
     def _add(self, row: int, confidence: Tensor, right: Tensor) -> None:
         # A bin holds its upper edge, as in (0, 1/15], (1/15, 2/15], ...
         at = (confidence * self.bins).ceil().long().sub_(1).clamp_(0, self.bins - 1)
         for sums, weights in zip(self.sums, (torch.ones_like(confidence), confidence, right.double()), strict=True):
-            sums[row] += torch.bincount(at, weights, minlength=self.bins).cpu()
+            sums[row] += torch.bincount(at, weights, minlength=self.bins).cpu().numpy()

@@ -97,7 +97,7 @@ def to_values(picture: Picture) -> np.ndarray:
         return _unstretched(colors[..., 0], picture)
     raise ValueError(
         f"{picture.path} is a colour picture ({image.mode}), so which colour is which class must be said: "
-        "give color_map, in the config or the classes file"
+        "save it in class numbers, or give color_map in the config or its classes file"
     )
 
 

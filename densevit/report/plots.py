@@ -29,11 +29,11 @@ def series(scalars: Sequence[Mapping[str, object]], key: str) -> tuple[np.ndarra
     return points[:, 0], points[:, 1]
 
 
-def _limit_to_most(axes: Axes, values: np.ndarray) -> None:
-    """Let the first steep iterations and single peaks leave the picture, so that the rest can be read."""
+def range_of_most(values: np.ndarray) -> tuple[float, float]:
+    """From where to where to draw, so that the first steep iterations and single peaks leave the picture."""
     low, high = float(values.min()), float(np.quantile(values, 0.995))
     margin = 0.06 * max(high - low, 1e-6 * abs(high), 1e-9)
-    axes.set_ylim(max(low - margin, 0.0) if low >= 0 else low - margin, high + margin)
+    return max(low - margin, 0.0) if low >= 0 else low - margin, high + margin
 
 
 def _draw_score(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
@@ -67,7 +67,7 @@ def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Pa
         if key == "loss":
             axes.plot(x, y, color=BLUE, alpha=0.25, linewidth=0.9)
             axes.plot(x, smooth(y), color=BLUE, linewidth=1.8)
-            _limit_to_most(axes, y)
+            axes.set_ylim(*range_of_most(y))
         elif key == score:
             _draw_score(axes, x=x, y=y)
         else:
@@ -110,7 +110,7 @@ def compare_curves(runs: Mapping[str, Points], path: str | Path, *, ylabel: str)
             label=drawable(name),
         )
         values.append(y)
-    _limit_to_most(axes, np.concatenate(values))
+    axes.set_ylim(*range_of_most(np.concatenate(values)))
     tidy(axes, ylabel=ylabel)
     axes.set_xlabel("iteration", fontsize=9, color=INK)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)

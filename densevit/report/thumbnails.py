@@ -28,9 +28,14 @@ def thumbnail(sample: Sample, *, palette: list[Color]) -> str:
         shown = np.concatenate(planes_of(image, label, palette=palette, spacing=sample.grid.spacing), axis=1)
     small = Image.fromarray(shown)
     small.thumbnail((LONGEST if sample.grid.affine is None else 2 * LONGEST, LONGEST))
+    return picture_address(small, "jpeg", quality=82)
+
+
+def picture_address(picture: Image.Image, kind: str, **options: int) -> str:
+    """A data: address of a picture, as a file of this kind."""
     with BytesIO() as file:
-        small.save(file, "JPEG", quality=82)
-        return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
+        picture.save(file, kind, **options)
+        return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
 
 
 def planes_of(

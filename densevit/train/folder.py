@@ -19,14 +19,12 @@ from densevit.environment import ignore_warnings
 from densevit.files import check_writable
 from densevit.processes import in_group, rank_and_size
 from densevit.quoting import printable
+from densevit.runs.folder import BOARD, CONFIG, CURVES, FAILED, HELD, LOCK, LOG, SCALARS
 from densevit.weights.files import BEST, POINTER, SNAPSHOTS
 
 logger = logging.getLogger("densevit")
 
-CONFIG, LOG, SCALARS, CURVES = "config.py", "log.txt", "scalars.jsonl", "curves.png"
-RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, "tensorboard")
-LOCK = "run.lock"  # in the folder while its run goes on; after a crash it stays there and holds nobody up
-_held: set[Path] = set()  # locks of this process, to which the system would give its own again
+RUN_FILES = (CONFIG, LOG, SCALARS, CURVES, SNAPSHOTS, POINTER, BEST, BOARD)
 _looking = Lock()
 
 
@@ -43,16 +41,16 @@ def only_run_in(folder: Path) -> Iterator[None]:
         raise ValueError(str(error)) from None
     path = folder.resolve() / LOCK
     with _looking:
-        if path in _held:
+        if path in HELD:
             raise ValueError(_in_use(folder, f"this process, {os.getpid()}"))
         descriptor = _lock(path, folder)
-        _held.add(path)
+        HELD.add(path)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
-        _held.discard(path)
+        HELD.discard(path)
 
 
 def _lock(path: Path, folder: Path) -> int:
@@ -143,6 +141,11 @@ def run_logging(folder: Path, *, held: Iterable[logging.LogRecord] = ()) -> Iter
         # Of DDP, and nothing a user could act on.
         with ignore_warnings("Grad strides do not match bucket view strides") if in_group() else nullcontext():
             yield
+    except BaseException as error:
+        if handlers:  # the command says so on the terminal
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            logger.error("%s %s", FAILED, said, extra=dict(only_in_file=True))
+        raise
     finally:
         logger.setLevel(level)
         for handler in handlers:

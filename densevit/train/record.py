@@ -13,7 +13,7 @@ from densevit.checkpoint.snapshots import best_score, save_best
 from densevit.files import about_file, write_text
 from densevit.options import check_bools
 from densevit.registry import check_known
-from densevit.train.folder import CURVES, SCALARS
+from densevit.runs.folder import BOARD, CURVES, SCALARS, read_scalars
 from densevit.train.task import Task, Validation
 
 logger = logging.getLogger("densevit")
@@ -46,7 +46,7 @@ class VisualizationOptions:
 
     def open_boards(self, folder: Path) -> list[Any]:
         """The back ends, ready for use; ValueError for one that is unknown or whose package is not installed."""
-        own = (dict(type="TensorboardVisBackend", save_dir="tensorboard"),) if self.tensorboard else ()
+        own = (dict(type="TensorboardVisBackend", save_dir=BOARD),) if self.tensorboard else ()
         if not own + self.backends:
             return []
         from mmengine.registry import VISBACKENDS
@@ -84,12 +84,16 @@ class Recorder:
         self.scores: dict[str, Any] | None = None
 
     def add_row(self, row: Mapping[str, Any], *, prefix: str = "train/") -> None:
-        """Numbers at `row["iter"]`: a line of scalars.jsonl, and under their names for every back end."""
+        """Numbers at `row["iter"]`: a line of scalars.jsonl, and under their names for every back end.
+
+        What is no number, such as the scores of classes, is for scalars.jsonl alone.
+        """
         if not self.active:
             return
         with about_file(self.folder / SCALARS), open(self.folder / SCALARS, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        named = {f"{prefix}{name}": value for name, value in row.items() if name != "iter" and value is not None}
+        numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+        named = {f"{prefix}{name}": value for name, value in numbers.items() if name != "iter"}
         self._show("add_scalar", named, step=row["iter"])
 
     def _show(self, method: str, named: Mapping[str, Any], *, step: int) -> None:
@@ -113,7 +117,7 @@ class Recorder:
             header = replace(task.header, training=dict(iteration=iteration, scores=found.means))
             save_best(self.folder, weights=task.weights(), header=header)
             self.best = score
-        self.add_row(dict(iter=iteration, **found.means), prefix="val/")
+        self.add_row(dict(iter=iteration, **found.scores), prefix="val/")
         self._show("add_image", {f"val_{i}": image for i, image in enumerate(found.images)}, step=iteration)
         logger.info("validation at iteration %d\n%s", iteration, found.text)
         if better:
@@ -139,24 +143,6 @@ class Recorder:
             from densevit.report import plot_curves
 
             plot_curves(rows, self.folder / CURVES)
-
-
-def read_scalars(folder: Path) -> list[dict[str, Any]]:
-    """All lines of scalars.jsonl; one that is cut off by a crash, or damaged, is left out with a warning."""
-    path = folder / SCALARS
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    rows = []
-    for line in filter(str.strip, text.split("\n")):
-        try:
-            row = json.loads(line)
-            whole = type(row["iter"]) is int and all(isinstance(x, int | float | None) for x in row.values())
-        except (ValueError, TypeError, LookupError, RecursionError):
-            whole = False
-        if whole and "\N{REPLACEMENT CHARACTER}" not in line:
-            rows.append(row)
-        else:
-            logger.warning("%s: left out a line that is damaged: %.40r", path, line)
-    return rows
 
 
 def truncate_scalars(folder: Path, iteration: int) -> None:

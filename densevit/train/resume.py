@@ -15,6 +15,7 @@ from torch import Tensor
 
 from densevit.checkpoint import open_checkpoint
 from densevit.checkpoint.snapshots import STATE, CheckpointError, Snapshot, find_snapshot
+from densevit.options import dotted
 
 logger = logging.getLogger("densevit")
 
@@ -68,18 +69,9 @@ def find_resumption(
     return Resumption(snapshot, saved.tensors, state)
 
 
-def list_settings(config: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
+def list_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the numbers of a run, by dotted names and in JSON's types."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{where}{key}"
-        if FREE.fullmatch(name):
-            continue
-        if isinstance(value, Mapping) and value:
-            found |= list_settings(value, where=f"{name}.")
-        else:
-            found[name] = json.loads(json.dumps(value, default=repr))
-    return found
+    return dotted(config, leave_out=FREE.fullmatch)
 
 
 def _check_state(state: Mapping[str, Any], snapshot: Snapshot) -> None:

@@ -14,8 +14,9 @@ from mmengine.config import Config
 from densevit.checkpoint.snapshots import clean_up, list_snapshots
 from densevit.processes import StopSignal, any_process, process_group, rank_and_size
 from densevit.progress import Bars
+from densevit.runs.folder import CONFIG
 from densevit.train.config import check_config, dump_config
-from densevit.train.folder import CONFIG, held_warnings, move_earlier_run, only_run_in, run_logging
+from densevit.train.folder import held_warnings, move_earlier_run, only_run_in, run_logging
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder, truncate_scalars

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import partial
 from operator import eq
@@ -14,15 +15,18 @@ from torch import Tensor
 
 from densevit.checkpoint import Header, find_weights
 from densevit.data import Sample
+from densevit.data.stream import EvalSet
 from densevit.data.volume_set import SPACING_TOLERANCE
 from densevit.evaluate import evaluate
 from densevit.evaluate.files import Measured
 from densevit.evaluate.samples import SampleMeasurer
 from densevit.inference import InferenceOptions
+from densevit.labels import colorize
 from densevit.metrics import MeasureOptions, SegmentationScores
 from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
+from densevit.segmentor import Segmentor
 from densevit.train.config import check_config
 from densevit.train.data import open_samples
 from densevit.train.schema import ConfigFile
@@ -65,11 +69,7 @@ def score_checkpoint(
     config = check_config(config)
     section = "test_data" if config.test_data is not None else "val_data"
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
-        samples = open_samples(config, section)
-        model = create_model(config.model, trained=True)
-        weights = find_weights(checkpoint)
-        load_weights(model, weights)
-        _check_as_trained(weights, make_header(config, samples.dataset))
+        samples, model = _open(config, section, checkpoint)
         measurer = None if options is None else SampleMeasurer(samples.dataset, options)
         callbacks = [each for each in (measurer, on_prediction) if each is not None]
         evaluation = evaluate(
@@ -84,6 +84,49 @@ def score_checkpoint(
         measured = None if measurer is None else measurer.measured()
     dataset = samples.dataset
     return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset), measured)
+
+
+def show_predictions(
+    config: ConfigFile,
+    checkpoint: str | Path,
+    *,
+    count: int,
+    device: str | None = None,
+    progress: bool = True,
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Image, truth and prediction, in colours (H, W, 3) uint8, of so many images spread over `val_data`, by names.
+
+    Predicts as `score_checkpoint` does, with the weights of a run's folder the best ones.
+    """
+    with process_group("none", device) as chosen, Bars(enabled=progress) as shown:
+        samples, model = _open(config, "val_data", checkpoint)
+        few, cases = copy(samples.dataset), samples.dataset.cases
+        few.cases = [cases[int(i)] for i in np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).round())]
+        found = evaluate(
+            model.to(chosen),
+            EvalSet(few),
+            inference=vars(config.inference),
+            device=chosen,
+            num_pictures=count,
+            on_image=partial(shown.show, "predict"),
+        )
+    color = partial(colorize, palette=few.palette, ignore_index=few.ignore_index)
+    short = [Path(name).name for name in few.names]
+    names = short if len(set(short)) == len(short) else few.names
+    return {
+        name: (image, color(label), color(prediction))
+        for name, (image, label, prediction) in zip(names, found.pictures, strict=True)
+    }
+
+
+def _open(config: ConfigFile, section: str, checkpoint: str | Path) -> tuple[EvalSet, Segmentor]:
+    """The images of a section, and the model of the config with the weights of a checkpoint."""
+    samples = open_samples(config, section)
+    model = create_model(config.model, trained=True)
+    weights = find_weights(checkpoint)
+    load_weights(model, weights)
+    _check_as_trained(weights, make_header(config, samples.dataset))
+    return samples, model
 
 
 def _check_as_trained(weights: Path, here: Header) -> None:

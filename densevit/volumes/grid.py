@@ -43,29 +43,31 @@ class Grid:
         return float(np.linalg.norm(corners @ (self.affine - other.affine).T, axis=1).max())
 
 
-def check_same_grid(image: tuple[str, Grid], label: tuple[str, Grid], *, what: str = "label") -> str | None:
+def check_same_grid(
+    image: tuple[str, Grid], label: tuple[str, Grid], *, what: str = "label", of: str = "image"
+) -> str | None:
     """Raise ValueError, saying by how much, where a label (or another channel) does not lie on its image's voxels.
 
     Where it lies off them by so little that it is read as lying on them, such as after a rounding of the spacing, what
-    comes back is a sentence that says so.
+    comes back is a sentence that says so. `what` is compared with `of`, in words.
     """
     (image_path, grid), (label_path, label_grid) = image, label
     if grid.size != label_grid.size:
         raise ValueError(
-            f"{label_path} has {times(label_grid.size)} voxels and its image {image_path} {times(grid.size)}; "
-            f"resample the {what} to the grid of its image"
+            f"{label_path} has {times(label_grid.size)} voxels and its {of} {image_path} {times(grid.size)}; "
+            f"resample the {what} to the grid of its {of}"
         )
     apart = grid.distance(label_grid)
     if apart <= GRID_TOLERANCE * min(grid.spacing):
         return None
     if apart <= READ_TOLERANCE * min(grid.spacing):
         share = 100 * apart / min(grid.spacing)
-        return f"{label_path} lies up to {apart:.2g} mm off its image, {share:.2g} % of a voxel, and is read as on it"
+        return f"{label_path} lies up to {apart:.2g} mm off its {of}, {share:.2g} % of a voxel, and is read as on it"
     raise ValueError(
-        f"{label_path} lies up to {apart:.3g} mm away from its image {image_path}, whose voxels are "
-        f"{times(round(s, 3) for s in grid.spacing)} mm; if it was drawn on the image's voxels and only its header is "
-        f"wrong, copy the image's header (affine) into it; if the {what} does lie elsewhere, resample the "
-        f"{what} to the grid of its image, which would empty it in the first case"
+        f"{label_path} lies up to {apart:.3g} mm away from its {of} {image_path}, whose voxels are "
+        f"{times(round(s, 3) for s in grid.spacing)} mm; if it was drawn on the {of}'s voxels and only its header is "
+        f"wrong, copy the {of}'s header (affine) into it; if the {what} does lie elsewhere, resample the "
+        f"{what} to the grid of its {of}, which would empty it in the first case"
     )
 
 

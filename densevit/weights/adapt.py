@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from densevit.blocks import nd
-from densevit.blocks.position import LearnedPositions, resize_positions
+from densevit.blocks.position import FourierPositions, LearnedPositions, resize_cubic, resize_positions
 from densevit.blocks.tokens import GridTokens
 from densevit.blocks.visual_tokens import PositionCode
 from densevit.blocks.window import PatchMerging, WindowAttention
@@ -29,9 +29,10 @@ from densevit.weights.rename import Translation
 
 CHANNELS = (None, "sum", "tile")
 INFLATIONS = (None, "center", "mean")
-# MViT has tables of relative positions for each axis, or of absolute ones for the first axis of volumes alone.
+# MViT has tables of relative positions for each axis, or of absolute ones for the first axis of volumes alone; rotary
+# positions of pictures know no angle along it.
 _TABLE_OF_AXIS = re.compile(r"(\.rel_pos\.)(\d+)$")
-_OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$")
+_OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$|\.rope\.rates$")
 
 
 def adapt(translation: Translation, target: Target, *, channels: str | None, inflate: str | None) -> Translation:
@@ -66,6 +67,8 @@ def _inflate_tensor(name: str, tensor: Tensor, target: Target, *, how: str) -> T
         return _inflate_kernel(tensor, owner, how=how)
     if isinstance(parent, PatchMerging):
         return _inflate_merging(tensor, parent, how=how)
+    if isinstance(parent, FourierPositions) and tensor.ndim > 1:  # the new axis comes first
+        return F.pad(tensor, (parent.waves, 0))
     if isinstance(parent, PositionCode) and name.endswith("project.weight"):  # a linear map of flattened cells
         cells = owner.in_features // tensor.shape[1]
         return tensor.repeat(1, cells) / cells
@@ -165,17 +168,6 @@ def _fit_bias(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -
         return table, False
     resized = resize_cubic(table.unflatten(0, grid), sizes).flatten(0, -2)
     return (resized if depth is None else resized.repeat(depth, 1)), list(grid) != sizes
-
-
-def resize_cubic(grid: Tensor, size: Sequence[int]) -> Tensor:
-    """(*S, C) -> (*size, C), cubic along each axis in turn; in 2D it is bicubic interpolation."""
-    for axis, length in enumerate(size):
-        if grid.shape[axis] != length:
-            columns = grid.movedim(axis, -1)  # (..., C, S_axis)
-            rows = columns.flatten(0, -2)[None, None]  # one picture, resized along its last axis alone
-            resized = F.interpolate(rows, size=(rows.shape[2], length), mode="bicubic", align_corners=False)[0, 0]
-            grid = resized.unflatten(0, columns.shape[:-1]).movedim(-1, axis)
-    return grid
 
 
 def _fit_positions(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bool) -> tuple[Tensor, bool]:

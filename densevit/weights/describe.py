@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.weights.families import family_of, known_families
-from densevit.weights.family import STEM, Shapes
+from densevit.weights.family import STEM, STEM_BLOCK, Shapes
 from densevit.weights.names import count_through
 
 _COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder")
@@ -49,7 +49,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
     return Description(
         backbones=backbones,
         spatial_dims=len(stem) - 2 if has_rank else None,
-        in_channels=stem[1] if has_rank else None,
+        in_channels=shapes.get(STEM_BLOCK, stem)[1] if has_rank else None,
         num_classes=None if head is None else head[0],
         decoder=decoder,
         backbone_options=_find_options(shapes, backbones[0]) if backbones else {},

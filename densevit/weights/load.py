@@ -64,7 +64,7 @@ def load_weights(
     asked = source
     try:
         source = guess_source(state, among=asked)
-        translation = _take_part(to_ours(state, source), target)
+        translation = _take_part(to_ours(state, source, class_head=target.classifies), target)
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -124,12 +124,11 @@ def _take_part(translation: Translation, target: Target) -> Translation:
     Blocks that a release counts through get the model's stages first.
     """
     staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
-    classifies = any(name.startswith("class_head.") for name in target.tensors)
     left_out = {
         name
         for name in staged
         if (alone and not name.startswith("backbone."))
-        or (name.startswith("class_head.") and not classifies)
+        or (name.startswith("class_head.") and not target.classifies)
         or (name not in target.tensors and is_like(name, translation.absent))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}

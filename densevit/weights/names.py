@@ -28,12 +28,22 @@ def is_backbone(state: Iterable[str]) -> bool:
     return all(name.startswith("backbone.") for name in state)
 
 
+def is_classifier(state: Iterable[str]) -> bool:
+    """True when some name is one of a classifier's head."""
+    return any(name.startswith("class_head.") for name in state)
+
+
 @dataclass(frozen=True)
 class Target:
     """What is to be filled: a model's tensors by the names that they have in a `Segmentor`, its modules by path."""
 
     tensors: dict[str, Tensor]
     modules: dict[str, nn.Module]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model is a `Classifier`, and no segmentor or backbone."""
+        return is_classifier(self.tensors)
 
     def owner(self, name: str, *, levels: int = 1) -> nn.Module | None:
         """The module that holds the tensor of this name, or the one that holds that module (`levels=2`), ..."""

@@ -52,6 +52,28 @@ def _squeeze_time(tensor: Tensor) -> Tensor:
     return tensor.squeeze(2) if tensor.ndim == 5 and tensor.shape[2] == 1 else tensor
 
 
+def _without_key_bias(tensors: list[Tensor]) -> list[Tensor]:
+    """Biases of queries, keys and values (3 C) -> of queries and values (2 C)."""
+    q, _, v = tensors[0].chunk(3)
+    return [torch.cat([q, v])]
+
+
+def _with_key_bias(tensors: list[Tensor]) -> list[Tensor]:
+    q, v = tensors[0].chunk(2)
+    return [torch.cat([q, torch.zeros_like(q), v])]
+
+
+def _give_class_position(tensors: list[Tensor]) -> list[Tensor]:
+    """A class token, and a table (1, N, C) without a row for it -> the token, and a table with one of zeros."""
+    token, table = tensors
+    return [token, torch.cat([torch.zeros_like(table[:, :1]), table], dim=1)]
+
+
+def _take_class_position(tensors: list[Tensor]) -> list[Tensor]:
+    token, table = tensors
+    return [token + table[:, :1], table[:, 1:]]
+
+
 Operation = Callable[[list[Tensor]], list[Tensor]]
 # Name -> (theirs to ours, ours to theirs), both on the list of tensors of one row.
 OPERATIONS: dict[str, tuple[Operation, Operation]] = {
@@ -66,5 +88,7 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "split_class": (lambda tensors: [tensors[0][:, :1], tensors[0][:, 1:]], lambda tensors: [torch.cat(tensors, 1)]),
     "as_row": (lambda tensors: [tensors[0][None, None]], lambda tensors: [tensors[0][0, 0]]),
     "as_table": (lambda tensors: [tensors[0][None]], lambda tensors: [tensors[0][0]]),
+    "without_key_bias": (_without_key_bias, _with_key_bias),
+    "give_class_position": (_give_class_position, _take_class_position),
     "unfolded": (_from_unfolded, _to_unfolded),
 }

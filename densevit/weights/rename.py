@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -66,8 +66,11 @@ def _get_sources(name: str) -> dict[str, Release]:
     return found
 
 
-def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
-    """Translate a release's state dict to our names: `backbone.*`, `decoder.*`, `head.*`, `class_head.*`."""
+def to_ours(state: Mapping[str, Tensor], source: str, *, class_head: bool = True) -> Translation:
+    """Translate a release's state dict to our names: `backbone.*`, `decoder.*`, `head.*`, `class_head.*`.
+
+    Without `class_head`, what is of a classifier's head is ignored.
+    """
     spec, cleaned = known_sources()[guess_source(state, among=source)], {}
     for plain, name in plain_names(state).items():
         for pattern, replacement in spec.cleanups:
@@ -77,8 +80,10 @@ def to_ours(state: Mapping[str, Tensor], source: str) -> Translation:
         prefix = "" if any(name.startswith(spec.prefix) for name in cleaned) else spec.prefix
         return Translation({prefix + name: tensor for name, tensor in cleaned.items()})
     cleaned = {name.removeprefix(spec.prefix): tensor for name, tensor in cleaned.items()}
+    of_head, spec = replace(spec, backbone=(), decoder=()), spec if class_head else replace(spec, class_head=())
     state, left, reshaped = _translate(cleaned, _rules(spec))
-    ignored = [name for name in left if is_like(name, spec.ignored)]
+    unknown = _translate({name: cleaned[name] for name in left}, _rules(of_head))[1]
+    ignored = [name for name in left if name not in unknown or is_like(name, spec.ignored)]
     unexpected = [name for name in left if name not in ignored]
     return Translation(state, reshaped, ignored, unexpected, absent=spec.absent, remarks=spec.remarks)
 

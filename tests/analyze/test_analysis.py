@@ -14,6 +14,7 @@ from PIL import Image
 
 from densevit.analyze.speed import read_score
 from densevit.cli import main
+from densevit.inference import SliceOptions
 from tests.analyze.conftest import save_checkpoint
 from tests.cli.conftest import config  # noqa: F401
 from tests.report.conftest import tab  # noqa: F401
@@ -87,6 +88,16 @@ def test_a_scan_is_told_in_mm_and_seen_in_three_planes(tmp_path):
     with Image.open(tmp_path / "out" / "receptive_field.png") as picture:
         assert picture.height > 0.4 * picture.width  # three rows for six columns
     assert (tmp_path / "out" / "attention_00.png").is_file()
+
+
+def test_a_network_of_slices_sees_the_middle_one(tmp_path):
+    options = dict(in_channels=1, spacing=(3.0, 1.0, 2.0), modality=("MR",), slices=SliceOptions())
+    run = save_checkpoint(tmp_path / "run" / "weights.safetensors", decoder="all_mlp", **options)
+    values = np.random.default_rng(0).normal(size=(70, 64, 5)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([2, 1, 3, 1])), tmp_path / "scan.nii.gz")
+    assert analyze(run, tmp_path / "scan.nii.gz", "-o", tmp_path / "out", "--query", 60, 3) == 0
+    found = facts(tmp_path / "out")["receptive_field"]
+    assert (found["size"], found["spacing"]) == ([64, 64], [1.0, 2.0])
 
 
 def test_a_backbone_without_attention_is_said_and_the_rest_goes_on(tmp_path, photo_file, monkeypatch):
@@ -179,17 +190,17 @@ def test_scores_of_an_evaluation_have_its_intervals_in_percent(evaluation):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--query", "5", "5"], "--query is a place in images, and none was given"),
-        (["PHOTO", "--query", "5"], "--query is one number for each axis of images"),
-        (["PHOTO", "--query", "5", "200"], "--query 5 200 lies outside of images of 72 x 100"),
-        (["--size", "0"], "--size is one number of at least 1, or one for each of 2 axes, got 0"),
+        (["--query", "5", "5"], "the query is a place in images, and none was given"),
+        (["PHOTO", "--query", "5"], "the query is one number for each axis of images"),
+        (["PHOTO", "--query", "5", "200"], "the query 5 200 lies outside of images of 72 x 100"),
+        (["--size", "0"], "the size is one number of at least 1, or one for each of 2 axes, got 0"),
         (
             ["--size", "32", "32", "32"],
-            "--size is one number of at least 1, or one for each of 2 axes, got 32 x 32 x 32",
+            "the size is one number of at least 1, or one for each of 2 axes, got 32 x 32 x 32",
         ),
         (["--metric", "mIoU"], "--evaluation and --metric are of --speed; give that too"),
         (["--speed", "--query", "1", "1"], "--speed compares runs"),
-        (["--speed", "--evaluation", "a.json", "b.json"], "--evaluation takes one file a run, got 2 for 1 runs"),
+        (["--speed", "--evaluation", "a.json", "b.json"], "there is one evaluation a run, got 2 for 1 runs"),
         (["--speed", "--metric", "mIoUs"], "narrow has no score named 'mIoUs'; did you mean mIoU"),
         (["--confusion", "CHECKPOINT/analysis.json"], "no such file"),
         (["--confusion"], "no config.py beside"),

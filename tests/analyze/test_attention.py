@@ -14,6 +14,7 @@ TINY = {
     "mit": dict(dims=(8, 16, 40, 64)),
     "pvt": dict(dims=(8, 16, 40, 64)),
     "swin": dict(dim=32, depths=(2, 2, 2, 2)),
+    "cait": dict(dim=24, depth=4, num_heads=3),
     "mvit": dict(dim=16, depths=(1, 2, 2, 2)),
 }
 
@@ -68,6 +69,7 @@ def test_a_reduced_key_stands_for_its_part_of_the_grid():
         ("swin_unetr_tiny", (32, 40, 24), {}),
         ("mvit_v1_base", (72, 104), {}),
         ("mvit_v2_tiny", (72, 104), dict(pyramid="windows")),
+        ("cait_xxs24", (40, 50), {}),
         ("vit_tiny", (40, 50), dict(num_tokens=1, num_registers=2)),
     ],
 )

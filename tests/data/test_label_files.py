@@ -66,7 +66,7 @@ def test_an_unknown_colour_is_named_with_its_file(tmp_path, save):
 
 
 def test_a_colour_label_without_color_map_is_refused(tmp_path, photo, save):
-    with pytest.raises(ValueError, match=r"a\.png is a colour picture .* give color_map"):
+    with pytest.raises(ValueError, match=r"a\.png is a colour picture .* or give color_map"):
         read_label(save(tmp_path / "a.png", photo))
 
 

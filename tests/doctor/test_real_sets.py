@@ -55,3 +55,32 @@ def test_a_flipped_and_a_copied_hippocampus_are_found(shared_data, tmp_path):
     found = {f.check: f for f in examine(splits("train", "val", type="msd", root=str(tmp_path))).findings}
     assert [name.rpartition("/")[2] for name in found["turned"].files] == [flipped.name]
     assert found["leak"].severity == "error"
+
+
+def test_a_clip_of_a_drive_that_is_trained_on_is_noted(shared_data, tmp_path):
+    source = shared_data / "camvid11"
+    for split in ("train", "val"):
+        for image in sorted((source / "images" / split).iterdir())[::25]:
+            for path in (image, source / "labels" / split / f"{image.stem}.png"):
+                (tmp_path / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / path.relative_to(source)).symlink_to(path)
+    shutil.copy(source / "classes.json", tmp_path)
+    (leak,) = [
+        f for f in examine(splits("train", "val", type="folder", root=str(tmp_path))).findings if f.check == "leak"
+    ]
+    assert leak.severity == "note"
+    assert len(leak.files) == len(list((tmp_path / "images" / "val").iterdir()))
+    assert "0016E5_" in leak.what
+
+
+@pytest.mark.parametrize("images", ["{}/nifti/image/image.nii.gz", "{}/dicom/image"], ids=["nifti", "dicom"])
+def test_of_two_patients_with_three_scans_each_kind_is_right_and_all_together_are_not(shared_data, images):
+    root, classes = str(shared_data / "sts_dicom_rt"), dict(background=0, tumour=1)
+    found = {}
+    for kind in ("CT", "MR_T1", "PET", "*"):
+        patterns = dict(images=f"*/{images.format(kind)}", labels=f"*/{kind}/nifti/mask/mask.nii.gz")
+        found[kind] = checks(splits("train", type="volume_folder", root=root, classes=classes, **patterns))
+    together = found.pop("*")
+    assert set().union(*found.values()) == set()
+    assert ("error", "spacing") in together
+    assert (("error", "modality") in together) == ("dicom" in images)  # which NIfTI does not say

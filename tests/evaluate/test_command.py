@@ -117,7 +117,7 @@ def test_a_prediction_that_cannot_be_used_betters_no_mean(scans, damage, capsys)
 def test_how_far_off_another_grid_lies_is_said(scans):
     store(scans / "good", "case_2.nii.gz", body(), (1, 1, 3))
     _, found = evaluate(scans)
-    assert "5.5 mm away" in found["failed"]["case_2"]
+    assert "5.5 mm away from its label" in found["failed"]["case_2"]
 
 
 def test_a_label_that_cannot_be_read_leaves_its_case_unscored(scans):
@@ -200,6 +200,7 @@ def test_every_case_and_structure_is_a_line_of_the_csv(scans):
     evaluate(scans, "--csv", scans / "out.csv")
     lines = list(csv.DictReader((scans / "out.csv").read_text().splitlines()))
     assert len(lines) == 12
+    assert "values" not in lines[0]
     assert [float(line["volume_difference"]) for line in lines[2::3]] == [0, 0, 0, -1]
     assert lines[0]["case"] == "case_0"
     assert float(lines[0]["true_volume"]) == 216 * 2.5
@@ -285,7 +286,8 @@ def test_colours_in_place_of_labels_are_refused(pictures):
     Image.fromarray(np.zeros((20, 30, 3), np.uint8) + np.uint8([1, 2, 3])).save(pictures / "good" / "1.png")
     code, found = evaluate(pictures, "--metrics")
     assert code == 1
-    assert "1.png" in found["failed"]["1"]
+    assert "1.png is a colour picture" in found["failed"]["1"]
+    assert "save it in class numbers" in found["failed"]["1"]
 
 
 def test_names_of_cases_are_quoted_where_they_would_be_more_than_text(pictures):

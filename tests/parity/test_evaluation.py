@@ -59,8 +59,11 @@ def test_classes_and_categories_of_cityscapes_are_those_of_its_scripts(tmp_path,
     for i in range(3):
         truth = np.kron(rng.choice(list(LABEL_ID_TO_TRAIN_ID), (8, 16)), np.ones((8, 8))).astype(np.uint8)
         predicted = np.where(rng.random(truth.shape) < 0.7, truth, rng.permutation(truth)).astype(np.uint8)
+        predicted[np.isin(predicted, (29, 30))] = 0  # ignored classes that the scripts count as vehicles in iIoU alone
         Image.fromarray(truth).save(folders[1] / f"a_{i}_gtFine_labelIds.png")
-        Image.fromarray(truth.astype(np.uint16)).save(folders[1] / f"a_{i}_gtFine_instanceIds.png")
+        numbers = np.kron(rng.integers(0, 4, (8, 16)), np.ones((8, 8))).astype(np.uint16)
+        instances = np.where((truth > 23) & (numbers > 0), 1000 * truth.astype(np.uint16) + numbers, truth)
+        Image.fromarray(instances.astype(np.uint16)).save(folders[1] / f"a_{i}_gtFine_instanceIds.png")
         Image.fromarray(predicted).save(folders[0] / f"a_{i}_leftImg8bit.png")
     peer.args.quiet, peer.args.JSONOutput, peer.args.evalPixelAccuracy = True, False, False
     names = [[str(folder / f"a_{i}{end}.png") for i in range(3)] for folder, end in zip(folders, ENDS, strict=True)]
@@ -68,7 +71,8 @@ def test_classes_and_categories_of_cityscapes_are_those_of_its_scripts(tmp_path,
     for classes, key in (("cityscapes", "class"), ("cityscapes_categories", "category")):
         flags = ["--classes", classes, "--policy", "cityscapes", "--json", f"{tmp_path}/ours.json", "--workers", "0"]
         assert main(["evaluate", *map(str, folders), *flags]) == 0
-        rows = json.loads((tmp_path / "ours.json").read_text())["means"]
+        written = json.loads((tmp_path / "ours.json").read_text())
+        rows, weighed = written["means"], {each["structure"]: each["of_set"] for each in written["extras"]}
         ours = {row["structure"]: row["mean"] for row in rows if row["metric"] == "iou"}
         scores = theirs[f"{key}Scores"]
         assert {name: ours[name] for name in ours if name} == pytest.approx(
@@ -77,3 +81,6 @@ def test_classes_and_categories_of_cityscapes_are_those_of_its_scripts(tmp_path,
         assert ours[None] == pytest.approx(
             theirs["averageScoreClasses" if key == "class" else "averageScoreCategories"]
         )
+        end = "Classes" if key == "class" else "Categories"
+        assert weighed.pop(None) == pytest.approx(theirs[f"averageScoreInst{end}"])
+        assert weighed == pytest.approx({name: theirs[f"{key}InstScores"][name] for name in weighed})

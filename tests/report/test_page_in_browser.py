@@ -67,6 +67,17 @@ def test_a_button_hides_all_classes_and_shows_them_again(tab, of_streets):
     assert tab.run(seen("[data-of]", "dataset.of")) == before
 
 
+def test_errors_follow_the_boxes_of_the_classes_that_are_true_or_predicted_there(tab, of_streets):
+    tab.open(of_streets)
+    errors = "figure:last-child .plane [data-of]"
+    before = tab.run(seen(errors, "dataset.of"))
+    assert set(before) == {"road", SCRIPT}
+    tab.run("document.querySelectorAll('input[data-layer]')[1].click()")
+    assert set(tab.run(seen(errors, "dataset.of"))) == {"road"}
+    tab.run("document.querySelectorAll('input[data-layer]')[0].click()")
+    assert tab.run(seen(errors, "dataset.of")) == []
+
+
 def test_a_slider_goes_through_the_slices_of_a_volume(tab, of_scans):
     tab.open(of_scans)
     before = tab.run(seen("span[data-slice]", "textContent"))
@@ -114,6 +125,24 @@ def test_the_wheel_goes_through_the_slices_of_the_viewer(viewer):
 def test_the_viewer_shows_the_masks_and_classes_that_are_chosen(viewer):
     viewer.run(choose("[data-scene] select", "prediction"))
     assert viewer.run("scene.viewer.volumes[1].name") == "prediction.nii.gz"
+    alpha = "scene.viewer.volumes[1].colormapLabel.lut[4 + 3]"
+    assert viewer.run(alpha) == 255
+    viewer.run("document.querySelector('input[data-layer]').click()")
+    assert viewer.run(alpha) == 0
+
+
+def test_the_viewer_keeps_its_height_when_the_window_changes_and_its_words_stay_on_white(viewer):
+    size = dict(deviceScaleFactor=1, mobile=False)
+    viewer.call("Emulation.setDeviceMetricsOverride", width=900, height=600, **size)
+    viewer.run("new Promise(done => setTimeout(done, 100))")
+    assert viewer.run("scene.querySelector('canvas').getBoundingClientRect().height") == 560
+    viewer.call("Emulation.clearDeviceMetricsOverride")
+    assert viewer.run("getComputedStyle(scene).backgroundColor") == "rgba(0, 0, 0, 0)"
+
+
+def test_the_errors_of_the_viewer_follow_the_boxes(viewer):
+    viewer.run(choose("[data-scene] select", "errors"))
+    assert viewer.run("scene.viewer.volumes[1].name") == "errors.nii.gz"
     alpha = "scene.viewer.volumes[1].colormapLabel.lut[4 + 3]"
     assert viewer.run(alpha) == 255
     viewer.run("document.querySelector('input[data-layer]').click()")

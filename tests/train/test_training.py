@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import socket
@@ -12,8 +13,11 @@ import torch
 
 from densevit.checkpoint.snapshots import Snapshot, list_snapshots
 from densevit.cli.main import main
+from densevit.runs.run import open_runs
 from densevit.train import test as score
 from densevit.train import train
+from densevit.train.config import check_config
+from densevit.train.score import show_predictions
 from densevit.weights import read_weights
 from tests.conftest import REPOSITORY
 from tests.train.conftest import CLASSES, small_config, write_scene
@@ -69,6 +73,24 @@ def test_scalars_hold_loss_and_rate_of_each_iteration_and_the_scores(finished):
     assert rows[-1]["iter"] == 6
     assert rows[-1]["mIoU"] == finished.scores["mIoU"]
     assert list(finished.scores["classes"]) == CLASSES
+
+
+def test_a_report_reads_what_a_run_wrote(finished):
+    (run,) = open_runs([finished.work_dir])
+    facts = run.facts()
+    parameters = sum(tensor.numel() for tensor in read_weights(finished.best)[0].values())
+    assert facts["parameters"] == pytest.approx(parameters, abs=1e4)
+    assert facts["best mIoU"] == finished.scores["mIoU"]
+    assert run.best.classes == finished.scores["classes"]
+    assert (facts["state"], facts["device"]) == ("finished", "cpu, fp32")
+    assert (facts["training images"], facts["validation images"]) == (8, 3)
+    assert run.settings["model"]["decoder_options"] == dict(dim=32)
+
+
+def test_a_report_shows_images_as_the_best_weights_predict_them(finished, config):
+    found = show_predictions(check_config(config), finished.work_dir, count=2, device="cpu", progress=False)
+    assert list(found) == ["00.png", "02.png"]
+    assert {part.shape for triple in found.values() for part in triple} == {(48, 64, 3)}
 
 
 def test_the_log_holds_the_table_of_scores(finished):
@@ -201,6 +223,7 @@ def test_a_loss_that_is_not_a_number_stops_with_one_sentence_and_saves_nothing_o
     with pytest.raises(ValueError, match=r"the loss became .* at iteration") as caught:
         train(config, work_dir=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
+    assert re.fullmatch(r"failed at \d of 6: ValueError: the loss became .*", open_runs([tmp_path])[0].state)
     rows = scalars(tmp_path)
     assert all(np.isfinite(row["loss"]) for row in rows)
     assert len(list_snapshots(tmp_path)) <= len(rows)
@@ -277,10 +300,13 @@ def test_a_signal_saves_and_stops_and_the_run_can_go_on(finished, config, tmp_pa
     handler, hook = signal.getsignal(number), dict(type="Scheduler", iteration=4, number=int(number))
     stopped = train({**config, "custom_hooks": [hook]}, work_dir=tmp_path, device="cpu")
     assert stopped.stopped == number
+    assert open_runs([tmp_path])[0].state == "stopped by a signal at 5 of 6"
     assert stopped.checkpoint.parent.name == "iter_5"
     assert signal.getsignal(number) == handler
     resumed = train(config, work_dir=tmp_path, resume=True, device="cpu")
     assert resumed.stopped is None
+    (run,) = open_runs([tmp_path])
+    assert (run.state, run.resumed, len(run.trained)) == ("finished", [5], 6)
     assert_same(final_state(resumed), final_state(finished))
 
 

@@ -103,7 +103,7 @@ def test_pictures_become_volumes_on_request(convert, files):
     ("name", "source", "options"),
     [
         ("swin_unetr_tiny", "monai", dict(window_size=5)),
-        ("vit_tiny", "timm", dict(image_size=384, num_tokens=1)),
+        ("deit_tiny", "timm", dict(image_size=384)),
         ("mvit_v2_tiny", "facebook", {}),
         ("pvt_v1_tiny", "whai362", dict(image_size=256)),
         ("swin_tiny", "mmseg", dict(window_size=12)),

@@ -11,6 +11,7 @@ from tests.weights.common import backbone, snapshot
 
 VIDEO = dict(spatial_dims=3, pyramid="video")
 SHALLOW = dict(depths=(1, 1, 1, 1))
+PLAIN = dict(depth=4, dim=48, num_heads=3)
 NARROW = dict(depths=(1, 1, 1, 1), dim=32)
 # Source -> a variant that it releases, options of all its members, and options that make it small.
 RELEASES = {
@@ -22,10 +23,15 @@ RELEASES = {
     "timm_pvt_v2": ("pvt_v2_b2_li", {}, SHALLOW),
     "whai362_pvt_v1": ("pvt_v1_tiny", {}, SHALLOW),
     "huggingface_pvt_v1": ("pvt_v1_tiny", {}, SHALLOW),
-    "timm_vit": ("vit_small", dict(num_tokens=1), dict(depth=4, dim=96)),
-    "huggingface_vit": ("vit_tiny", dict(num_tokens=2), dict(depth=4)),
+    "timm_vit": ("deit_small", {}, dict(depth=4, dim=96)),
+    "huggingface_vit": ("deit_tiny_distilled", {}, dict(depth=4)),
     "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
     "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
+    "facebook_cait": ("cait_xxs24", {}, dict(depth=4, dim=48)),
+    "facebook_xcit": ("xcit_tiny_12_p8", {}, dict(dim=48)),
+    "timm_xcit": ("xcit_nano_12_p16", {}, dict(dim=48)),
+    "zhoudaquan_deepvit": ("deepvit_16b", dict(num_tokens=1), dict(depth=4, dim=48)),
+    "zhoudaquan_stem_deepvit": ("deepvit_s", dict(num_tokens=1, image_size=384), dict(depth=4, num_mixed=2, dim=48)),
     "nnunet_primus": ("primus_small", dict(spatial_dims=3), dict(depth=2, dim=72, num_heads=2, taps=(0, 1))),
     "nnunet_primus_v2": (
         "primus_v3_small",
@@ -44,6 +50,18 @@ RELEASES = {
     "timm_mvit": ("mvit_v2_large", {}, NARROW),
     "detectron2_mvit": ("mvit_v2_small", {}, SHALLOW),
     "slowfast_mvit": ("mvit_v1_base", VIDEO, SHALLOW),
+    "facebook_dinov2": ("dinov2_reg_small", {}, PLAIN),
+    "huggingface_dinov2": ("dinov2_giant", {}, PLAIN),
+    "timm_dinov2_giant": ("dinov2_giant", {}, PLAIN),
+    "facebook_dinov3": ("dinov3_vit_small", {}, PLAIN),
+    "timm_dinov3": ("dinov3_vit_base", {}, PLAIN),
+    "timm_dinov3_gated": ("dinov3_vit_small_plus", {}, PLAIN),
+    "huggingface_dinov3": ("dinov3_vit_base", {}, PLAIN),
+    "huggingface_dinov3_gated": ("dinov3_vit_7b", {}, PLAIN),
+    "baai_eva02": ("eva02_tiny", {}, PLAIN),
+    "baai_eva02_large": ("eva02_base", {}, PLAIN),
+    "timm_eva02": ("eva02_small", {}, PLAIN),
+    "timm_eva02_large": ("eva02_base", {}, PLAIN),
     "torchvision_mvit": ("mvit_v2_small", VIDEO | dict(class_token=True), SHALLOW),
 }
 
@@ -58,17 +76,18 @@ WHOLE = [
     ("huggingface_swin_backbone", "swin_small", {}, "uper", dict(dim=64)),
     ("mmseg_swin", "swin_base", dict(window_size=12), "uper", {}),
     ("monai_vit", "unetr_vit_base", dict(spatial_dims=3), "unetr", dict(dim=32)),
-    ("nnunet_primus", "primus_small", dict(spatial_dims=3, depth=4, dim=72, num_heads=2), "patch_decode", {}),
     ("monai_swin_unetr", "swin_unetr_tiny", dict(spatial_dims=3), "unetr", {}),
 ]
 
 
 # Sources whose tensors have the names of another one: test_rules.py.
 NAMED = {"monai_legacy_swin_unetr", "monai_v2_swin_unetr", "dino_vit"}
+# Sources that do not keep all that a model of ours holds: parity/test_dinov2.py.
+LOSSY = {"timm_dinov2_reg", "timm_dinov2_reg_giant"}
 
 
 def test_every_source_is_tried():
-    assert set(known_sources()) == {*RELEASES, *(source for source, *_ in WHOLE), *NAMED}
+    assert set(known_sources()) == {*RELEASES, *(source for source, *_ in WHOLE), *NAMED, *LOSSY}
 
 
 @pytest.mark.parametrize("source", RELEASES)

@@ -3,13 +3,14 @@
 Everything is in double precision, so that equal means equal.
 """
 
-import re
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 import densevit
+from densevit import registry
+from densevit.backbones.cait import TalkingHeads
+from densevit.backbones.deepvit import ReAttend
 from densevit.blocks import nd
 from densevit.weights import load_weights, save_weights
 from densevit.weights.adapt import resize_cubic
@@ -40,7 +41,38 @@ BACKBONES = {
         (64, 48),
         32,
     ),
+    "cait_xxs24": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
+    "deepvit_s": (
+        dict(dim=48, depth=4, num_mixed=2),
+        dict(image_size=64),
+        dict(image_size=(32, 64, 64)),
+        (64, 64),
+        32,
+    ),
+    "xcit_nano_12_p16": (dict(dim=48, depth=4, taps=(1, 3)), {}, {}, (40, 72), 32),
     "vit_tiny": (dict(depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
+    "dinov2_small": (
+        dict(dim=48, depth=4, num_heads=3, gated=True),
+        dict(image_size=56),
+        dict(image_size=(28, 56, 56)),
+        (56, 56),
+        42,
+    ),
+    "dinov2_reg_small": (
+        dict(dim=48, depth=4, num_heads=3),
+        dict(image_size=56),
+        dict(image_size=(28, 56, 56)),
+        (56, 56),
+        28,
+    ),
+    "dinov3_vit_small": (dict(dim=48, depth=4, num_heads=3, gated_ratio=2), {}, {}, (43, 60), 48),
+    "eva02_tiny": (
+        dict(dim=48, depth=4, sub_norm=True),
+        dict(image_size=56),
+        dict(image_size=(28, 56, 56)),
+        (56, 56),
+        28,
+    ),
     "unetr_vit_base": (
         dict(depth=2, taps=(0, 1), dim=96, num_heads=4),
         dict(image_size=(32, 48)),
@@ -86,18 +118,21 @@ def pair(name, tmp_path, *, how):
     """2D backbone, the 3D one that it fills, an image and the volume that repeats it."""
     common, options_2d, options_3d, size, slices = BACKBONES[name]
     flat = backbone(name, **common | options_2d).double()
+    for module in flat.modules():
+        # These add a number for each key, of which there are more in a volume.
+        if isinstance(module, TalkingHeads):
+            torch.nn.init.zeros_(module.proj_w.bias)
+        if isinstance(module, ReAttend):
+            torch.nn.init.zeros_(module.var_norm.bias)
+            module.var_norm.running_mean.copy_(module.reatten_matrix.bias.detach())
     image = picture(*size).double()
     return flat, inflated(flat, name, tmp_path, how=how, **common | options_3d), image, volume(image, slices)
 
 
-def family(name):
-    """`swin_tiny` -> `swin`, `pvt_v2_b2_li` -> `pvt_v2`."""
-    return re.split(r"_b\d|_(?:tiny|small|medium|base|large|huge)", name)[0]
-
-
 def test_every_family_and_decoder_is_tried():
     known = [name for name in densevit.list_backbones() if not name.startswith("conv_former")]  # docs/add_a_backbone.md
-    assert {family(name) for name in known} == {family(name) for name in BACKBONES}
+    families = registry.BACKBONES.family
+    assert {families(name) for name in known} == {families(name) for name in BACKBONES}
     assert set(own_decoders()) == set(DECODERS)
 
 
@@ -106,6 +141,28 @@ def test_with_center_every_slice_of_a_repeated_picture_has_the_features_of_the_2
     flat, model, image, repeated = pair(name, tmp_path, how="center")
     with torch.no_grad():
         assert_repeats(model(repeated), flat(image))
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", ["dinov2_small", "dinov2_reg_small", "dinov3_vit_small", "eva02_tiny"])
+def test_class_and_register_tokens_count_once_for_each_slice_and_are_those_of_the_2d_network(name, how, tmp_path):
+    flat, model, image, repeated = pair(name, tmp_path, how=how)
+    with torch.no_grad():
+        expected, found = flat.features(image), model.features(repeated)
+    for deep, level in zip(found.levels, expected.levels, strict=True):
+        count = len(level.prefix)
+        torch.testing.assert_close(deep.values[:, :count], level.values[:, :count], rtol=0, atol=1e-10)
+        torch.testing.assert_close(deep.grid, level.grid[:, None].expand_as(deep.grid), rtol=0, atol=1e-10)
+
+
+def test_rotary_positions_of_a_new_axis_begin_with_zero_and_then_tell_slices_apart(tmp_path):
+    _, model, _, repeated = pair("dinov3_vit_small", tmp_path, how="center")
+    rates = model.stages[0].downsample.relate.rope.rates
+    assert not rates.any()
+    with torch.no_grad():
+        rates.fill_(0.5)
+        first, *others = model(repeated)[-1].unbind(2)
+        assert not any(torch.allclose(first, other, atol=1e-4) for other in others)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -4,6 +4,9 @@ MONAI is given both maps one-hot, as it wants them; making them is counted in it
 lacks (masd, hd95_pooled, rmsd, boundary F and IoU) are in our time and in no one's else.
 
 With --frames N: the scores of N frames of 19 classes from their label maps, beside mmsegmentation's IoUMetric.
+
+With --cases N: the peak of memory of what `densevit evaluate` does over N and over 4 N cases, which should be the same
+but for the records.
 """
 
 import argparse
@@ -11,11 +14,18 @@ import statistics
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import nibabel
 import numpy as np
 import torch
 
 from benchmarks.timing import machine, peak_megabytes, ratios, reset_peak, take_turns, write_json
+from densevit.evaluate.files import measure_files
+from densevit.evaluate.pairs import Pair, Pairs
+from densevit.evaluate.scores import score
+from densevit.evaluate.structures import Structures
 from densevit.metrics import POLICIES, ConfusionMatrix, MeasureOptions, Record, measure, summarize
 from densevit.tables import format_table
 from tools.peers import import_mmseg, import_peer
@@ -33,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--frames", type=int, metavar="N", help="frames of 1024 x 2048, beside mmsegmentation")
+    parser.add_argument("--cases", type=int, metavar="N", help="files of --size, and four times as many")
     parser.add_argument("--json", metavar="FILE")
 
 
@@ -41,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads)
     if arguments.frames:
         return _run_frames(arguments)
+    if arguments.cases:
+        return _run_cases(arguments)
     prediction, truth = _draw(tuple(arguments.size), arguments.structures)
     work = {"densevit, all": _ours(prediction, truth, arguments.structures, (*METRICS, *BOUNDARIES))}
     work["densevit, dice hd95 assd nsd"] = _ours(
@@ -73,6 +86,31 @@ def _run_frames(arguments: argparse.Namespace) -> int:
         {"work": n, "s": statistics.median(s), "time / ours": times[n], "mIoU": work[n]()} for n, s in seconds.items()
     ]
     print(f"{machine()}, {arguments.frames} frames\n\n{format_table(rows, style='markdown')}")
+    write_json(arguments.json, rows)
+    return 0
+
+
+def _run_cases(arguments: argparse.Namespace) -> int:
+    """Print the peaks, after a first round that brings all that is brought once."""
+    prediction, truth = _draw(tuple(arguments.size), arguments.structures)
+    structures = Structures({f"structure {label}": (label,) for label in range(1, arguments.structures + 1)})
+    rows = []
+    with TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("predicted.nii", "truth.nii")]
+        for path, label in zip(files, (prediction, truth), strict=True):
+            nibabel.save(nibabel.Nifti1Image(label.T, np.diag([*SPACING[: label.ndim], 1.0])), path)
+        for cases in (arguments.cases, arguments.cases, 4 * arguments.cases):
+            pairs = Pairs([Pair(f"case {i}", *files) for i in range(cases)])
+            reset_peak()
+            score(measure_files(pairs, structures))
+            rows.append({"cases": cases, "peak MB": peak_megabytes()})
+    rows, small, large = rows[1:], rows[1], rows[2]
+    grown = large["peak MB"] - small["peak MB"]
+    print(f"{machine()}\n\n{format_table(rows, style='markdown')}\n")
+    print(f"the peak of four times as many cases is {large['peak MB'] / small['peak MB']:.2f} times as high,")
+    print(
+        f"{1000 * grown / (3 * arguments.cases):.0f} kB a case more; a pair of maps is {2 * truth.nbytes / 1000:.0f} kB"
+    )
     write_json(arguments.json, rows)
     return 0
 

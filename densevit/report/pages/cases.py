@@ -6,18 +6,26 @@ views of several, seen as radiologists do.
 
 import logging
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from densevit.evaluate.files import Measured, read_map
 from densevit.evaluate.pairs import Pair
-from densevit.labels import STRUCTURES, Color, parse_color
+from densevit.labels import Color
 from densevit.pictures.reading import read_image
+from densevit.report.pages.layers import (
+    Paint,
+    class_layers,
+    color_table,
+    error_layers,
+    number_errors,
+    photo,
+    structures_in,
+)
 from densevit.report.planes import gray_window, slices_through, square, thickest
 from densevit.report.preview import VIEWS
 from densevit.volumes.grid import Grid
@@ -27,13 +35,12 @@ logger = logging.getLogger("densevit")
 
 MOST = {False: 1024, True: 384}  # pixels of the longer side, of pictures and of planes of volumes
 SLICES = 8  # of each view of a volume
-# What is wrong with a pixel, in colours that are seen on photos as well as on grey scans.
-ERRORS = {"missed": f"#{STRUCTURES[2]}", "false": f"#{STRUCTURES[6]}", "another class": f"#{STRUCTURES[7]}"}
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One plane: pictures as data: addresses, layers by what they show. `size` is (width, height)."""
+    """One plane: pictures as data: addresses, layers by structure; of errors each that concerns a structure, as missed,
+    false or taken for another one, so that a pixel may be in two. `size` is (width, height)."""
 
     caption: str
     size: tuple[int, int]
@@ -54,11 +61,11 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """A volume of so many voxels for the viewer: NIfTI files as text by what they show, the colours of their values,
-    and the voxel (w, h, d) at which it begins."""
+    """A volume of so many voxels for the viewer: NIfTI files as text by what they show, the colours of their values and
+    the structures `of` which each is, and the voxel (w, h, d) at which it begins."""
 
     files: Mapping[str, str]
-    colors: Mapping[str, Mapping[str, Sequence[int]]]
+    colors: Mapping[str, Mapping[str, Sequence[Any]]]
     place: Sequence[int]
     voxels: int
 
@@ -114,26 +121,18 @@ def look_at(
     return Look(views, remark, _scene(maps, paint, place) if small else None)
 
 
-def _scene(maps: Maps, paint: Mapping[str, tuple[tuple[int, ...], Color]], place: Sequence[int]) -> Scene:
+def _scene(maps: Maps, paint: Paint, place: Sequence[int]) -> Scene:
     parts = {"image": np.zeros(maps.truth.shape, np.uint8) if maps.image is None else maps.image}
     for what, labels in (("truth", maps.truth), ("prediction", maps.prediction)):
         parts[what] = np.zeros(labels.shape, np.uint8)
         numbers = {name: i for i, name in enumerate(paint, start=1)}
-        for name, inside, _ in _inside(labels, paint):
+        for name, inside, _ in structures_in(labels, paint):
             parts[what][inside] = numbers[name]
-    parts["errors"] = maps.errors
-    colors = {name: color for name, (_, color) in paint.items()}
-    tables = {"truth": colors, "prediction": colors, "errors": {n: parse_color(c) for n, c in ERRORS.items()}}
+    colors = [color for _, color in paint.values()]
+    tables = dict.fromkeys(("truth", "prediction"), color_table(colors, [[name] for name in paint]))
+    parts["errors"], tables["errors"] = number_errors(maps.errors, maps.truth, maps.prediction, paint)
     files = {what: b64encode(nifti_bytes(part, maps.grid)).decode() for what, part in parts.items()}
-    return Scene(
-        files, {what: _table(each) for what, each in tables.items()}, [int(i) for i in place[::-1]], maps.truth.size
-    )
-
-
-def _table(colors: Mapping[str, Color]) -> dict[str, Sequence[int]]:
-    """Of the values 0, which is not seen, 1, 2, ..., as the viewer takes it."""
-    red, green, blue = zip((0, 0, 0), *colors.values(), strict=True)
-    return dict(R=red, G=green, B=blue, A=[0, *[255] * len(colors)], labels=["", *colors])
+    return Scene(files, tables, [int(i) for i in place[::-1]], maps.truth.size)
 
 
 def _read(pair: Pair, measured: Measured, image: Path | None, *, classes: set[int]) -> tuple[Maps, str]:
@@ -180,44 +179,17 @@ def _indices(maps: Maps, axis: int, place: int) -> list[int]:
     return sorted({place, *np.linspace(*ends, SLICES - 1).round().astype(int).tolist()})
 
 
-def _slice(
-    maps: Maps, caption: str, axis: int | None, index: int, paint: Mapping[str, tuple[tuple[int, ...], Color]]
-) -> Slice:
+def _slice(maps: Maps, caption: str, axis: int | None, index: int, paint: Paint) -> Slice:
     def plane(array: np.ndarray) -> np.ndarray:
         flat = array if axis is None else array.take(index, axis)[::-1, ::-1]
         sizes = [s for other, s in enumerate(maps.grid.spacing) if other != axis]
         return square(flat, sizes, most=MOST[maps.is_volume])
 
     truth, prediction, errors = (plane(part) for part in (maps.truth, maps.prediction, maps.errors))
-    image = None if maps.image is None else _photo(plane(maps.image) if axis is not None else maps.image, truth.shape)
-    kinds = {name: ((i,), parse_color(color)) for i, (name, color) in enumerate(ERRORS.items(), start=1)}
-    layers = [_layers(part, by) for part, by in ((truth, paint), (prediction, paint), (errors, kinds))]
+    image = None if maps.image is None else photo(plane(maps.image) if axis is not None else maps.image, truth.shape)
+    layers = (
+        class_layers(truth, paint),
+        class_layers(prediction, paint),
+        error_layers(errors, (truth, prediction), paint),
+    )
     return Slice(caption, (truth.shape[1], truth.shape[0]), image, *layers)
-
-
-def _layers(plane: np.ndarray, paint: Mapping[str, tuple[tuple[int, ...], Color]]) -> dict[str, str]:
-    """Name -> picture of each that occurs; regions first, so that their parts are seen on them."""
-    return {name: _mask(inside, color) for name, inside, color in _inside(plane, paint) if inside.any()}
-
-
-def _inside(
-    plane: np.ndarray, paint: Mapping[str, tuple[tuple[int, ...], Color]]
-) -> Iterator[tuple[str, np.ndarray, Color]]:
-    for name, (values, color) in sorted(paint.items(), key=lambda item: -len(item[1][0])):
-        yield name, np.isin(plane, values), color
-
-
-def _mask(inside: np.ndarray, color: Color) -> str:
-    picture = Image.fromarray(inside.astype(np.uint8))
-    picture.putpalette([*(255, 255, 255), *color])
-    return _address(picture, "png", transparency=0, bits=1)
-
-
-def _photo(image: np.ndarray, size: tuple[int, int]) -> str:
-    return _address(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX), "jpeg", quality=82)
-
-
-def _address(picture: Image.Image, kind: str, **options: int) -> str:
-    file = BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"

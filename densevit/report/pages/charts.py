@@ -10,7 +10,10 @@ from math import isfinite
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from densevit.report.saving import BLUE, GREEN, ORANGE, PURPLE, QUIET
+
 ACROSS = 400
+MODELS = (BLUE, ORANGE, GREEN, PURPLE, QUIET)  # colours of models and of runs
 GOLDEN = 0.618034
 
 
@@ -24,7 +27,11 @@ class Scale:
 
     def x(self, value: float) -> float:
         """Where a value stands, from 0 to ACROSS."""
-        return round(float(np.clip((value - self.low) / (self.high - self.low), 0, 1)) * ACROSS, 1)
+        return round(float(np.clip(self.share(value), 0, 1)) * ACROSS, 1)
+
+    def share(self, value: float) -> float:
+        """How far along the axis a value stands: 0 at its low end, 1 at its high one."""
+        return (value - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,11 @@ def make_chart(title: str, rows: Sequence[Bar], *, unit: bool) -> Chart:
 
 def _scale(values: Iterable[float]) -> Scale:
     known = [0.0, *(value for value in values if isfinite(value))]
-    ticks = [
-        float(f"{tick:.6g}") for tick in MaxNLocator(5).tick_values(min(known), max(max(known), min(known) + 1e-9))
-    ]
+    return round_scale(min(known), max(known))
+
+
+def round_scale(low: float, high: float) -> Scale:
+    """An axis that holds both, between round numbers of at most six digits."""
+    high = max(high, low + 1e-9, low + 1e-4 * abs(low))
+    ticks = [float(f"{tick:.6g}") for tick in MaxNLocator(5).tick_values(low, high)]
     return Scale(ticks[0], ticks[-1], ticks)

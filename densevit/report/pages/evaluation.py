@@ -17,14 +17,14 @@ from densevit.labels import Color, structure_colors
 from densevit.metrics import CaseTable, case_table
 from densevit.metrics.records import kind_of
 from densevit.progress import Bars
-from densevit.report.pages.cases import ERRORS, Look, look_at
-from densevit.report.pages.charts import ACROSS, Bar, Chart, make_chart
-from densevit.report.pages.html import write_page
-from densevit.report.saving import BLUE, GREEN, ORANGE, PURPLE, QUIET
+from densevit.report.pages.cases import Look, look_at
+from densevit.report.pages.charts import ACROSS, MODELS, Bar, Chart, make_chart
+from densevit.report.pages.html import web_color, write_page
+from densevit.report.pages.layers import ERRORS
+from densevit.report.saving import BLUE
 
 WORST, MOST_DOTS = 4, 6000
 MOST_VOXELS = 2**24  # of all volumes in a page's viewer; of those beyond there are slices alone
-MODELS = (BLUE, ORANGE, GREEN, PURPLE, QUIET)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def evaluation_page(
         structures=structures,
         rows={(row.level, row.structure, row.metric): row for row in scores.rows},
         of_sets=OF_SETS,
-        colors_of={name: _web(color) for name, color in colors.items()},
+        colors_of={name: web_color(color) for name, color in colors.items()},
         charts=charts,
         named_dots=sum(len(bar.dots) for chart in charts.values() for bar in chart.rows) <= MOST_DOTS,
         across=ACROSS,
@@ -97,16 +97,12 @@ def _chart(metric: str, table: CaseTable, scores: Scores, colors: Mapping[str, C
     for name, values in table.rows.items():
         interval = scores.intervals.get((metric, name), Interval(nan, nan, nan, 0, 0))
         dots = dict(zip(table.cases, values.tolist(), strict=True))
-        bars.append(Bar(name, _web(colors[name]), means[name], interval.low, interval.high, dots))
+        bars.append(Bar(name, web_color(colors[name]), means[name], interval.low, interval.high, dots))
     return make_chart(metric, bars, unit=_is_share(metric))
 
 
 def _is_share(metric: str) -> bool:
     return not isinf(kind_of(metric).worst)
-
-
-def _web(color: Color) -> str:
-    return f"#{bytes(color).hex()}"
 
 
 def _of_intervals(column: str, found: Mapping[str, Interval], scores: Scores) -> Chart:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from densevit.files import write_text
+from densevit.labels import Color
 from densevit.quoting import printable
 from densevit.report.saving import BLUE, GREEN, INK, LINE, ORANGE, PURPLE, QUIET
 
@@ -42,6 +43,11 @@ def number(value: float) -> str:
 def percent(value: float) -> str:
     """A share in percent, "-" where there is no value."""
     return f"{100 * value:.2f}" if isfinite(value) else "-"
+
+
+def web_color(color: Color) -> str:
+    """As style and SVG write it."""
+    return f"#{bytes(color).hex()}"
 
 
 def cut(text: Any, length: int) -> str:

@@ -80,7 +80,7 @@ FAMILY = Family(
         patch_size=lambda shapes: patch_size(_as_patches(shapes)),
         image_size=lambda shapes: image_size(_as_patches(shapes)),
     ),
-    varying=unetr.VARYING,
+    varying=rf"{unetr.VARYING}|downsample\.blocks\.0\.(conv1|skip)\.weight",
     crop_options=unetr.FAMILY.crop_options,
     crop_reason=unetr.FAMILY.crop_reason,
 )

@@ -31,6 +31,10 @@ _TIMM = (
     ("norm", "norm"),
 )
 
+_MAP_HEAD = (  # big_vision's attention pooling, as timm has it
+    ("attn_pool.latent!", "class_head.probe!"),
+    *within("attn_pool.", "class_head.", "q", "kv", "proj", ("norm", "norm_mlp"), "mlp.fc1", "mlp.fc2"),
+)
 _HUGGINGFACE = (
     ("embeddings.cls_token!", _CLASS_TOKEN),
     ("embeddings.distillation_token!", _DISTILLATION_TOKEN),
@@ -99,8 +103,8 @@ _CLASSIFIER = Release(
     hub=("deit_small_patch16_224.pth",),
     is_it=has_plain_blocks(r"blocks\.0\.", modules=_NAMES),
     backbone=_TIMM,
-    class_head=(("head", "class_head.fc"),),
-    ignored=(r"head_dist\.", r"fc_norm\.", r"pre_logits\.", r"head\."),
+    class_head=(("head", "class_head.fc"), ("head_dist", "class_head.fc_dist"), *_MAP_HEAD),
+    ignored=(r"fc_norm\.", r"pre_logits\.", r"head\."),
     absent=ABSENT,
     remarks_if=(
         (
@@ -135,7 +139,12 @@ FAMILY = Family(
             is_it=_is_huggingface,
             prefix="vit.",
             backbone=_HUGGINGFACE,
-            ignored=(r"(cls_|distillation_)?classifier\.", r"pooler\.", r"embeddings\.mask_token$"),
+            class_head=(
+                ("classifier", "class_head.fc"),
+                ("cls_classifier", "class_head.fc"),
+                ("distillation_classifier", "class_head.fc_dist"),
+            ),
+            ignored=(r"pooler\.", r"embeddings\.mask_token$"),
             cleanups=((r"^deit\.", "vit."),),
             absent=ABSENT,
         ),

@@ -13,10 +13,10 @@ for (const scene of document.querySelectorAll("[data-scene]")) {
   // Which masks are seen, how faint, and of which classes. Each call of NiiVue draws anew, so there are few.
   const paint = () => {
     const mask = masks[list.value];
-    const table = tables[list.value];
-    const hidden = list.value === "errors" ? [] : boxes.filter((box) => !box.checked).map((box) => box.dataset.layer);
-    const A = table.A.map((alpha, k) => (hidden.includes(table.labels[k]) ? 0 : alpha));
-    mask.setColormapLabel({ ...table, A, I: A.map((_, k) => k) });
+    const { of, ...table } = tables[list.value];
+    const shown = boxes.filter((box) => box.checked).map((box) => box.dataset.layer);
+    const A = table.A.map((alpha, k) => (of[k].some((name) => shown.includes(name)) ? alpha : 0));
+    mask.setColormapLabel({ ...table, A, I: A.map((_, k) => k), labels: of.map((names) => names.join(", ")) });
     mask.opacity = Number(slider.value);
     if (viewer.volumes[1] === mask) {
       viewer.updateGLVolume();
@@ -32,7 +32,7 @@ for (const scene of document.querySelectorAll("[data-scene]")) {
       said.textContent = "this browser has no WebGL 2, which it needs; the slices below do without";
       return;
     }
-    canvas.classList.remove("off");
+    canvas.parentNode.classList.remove("off");  // NiiVue paints it black, and fills it
     list.parentNode.classList.remove("off");
     viewer = new niivue.Niivue({
       show3Dcrosshair: false, isRadiologicalConvention: true, sagittalNoseLeft: true, dragAndDropEnabled: false,

@@ -1,0 +1,1 @@
+"""What training runs left in their folders: read without running any of it, and compared."""

@@ -1,0 +1,68 @@
+"""XCiT."""
+
+from densevit.backbones.xcit import VARIANTS
+from densevit.weights.family import Family, Release, Row, names_like, within
+
+_STEM, _CLASS_BLOCK = "stages.0.downsample.", "class_head.class_blocks.{j}."
+_DOUBLINGS = 4  # of the largest stem
+_NAMES = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2", ("gamma1!", "ls1.gamma!"), ("gamma2!", "ls2.gamma!"))
+
+
+def _stem() -> tuple[Row, ...]:
+    """Convolution and norm, which a GELU keeps apart from the next."""
+    rows: list[Row] = [("patch_embed.proj.0.0", f"{_STEM}proj")]
+    for n in range(_DOUBLINGS):
+        rows += [(f"patch_embed.proj.{2 * n}.0", f"{_STEM}convs.{n - 1}")] if n else []
+        rows += [(f"patch_embed.proj.{2 * n}.1", f"{_STEM}norms.{n}")]
+    return tuple(rows)
+
+
+def _release(title: str, publisher: str, position: str, class_attention: tuple[Row, ...]) -> Release:
+    return Release(
+        title=title,
+        publisher=publisher,
+        hub=("xcit_nano_12_p16_224.pth", "xcit_small_12_p8_384_dist.pth"),
+        licence="Apache-2.0",
+        trained_on="ImageNet-1k",
+        is_it=names_like(rf"(backbone\.)?{position}\.token_projection\.", r"(backbone\.)?blocks\.0\.local_mp\."),
+        cleanups=((r"^backbone\.", ""),),  # of the authors' segmentation, whose resampling and heads we have not
+        ignored=(r"fpn[1-4]\.", r"decode_head\.", r"auxiliary_head\."),
+        backbone=(
+            *_stem(),
+            (f"{position}.token_projection", f"{_STEM}position.token_projection", "pointwise"),
+            *within(
+                "blocks.{k}.",
+                "blocks.{k}.",
+                *("attn.qkv", ("attn.temperature!", "attn.attend.temperature!")),
+                *("norm3", ("gamma3!", "ls3.gamma!"), "local_mp.conv1", "local_mp.bn", "local_mp.conv2"),
+                *_NAMES,
+            ),
+        ),
+        class_head=(
+            ("cls_token!", "class_head.cls_token!"),
+            *within("cls_attn_blocks.{j}.", _CLASS_BLOCK, *class_attention, *_NAMES),
+            ("norm", "class_head.norm_head"),
+            ("head", "class_head.fc"),
+        ),
+    )
+
+
+FAMILY = Family(
+    name="xcit",
+    variants=tuple(VARIANTS),
+    releases={
+        "facebook_xcit": _release(
+            "XCiT as its authors released it, and DINO's",
+            "facebookresearch/xcit, facebookresearch/dino",
+            "pos_embeder",
+            (("attn.qkv", ("attn.q", "attn.kv"), "split_qkv"),),
+        ),
+        "timm_xcit": _release(
+            "XCiT of timm",
+            "huggingface/pytorch-image-models",
+            "pos_embed",
+            ("attn.q", (("attn.k", "attn.v"), "attn.kv", "join")),
+        ),
+    },
+    varying=r"(?!)",  # no tensor: only where stages end, by `taps`
+)
