@@ -1,10 +1,12 @@
-"""Texts of others, read with care: UTF-8, JSON, YAML, and values as Python writes them.
+"""Texts of others, read with care: UTF-8, JSON, YAML, CSV, and values as Python writes them.
 
 Whatever the text holds, reading it ends soon, runs nothing, and gives plain values or raises ValueError with one
 sentence: text, numbers that 64 bits hold, True, False, None, lists, and dictionaries whose keys are text.
 """
 
 import ast
+import csv
+import io
 import json
 import re
 from collections.abc import Iterable
@@ -39,6 +41,15 @@ def read_text(path: Path) -> str:
 def read_json(path: Path, *, advice: str = "") -> Any:
     """The value in a JSON file; a ValueError names the file and ends with the advice."""
     return parse_json(read_text(path), said_by=path, advice=advice)
+
+
+def read_table(path: Path, *, delimiter: str = ",") -> list[list[str]]:
+    """The rows of a CSV file that are not empty; a cell in quotes may hold line breaks."""
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(path)), delimiter=delimiter))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table ({error})") from None
+    return [row for row in rows if any(cell.strip() for cell in row)]
 
 
 def parse_json(text: str, *, said_by: Path | str, advice: str = "") -> Any:

@@ -31,6 +31,7 @@ SMALL = {
     "unetr_vit_base": dict(dim=48, depth=4, num_heads=4, image_size=32, taps=(0, 1, 2, 3)),
     "dinov2_small": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8, num_registers=2),
     "dinov3_vit_small": dict(dim=48, depth=4, num_heads=3, patch_size=8, gated_ratio=2),
+    "dinov3_convnext_tiny": dict(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1)),
     "eva02_tiny": dict(dim=48, depth=4, image_size=32, patch_size=8, sub_norm=True),
 }
 NARROW = {

@@ -43,7 +43,12 @@ PRINTED = dict(
 )
 UNPUBLISHED = (
     "camvid_short",
+    "dinov2_small_all_mlp_camvid",
+    "dinov3_convnext_tiny_all_mlp_camvid",
+    "dinov3_vit_small_all_mlp_camvid",
+    "dinov3_vit_small_all_mlp_hippocampus",
     "dynunet_hippocampus",
+    "eva02_tiny_all_mlp_camvid",
     "mednext_small_hippocampus",
     "mit_b0_all_mlp_hippocampus",
     "mit_b0_unetr_hippocampus",

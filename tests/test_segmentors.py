@@ -12,6 +12,7 @@ import densevit
 import densevit.weights
 from densevit.blocks import nd
 from densevit.registry import BACKBONES, DECODERS
+from densevit.weights.building import Building
 from tests.common import own_decoders, smallest_of_families
 
 SIZES = {
@@ -26,7 +27,7 @@ SMALL = {2: (37, 50), 3: (9, 37, 30)}
 
 @cache
 def backbone_on_meta(name: str, spatial_dims: int) -> nn.Module:
-    with torch.device("meta"):
+    with torch.device("meta"), Building():
         return densevit.create_backbone(name, spatial_dims=spatial_dims, in_channels=2).eval()
 
 
@@ -39,7 +40,7 @@ def features_on_meta(backbone: str, spatial_dims: int, shape: str) -> list[torch
 @cache
 def model_on_meta(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
     encoder = backbone_on_meta(backbone, spatial_dims)
-    with torch.device("meta"):
+    with torch.device("meta"), Building():
         return densevit.create_segmentor(encoder, decoder, num_classes=5).eval()
 
 
@@ -78,7 +79,7 @@ def test_logits_have_the_size_of_the_image_with_every_decoder(backbone, spatial_
 
 @cache
 def check_sizes_of_logits(decoder: str, spatial_dims: int, channels: tuple, strides: tuple) -> None:
-    with torch.device("meta"):
+    with torch.device("meta"), Building():
         model = densevit.create_segmentor(Pyramid(spatial_dims, channels, strides), decoder, num_classes=5).eval()
     for shape, sizes in SIZES.items():
         size = sizes[spatial_dims - 2]

@@ -139,5 +139,5 @@ def test_a_long_value_is_cut_off_in_a_message():
 
 def test_a_table_of_subjects_that_is_none_is_one_sentence(tmp_path):
     (tmp_path / "t.csv").write_text(f'a,"{"x" * 200_000}"')
-    with pytest.raises(ValueError, match=r"t\.csv is no table of cases and subjects"):
+    with pytest.raises(ValueError, match=r"t\.csv is no table"):
         subjects_of(["a"], "t.csv", root=tmp_path)

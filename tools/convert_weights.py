@@ -59,6 +59,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--adapt-channels", choices=("sum", "tile"), help="fit the first layer to --in-channels")
     parser.add_argument("--inflate", choices=("center", "mean"), help="fit 2D weights to --spatial-dims 3")
     parser.add_argument("--backbone-only", action="store_true", help="leave out decoder and head")
+    parser.add_argument("--classifier", action="store_true", help="keep the head that classifies whole images")
     return parser.parse_args(argv)
 
 
@@ -109,7 +110,7 @@ def convert(args: argparse.Namespace) -> int:
 def model_options(
     state: dict, args: argparse.Namespace, *, source: str, described: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What `create_segmentor` (or, without a decoder, `create_backbone`) needs to build the model of these tensors.
+    """What the model of these tensors is built from: a `Segmentor`, a `Classifier` with "class_head", or a backbone.
 
     `described` are the options that our own files hold.
     """
@@ -124,6 +125,11 @@ def model_options(
         "in_channels": args.in_channels or found.in_channels or 3,
         **_if_any(backbone_options={**known, **_parse_pairs(args.backbone_options)}),
     }
+    if args.classifier:
+        if found.class_head is None and not args.new_head:
+            raise ValueError(f"{args.input} holds no classifier of whole images; leave --classifier out")
+        options["backbone_options"] = {**found.told, **known, **_parse_pairs(args.backbone_options)}
+        return options | {"class_head": found.class_head, "num_classes": args.num_classes or found.num_classes}
     decoder = args.decoder or described.get("decoder") or found.decoder
     if args.backbone_only or decoder is None:
         return options
@@ -161,12 +167,12 @@ def build(options: dict[str, Any]) -> nn.Module:
     """The model of these options."""
     if "decoder" in options:
         return densevit.create_segmentor(**options)
-    return densevit.create_backbone(
-        options["backbone"],
-        spatial_dims=options["spatial_dims"],
-        in_channels=options["in_channels"],
-        **options.get("backbone_options", {}),
-    )
+    shape = dict(spatial_dims=options["spatial_dims"], in_channels=options["in_channels"])
+    shape |= options.get("backbone_options", {})
+    if "class_head" not in options:
+        return densevit.create_backbone(options["backbone"], **shape)
+    head = options["class_head"] if options["class_head"] == "map" else None  # the others come with their family
+    return densevit.create_classifier(options["backbone"], num_classes=options["num_classes"], head=head, **shape)
 
 
 def classes_of(meta: dict, num_classes: int | None) -> dict[str, list]:

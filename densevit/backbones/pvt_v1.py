@@ -5,10 +5,12 @@ here each stage looks at its own table.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import nn
 
 from densevit.backbones.base import Backbone, Stage
+from densevit.backbones.class_heads import PooledHead
 from densevit.blocks import nd
 from densevit.blocks.attention import SpatialReductionAttention, StridedReduction
 from densevit.blocks.position import LearnedPositions
@@ -61,7 +63,12 @@ def pvt_v1(
         embed = PatchEmbed(spatial_dims, dim_in, DIMS[i], kernel_size=patch, stride=patch, position=position)
         stages.append(Stage(embed, blocks))
     backbone = Backbone(
-        stages, spatial_dims=spatial_dims, in_channels=in_channels, out_channels=DIMS, out_strides=STRIDES
+        stages,
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=DIMS,
+        out_strides=STRIDES,
+        class_head=partial(PooledHead, DIMS[-1], eps=1e-6),
     )
     return backbone.apply(init_vit_weights)
 

@@ -177,6 +177,11 @@ class Header:
     def read(cls, content: Any, path: Path) -> "Header":
         """The header of a file, of this version or an older one; ValueError with one sentence that names the file."""
         model = content.get("model") if isinstance(content, Mapping) else None
+        if isinstance(model, Mapping) and "class_head" in model:
+            raise ValueError(
+                f"{path} holds a classifier, which says what an image shows and not where; build it with "
+                "densevit.create_classifier, or train a segmentor that starts from its backbone"
+            )
         if not isinstance(model, Mapping) or not model.keys() >= NEEDED:
             raise ValueError(
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "

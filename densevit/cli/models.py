@@ -48,13 +48,14 @@ def describe(pattern: str = "*", *, spatial_dims: int = 2) -> dict[str, list[Row
     import torch
 
     from densevit.segmentor import list_backbones, list_decoders
+    from densevit.weights.building import Building
 
     names = {
         "backbones": [name for name in list_backbones() if matches(name, pattern)],
         "decoders": [name for name in list_decoders() if matches(name, pattern) and "." not in name],  # not mmseg.*
         "models": [name for name in list_models() if matches(name, pattern)],
     }
-    with torch.device("meta"):
+    with torch.device("meta"), Building():
         tables = {kind: [_row(kind, name, spatial_dims) for name in names[kind]] for kind in names}
     listed = [name for kind in names.values() for name in kind]
     return {**tables, "references": _reference_rows(listed), "weights": _weight_rows(names["backbones"])}

@@ -1,6 +1,5 @@
 """Which prediction belongs to which truth: by their names in two folders, or by the lines of a manifest."""
 
-import csv
 import os
 import re
 from collections import defaultdict
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from densevit.pictures.picture import IMAGE_ENDINGS
 from densevit.registry import check_known
-from densevit.texts import read_text
+from densevit.texts import read_table
 from densevit.volumes.paths import DICOM_ENDINGS, FILE_ENDINGS, case_name, walk_files
 
 PICTURES = tuple(ending for ending in IMAGE_ENDINGS if ending not in (".jpg", ".jpeg"))
@@ -127,8 +126,12 @@ def read_manifest(path: str | Path) -> Pairs:
 
 
 def read_columns(path: str | Path, cases: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What a CSV says of each case, found by its column `case`; ValueError where it lacks one."""
-    rows = {row.get("case"): row for row in _rows(Path(path))}
+    """What a CSV says of each case, found by its column `case`; ValueError where it lacks one, or says two things."""
+    rows: dict[str, dict[str, str]] = {}
+    for row in _rows(Path(path)):
+        case = row.get("case", "")
+        if rows.setdefault(case, row) != row:
+            raise ValueError(f"{path} has two lines of the case {case!r} that say different things; keep one of them")
     lacking = [case for case in cases if case not in rows]
     if lacking:
         raise ValueError(
@@ -139,9 +142,9 @@ def read_columns(path: str | Path, cases: Sequence[str]) -> dict[str, dict[str, 
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    return [
-        {str(key): value or "" for key, value in row.items()} for row in csv.DictReader(read_text(path).splitlines())
-    ]
+    """Column -> cell, of each line under that of titles; what a line lacks is empty."""
+    titles, *rows = read_table(path) or [[]]
+    return [dict(zip(titles, row + [""] * len(titles), strict=False)) for row in rows]
 
 
 def _by_name(folder: Path, *, train_ids: bool) -> dict[str, Path]:

@@ -3,20 +3,21 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from densevit.backbones import BACKBONES
 from densevit.blocks import nd
+from densevit.weights.building import Building, OtherModelError
 from densevit.weights.families import family_of, known_families
 from densevit.weights.family import STEM, STEM_BLOCK, Shapes
-from densevit.weights.names import count_through
+from densevit.weights.names import count_through, is_classifier
 
-_COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder")
+_COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder", "class_head")
+# Kinds of class heads by a tensor that no other kind has.
+_CLASS_HEADS = {"class_head.probe": "map", "class_head.fc_dist.weight": "distilled", "class_head.fc.weight": "pooled"}
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,19 @@ class Description:
     """What can be told of a model from our names for its tensors; None or empty where it cannot."""
 
     backbones: tuple[str, ...] = ()  # every variant with these tensors; MiT-B5 and PVT v2-B5 are the same
+    relatives: tuple[str, ...] = ()  # those and every variant that has these tensors with other options
     spatial_dims: int | None = None
     in_channels: int | None = None
     num_classes: int | None = None
     decoder: str | None = None
+    class_head: str | None = None  # the kind of a classifier's
     backbone_options: dict[str, Any] = field(default_factory=dict)  # where they are not the variant's defaults
+    told: dict[str, Any] = field(default_factory=dict)  # all options of the backbone that its tensors tell
     decoder_options: dict[str, Any] = field(default_factory=dict)
 
     def differences(self, other: "Description") -> list[str]:
         """Names of the fields in which two models differ, as far as both are known; options do not count."""
-        ours, theirs = self.backbones, other.backbones
+        ours, theirs = self.relatives, other.relatives
         differing = ["backbones"] if ours and theirs and not set(ours) & set(theirs) else []
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in _COMPARED}
         return differing + [name for name, pair in pairs.items() if None not in pair and pair[0] != pair[1]]
@@ -42,40 +46,58 @@ class Description:
 def describe(state: Mapping[str, Tensor]) -> Description:
     """Describe a state dict that has our names (those of a `Segmentor`); blocks may be counted through."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    stem, head = shapes.get(STEM, ()), shapes.get("head.weight")
+    stem = shapes.get(STEM, ())
+    head = shapes.get("class_head.fc.weight" if is_classifier(shapes) else "head.weight")
     has_rank = len(stem) - 2 in nd.CONV
-    backbones = find_backbones(shapes) if has_rank else ()
+    backbones, relatives = find_backbones(shapes) if has_rank else ((), ())
     decoder, decoder_options = _find_decoder(shapes)
+    told = _find_options(shapes, backbones[0]) if backbones else {}
     return Description(
         backbones=backbones,
+        relatives=relatives,
         spatial_dims=len(stem) - 2 if has_rank else None,
         in_channels=shapes.get(STEM_BLOCK, stem)[1] if has_rank else None,
         num_classes=None if head is None else head[0],
         decoder=decoder,
-        backbone_options=_find_options(shapes, backbones[0]) if backbones else {},
+        class_head=next((kind for name, kind in _CLASS_HEADS.items() if name in shapes), None),
+        backbone_options=told if backbones and not _is_exact(shapes, backbones[0]) else {},
+        told=told,
         decoder_options=decoder_options,
     )
 
 
-def find_backbones(shapes: Shapes) -> tuple[str, ...]:
+def find_backbones(shapes: Shapes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Registered backbones whose tensors have exactly these names and shapes, whatever the input channels.
 
-    Where none has, those that differ in no more than the options of their family can (`Family.varying`).
+    Where none has, those of which the fewest options differ. With them, all that differ in no more than the options of
+    their family can (`Family.varying`).
     """
-    rank, names = len(shapes[STEM]) - 2, BACKBONES.names()
-    exact = _signature(shapes)
-    found = tuple(name for name in names if _signature(_shapes(name, rank)) == exact)
-    return found or tuple(name for name in names if _alternative(shapes, name, rank) is not None)
+    names = BACKBONES.names()
+    exact = tuple(name for name in names if _is_exact(shapes, name))
+    others = [name for name in names if name not in exact and _alternative(shapes, name) is not None]
+    differing = {name: len(_differing_options(shapes, name)) for name in others}
+    nearest = tuple(name for name in others if differing[name] == min(differing.values()))
+    return exact or nearest, (*exact, *others)
 
 
-def _alternative(shapes: Shapes, name: str, rank: int) -> dict[str, Any] | None:
+def _is_exact(shapes: Shapes, name: str) -> bool:
+    """Whether the backbone of this name has these tensors without any options."""
+    own = _shapes(name, shapes)
+    return own is not None and _signature(own) == _signature(shapes)
+
+
+def _alternative(shapes: Shapes, name: str) -> dict[str, Any] | None:
     """With which of its family's alternatives a backbone has these tensors, up to other options; None with none."""
     family = family_of(name)
     if family.varying is None:
         return None
     given = _loose(shapes, family.varying)
     choices = [{}, *(c for c in family.alternatives if set(c) <= set(BACKBONES.parameters(name)))]
-    return next((dict(c) for c in choices if given == _loose(_shapes(name, rank, **c), family.varying)), None)
+    for choice in choices:
+        own = _shapes(name, shapes, **choice)
+        if own is not None and _loose(own, family.varying) == given:
+            return dict(choice)
+    return None
 
 
 def _signature(shapes: Shapes) -> Shapes:
@@ -92,12 +114,17 @@ def _loose(shapes: Shapes, varying: str) -> Shapes:
 
 
 def _find_options(shapes: Shapes, backbone: str) -> dict[str, Any]:
-    """Options of the backbone that are told; none where its tensors are those of the variant's defaults."""
-    if _signature(shapes) == _signature(_shapes(backbone, len(shapes[STEM]) - 2)):
-        return {}
+    """Options of the backbone that its tensors tell."""
     found = {option: read(shapes) for option, read in family_of(backbone).options.items()}
-    alternative = _alternative(shapes, backbone, len(shapes[STEM]) - 2) or {}
-    return {option: value for option, value in found.items() if value is not None} | alternative
+    return {option: value for option, value in found.items() if value is not None} | (
+        _alternative(shapes, backbone) or {}
+    )
+
+
+def _differing_options(shapes: Shapes, backbone: str) -> list[str]:
+    """Those that are not the variant's defaults."""
+    known = BACKBONES.parameters(backbone)
+    return [key for key, value in _find_options(shapes, backbone).items() if value != known[key].default]
 
 
 def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
@@ -107,21 +134,21 @@ def _find_decoder(shapes: Shapes) -> tuple[str | None, dict[str, Any]]:
     return next(((name, traits.options(own)) for name, traits in known if traits.is_it(own)), (None, {}))
 
 
-_INITIALISERS = {function for name, function in vars(nn.init).items() if name.endswith("_") and callable(function)}
+_BUILT: dict[tuple, Shapes] = {}  # of whole backbones, by name, rank and options
 
 
-class _NoInitialValues(TorchFunctionMode):
-    """Leaves out torch.nn.init, which takes most of the time of a model without memory."""
+def _shapes(name: str, like: Shapes, **options: Any) -> Shapes | None:
+    """Names and shapes of a backbone's tensors, in the rank of `like`; None where a linear layer is not of its shapes.
 
-    def __torch_function__(self, func: Any, _types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if func in _INITIALISERS:
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
-
-
-@cache
-def _shapes(name: str, spatial_dims: int, **options: Any) -> Shapes:
-    with torch.device("meta"), _NoInitialValues():
-        state = BACKBONES.create(name, spatial_dims=spatial_dims, **options).state_dict()
-    return {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}
+    Options change no linear layer, but those that are given here.
+    """
+    rank = len(like[STEM]) - 2
+    key = (name, rank, *sorted(options.items()))
+    if key not in _BUILT:
+        try:
+            with torch.device("meta"), Building([shape for shape in like.values() if len(shape) == 2]):
+                state = BACKBONES.create(name, spatial_dims=rank, **options).state_dict()
+        except OtherModelError:
+            return None
+        _BUILT[key] = {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}
+    return _BUILT[key]

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
-from densevit.weights.names import Target, is_backbone, is_like, plain_names, target_of, to_stages
+from densevit.weights.names import (
+    CLASS_TOKENS,
+    LEVEL_NORMS,
+    Target,
+    is_backbone,
+    is_classifier,
+    is_like,
+    plain_names,
+    target_of,
+    to_stages,
+)
 from densevit.weights.rename import Translation, guess_source, to_ours
 from densevit.weights.report import LoadReport, differing_rules, explain
 
@@ -44,15 +54,15 @@ def load_weights(
     inflate: str | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> LoadReport:
-    """Load a checkpoint into a `Segmentor` or a backbone; every check is made before the first value is copied.
+    """Load a checkpoint into a `Segmentor`, a `Classifier` or a backbone; all checks come before the first value.
 
     `source` names the key map (see `known_sources`), or a publisher for any of its maps; None guesses it from tensors'
-    names. `new_head` keeps the model's own classifier, for another set of classes. `adapt_channels` fits
-    the first convolution to other input channels: "sum" gives each the mean response of the old ones, "tile" repeats
-    the old ones in turn; both keep the scale of the output. `inflate` fits weights of pictures to a model of volumes:
-    "center" puts each kernel in the middle of the new axis, "mean" spreads it over that axis. A backbone takes its
-    part of a whole model's checkpoint; position and relative-bias tables are resized to the model's. `state` are the
-    tensors of `path`, where they were read before: the file is then not opened.
+    names. `new_head` keeps the model's own classifier, for another set of classes; a `Classifier` then takes the
+    backbone of any file. `adapt_channels` fits the first convolution to other input channels: "sum" gives each the mean
+    response of the old ones, "tile" repeats the old ones in turn; both keep the scale of the output. `inflate` fits
+    weights of pictures to a model of volumes: "center" puts each kernel in the middle of the new axis, "mean" spreads
+    it over that axis. A backbone takes its part of a whole model's checkpoint; position and relative-bias tables are
+    resized to the model's. `state` are the tensors of `path`, where they were read before: the file is then not opened.
 
     Raises ValueError when tensors are missing, unexpected or of other shapes, hold values that are not numbers, or were
     trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
@@ -64,7 +74,8 @@ def load_weights(
     asked = source
     try:
         source = guess_source(state, among=asked)
-        translation = _take_part(to_ours(state, source, class_head=target.classifies), target)
+        translation = to_ours(state, source, class_head=target.classifies and not new_head)
+        translation = _take_part(translation, target, new_head=new_head)
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -118,29 +129,39 @@ def _check_options(channels: str | None, inflate: str | None) -> None:
         raise ValueError(f"inflate must be None, 'center' or 'mean', got {inflate!r}")
 
 
-def _take_part(translation: Translation, target: Target) -> Translation:
+def _take_part(translation: Translation, target: Target, *, new_head: bool) -> Translation:
     """Leave out what the model is not made to hold: what is beside the backbone or a segmentor, tensors it may lack.
 
-    Blocks that a release counts through get the model's stages first.
+    Blocks that a release counts through get the model's stages first. Only classifiers need class tokens, and only
+    other models the norms of finer levels.
     """
     staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
+    of_classifier = is_classifier(staged)
+    lacking = (
+        *translation.absent,
+        *(LEVEL_NORMS if target.classifies else ()),
+        *(CLASS_TOKENS if of_classifier and not target.classifies else ()),
+    )
+    unused = () if not target.classifies else ("head.", "decoder.", "class_head.") if new_head else ()
     left_out = {
         name
         for name in staged
         if (alone and not name.startswith("backbone."))
+        or name.startswith(unused)
         or (name.startswith("class_head.") and not target.classifies)
-        or (name not in target.tensors and is_like(name, translation.absent))
+        or (name not in target.tensors and is_like(name, lacking))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}
     others = [name for name in staged if name in left_out]
-    return replace(translation, state=state, ignored=translation.ignored + others)
+    absent = (*translation.absent, *(LEVEL_NORMS if of_classifier else ()))
+    return replace(translation, state=state, ignored=translation.ignored + others, absent=absent)
 
 
 def _compare(translation: Translation, target: Target, *, new_head: bool) -> LoadReport:
     found, own = translation.state, target.tensors
-    both = [name for name in own if name in found and not (new_head and name.startswith("head."))]
+    fresh = [name for name in own if new_head and name.startswith(("head.", "class_head."))]
+    both = [name for name in own if name in found and name not in fresh]
     alone = [name for name in own if name not in found and not name.endswith(".num_batches_tracked")]
-    fresh = [name for name in own if new_head and name.startswith("head.")]
     fresh += [name for name in alone if name not in fresh and is_like(name, translation.absent)]
     fits = {name: found[name].shape == own[name].shape for name in both}
     return LoadReport(

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 _STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
 _COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
-_LEVEL_NORM = re.compile(r"^backbone\.out_norms\.\d+\.")
+LEVEL_NORMS = (r"backbone\.out_norms\.\d+\.",)  # of what leaves a stage
+CLASS_TOKENS = (r"backbone\.stages\.\d+\.downsample\.position\.(tokens\.|cls_token|pos_embed_class)",)
+_LEVEL_NORM = re.compile(rf"^{LEVEL_NORMS[0]}")
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, str]:

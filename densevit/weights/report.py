@@ -11,7 +11,7 @@ from densevit.backbones import BACKBONES
 from densevit.weights.describe import Description, describe
 from densevit.weights.families import family_of, known_families, known_sources
 from densevit.weights.family import STEM, Rule
-from densevit.weights.names import is_backbone
+from densevit.weights.names import is_backbone, is_classifier
 
 _SHOWN = 8  # names of one kind in the table
 _KINDS = ("missing", "mismatched", "unexpected", "ignored", "reshaped", "inflated", "fresh")
@@ -67,10 +67,13 @@ def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str
         inflation = ", or load with inflate='center' or 'mean'" if theirs < ours else ""
         return f"its weights are {theirs}D, the model is {ours}D (create it with spatial_dims={theirs}{inflation})"
     file, model = describe(state), describe(target)
-    new_head = any(name.startswith("head.") for name in report.fresh)
+    new_head = any(name.startswith(("head.", "class_head.")) for name in report.fresh)
     differing = [field for field in file.differences(model) if not (field == "num_classes" and new_head)]
     if "backbones" in differing:
         return _sentence("backbones", file, model)
+    if is_classifier(target) and not is_classifier(state) and not new_head:
+        what = "a backbone only" if is_backbone(state) else "a segmentor"
+        return f"it holds {what}, and no classifier; new_head=True beside the path keeps the model's own class head"
     if differing:
         return " and ".join(_sentence(field, file, model) for field in differing)
     if is_backbone(state) and not is_backbone(target):
@@ -89,18 +92,19 @@ def explain(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str
 
 def _differing_options(file: Description, model: Description) -> str | None:
     """How the options of the same backbone or decoder differ, if they do."""
-    alike = set(file.backbones) & set(model.backbones)
+    alike = set(file.relatives) & set(model.relatives)
     known = BACKBONES.parameters(file.backbones[0]) if alike else {}
     defaults = {name: parameter.default for name, parameter in known.items()}
     parts = {
-        "backbone": (file.backbone_options if alike else {}, defaults | model.backbone_options),
+        "backbone": (file.told if alike else {}, defaults | model.told),
         "decoder": (file.decoder_options if file.decoder == model.decoder else {}, model.decoder_options),
     }
     for part, (theirs, ours) in parts.items():
         differing = [name for name, value in theirs.items() if value != ours.get(name) and name not in _FITTED]
         if differing:
             theirs, ours = (", ".join(f"{name}={given.get(name)!r}" for name in differing) for given in (theirs, ours))
-            return f"its {part} has {theirs}, the model's {ours} ({part}_options=dict({theirs}))"
+            mend = f"{part}_options=dict({theirs})" if model.class_head is None else theirs
+            return f"its {part} has {theirs}, the model's {ours} ({mend})"
     return None
 
 
@@ -118,8 +122,19 @@ def _sentence(field: str, file: Description, model: Description) -> str:
         "num_classes": lambda: (
             f"it has {theirs} classes, the model {ours} (new_head=True beside the path keeps the model's own head)"
         ),
+        "class_head": lambda: (
+            f"its class head is {theirs}, the model's {ours} (create the classifier with {_head_option(theirs, ours)}, "
+            "or with new_head=True beside the path keep the model's own head)"
+        ),
         "decoder": lambda: f"its decoder is {theirs}, the model's {ours}; create the model with {theirs!r}",
     }[field]()
+
+
+def _head_option(theirs: str, ours: str) -> str:
+    """What gives a classifier a head of the kind `theirs`, where it has one of the kind `ours`."""
+    if theirs == "map":
+        return "head='map'"
+    return f"num_tokens={2 if theirs == 'distilled' else 1}" if "distilled" in (theirs, ours) else "head=None"
 
 
 # What a network does and no tensor shows, such as the order in which it merges patches, is compared by source: a

@@ -87,6 +87,16 @@ def test_a_table_must_speak_of_every_case(tmp_path):
     assert read_columns(tmp_path / "table.csv", ["a"])["a"]["site"] == "X"
     with pytest.raises(ValueError, match="says nothing of 1 of 2 cases, such as b"):
         read_columns(tmp_path / "table.csv", ["a", "b"])
+    (tmp_path / "table.csv").write_text("case,site\na,X\na,Y\n")
+    with pytest.raises(ValueError, match="two lines of the case 'a' that say different things"):
+        read_columns(tmp_path / "table.csv", ["a"])
+
+
+def test_a_cell_of_a_table_may_hold_any_character_that_a_name_may(tmp_path):
+    case = 'one\ntwo, "three"\u2028\x1c'
+    quoted = case.replace('"', '""')
+    (tmp_path / "table.csv").write_text(f'case,site\n"{quoted}",X\n', encoding="utf-8")
+    assert read_columns(tmp_path / "table.csv", [case]) == {case: {"case": case, "site": "X"}}
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ def test_all_levels_equal_those_of_timm(deit, norm):
     state = deit.state_dict()
     if norm == "none":
         state = {name: t for name, t in state.items() if not name.startswith("norm.")}
-    translated = to_stages(to_ours(state, "timm_vit").state, [f"backbone.{name}" for name in ours.state_dict()])
-    ours.load_state_dict(
-        {name.removeprefix("backbone."): t for name, t in translated.items() if "class_head" not in name}
+    translated = to_stages(
+        to_ours(state, "timm_vit", class_head=False).state, [f"backbone.{name}" for name in ours.state_dict()]
     )
+    ours.load_state_dict({name.removeprefix("backbone."): tensor for name, tensor in translated.items()})
     image = picture(224, 224)
     with torch.inference_mode():
         plain, normed = (their_maps(deit, image, norm=value) for value in (False, True))
@@ -61,8 +61,10 @@ def test_class_and_register_tokens_and_the_maps_of_any_block_equal_those_of_timm
     state = theirs.state_dict()
     if registers:  # there a class token has no row in the table
         state["pos_embed"] = torch.cat([torch.zeros(1, 1, 192), state["pos_embed"]], dim=1)
-    translated = to_stages(to_ours(state, "timm_vit").state, [f"backbone.{name}" for name in ours.state_dict()])
-    own = {name.removeprefix("backbone."): t for name, t in translated.items() if "class_head" not in name}
+    translated = to_stages(
+        to_ours(state, "timm_vit", class_head=False).state, [f"backbone.{name}" for name in ours.state_dict()]
+    )
+    own = {name.removeprefix("backbone."): t for name, t in translated.items()}
     if registers:
         own["stages.0.downsample.position.tokens.reg_token"] = state["reg_token"]
     ours.load_state_dict(own)

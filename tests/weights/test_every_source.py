@@ -11,6 +11,7 @@ from tests.weights.common import backbone, snapshot
 
 VIDEO = dict(spatial_dims=3, pyramid="video")
 SHALLOW = dict(depths=(1, 1, 1, 1))
+CONVNEXT = dict(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1))
 PLAIN = dict(depth=4, dim=48, num_heads=3)
 NARROW = dict(depths=(1, 1, 1, 1), dim=32)
 # Source -> a variant that it releases, options of all its members, and options that make it small.
@@ -58,6 +59,9 @@ RELEASES = {
     "timm_dinov3_gated": ("dinov3_vit_small_plus", {}, PLAIN),
     "huggingface_dinov3": ("dinov3_vit_base", {}, PLAIN),
     "huggingface_dinov3_gated": ("dinov3_vit_7b", {}, PLAIN),
+    "facebook_dinov3_convnext": ("dinov3_convnext_small", {}, CONVNEXT),
+    "timm_dinov3_convnext": ("dinov3_convnext_base", {}, CONVNEXT),
+    "huggingface_dinov3_convnext": ("dinov3_convnext_tiny", {}, CONVNEXT),
     "baai_eva02": ("eva02_tiny", {}, PLAIN),
     "baai_eva02_large": ("eva02_base", {}, PLAIN),
     "timm_eva02": ("eva02_small", {}, PLAIN),
@@ -122,7 +126,7 @@ def test_the_model_of_a_release_is_told_from_its_tensors(source):
     name, options, _ = RELEASES[source]
     state = meta_backbone(name, **options).state_dict()
     found = describe(to_ours(to_theirs(state, source), source).state)
-    assert name in found.backbones
+    assert name in found.relatives
     assert found.spatial_dims == options.get("spatial_dims", 2)
     untold = {key: value for key, value in options.items() if key == "pyramid"}
     again = meta_backbone(name, spatial_dims=found.spatial_dims, **found.backbone_options | untold)

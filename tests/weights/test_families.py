@@ -89,7 +89,7 @@ assert main(["models", "--filter", "conv_former", "--json", "models.json"]) == 0
 def test_registers_are_told_from_the_shapes_of_tensors():
     backbone = densevit.create_backbone("vit_tiny", num_tokens=1, num_registers=3)
     found = describe({f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()})
-    assert "vit_tiny" in found.backbones
+    assert "vit_tiny" in found.relatives
     assert {name: found.backbone_options[name] for name in ("num_tokens", "num_registers", "image_size")} == {
         "num_tokens": 1,
         "num_registers": 3,

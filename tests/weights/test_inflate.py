@@ -66,6 +66,7 @@ BACKBONES = {
         28,
     ),
     "dinov3_vit_small": (dict(dim=48, depth=4, num_heads=3, gated_ratio=2), {}, {}, (43, 60), 48),
+    "dinov3_convnext_tiny": (dict(dims=(8, 16, 24, 32), depths=(1, 1, 1, 1)), {}, {}, (40, 72), 32),
     "eva02_tiny": (
         dict(dim=48, depth=4, sub_norm=True),
         dict(image_size=56),

@@ -44,7 +44,7 @@ def test_a_backbone_survives_the_way_to_a_release_and_back(source, name):
     model = backbone(name)
     theirs = release(model, source)
     assert guess_source(theirs) == source
-    translation = to_ours(theirs, source)
+    translation = to_ours(theirs, source, class_head=False)
     assert translation.unexpected == []
     assert equal({name.removeprefix("backbone."): t for name, t in translation.state.items()}, model)
 
@@ -96,7 +96,7 @@ def test_pvt_v2_b5_and_mit_b5_share_names_and_shapes_so_that_either_source_fits(
 
 
 def test_unknown_names_are_answered_with_the_list_of_sources():
-    with pytest.raises(ValueError, match=r"layer1\.0\.conv1\.weight.*known sources: nvlabs.*densevit.*timm"):
+    with pytest.raises(ValueError, match=r"layer1\.0\.conv1\.weight.*known sources: .*nvlabs.*densevit.*timm"):
         guess_source({"layer1.0.conv1.weight": torch.ones(1)})
     with pytest.raises(ValueError, match=r"no source named 'nvlab'; did you mean nvlabs"):
         to_ours({}, "nvlab")

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import densevit
+from densevit.weights import load_weights
 from tools.peers import import_peer, import_torchvision_shim
 from tools.peers.common import copy_weights, randomize, transformers_segformer
 from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
@@ -107,6 +109,37 @@ def _vit() -> Pair:
     return Pair(Outputs(ours, lambda m, x: m(x)[-1]), Outputs(theirs, _last_map_of_timm), _image(512, 512))
 
 
+def _modern(name: str, peer: str, *, source: str, size: int, **options: object) -> Pair:
+    """The last level of a ViT of timm's, made for images of a size."""
+    theirs = randomize(import_peer("timm").create_model(peer, num_classes=0, **options))
+    ours = densevit.create_backbone(name, **({} if "dinov3" in name else dict(image_size=size)))
+    load_weights(ours, Path(peer), source=source, state=theirs.state_dict())
+    outputs = Outputs(theirs, lambda m, x: m.forward_intermediates(x, indices=1, norm=True, intermediates_only=True)[0])
+    return Pair(Outputs(ours.eval(), lambda m, x: m(x)[-1]), outputs, _image(size, size))
+
+
+def _dinov2() -> Pair:
+    options = dict(source="facebook_dinov2", size=518)
+    return _modern("dinov2_small", "vit_small_patch14_dinov2", img_size=518, **options)
+
+
+def _dinov3_vit() -> Pair:
+    return _modern("dinov3_vit_small", "vit_small_patch16_dinov3_qkvb", source="timm_dinov3", size=512)
+
+
+def _dinov3_convnext() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("convnext_tiny", num_classes=0))
+    ours = densevit.create_backbone("dinov3_convnext_tiny")
+    load_weights(ours, Path("convnext_tiny"), source="timm_dinov3_convnext", state=theirs.state_dict())
+    maps = Outputs(theirs, lambda m, x: m.forward_intermediates(x, intermediates_only=True)[:3])
+    return Pair(Outputs(ours.eval(), lambda m, x: m(x)[:3]), maps, _image(512, 512))
+
+
+def _eva02() -> Pair:
+    options = dict(source="timm_eva02_large", size=448, img_size=448, use_fc_norm=False)
+    return _modern("eva02_base", "eva02_base_patch14_448", **options)
+
+
 def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
 
@@ -143,6 +176,10 @@ REFERENCES = {
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),
+    "dinov2_small": Reference("timm", "timm", _dinov2),
+    "dinov3_vit_small": Reference("timm", "timm", _dinov3_vit),
+    "dinov3_convnext_tiny": Reference("timm", "timm", _dinov3_convnext),
+    "eva02_base": Reference("timm", "timm", _eva02),
     "swin_tiny + uper": Reference("mmsegmentation", "mmseg", _swin_uper),
     "unetr_vit_base + unetr": Reference("MONAI", "monai", _unetr),
     "swin_unetr_small + unetr": Reference("MONAI", "monai", _swin_unetr),

@@ -161,7 +161,10 @@ def _difference(result: Tensor, expected: Tensor) -> float | None:
 
 
 def _systems(case: Case, batch_size: int) -> dict[str, Callable[[nn.Module, Tensor], Tensor]]:
-    """What is compared: (network, image (C, *S)) -> logits (K, *S); "labels" are streamed and (*S)."""
+    """What is compared: (network, image (C, *S)) -> logits (K, *S); "labels" are streamed and (*S).
+
+    A peer is imported by its first turn, in its own process.
+    """
     roi_size, stride = (case.roi,) * len(case.size), (case.stride,) * len(case.size)
     ours = dict(roi_size=roi_size, stride=stride, batch_size=batch_size, blend=case.blend)
     ours |= dict(grid=_grid(case))
@@ -170,22 +173,30 @@ def _systems(case: Case, batch_size: int) -> dict[str, Callable[[nn.Module, Tens
         "densevit labels": lambda model, image: sliding_window(model, image, **ours, reduce="labels"),
     }
     if find_spec("monai"):
-        monai = import_peer("monai.inferers")
         overlap = 1 - case.stride / case.roi
-        systems["monai"] = lambda model, image: monai.sliding_window_inference(
-            image[None], roi_size, batch_size, model, overlap=overlap, mode=case.blend
-        )[0]
+        options = dict(roi_size=roi_size, sw_batch_size=batch_size, overlap=overlap, mode=case.blend)
+        systems["monai"] = partial(_by_monai, **options)
     if case.blend == "gaussian":
         systems["nnU-Net's way"] = partial(_as_nnunet, roi_size=roi_size, stride=stride, classes=case.classes)
     if len(case.size) == 2 and find_spec("mmseg"):
-        slide = import_mmseg().models.segmentors.EncoderDecoder.slide_inference
-        config = SimpleNamespace(stride=stride, crop_size=roi_size)
-        systems["mmseg"] = lambda model, image: slide(
-            SimpleNamespace(test_cfg=config, out_channels=case.classes, encode_decode=lambda x, _: model(x)),
-            image[None],
-            [dict(ori_shape=image.shape[1:], img_shape=image.shape[1:], pad_shape=image.shape[1:])],
-        )[0]
+        systems["mmseg"] = partial(_by_mmseg, roi_size=roi_size, stride=stride, classes=case.classes)
     return systems
+
+
+def _by_monai(model: nn.Module, image: Tensor, **options: object) -> Tensor:
+    return import_peer("monai.inferers").sliding_window_inference(image[None], predictor=model, **options)[0]
+
+
+def _by_mmseg(
+    model: nn.Module, image: Tensor, *, roi_size: tuple[int, ...], stride: tuple[int, ...], classes: int
+) -> Tensor:
+    segmentor = SimpleNamespace(
+        test_cfg=SimpleNamespace(stride=stride, crop_size=roi_size),
+        out_channels=classes,
+        encode_decode=lambda x, _: model(x),
+    )
+    sizes = dict(ori_shape=image.shape[1:], img_shape=image.shape[1:], pad_shape=image.shape[1:])
+    return import_mmseg().models.segmentors.EncoderDecoder.slide_inference(segmentor, image[None], [sizes])[0]
 
 
 def _as_nnunet(

@@ -91,13 +91,12 @@ def copy_weights(peer, ours, *, source):
 
     Only a classifier takes its head.
     """
-    translation = to_ours(peer.state_dict(), source)
-    assert translation.unexpected == []
     whole = any(name.startswith("backbone.") for name in ours.state_dict())
     names = [name if whole else f"backbone.{name}" for name in ours.state_dict()]
+    classifies = any(name.startswith("class_head.") for name in names)
+    translation = to_ours(peer.state_dict(), source, class_head=classifies)
+    assert translation.unexpected == []
     state = to_stages(translation.state, names)
-    if not any(name.startswith("class_head.") for name in names):
-        state = {name: tensor for name, tensor in state.items() if not name.startswith("class_head.")}
     ours.load_state_dict(state if whole else {name.removeprefix("backbone."): t for name, t in state.items()})
     return ours.eval()
 

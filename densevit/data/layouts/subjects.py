@@ -1,6 +1,5 @@
 """Whose scan a case is, so that no subject has scans on both sides of a split."""
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densevit.options import read_options
-from densevit.texts import read_json, read_text
+from densevit.texts import read_json, read_table
 from densevit.volumes.volume import case_name
 
 TABLES = (".csv", ".tsv", ".json")
@@ -76,12 +75,8 @@ def _read_table(path: Path) -> dict[str, str]:
         if not isinstance(content, dict) or not all(isinstance(value, str | int) for value in content.values()):
             raise ValueError(f'{path} must be one object such as {{"scan_01": "patient_1"}}')
         return {case: str(subject) for case, subject in content.items()}
-    try:
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-        rows = list(csv.reader(read_text(path).splitlines(), delimiter=delimiter))
-    except csv.Error as error:
-        raise ValueError(f"{path} is no table of cases and subjects ({error})") from None
-    rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    table = read_table(path, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    rows = [[cell.strip() for cell in row] for row in table]
     titles = [cell.lower() for cell in rows[0]] if rows else []
     case, subject = 0, 1
     if {"case", "subject"} <= set(titles):

@@ -110,7 +110,8 @@ FAMILY = Family(
             prefix="backbone.",
             backbone=pvt_v2.OFFICIAL,
             decoder=_OFFICIAL_DECODER,
-            ignored=(r"head\.", r"decode_head\.conv_seg\."),
+            class_head=pvt_v2.CLASS_HEAD,
+            ignored=(r"decode_head\.conv_seg\.",),
         ),
         "huggingface_segformer": Release(
             title="SegFormer of transformers",
@@ -120,7 +121,7 @@ FAMILY = Family(
             prefix="segformer.",
             backbone=HUGGINGFACE,
             decoder=_HUGGINGFACE_DECODER,
-            ignored=(r"classifier\.",),
+            class_head=(("classifier", "class_head.fc"),),
         ),
         "mmseg_segformer": Release(
             title="SegFormer of mmsegmentation 1.x, whole or the backbone",

@@ -42,7 +42,8 @@ FAMILY = Family(
             prefix="backbone.",
             backbone=_OFFICIAL,
             decoder=MMSEG_FPN,
-            ignored=(r"norm\.", r"head\.", *MMSEG_IGNORED),
+            class_head=(("norm", "class_head.pool_norm"), *pvt_v2.CLASS_HEAD),
+            ignored=MMSEG_IGNORED,
             absent=_ABSENT,
         ),
         "huggingface_pvt_v1": Release(
@@ -52,11 +53,12 @@ FAMILY = Family(
             is_it=names_like(r"(pvt\.)?encoder\.patch_embeddings\.0\.projection\."),
             prefix="pvt.",
             backbone=_HUGGINGFACE,
-            ignored=(r"encoder\.layer_norm\.", r"classifier\."),
+            class_head=(("encoder.layer_norm", "class_head.pool_norm"), ("classifier", "class_head.fc")),
             absent=_ABSENT,
         ),
     },
     options=dict(image_size=image_size),
     varying=r"\.pos_embed$|cls_token$",
+    classifier=dict(class_token=True),
     mmseg={"PVT": "pvt_v1"},
 )

@@ -1,7 +1,7 @@
 """PVT v2."""
 
 from densevit.backbones.pvt_v2 import VARIANTS
-from densevit.weights.family import Family, Pair, Release, Shapes, names_like, within
+from densevit.weights.family import Family, Pair, Release, Row, Shapes, names_like, within
 
 BLOCK, EMBEDDING = "stages.{i}.blocks.{j}.", "stages.{i}.downsample."
 _ATTENTION = ("attn.q", "attn.kv", "attn.proj", ("attn.sr", "attn.sr.conv"), ("attn.norm", "attn.sr.norm"))
@@ -13,6 +13,7 @@ OFFICIAL = (
     *within("block{i+1}.{j}.", BLOCK, *_NAMES, ("mlp.dwconv.dwconv", "mlp.dwconv")),
     ("norm{i+1}", "stages.{i}.norm"),
 )
+CLASS_HEAD: tuple[Row, ...] = (("head", "class_head.fc"),)
 _TIMM = (
     *within("patch_embed.", "stages.0.downsample.", "proj", "norm"),
     *within("stages.{i}.", "stages.{i}.", "downsample.proj", "downsample.norm"),
@@ -39,7 +40,7 @@ FAMILY = Family(
             trained_on="ImageNet",
             is_it=is_official,
             backbone=OFFICIAL,
-            ignored=(r"head\.",),
+            class_head=CLASS_HEAD,
         ),
         "timm_pvt_v2": Release(
             title="PVT v2 of timm",
@@ -47,7 +48,7 @@ FAMILY = Family(
             hub=("pvt_v2_b2", "pvt_v2_b2_li"),
             is_it=names_like(r"patch_embed\.proj\.", r"stages[._]0\.blocks\.0\.attn\.kv\."),
             backbone=_TIMM,
-            ignored=(r"head\.",),
+            class_head=CLASS_HEAD,
             cleanups=((r"^stages_(\d)", r"stages.\1"),),
         ),
     },
