@@ -29,6 +29,8 @@ class Classifier(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if getattr(backbone, "neck", None) is not None:
+            raise ValueError("a classifier reads what is before the neck of its backbone; leave neck out")
         self.spatial_dims = backbone.spatial_dims
         self.in_channels = backbone.in_channels
         self.num_classes = num_classes

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from densevit.backbones import BACKBONES
+from densevit.backbones.necks import make_neck
 from densevit.blocks import nd
 from densevit.decoders import DECODERS, Decoder, FirstMap, Output
 from densevit.options import check_bools
@@ -85,18 +86,22 @@ def create_backbone(
     weights: str | Path | Mapping[str, Any] | None = None,
     frozen: int = 0,
     checkpointing: bool = False,
+    neck: str | Mapping[str, Any] | None = None,
     **options: Any,
 ) -> nn.Module:
     """Build a backbone by name: (B, in_channels, *S) -> list of (B, C_i, *S_i), fine to coarse.
 
     `weights` is a file that `load_weights` reads, or its keywords: `dict(path="mit_b2.pth", inflate="center")`;
     `frozen` counts the stages that training leaves alone; `checkpointing` trades time for memory in training;
-    `options` go to the family (`drop_path=0.1`, ...).
-    Unknown names and options raise KeyError and TypeError.
+    `neck` ("simple_fpn", "feature2pyramid" or dict(type="simple_fpn", dim=128)) makes a pyramid of a plain backbone's
+    maps; `options` go to the family (`drop_path=0.1`, ...). Unknown names and options raise KeyError and TypeError.
     """
     shape = dict(spatial_dims=spatial_dims, in_channels=in_channels)
     check_bools(signature(create_backbone).parameters, shape | dict(frozen=frozen))
     backbone = _build(BACKBONES, name, shape, options)
+    if neck is not None:
+        levels = dict(in_channels=backbone.out_channels, in_strides=backbone.out_strides)
+        backbone.attach(make_neck(neck, spatial_dims=spatial_dims, **levels))
     if weights is not None:
         load_given(backbone, weights)
     if frozen:

@@ -25,7 +25,7 @@ import atexit, os, runpy, sys
 atexit.register(lambda: print(os.environ.get("OMP_WAIT_POLICY", os.environ.get("GOMP_SPINCOUNT"))))
 """
 COMMANDS = {
-    "densevit": "sys.argv = ['densevit', 'models']\nrunpy.run_module('densevit', run_name='__main__')",
+    "densevit": "sys.argv = ['', 'models', '--filter', 'mit_b0']\nrunpy.run_module('densevit', run_name='__main__')",
     "tools/predict.py": "sys.argv = ['predict.py', '--help']\nrunpy.run_path('tools/predict.py', run_name='__main__')",
     "tools/train.py": "sys.argv = ['train.py', '--help']\nrunpy.run_path('tools/train.py', run_name='__main__')",
 }
@@ -45,7 +45,7 @@ def test_no_import_of_the_library_decides_how_threads_wait():
 
 
 def test_a_command_that_is_called_where_torch_runs_already_leaves_the_environment_alone():
-    code = "import torch\nfrom densevit.cli import main\nmain(['models'])\n"
+    code = "import torch\nfrom densevit.cli import main\nmain(['models', '--filter', 'mit_b0'])\n"
     assert run_python(POLICY + code) == "None"
 
 

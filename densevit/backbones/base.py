@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from densevit.backbones.necks import Neck
 from densevit.blocks import nd
 from densevit.blocks.tokens import CLASS, DISTILLATION, REGISTER, Tokens, as_grid, as_tokens
 
@@ -107,19 +108,26 @@ class Backbone(nn.Module):
         self.out_strides = tuple(out_strides)
         self.class_head = class_head
         self.num_frozen = 0
+        self.neck: Neck | None = None
+        self.stage_channels = self.out_channels  # a neck changes what leaves
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x, maps = self._enter(x), []
+        size, x, maps = x.shape[2:], self._enter(x), []
         for stage, norm in zip(self.stages, self.out_norms, strict=True):
             x = stage(x)
             maps.append(nd.to_image(norm(as_grid(x))))
-        return maps
+        return maps if self.neck is None else self.neck(maps, size)
+
+    def attach(self, neck: Neck) -> None:
+        """Let maps go through a neck before they leave."""
+        self.neck = neck
+        self.out_channels, self.out_strides = neck.out_channels, neck.out_strides
 
     def features(self, x: Tensor, *, blocks: Sequence[int] | None = None, norm: bool = True) -> Features:
         """Image (B, C, *S) -> class and register tokens, a pooled vector, and the maps of the chosen blocks.
 
         `blocks` are counted from 0 through all stages; those at the end of each stage by default, whose maps are what
-        `forward` gives. With `norm`, each passes the norms that the output of its stage passes.
+        `forward` gives, or hands to its neck. With `norm`, each passes the norms that the output of its stage passes.
         """
         total = sum(len(stage.blocks) for stage in self.stages)
         wanted = None if blocks is None else set(blocks)
@@ -152,9 +160,9 @@ class Backbone(nn.Module):
         if not norm:
             return tokens
         width = tokens.values.shape[-1]
-        if width != self.out_channels[i]:
+        if width != self.stage_channels[i]:
             raise ValueError(
-                f"a block of stage {i} gives {width} channels and the norm of its end takes {self.out_channels[i]}; "
+                f"a block of stage {i} gives {width} channels and the norm of its end takes {self.stage_channels[i]}; "
                 "choose the last block of the stage, or norm=False"
             )
         return tokens._replace(values=self.out_norms[i](self.stages[i].norm(tokens.values)))

@@ -7,17 +7,16 @@ whose code the 4th, 7th, 10th and 12th.
 
 from collections.abc import Sequence
 from functools import partial
-from math import prod
 
 from torch import nn
 
 from densevit.backbones.base import Backbone
 from densevit.backbones.class_heads import DistilledHead
-from densevit.backbones.plain import plain_backbone
+from densevit.backbones.plain import vit_backbone
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
 from densevit.blocks.position import make_positions
-from densevit.blocks.transformer import Block, Mlp, PatchEmbed, drop_path_rates, init_vit_weights
+from densevit.blocks.transformer import Block, Mlp, PatchEmbed
 from densevit.registry import BACKBONES
 
 _BASE = dict(dim=768, depth=12, num_heads=12)
@@ -80,18 +79,14 @@ def vit(
         attention = SelfAttention(dim, num_heads=num_heads, qkv_bias=qkv_bias)
         return Block(dim, attention, Mlp(dim), drop_path=rate, eps=eps)
 
-    backbone = plain_backbone(
+    return vit_backbone(
         embed,
-        [make_block(rate) for rate in drop_path_rates(drop_path, [depth])[0]],
+        make_block,
+        depth=depth,
+        drop_path=drop_path,
+        eps=eps,
         spatial_dims=spatial_dims,
-        in_channels=in_channels,
-        dim=dim,
-        stride=patch_size,
         taps=taps,
-        norm=nn.LayerNorm(dim, eps=eps),
-        normed=norm,
+        norm=norm,
         class_head=partial(DistilledHead, dim) if num_tokens == 2 else None,
     )
-    backbone.apply(init_vit_weights)
-    nn.init.trunc_normal_(embed.proj.weight, std=(in_channels * prod(patch)) ** -0.5)  # linear on patches: by fan-in
-    return backbone

@@ -13,7 +13,7 @@ from densevit.blocks import nd
 from densevit.weights.building import Building, OtherModelError
 from densevit.weights.families import family_of, known_families
 from densevit.weights.family import STEM, STEM_BLOCK, Shapes
-from densevit.weights.names import count_through, is_classifier
+from densevit.weights.names import NECK, count_through, is_classifier, is_neck
 
 _COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder", "class_head")
 # Kinds of class heads by a tensor that no other kind has.
@@ -51,7 +51,8 @@ def describe(state: Mapping[str, Tensor]) -> Description:
     has_rank = len(stem) - 2 in nd.CONV
     backbones, relatives = find_backbones(shapes) if has_rank else ((), ())
     decoder, decoder_options = _find_decoder(shapes)
-    told = _find_options(shapes, backbones[0]) if backbones else {}
+    neck = _find_neck(shapes)
+    told = (_find_options(shapes, backbones[0]) if backbones else {}) | neck
     return Description(
         backbones=backbones,
         relatives=relatives,
@@ -60,7 +61,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
         num_classes=None if head is None else head[0],
         decoder=decoder,
         class_head=next((kind for name, kind in _CLASS_HEADS.items() if name in shapes), None),
-        backbone_options=told if backbones and not _is_exact(shapes, backbones[0]) else {},
+        backbone_options=told if backbones and not _is_exact(shapes, backbones[0]) else neck,
         told=told,
         decoder_options=decoder_options,
     )
@@ -102,13 +103,26 @@ def _alternative(shapes: Shapes, name: str) -> dict[str, Any] | None:
 
 def _signature(shapes: Shapes) -> Shapes:
     """Those of the backbone, the first kernel without its input channels."""
-    own = {name: shape for name, shape in shapes.items() if name.startswith("backbone.")}
+    own = _without_neck(shapes)
     return own | {name: (own[name][0], *own[name][2:]) for name in [STEM] if name in own}
+
+
+def _without_neck(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Those of the backbone that are its family's."""
+    return {name: shape for name, shape in shapes.items() if name.startswith("backbone.") and not is_neck(name)}
+
+
+def _find_neck(shapes: Shapes) -> dict[str, Any]:
+    """The option of a backbone that makes a neck of these tensors; none where there are none."""
+    if not any(map(is_neck, shapes)):
+        return {}
+    kernel = shapes.get(f"{NECK}project.0.0.weight")
+    return dict(neck="feature2pyramid" if kernel is None else dict(type="simple_fpn", dim=kernel[0]))
 
 
 def _loose(shapes: Shapes, varying: str) -> Shapes:
     """Those of the backbone that no option changes; patches are of any size, and stages end at any block."""
-    own = {name: shape for name, shape in count_through(shapes).items() if name.startswith("backbone.")}
+    own = _without_neck(count_through(shapes))
     kept = {name: shape for name, shape in own.items() if not re.search(varying, name)}
     return kept | {STEM: shapes[STEM][:1]}
 

@@ -18,6 +18,7 @@ from densevit.weights.names import (
     is_backbone,
     is_classifier,
     is_like,
+    is_neck,
     plain_names,
     target_of,
     to_stages,
@@ -61,8 +62,9 @@ def load_weights(
     backbone of any file. `adapt_channels` fits the first convolution to other input channels: "sum" gives each the mean
     response of the old ones, "tile" repeats the old ones in turn; both keep the scale of the output. `inflate` fits
     weights of pictures to a model of volumes: "center" puts each kernel in the middle of the new axis, "mean" spreads
-    it over that axis. A backbone takes its part of a whole model's checkpoint; position and relative-bias tables are
-    resized to the model's. `state` are the tensors of `path`, where they were read before: the file is then not opened.
+    it over that axis. A backbone takes its part of a whole model's checkpoint, and keeps its own neck where that has
+    none; position and relative-bias tables are resized to the model's. `state` are the tensors of `path`, where they
+    were read before: the file is then not opened.
 
     Raises ValueError when tensors are missing, unexpected or of other shapes, hold values that are not numbers, or were
     trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
@@ -163,6 +165,8 @@ def _compare(translation: Translation, target: Target, *, new_head: bool) -> Loa
     both = [name for name in own if name in found and name not in fresh]
     alone = [name for name in own if name not in found and not name.endswith(".num_batches_tracked")]
     fresh += [name for name in alone if name not in fresh and is_like(name, translation.absent)]
+    if is_backbone(own) and not any(map(is_neck, found)):
+        fresh += filter(is_neck, alone)
     fits = {name: found[name].shape == own[name].shape for name in both}
     return LoadReport(
         source="",

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+NECK = "backbone.neck."  # how names of a neck's tensors begin
 _STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
 _COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
 LEVEL_NORMS = (r"backbone\.out_norms\.\d+\.",)  # of what leaves a stage
@@ -28,6 +29,11 @@ def is_like(name: str, patterns: Iterable[str]) -> bool:
 def is_backbone(state: Iterable[str]) -> bool:
     """True when every name is one of a backbone's."""
     return all(name.startswith("backbone.") for name in state)
+
+
+def is_neck(name: str) -> bool:
+    """True for a tensor of a backbone's neck."""
+    return name.startswith(NECK)
 
 
 def is_classifier(state: Iterable[str]) -> bool:

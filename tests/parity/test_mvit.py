@@ -122,6 +122,18 @@ def test_all_blocks_equal_those_of_torchvision_at_any_size(video_pair, size):
     assert largest_relative_difference(fitted(theirs, size), ours, picture(*size)) <= 1e-5
 
 
+def test_the_logits_of_a_video_equal_those_of_torchvision(video_pair, tmp_path):
+    theirs, _ = video_pair
+    torch.save(theirs.state_dict(), tmp_path / "video.pth")
+    name = "mvit_v1_base" if theirs.pos_encoding.temporal_pos is not None else "mvit_v2_small"
+    options = dict(spatial_dims=3, pyramid="video", class_token=True, weights=tmp_path / "video.pth")
+    ours = densevit.create_classifier(name, num_classes=400, **options).eval()
+    video = picture(4, 64, 64)
+    with torch.inference_mode():
+        expected = fitted(theirs, (4, 64, 64))(video)
+        assert largest_difference(ours(video), expected) <= 1e-5 * expected.abs().max()
+
+
 def test_in_double_precision_all_blocks_are_equal_to_ten_digits(video_pair):
     size, (theirs, ours) = (3, 37, 50), (deepcopy(model).double() for model in video_pair)
     assert largest_relative_difference(fitted(theirs, size), ours, picture(*size).double()) <= 1e-10

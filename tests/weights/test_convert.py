@@ -10,7 +10,7 @@ import torch
 import densevit
 from densevit.checkpoint import open_checkpoint
 from densevit.data.layouts import cityscapes
-from densevit.weights import read_weights, save_weights
+from densevit.weights import read_weights, save_weights, to_theirs
 from tests.predictor.common import read, save_photo
 from tests.weights.common import backbone, equal, release, segformer
 from tools.peers.common import randomize
@@ -233,3 +233,18 @@ def test_classes_are_named_by_a_file_and_counted(convert, files, tmp_path, capsy
     assert (header.classes, header.label_values) == (("a", "b", "c"), (1, 2, 3))
     assert convert(folder / "whole.pth", folder / "out.safetensors", "--classes", "ade20k") == 2
     assert "--classes ade20k names 150 classes, and the model has 3 outputs" in capsys.readouterr().err
+
+
+def test_a_classifier_keeps_its_head_where_that_is_asked_for(convert, tmp_path, capsys):
+    expected = randomize(densevit.create_classifier("deit_tiny_distilled", num_classes=5))
+    torch.save(to_theirs(expected.state_dict(), "timm_vit"), tmp_path / "deit.pth")
+    assert convert(tmp_path / "deit.pth", tmp_path / "out.safetensors", "--classifier") == 0, capsys.readouterr().err
+    state, config = read_weights(tmp_path / "out.safetensors")
+    assert equal(state, expected)
+    model = config["model"]
+    assert (model["backbone"], model["class_head"], model["num_classes"]) == ("deit_tiny_distilled", "distilled", 5)
+    with pytest.raises(ValueError, match="holds a classifier, which says what an image shows and not where"):
+        densevit.Predictor(tmp_path / "out.safetensors")
+    torch.save(to_theirs(expected.backbone.state_dict(), "timm_vit"), tmp_path / "alone.pth")
+    assert convert(tmp_path / "alone.pth", tmp_path / "out.safetensors", "--classifier") == 2
+    assert "holds no classifier of whole images; leave --classifier out" in capsys.readouterr().err

@@ -7,7 +7,8 @@ import torch
 
 import densevit
 from densevit.weights import describe, guess_source, known_sources, load_weights, to_ours, to_theirs
-from tests.weights.common import backbone, snapshot
+from tests.weights.common import backbone, equal, snapshot
+from tools.peers.common import randomize
 
 VIDEO = dict(spatial_dims=3, pyramid="video")
 SHALLOW = dict(depths=(1, 1, 1, 1))
@@ -110,6 +111,19 @@ def test_a_release_is_recognised_as_itself_and_loads_completely(source, tmp_path
         kept = f"backbone.{tensor}" in report.fresh
         assert torch.equal(value, (before if kept else expected.state_dict())[tensor]), tensor
     assert report.remarks == known_sources()[source].remarks
+
+
+@pytest.mark.parametrize("source", [source for source in RELEASES if known_sources()[source].class_head])
+def test_the_class_head_of_a_release_comes_back_bit_by_bit(source, tmp_path):
+    name, options, small = RELEASES[source]
+    models = [densevit.create_classifier(name, num_classes=5, **options | small) for _ in range(2)]
+    expected = randomize(models[0])
+    torch.save(to_theirs(expected.state_dict(), source), tmp_path / "release.pth")
+    report = load_weights(models[1], tmp_path / "release.pth", source=source)
+    assert (report.complete, report.ignored) == (True, ())
+    kept = {tensor: models[1].state_dict()[tensor] for tensor in report.fresh}
+    assert equal(models[1], expected.state_dict() | kept)
+    assert not any(tensor.startswith("class_head.") for tensor in report.fresh)
 
 
 @pytest.mark.parametrize("source", RELEASES)
