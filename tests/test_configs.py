@@ -63,6 +63,7 @@ UNPUBLISHED = (
     "swin_unetr_hippocampus",
     "unetr_hippocampus",
     "unetr_synthetic_ct",
+    "volo_d1_all_mlp_camvid",
 )
 
 

@@ -89,6 +89,9 @@ def _ask(rows: Tensor, layer: AttentionLayer, *, head: int | None = None) -> Ten
     """(R, T + N) of queries -> (R, T + M) over the grid of the keys, by the weights of the first image's heads."""
     _output_size(layer)
     moved = torch.zeros(len(rows), len(layer.prefix) + prod(layer.places[0].key_size))
+    asked_of = torch.cat([places.queries.flatten() for places in layer.places])
+    times = asked_of[asked_of >= 0].bincount(minlength=rows.shape[1]).clamp(min=1)  # more than 1 where windows overlap
+    rows = rows / times
     for places, weights in zip(layer.places, layer.weights, strict=True):
         of_heads = weights[0].float().cpu()  # (W, H, N, M)
         shares = of_heads.mean(1) if head is None else of_heads[:, head]

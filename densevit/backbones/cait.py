@@ -116,11 +116,15 @@ class ClassAttentionHead(ClassHead):
         self.apply(init_linear_weights)
 
     def forward(self, features: Features) -> Tensor:
+        return self.fc(self.norm_head(self.attended(features)[:, 0]))
+
+    def attended(self, features: Features) -> Tensor:
+        """What the blocks give, (B, 1 + N, C)."""
         cells = features.levels[-1].grid.flatten(1, -2)  # (B, N, C)
         tokens = torch.cat([self.cls_token.expand(len(cells), -1, -1), cells], dim=1)
         for block in self.class_blocks:
             tokens = block(tokens)
-        return self.fc(self.norm_head(tokens[:, 0]))
+        return tokens
 
 
 def _class_head(dim: int, num_classes: int, *, num_heads: int, layer_scale: float) -> nn.Module:

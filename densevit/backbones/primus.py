@@ -67,12 +67,13 @@ class StemBlock(nn.Module):
         wider = in_channels != dim
         self.skip = conv(in_channels, dim, 1, bias=False) if wider else nn.Identity()
         self.skip_norm = _instance_norm(dim) if wider else nn.Identity()
-        self.pool = nd.AVG_POOL[spatial_dims](stride) if stride > 1 else nn.Identity()
-        self.slope = slope
+        self.stride, self.slope = stride, slope
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.norm1(self.conv1(x)), self.slope, inplace=True)
-        y = self.norm2(self.conv2(y)) + self.skip_norm(self.skip(self.pool(x)))
+        if self.stride > 1:
+            x = nd.AVG_POOL[x.ndim - 2](x, self.stride)
+        y = self.norm2(self.conv2(y)) + self.skip_norm(self.skip(x))
         return F.leaky_relu(y, self.slope, inplace=True)
 
 

@@ -21,7 +21,7 @@ UPSAMPLINGS = tuple(CONV_TRANSPOSE.values())
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-AVG_POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+AVG_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 ADAPTIVE_AVG_POOL = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 CHANNEL_DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -63,6 +63,13 @@ def resize(image: Tensor, size: Sequence[int]) -> Tensor:
     if not torch.jit.is_tracing() and tuple(image.shape[2:]) == tuple(size):  # a trace would keep the answer
         return image
     return F.interpolate(image, size=tuple(size), mode=LINEAR_MODE[image.ndim - 2], align_corners=False)
+
+
+def average(image: Tensor, block: Sequence[int]) -> Tensor:
+    """(B, C, *S) -> (B, C, *ceil(S / block)): the mean of each block, of what there is of it at the far ends."""
+    # In 3D torch refuses a block that is longer than the image; a trace would keep the answer to which one is.
+    fitting = block if torch.jit.is_tracing() else [min(b, s) for b, s in zip(block, image.shape[2:], strict=True)]
+    return AVG_POOL[image.ndim - 2](image, fitting, stride=tuple(block), ceil_mode=True)
 
 
 def pad_to_at_least(grid: Tensor, size: Sequence[int]) -> Tensor:

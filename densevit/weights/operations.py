@@ -1,6 +1,7 @@
 """What a row of a key map may do to its tensors, and how it is undone: name -> (theirs to ours, ours to theirs)."""
 
 from collections.abc import Callable
+from math import isqrt
 
 import torch
 from torch import Tensor
@@ -74,6 +75,12 @@ def _take_class_position(tensors: list[Tensor]) -> list[Tensor]:
     return [token + table[:, :1], table[:, 1:]]
 
 
+def _grid_table(tensors: list[Tensor]) -> list[Tensor]:
+    """A table of positions (1, N, C) -> of a square (1, side, side, C)."""
+    side = isqrt(tensors[0].shape[1])
+    return [tensors[0].unflatten(1, (side, side))]
+
+
 Operation = Callable[[list[Tensor]], list[Tensor]]
 # Name -> (theirs to ours, ours to theirs), both on the list of tensors of one row.
 OPERATIONS: dict[str, tuple[Operation, Operation]] = {
@@ -88,6 +95,7 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "split_class": (lambda tensors: [tensors[0][:, :1], tensors[0][:, 1:]], lambda tensors: [torch.cat(tensors, 1)]),
     "as_row": (lambda tensors: [tensors[0][None, None]], lambda tensors: [tensors[0][0, 0]]),
     "as_table": (lambda tensors: [tensors[0][None]], lambda tensors: [tensors[0][0]]),
+    "flat_table": (lambda tensors: [tensors[0].flatten(1, -2)], _grid_table),
     "without_key_bias": (_without_key_bias, _with_key_bias),
     "give_class_position": (_give_class_position, _take_class_position),
     "unfolded": (_from_unfolded, _to_unfolded),

@@ -51,7 +51,9 @@ def test_weights_times_values_are_what_the_network_goes_on_with(name, rank):
     for layer in (layer for layer in layers if layer.places):  # channels stand nowhere
         queries = torch.cat([each.queries.flatten() for each in layer.places])
         count = len(layer.prefix) + prod(layer.places[0].query_size)
-        assert queries[queries >= 0].sort().values.tolist() == list(range(count))
+        once = queries[queries >= 0].sort().values
+        once = once.unique() if name.startswith("volo") else once  # whose windows overlap
+        assert once.tolist() == list(range(count))
         assert [each.shape[1:] for each in layer.weights] == [
             (len(each.queries), layer.weights[0].shape[2], each.queries.shape[1], each.keys.shape[1])
             for each in layer.places

@@ -34,6 +34,7 @@ RELEASES = {
     "timm_xcit": ("xcit_nano_12_p16", {}, dict(dim=48)),
     "zhoudaquan_deepvit": ("deepvit_16b", dict(num_tokens=1), dict(depth=4, dim=48)),
     "zhoudaquan_stem_deepvit": ("deepvit_s", dict(num_tokens=1, image_size=384), dict(depth=4, num_mixed=2, dim=48)),
+    "sail_volo": ("volo_d1", {}, dict(depths=(1, 1, 1, 1), dims=(24, 48))),
     "nnunet_primus": ("primus_small", dict(spatial_dims=3), dict(depth=2, dim=72, num_heads=2, taps=(0, 1))),
     "nnunet_primus_v2": (
         "primus_v3_small",

@@ -50,6 +50,13 @@ BACKBONES = {
         32,
     ),
     "xcit_nano_12_p16": (dict(dim=48, depth=4, taps=(1, 3)), {}, {}, (40, 72), 32),
+    "volo_d1": (
+        dict(depths=(1, 1, 1, 1), dims=(24, 48), stem_dim=8),
+        dict(image_size=64),
+        dict(image_size=(32, 64, 64), window=(1, 3, 3)),
+        (64, 64),
+        32,
+    ),
     "vit_tiny": (dict(depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
     "dinov2_small": (
         dict(dim=48, depth=4, num_heads=3, gated=True),

@@ -144,6 +144,13 @@ def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
 
 
+def _volo() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("volo_d1_224", img_size=512))
+    ours = copy_weights(theirs, densevit.create_backbone("volo_d1", image_size=512), source="sail_volo")
+    outputs = Outputs(theirs, lambda m, x: m.forward_intermediates(x, intermediates_only=True))
+    return Pair(ours, outputs, _image(512, 512))
+
+
 def _unetr() -> Pair:
     size = (96, 96, 96)
     theirs = randomize(monai_unetr(size))
@@ -176,6 +183,7 @@ REFERENCES = {
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),
+    "volo_d1": Reference("timm", "timm", _volo),
     "dinov2_small": Reference("timm", "timm", _dinov2),
     "dinov3_vit_small": Reference("timm", "timm", _dinov3_vit),
     "dinov3_convnext_tiny": Reference("timm", "timm", _dinov3_convnext),
