@@ -1,6 +1,6 @@
 """Primus V3 (small) on the Decathlon's Hippocampus: a recipe of our own, 1200 iterations of 2 crops.
 
-As published: decoder, stochastic depth, learning rate and decay, of all weights. Crops have 4 x 6 x 4 tokens, which is few for it.
+As published: decoder, stochastic depth, learning rate, decay of all weights. Its crops have only 4 x 6 x 4 tokens.
 Paper: https://arxiv.org/abs/2503.01835
 Command: `python tools/train.py configs/primus_v3_small_hippocampus.py`.
 Time: not measured here.
