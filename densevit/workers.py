@@ -11,7 +11,8 @@ from traceback import clear_frames
 from types import FrameType
 from typing import Any
 
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 LOST = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:exited|is killed by signal)")
 SIGNAL = re.compile(r"is killed by signal: ([A-Za-z ]+)")
@@ -52,6 +53,18 @@ class Workers:
         for process in active_children():
             if process.pid in self._pids[:]:
                 process.terminate()
+
+
+def one_by_one(samples: Dataset, *, num_workers: int, order: Iterable[int] | None = None) -> DataLoader:
+    """A loader of single samples, all or those of `order`, that leaves torch's global generator alone."""
+    return DataLoader(
+        samples,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),
+        worker_init_fn=Workers(num_workers),
+    )
 
 
 @contextmanager

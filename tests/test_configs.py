@@ -43,6 +43,8 @@ PRINTED = dict(
 )
 UNPUBLISHED = (
     "camvid_short",
+    "convmixer_768_32_all_mlp_camvid",
+    "convmixer_768_32_all_mlp_hippocampus",
     "dinov2_small_all_mlp_camvid",
     "dinov3_convnext_tiny_all_mlp_camvid",
     "dinov3_vit_small_all_mlp_camvid",
@@ -53,6 +55,8 @@ UNPUBLISHED = (
     "mit_b0_all_mlp_hippocampus",
     "mit_b0_unetr_hippocampus",
     "mit_b2_vt_fpn_camvid",
+    "mixer_small_p16_all_mlp_camvid",
+    "mixer_small_p16_all_mlp_hippocampus",
     "mvit_v2_small_all_mlp_cityscapes",
     "plain_conv_unet_hippocampus",
     "pvt_v2_b0_all_mlp_3d_sts",

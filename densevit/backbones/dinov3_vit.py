@@ -17,6 +17,7 @@ from densevit.blocks.attention import SelfAttention
 from densevit.blocks.position import PrefixTokens
 from densevit.blocks.rope import AxialRope, Jitter, Relate
 from densevit.blocks.transformer import Block, Mlp, PatchEmbed, SwiGLU
+from densevit.options import read_options
 from densevit.registry import BACKBONES
 
 VARIANTS = {
@@ -56,7 +57,7 @@ def dinov3_vit(
     learned from zero, and the tokens before the grid count once for each slice.
     """
     patch = nd.ntuple(patch_size, spatial_dims)
-    moved = Jitter() if jitter is None else Jitter(**jitter)
+    moved = read_options(Jitter, jitter or {}, where="jitter")
     rope = AxialRope(dim // num_heads, spatial_dims, jitter=moved, inflated=inflated)
     position = PrefixTokens(dim, num_tokens=1, num_registers=num_registers)
     relate = Relate(rope, counted=inflated)

@@ -71,10 +71,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--against names other predictions than PRED, each once; give PRED and TRUTH, not --manifest")
     requirements, options = read_requirements(args), read_options(args)
     pairs = _pairs(args, args.prediction)
+    others_pairs = {path: _pairs(args, path) for path in args.against}
     images = _images(args, pairs)
     measured = _measure(args, pairs, options, probabilities=args.probabilities)
     scores = print_scores(args, measured)
-    others = {path: _measure(args, _pairs(args, path), options) for path in args.against}
+    others = {path: _measure(args, theirs, options) for path, theirs in others_pairs.items()}
     compared = _compare(args, {str(args.prediction): measured, **others}) if others else None
     _say(measured, skipped=args.missing == "skip")
     for path, other in others.items():

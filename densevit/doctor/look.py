@@ -10,8 +10,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from densevit.data.dataset import Dataset, Sample
@@ -20,7 +18,7 @@ from densevit.data.label_check import Facts
 from densevit.doctor.edges import Agreement, agreement
 from densevit.doctor.said import keeping_warnings
 from densevit.quoting import sentence
-from densevit.workers import Workers, drawing
+from densevit.workers import drawing, one_by_one
 
 THUMBNAIL = 16  # pixels of each axis, by which images are compared
 VALUES = 200_000  # of a channel, from which percentiles are taken
@@ -63,15 +61,7 @@ class Look:
 
 def look_through(dataset: Dataset, *, num_workers: int = 0) -> Iterator[Look]:
     """Every sample of a set, in its order; what cannot be read is told of, not raised."""
-    loader = DataLoader(
-        _Looks(dataset),
-        batch_size=None,
-        num_workers=min(num_workers, len(dataset)),
-        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
-        worker_init_fn=Workers(num_workers),
-        collate_fn=None,
-    )
-    with drawing(loader) as drawn:
+    with drawing(one_by_one(_Looks(dataset), num_workers=min(num_workers, len(dataset)))) as drawn:
         yield from drawn
 
 

@@ -4,9 +4,11 @@ Legend: C classes, truth (*S) in the files' values.
 """
 
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -106,11 +108,18 @@ def _numbers(truth: np.ndarray, values: Sequence[int]) -> Tensor:
 
 def _read_array(path: Path) -> np.ndarray:
     """The array of a file; of several the one that nnU-Net calls `probabilities` or `softmax`."""
-    content = np.load(path, allow_pickle=False)
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
-        names = [name for name in ("probabilities", "softmax") if name in content.files] or content.files
-        if len(names) != 1:
-            check_known("probabilities", names, what="no array named")
-        return content[names[0]]
+    try:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            single = isinstance(content, np.ndarray)
+            arrays = {"": content} if single else {name: content[name] for name in _names(content)}
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError("it cannot be read as arrays of numbers; save it again with np.save or np.savez") from error
+    if len(arrays) != 1:
+        check_known("probabilities", arrays, what="no array named")
+    return next(iter(arrays.values()))
+
+
+def _names(content: Mapping[str, np.ndarray]) -> list[str]:
+    """The names that an archive's probabilities may have."""
+    return [name for name in ("probabilities", "softmax") if name in content][:1] or list(content)

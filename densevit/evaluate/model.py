@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from densevit.data.dataset import Sample, Shown
 from densevit.data.stream import EvalSet
@@ -15,7 +14,7 @@ from densevit.inference import InferenceOptions
 from densevit.metrics import ConfusionMatrix, MeasureOptions, Record, SegmentationScores, measure, scores_from_records
 from densevit.predictor.labels import label_image
 from densevit.processes import gather, rank_and_size
-from densevit.workers import Workers, drawing
+from densevit.workers import drawing, one_by_one
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -57,7 +56,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        with drawing(_loader(samples, order, num_workers)) as drawn:
+        with drawing(one_by_one(samples, num_workers=num_workers, order=order)) as drawn:
             for done, sample in enumerate(drawn, start=1):
                 # On the label's own grid: a volume may have been resampled, a picture never is.
                 seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
@@ -80,17 +79,6 @@ def evaluate(
     else:
         scores = counts.reduce().compute()
     return Evaluation(scores, pictures)
-
-
-def _loader(samples: EvalSet, order: range, num_workers: int) -> DataLoader:
-    return DataLoader(
-        samples,
-        batch_size=None,
-        sampler=order,
-        num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0),  # so that the global one is left alone
-        worker_init_fn=Workers(num_workers),
-    )
 
 
 def _thinned(shown: Shown) -> Picture:

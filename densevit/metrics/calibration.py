@@ -40,8 +40,12 @@ class Calibration:
         values, labels = probabilities[:, known].double(), truth[known].long()  # (C, N), (N,)
         if len(labels) and not set(labels.unique().tolist()) <= set(range(self.num_classes)):
             raise ValueError(f"labels must be 0 to {self.num_classes - 1}, or {self.ignore_index} where unknown")
-        if values.numel() and not torch.allclose(values.sum(0), torch.ones_like(values[0]), atol=1e-3):
-            raise ValueError("the probabilities of a voxel must sum to 1; pass the softmax of the logits")
+        if values.numel() and not (
+            values.min() > -1e-3 and torch.allclose(values.sum(0), torch.ones_like(values[0]), atol=1e-3)
+        ):
+            raise ValueError(
+                "the probabilities of a voxel must be 0 or more and sum to 1; pass the softmax of the logits"
+            )
         top = values.max(0) if len(values) else None
         self._add(0, top.values, top.indices == labels)
         for c, confidence in enumerate(values):

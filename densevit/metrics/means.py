@@ -36,7 +36,7 @@ class CaseTable:
         """(N,) whose mean over the cases is `mean`, and whose spread is that mean's: what is resampled.
 
         A structure's cases without a value have no influence on the mean over structures, the others the more (the
-        linearised mean).
+        linearised mean). A case without any value is nan.
         """
         if self.policy.over == "cases":
             return self.by_case()
@@ -44,11 +44,12 @@ class CaseTable:
         if not np.isfinite(mean):  # a policy may give missed structures an infinite distance
             return np.full(len(self.cases), mean)
         columns = [values for values in self.rows.values() if not np.isnan(values).all()]
+        there = ~np.isnan(columns).all(0)
         influence = [
-            np.nan_to_num(values - np.nanmean(values)) * len(values) / np.count_nonzero(~np.isnan(values))
+            np.nan_to_num(values - np.nanmean(values)) * np.count_nonzero(there) / np.count_nonzero(~np.isnan(values))
             for values in columns
         ]
-        return mean + np.mean(influence, axis=0)
+        return np.where(there, mean + np.mean(influence, axis=0), nan)
 
     def among(self, cases: Sequence[str]) -> "CaseTable":
         """The same of these cases, in their order."""

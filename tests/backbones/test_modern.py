@@ -1,10 +1,11 @@
-"""DINOv3 in volumes: programs of any size, attention that is recorded with its angles and its bias."""
+"""DINOv3: programs of any size, attention that is recorded with its angles and its bias."""
 
 import torch
+import torch.nn.functional as F
 
 import densevit
 from densevit.blocks.recorded import record_attention
-from tools.peers.common import randomize
+from tools.peers.common import picture, randomize
 
 DINOV3 = dict(dim=24, depth=2, num_heads=2, patch_size=8, taps=(0, 1))
 
@@ -43,3 +44,20 @@ def test_without_inflation_all_axes_of_a_volume_share_the_angles():
     with torch.no_grad():
         first, second = model(torch.ones(1, 1, 16, 16, 16))[-1].unbind(2)
     assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_zeros_fill_the_last_patches_of_convnext():
+    model = randomize(densevit.create_backbone("dinov3_convnext_tiny", dims=(8, 16, 24, 32), depths=(1, 2, 2, 1)))
+    image = picture(37, 50)
+    with torch.inference_mode():
+        x, expected = image.movedim(1, -1), []
+        for i, stage in enumerate(model.stages):
+            stride, down = (4, 2, 2, 2)[i], stage.downsample
+            x = x if i == 0 else down.norm(x)
+            x = F.pad(x, (0, 0, 0, -x.shape[2] % stride, 0, -x.shape[1] % stride))
+            x = down.proj(x.movedim(-1, 1)).movedim(1, -1)
+            x = down.norm(x) if i == 0 else x
+            for block in stage.blocks:
+                x = block(x)
+            expected.append(model.out_norms[i](x).movedim(-1, 1))
+        torch.testing.assert_close(model(image), expected, rtol=1e-5, atol=1e-5)

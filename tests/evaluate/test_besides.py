@@ -57,6 +57,14 @@ def test_a_missing_picture_misses_all_instances_and_categories_have_theirs(stree
     assert {each["structure"] for each in found["extras"]} == {"human", "vehicle", None}
 
 
+def test_a_case_whose_instances_cannot_be_read_is_not_scored_and_named(street):
+    (street / "truth" / "a_1_gtFine_instanceIds.png").write_text("damaged")
+    code, found = evaluate(street, "--classes", "cityscapes", "--metrics")
+    assert code == 1
+    assert "a_1_gtFine_instanceIds.png" in found["unscored"]["a_1"]
+    assert {each["case"] for each in found["cases"]} == {"a_0"}
+
+
 def test_labels_without_instances_beside_them_have_no_such_score(street):
     for path in (street / "truth").glob("*instanceIds.png"):
         path.unlink()
@@ -137,15 +145,25 @@ def test_probabilities_of_pictures_count_where_the_label_is_known(tmp_path):
     assert extra(found, "ece_class", "2")["of_set"] == pytest.approx(float(whole.compute().ece_class[2]))
 
 
+def signed():
+    """Three numbers a voxel, one below 0, that sum to 1."""
+    return np.broadcast_to(np.array([1.5, -1, 0.5], np.float32).reshape(3, 1, 1, 1), (3, 4, 5, 6))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda path: path.unlink(), "there are no probabilities"),
-        (lambda path: path.write_bytes(b"none"), "case_1.npz"),
-        (lambda path: np.savez(path, probabilities=np.ones((3, 4, 5, 6), np.float32)), "must sum to 1"),
+        (lambda path: path.write_bytes(b"none"), "cannot be read as arrays of numbers"),
+        (lambda path: path.write_bytes(b""), "cannot be read as arrays of numbers"),
+        (lambda path: path.write_bytes(path.read_bytes()[:400]), "cannot be read as arrays of numbers"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"\0\0\0\0", b"\1\1\1\1")), "case_1.npz"),
+        (lambda path: np.savez(path, probabilities=signed()), "0 or more and sum to 1"),
+        (lambda path: np.savez(path, probabilities=np.ones((3, 4, 5, 6), np.float32)), "0 or more and sum to 1"),
         (lambda path: np.savez(path, probabilities=np.ones((3, 4, 5, 7), np.float32)), "expected floating-point"),
         (lambda path: np.savez(path, probabilities=np.ones((5, 4, 5, 6)) / 5), "do not fit"),
-        (lambda path: np.savez(path, probabilities=np.full((3, 4, 5, 6), np.nan)), "must sum to 1"),
+        (lambda path: np.savez(path, probabilities=np.full((3, 4, 5, 6), np.nan)), "0 or more and sum to 1"),
+        (lambda path: np.savez(path), "no array named 'probabilities'"),
         (lambda path: np.savez(path, a=np.ones(3), b=np.ones(3)), "no array named 'probabilities'"),
     ],
 )

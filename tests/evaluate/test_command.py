@@ -179,6 +179,12 @@ def test_a_manifest_holds_one_model_and_is_compared_with_none(scans, capsys):
     assert "not --manifest" in capsys.readouterr().err
 
 
+def test_another_model_that_is_not_there_is_refused_before_anything_is_measured(scans, capsys):
+    assert main(["evaluate", str(scans / "good"), str(scans / "truth"), "--against", str(scans / "nowhere")]) == 2
+    assert "nowhere" in (said := capsys.readouterr()).err
+    assert "mean over cases" not in said.out
+
+
 def test_an_infinite_distance_of_monais_policy_is_a_mean_without_an_interval(scans):
     (scans / "good" / "case_1.nii.gz").unlink()
     code, found = evaluate(scans, "--policy", "monai", "--metrics", "assd")

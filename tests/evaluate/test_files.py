@@ -1,11 +1,15 @@
 """What is kept of label files that were compared."""
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from densevit.evaluate.files import measure_files
 from densevit.evaluate.pairs import find_pairs
+from densevit.evaluate.scores import score
+from densevit.evaluate.structures import Structures
+from densevit.metrics import summarize
 
 
 @pytest.fixture
@@ -36,3 +40,51 @@ def test_the_confusion_of_a_set_counts_every_pair_of_values(pairs, missing):
 
 def test_no_confusion_is_counted_unasked(pairs):
     assert measure_files(pairs).confusion == {}
+
+
+def write(folder, *labels, ending="png"):
+    """A file for each label: of pictures, or of volumes for "nii.gz"."""
+    folder.mkdir()
+    for i, label in enumerate(labels):
+        if ending == "png":
+            Image.fromarray(label).save(folder / f"{i}.png")
+        else:
+            nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), folder / f"{i}.nii.gz")
+    return folder
+
+
+def test_cases_without_any_structure_are_empty_in_both_and_do_not_vanish(tmp_path):
+    there, nothing = np.zeros((2, 4, 5, 6), np.uint8)
+    there[1:3, 1:3, 1:3] = 2
+    truth = write(tmp_path / "truth", there, nothing, nothing, ending="nii.gz")
+    predicted = write(tmp_path / "predicted", there, nothing, ending="nii.gz")
+    (predicted / "2.nii.gz").write_bytes(b"damaged")
+    measured = measure_files(find_pairs(predicted, truth))
+    assert [(r.case, r.structure, r.status) for r in measured.records] == [
+        ("0", "2", "found"),
+        ("1", "2", "absent"),
+        ("2", "2", "absent"),
+    ]
+    assert list(measured.failed) == ["2"]
+    assert not measured.unscored
+    scores = score(measured)
+    assert scores.intervals["dice", None].cases == scores.intervals["dice", "2"].cases == 1
+
+
+def test_a_set_without_any_structure_has_no_mean(tmp_path):
+    folder = write(tmp_path / "empty", *np.zeros((2, 4, 5, 6), np.uint8), ending="nii.gz")
+    row = summarize(measure_files(find_pairs(folder, folder)).records).row("dice")
+    assert np.isnan(row.mean)
+    assert (row.n, row.absent) == (0, 2)
+
+
+@pytest.mark.parametrize("classes", [None, {"background": (0,), "object": (1,)}])
+def test_masks_of_0_and_255_are_refused_until_255_is_named(tmp_path, classes):
+    mask = np.zeros((6, 7), np.uint8)
+    mask[2:4, 2:5] = 255
+    folder = write(tmp_path / "masks", mask, mask * 0)
+    pairs = find_pairs(folder, folder)
+    with pytest.raises(ValueError, match=r'nothing but 0 and 255.* --classes .*"object": 255'):
+        measure_files(pairs, classes and Structures(classes))
+    measured = measure_files(pairs, Structures({"background": (0,), "object": (255,)}, ignored=()))
+    assert [r.status for r in measured.records if r.structure == "object"] == ["found", "absent"]

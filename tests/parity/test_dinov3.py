@@ -147,3 +147,15 @@ def test_coordinates_change_in_training_alone():
         assert not torch.equal(model(image)[-1], model(image)[-1])
         model.eval()
         assert torch.equal(model(image)[-1], model(image)[-1])
+
+
+@pytest.mark.parametrize(
+    ("jitter", "message"),
+    [
+        (dict(rescale=0.5), "jitter.rescale must be a factor of 1 or more, got 0.5"),
+        (dict(rescal=2.0), "unknown key 'jitter.rescal'; did you mean rescale"),
+    ],
+)
+def test_a_wrong_change_of_coordinates_is_named(jitter, message):
+    with pytest.raises(ValueError, match=message):
+        densevit.create_backbone("dinov3_vit_small", jitter=jitter, **NARROW)

@@ -140,6 +140,18 @@ def _eva02() -> Pair:
     return _modern("eva02_base", "eva02_base_patch14_448", **options)
 
 
+def _mixer() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("mixer_s16_224"))
+    ours = densevit.create_classifier("mixer_small_p16", num_classes=1000)
+    return Pair(copy_weights(theirs, ours, source="timm_mixer"), theirs, _image(224, 224))
+
+
+def _convmixer() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("convmixer_768_32")).eval()
+    ours = densevit.create_classifier("convmixer_768_32", num_classes=1000)
+    return Pair(copy_weights(theirs, ours, source="timm_convmixer"), theirs, _image(224, 224))
+
+
 def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
 
@@ -180,6 +192,8 @@ REFERENCES = {
     "pvt_v2_b2": Reference("timm", "timm", _pvt_v2),
     "pvt_v1_small": Reference("transformers", "transformers", _pvt_v1),
     "swin_tiny": Reference("transformers", "transformers", _swin),
+    "mixer_small_p16": Reference("timm, logits", "timm", _mixer),
+    "convmixer_768_32": Reference("timm, logits", "timm", _convmixer),
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from densevit.evaluate.files import Measured, read_map
+from densevit.evaluate.cases import read_map
+from densevit.evaluate.files import Measured
 from densevit.evaluate.pairs import Pair
 from densevit.labels import Color
 from densevit.pictures.reading import read_image
