@@ -63,6 +63,7 @@ UNPUBLISHED = (
     "mixer_small_p16_all_mlp_hippocampus",
     "mvit_v2_small_all_mlp_cityscapes",
     "plain_conv_unet_hippocampus",
+    "primus_v3_small_hippocampus",
     "pvt_v2_b0_all_mlp_3d_sts",
     "pvt_v2_b2_vt_fpn_cityscapes",
     "resenc_unet_hippocampus",
