@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from densevit.backbones.mlp_mixer import CellMixing
 from densevit.blocks import nd
 from densevit.blocks.position import FourierPositions, LearnedPositions, resize_cubic, resize_positions
 from densevit.blocks.tokens import GridTokens
@@ -69,6 +70,8 @@ def _inflate_tensor(name: str, tensor: Tensor, target: Target, *, how: str) -> T
         return _inflate_merging(tensor, parent, how=how)
     if isinstance(parent, FourierPositions) and tensor.ndim > 1:  # the new axis comes first
         return F.pad(tensor, (parent.waves, 0))
+    if isinstance(parent, CellMixing) and not name.endswith("fc1.bias"):  # what has a number for each cell
+        return _inflate_mixing(tensor, parent.grid[0], reads=name.endswith("fc1.weight"))
     if isinstance(parent, PositionCode) and name.endswith("project.weight"):  # a linear map of flattened cells
         cells = owner.in_features // tensor.shape[1]
         return tensor.repeat(1, cells) / cells
@@ -89,6 +92,12 @@ def _inflate_kernel(kernel: Tensor, owner: nn.Module, *, how: str) -> Tensor:
     else:
         inflated[:, :, depth // 2] = kernel
     return inflated
+
+
+def _inflate_mixing(tensor: Tensor, slices: int, *, reads: bool) -> Tensor:
+    """Weights (hidden, N) that read cells -> (hidden, slices * N), each slice a share; those that write, the same N
+    for each slice: (N, ...) -> (slices * N, ...)."""
+    return tensor.repeat(1, slices) / slices if reads else tensor.repeat(slices, *[1] * (tensor.ndim - 1))
 
 
 def _inflate_merging(tensor: Tensor, owner: PatchMerging, *, how: str) -> Tensor:

@@ -3,8 +3,8 @@
 A key map is made of rows (their names, our names[, operation]). Names are those of modules; `.{p}` (weight, bias,
 running_mean, ...) is added where it is not written; a name that ends in `!` is a tensor's whole name. {i} is a stage or
 level counted from 0, {i+1} the same counted from 1, {j} a block of a stage, {k} a block counted through all stages (our
-names are then `blocks.{k}`, and stages are made when the model is known). A tuple of names stands for several tensors
-that the operation, one of `operations.OPERATIONS`, joins or splits.
+names are then `blocks.{k}`, and stages are made when the model is known), {k+3} the same counted from 3. A tuple of
+names stands for several tensors that the operation, one of `operations.OPERATIONS`, joins or splits.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -107,6 +107,7 @@ def within(theirs: str, ours: str, *names: str | Row) -> tuple[Row, ...]:
 # Options of a backbone read from the names and shapes of our tensors, for `Family.options`.
 
 STEM = "backbone.stages.0.downsample.proj.weight"  # (dim, in_channels, *patch)
+STEM_BLOCK = "backbone.stages.0.downsample.blocks.0.conv1.weight"  # where convolutions come before: (dim, in_channels)
 _POSITION = "backbone.stages.0.downsample.position"
 
 
@@ -117,8 +118,14 @@ def patch_size(shapes: Shapes) -> int | list[int]:
 
 def image_size(shapes: Shapes) -> int | list[int] | None:
     """The image for which the first table of positions is made, where that is a square or a cube of cells."""
-    table, patch = shapes.get(f"{_POSITION}.pos_embed"), shapes[STEM][2:]
-    side = None if table is None else _root(table[1] - num_tokens(shapes), len(patch))
+    table = shapes.get(f"{_POSITION}.pos_embed")
+    return None if table is None else image_of(table[1] - num_tokens(shapes), shapes)
+
+
+def image_of(cells: int, shapes: Shapes) -> int | list[int] | None:
+    """The image of so many patches, where they make a square or a cube of cells."""
+    patch = shapes[STEM][2:]
+    side = _root(cells, len(patch))
     return None if side is None else _plain([side * cell for cell in patch])
 
 

@@ -19,8 +19,10 @@ _PLACEHOLDERS = {
     "{i}": r"(?P<i>\d+)",
     "{j}": r"(?P<j>\d+)",
     "{k}": r"(?P<k>\d+)",
+    "{k+3}": r"(?P<k3>\d+)",
     "{p}": f"(?P<p>{_PARTS})",
 }
+_COUNTED_FROM = dict(i=1, k=3)  # in {i+1} and {k+3}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     whole = any(name.startswith("backbone.") for name in state)
     ours = state if whole else {f"backbone.{name}": tensor for name, tensor in state.items()}
     left: list[str] = []
-    for spec in _get_sources(source).values():
+    found: dict[str, dict[str, Tensor]] = {}  # by those of the publisher's maps that have a place for everything
+    for key, spec in _get_sources(source).items():
         if not spec.backbone:
             return dict(state)
         names = [name for row in spec.backbone for name in _tuple(row[1])]
@@ -106,7 +109,12 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
         theirs, alone, _ = _translate(counted, rules)
         left = [name for name in alone if not is_like(name, spec.absent)]
         if not left:
+            found[key] = theirs
+    for key, theirs in found.items():
+        if guess_source(theirs, among=source) == key:  # which the files of another family's map would not be
             return theirs
+    if found:
+        return next(iter(found.values()))
     raise ValueError(f"{source} has no place for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}")
 
 
@@ -182,16 +190,18 @@ def _pattern(name: str) -> str:
 
 
 def _captured(m: re.Match) -> tuple[tuple[str, str], ...]:
-    """What the placeholders stand for, stages counted from 0."""
+    """What the placeholders stand for, stages and blocks counted from 0."""
     found = m.groupdict()
-    if "i1" in found:
-        found["i"] = str(int(found.pop("i1")) - 1)
+    for name, first in _COUNTED_FROM.items():
+        if f"{name}{first}" in found:
+            found[name] = str(int(found.pop(f"{name}{first}")) - first)
     return tuple(found.items())
 
 
 def _fill(name: str, values: Mapping[str, str]) -> str:
-    if "i" in values:
-        name = name.replace("{i+1}", str(int(values["i"]) + 1))
+    for counted, first in _COUNTED_FROM.items():
+        if counted in values:
+            name = name.replace(f"{{{counted}+{first}}}", str(int(values[counted]) + first))
     for placeholder, value in values.items():
         name = name.replace(f"{{{placeholder}}}", value)
     return name

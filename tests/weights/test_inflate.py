@@ -57,6 +57,8 @@ BACKBONES = {
         (64, 64),
         32,
     ),
+    "convmixer_768_32": (dict(dim=24, depth=4), {}, {}, (42, 77), 35),
+    "mixer_small_p16": (dict(dim=48, depth=4), dict(image_size=32), dict(image_size=32), (48, 64), 32),
     "vit_tiny": (dict(depth=4), dict(image_size=64), dict(image_size=(32, 64, 64)), (64, 64), 32),
     "dinov2_small": (
         dict(dim=48, depth=4, num_heads=3, gated=True),

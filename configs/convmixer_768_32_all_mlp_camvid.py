@@ -1,0 +1,10 @@
+"""ConvMixer-768/32 and the All-MLP decoder on CamVid: 400 iterations from random weights, as in camvid_short.py.
+
+Command: `python tools/train.py configs/convmixer_768_32_all_mlp_camvid.py`.
+Time: not measured by itself.
+Score: none published for this recipe.
+"""
+
+_base_ = "camvid_short.py"
+
+model = dict(backbone="convmixer_768_32")
