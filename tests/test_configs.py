@@ -42,7 +42,11 @@ PRINTED = dict(
     pvt_v1_small_fpn_ade20k=28.2, pvt_v2_b2_fpn_ade20k=29.1, swin_tiny_uper_ade20k=60, swin_small_uper_ade20k=81
 )
 UNPUBLISHED = (
+    "cait_xxs24_all_mlp_camvid",
+    "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "deepvit_16b_all_mlp_camvid",
+    "deepvit_16b_all_mlp_hippocampus",
     "convmixer_768_32_all_mlp_camvid",
     "convmixer_768_32_all_mlp_hippocampus",
     "dinov2_small_all_mlp_camvid",
@@ -59,6 +63,7 @@ UNPUBLISHED = (
     "mixer_small_p16_all_mlp_hippocampus",
     "mvit_v2_small_all_mlp_cityscapes",
     "plain_conv_unet_hippocampus",
+    "primus_v3_small_hippocampus",
     "pvt_v2_b0_all_mlp_3d_sts",
     "pvt_v2_b2_vt_fpn_cityscapes",
     "resenc_unet_hippocampus",
@@ -66,6 +71,8 @@ UNPUBLISHED = (
     "swin_unetr_hippocampus",
     "unetr_hippocampus",
     "unetr_synthetic_ct",
+    "xcit_nano_12_p16_all_mlp_camvid",
+    "xcit_nano_12_p8_all_mlp_hippocampus",
     "volo_d1_all_mlp_camvid",
 )
 

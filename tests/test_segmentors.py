@@ -27,8 +27,10 @@ SMALL = {2: (37, 50), 3: (9, 37, 30)}
 
 @cache
 def backbone_on_meta(name: str, spatial_dims: int) -> nn.Module:
+    depth = BACKBONES.parameters(name).get("depth")  # no shape depends on it, and most of the time does
+    shallow = dict(depth=12) if depth and depth.default > 12 else {}
     with torch.device("meta"), Building():
-        return densevit.create_backbone(name, spatial_dims=spatial_dims, in_channels=2).eval()
+        return densevit.create_backbone(name, spatial_dims=spatial_dims, in_channels=2, **shallow).eval()
 
 
 @cache

@@ -135,7 +135,7 @@ def _of_slice(predictor: Predictor, of_axes: Sequence[float] | None) -> tuple | 
 
 
 def _resized(image: np.ndarray, size: Sequence[int]) -> Tensor:
-    made = torch.from_numpy(np.ascontiguousarray(image))
+    made = torch.from_numpy(np.array(image))  # a copy, as files may be read-only
     if tuple(made.shape[1:]) == tuple(size):
         return made
     resized = nd.resize(made.float()[None], size)[0]

@@ -93,7 +93,8 @@ class ConvStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         image = self.norms[0](self.proj(nd.to_image(x)))
         for conv, norm in zip(self.convs, self.norms[1:], strict=True):
-            image = norm(conv(F.gelu(image)))
+            image = F.gelu(image)  # what it was is given back
+            image = norm(conv(image))
         return self.position(nd.to_grid(image))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from densevit.blocks.traced import is_plain_cpu
 
-STRIP = 64  # queries
+STRIP = 128  # queries at most
 
 
 def mix_heads(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -26,4 +26,4 @@ def in_strips(attend: Callable[[Tensor, Tensor, Tensor], Tensor], q: Tensor, k: 
     """What `attend` makes of q (B, H, N, K), k (B, H, M, K) and v (B, H, M, V), query by query: (B, H, N, V)."""
     if not is_plain_cpu(q):
         return attend(q, k, v)
-    return torch.cat([attend(strip, k, v) for strip in q.split(STRIP, dim=2)], dim=2)
+    return torch.cat([attend(strip, k, v) for strip in q.chunk(-(-q.shape[2] // STRIP), dim=2)], dim=2)

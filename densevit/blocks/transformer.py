@@ -199,3 +199,11 @@ def init_linear_weights(module: nn.Module) -> None:
     """The same for linear layers alone; convolutions begin as torch's do. For `module.apply`."""
     if isinstance(module, nn.Linear):
         init_vit_weights(module)
+
+
+def init_conv_weights(module: nn.Module) -> None:
+    """Convolutions, transposed ones too: normal with variance 2 / fan-in, as nnU-Net does; biases 0. For `apply`."""
+    if isinstance(module, (*nd.CONVOLUTIONS, *nd.UPSAMPLINGS)):
+        nn.init.kaiming_normal_(module.weight, a=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -81,7 +81,7 @@ class UNETRDecoder(Decoder):
         else:
             image_dim = _image_dim(channels[0], strides[0]) if dim is None else dim
             image = [((1,) * spatial_dims, image_dim)] if has_image else []
-            rungs = _plan_pyramid([*image, *zip(strides, channels, strict=True)])
+            rungs = plan_pyramid([*image, *zip(strides, channels, strict=True)])
         widths = [*(rung.dim for rung in rungs), channels[-1]]
         super().__init__(
             spatial_dims=spatial_dims,
@@ -124,7 +124,7 @@ def _plan_towers(stride: Stride, num_skips: int, *, has_image: bool, dim: int) -
     return rungs if has_image else rungs[1:]
 
 
-def _plan_pyramid(levels: Sequence[tuple[Stride, int]]) -> list[Rung]:
+def plan_pyramid(levels: Sequence[tuple[Stride, int]]) -> list[Rung]:
     """A rung for every level (stride, width) but the coarsest, and more where two are further apart than a step."""
     rungs = []
     for i, ((fine, dim), (coarse, wider)) in enumerate(pairwise(levels)):

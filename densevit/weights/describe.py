@@ -12,7 +12,7 @@ from densevit.backbones import BACKBONES
 from densevit.blocks import nd
 from densevit.weights.building import Building, OtherModelError
 from densevit.weights.families import family_of, known_families
-from densevit.weights.family import STEM, Shapes
+from densevit.weights.family import STEM, STEM_BLOCK, Shapes
 from densevit.weights.names import NECK, count_through, is_classifier, is_neck
 
 _COMPARED = ("spatial_dims", "in_channels", "num_classes", "decoder", "class_head")
@@ -57,7 +57,7 @@ def describe(state: Mapping[str, Tensor]) -> Description:
         backbones=backbones,
         relatives=relatives,
         spatial_dims=len(stem) - 2 if has_rank else None,
-        in_channels=stem[1] if has_rank else None,
+        in_channels=shapes.get(STEM_BLOCK, stem)[1] if has_rank else None,
         num_classes=None if head is None else head[0],
         decoder=decoder,
         class_head=next((kind for name, kind in _CLASS_HEADS.items() if name in shapes), None),

@@ -107,6 +107,7 @@ def within(theirs: str, ours: str, *names: str | Row) -> tuple[Row, ...]:
 # Options of a backbone read from the names and shapes of our tensors, for `Family.options`.
 
 STEM = "backbone.stages.0.downsample.proj.weight"  # (dim, in_channels, *patch)
+STEM_BLOCK = "backbone.stages.0.downsample.blocks.0.conv1.weight"  # where convolutions come before: (dim, in_channels)
 _POSITION = "backbone.stages.0.downsample.position"
 
 

@@ -99,7 +99,8 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     whole = any(name.startswith("backbone.") for name in state)
     ours = state if whole else {f"backbone.{name}": tensor for name, tensor in state.items()}
     left: list[str] = []
-    for spec in _get_sources(source).values():
+    found: dict[str, dict[str, Tensor]] = {}  # by those of the publisher's maps that have a place for everything
+    for key, spec in _get_sources(source).items():
         if not spec.backbone:
             return dict(state)
         names = [name for row in spec.backbone for name in _tuple(row[1])]
@@ -108,7 +109,12 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
         theirs, alone, _ = _translate(counted, rules)
         left = [name for name in alone if not is_like(name, spec.absent)]
         if not left:
+            found[key] = theirs
+    for key, theirs in found.items():
+        if guess_source(theirs, among=source) == key:  # which the files of another family's map would not be
             return theirs
+    if found:
+        return next(iter(found.values()))
     raise ValueError(f"{source} has no place for {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}")
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import densevit
+from densevit.analyze.inputs import read_images
 from densevit.analyze.speed import read_score
 from densevit.cli import main
 from densevit.inference import SliceOptions
@@ -88,6 +90,12 @@ def test_a_scan_is_told_in_mm_and_seen_in_three_planes(tmp_path):
     with Image.open(tmp_path / "out" / "receptive_field.png") as picture:
         assert picture.height > 0.4 * picture.width  # three rows for six columns
     assert (tmp_path / "out" / "attention_00.png").is_file()
+
+
+def test_a_picture_of_one_pixel_is_seen_without_a_warning(run, tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
+    (seen,) = read_images(densevit.Predictor(run), [tmp_path / "one.png"])
+    assert seen.image.shape == (3, 1, 1)
 
 
 def test_a_network_of_slices_sees_the_middle_one(tmp_path):

@@ -25,7 +25,7 @@ def calls_of(backbone, image):
     calls = []
 
     def note(module, inputs, options, output):
-        calls.append((module, inputs, options, output))
+        calls.append((module, inputs, options, output.clone()))  # which may be written into later
 
     hooks = [each.register_forward_hook(note, with_kwargs=True) for _, each in attending(backbone)]
     with torch.no_grad(), record_attention(backbone) as layers:

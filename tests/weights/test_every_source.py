@@ -21,6 +21,12 @@ RELEASES = {
     "nvlabs": ("mit_b1", {}, SHALLOW),
     "huggingface_segformer": ("mit_b0", {}, {}),
     "mmseg_segformer": ("mit_b0", {}, {}),
+    "nnunet_primus": ("primus_small", dict(spatial_dims=3), dict(depth=2, dim=72, num_heads=2, taps=(0, 1))),
+    "nnunet_primus_v2": (
+        "primus_v3_small",
+        dict(spatial_dims=3),
+        dict(depth=2, dim=72, num_heads=2, taps=(0, 1), stem_dims=(4, 8, 8, 16)),
+    ),
     "whai362_pvt_v2": ("pvt_v2_b0", {}, {}),
     "timm_pvt_v2": ("pvt_v2_b2_li", {}, SHALLOW),
     "whai362_pvt_v1": ("pvt_v1_tiny", {}, SHALLOW),

@@ -182,3 +182,8 @@ def test_a_backbone_of_mmsegmentation_loads_with_the_bias_that_its_later_version
     report = load_weights(model, tmp_path / "vit.pth")
     assert (report.source, report.complete) == ("mmseg_vit", True)
     assert report.fresh == (() if patch_bias else ("backbone.stages.0.downsample.proj.bias",))
+
+
+def test_a_publisher_gets_the_names_of_the_family_and_not_those_of_another_that_would_take_its_tensors_too():
+    state = small(num_tokens=1).state_dict()
+    assert equal(to_theirs(state, "timm"), to_theirs(state, "timm_vit"))

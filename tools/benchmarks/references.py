@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 import densevit
 from densevit.weights import load_weights
 from tools.peers import import_peer, import_torchvision_shim
+from tools.peers.cait import cait_pair
 from tools.peers.common import copy_weights, randomize, transformers_segformer
 from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
 from tools.peers.pvt import maps_of_transformers_pvt, transformers_pvt
 from tools.peers.swin import huggingface_pair
 from tools.peers.unetr import monai_swin_unetr, monai_unetr, swin_unetr, unetr
 from tools.peers.uper import mmseg_swin_uper
+from tools.peers.xcit import xcit_pair
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,21 @@ def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
 
 
+def _cait() -> Pair:
+    theirs, ours = cait_pair((512, 512), dim=192, depth=24)
+    return Pair(Outputs(ours, lambda m, x: m.backbone(x)), _taps(theirs, 5, 11, 17, 23), _image(512, 512))
+
+
+def _xcit(patch_size: int) -> Pair:
+    theirs, ours = xcit_pair(patch_size=patch_size, dim=192, depth=12, taps=(3, 5, 7, 11))
+    return Pair(Outputs(ours, lambda m, x: m.backbone(x)), _taps(theirs, 3, 5, 7, 11), _image(512, 512))
+
+
+def _taps(theirs: nn.Module, *blocks: int) -> Outputs:
+    """Maps that timm's model has after these blocks."""
+    return Outputs(theirs, lambda m, x: m.forward_intermediates(x, indices=list(blocks), intermediates_only=True))
+
+
 def _volo() -> Pair:
     theirs = randomize(import_peer("timm").create_model("volo_d1_224", img_size=512))
     ours = copy_weights(theirs, densevit.create_backbone("volo_d1", image_size=512), source="sail_volo")
@@ -197,6 +215,9 @@ REFERENCES = {
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),
+    "cait_xxs24": Reference("timm", "timm", _cait),
+    "xcit_tiny_12_p16": Reference("timm", "timm", partial(_xcit, 16)),
+    "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
     "volo_d1": Reference("timm", "timm", _volo),
     "dinov2_small": Reference("timm", "timm", _dinov2),
     "dinov3_vit_small": Reference("timm", "timm", _dinov3_vit),

@@ -1,0 +1,12 @@
+"""XCiT-N12/16 and the All-MLP decoder on CamVid: 400 iterations from random weights, as in camvid_short.py.
+
+Command: `python tools/train.py configs/xcit_nano_12_p16_all_mlp_camvid.py`; with weights of its authors:
+`--cfg-options model.backbone_options.weights=FILE`.
+Time: not measured by itself.
+Score: none published for this recipe.
+"""
+
+_base_ = "camvid_short.py"
+
+model = dict(backbone="xcit_nano_12_p16")
+optimizer = dict(no_decay=("norm", "gamma", "temperature"))
