@@ -45,6 +45,8 @@ UNPUBLISHED = (
     "cait_xxs24_all_mlp_camvid",
     "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "ceit_tiny_all_mlp_camvid",
+    "ceit_tiny_all_mlp_hippocampus",
     "deepvit_16b_all_mlp_camvid",
     "deepvit_16b_all_mlp_hippocampus",
     "convmixer_768_32_all_mlp_camvid",

@@ -75,18 +75,17 @@ def measure_files(
     examples: dict[tuple[int, int], tuple[int, str]] = {}
     with Bars(enabled=progress) as bars, drawing(one_by_one(cases, num_workers=num_workers)) as drawn:
         for done, (pair, seen) in enumerate(zip(chosen, drawn, strict=True), start=1):
-            records, beside = seen.records, seen.besides
             confusion.update(seen.confusion)
             examples |= {key: max((n, pair.case), examples.get(key, (0, ""))) for key, n in seen.confusion.items()}
             hidden |= seen.hidden
-            if records:
-                found[pair.case], besides[pair.case] = records, beside
-            if probabilities is not None and beside.calibration is None:
-                uncalibrated[pair.case] = beside.fault or "there are no probabilities"
+            if seen.records:
+                found[pair.case], besides[pair.case] = seen.records, seen.besides
+            if probabilities is not None and seen.besides.calibration is None:
+                uncalibrated[pair.case] = seen.besides.fault or "there are no probabilities"
                 logger.error("%s: not in the calibration: %s", pair.case, uncalibrated[pair.case])
             if seen.fault is not None:
-                (failed if records else unscored)[pair.case] = seen.fault
-                fate = "scored as if nothing had been predicted" if records else "not scored"
+                (failed if seen.records else unscored)[pair.case] = seen.fault
+                fate = "scored as if nothing had been predicted" if seen.records else "not scored"
                 logger.error("%s: %s", fate, seen.fault)
             bars.show("evaluate", done, len(chosen))
     records = [record for records in found.values() for record in records]

@@ -129,6 +129,11 @@ def image_of(cells: int, shapes: Shapes) -> int | list[int] | None:
     return None if side is None else _plain([side * cell for cell in patch])
 
 
+def image_size_on(patch: int) -> Callable[[Shapes], int | list[int] | None]:
+    """The same where patches of this size come after other convolutions."""
+    return lambda shapes: image_size({**shapes, STEM: (*shapes[STEM][:2], *[patch] * len(shapes[STEM][2:]))})
+
+
 def num_tokens(shapes: Shapes) -> int:
     """Class and distillation tokens, which have rows in the table of positions."""
     return sum(name in shapes for name in (f"{_POSITION}.tokens.cls_token", f"{_POSITION}.tokens.dist_token"))

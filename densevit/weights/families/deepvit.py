@@ -2,7 +2,7 @@
 
 from densevit.backbones.deepvit import PATCH, VARIANTS
 from densevit.weights.families.unetr import ABSENT, POSITION, VARYING
-from densevit.weights.family import STEM, Family, Release, Row, Shapes, image_size, names_like, num_tokens, within
+from densevit.weights.family import Family, Release, Row, image_size_on, names_like, num_tokens, within
 
 _STEM, _BLOCK = "stages.0.downsample.", "blocks.{k}."
 _MIXING: tuple[Row, ...] = (
@@ -21,12 +21,6 @@ _CONVOLUTIONS = within(
     *(("conv1", "proj"), ("bn1", "norm1"), ("conv2", "conv"), ("bn2", "norm2"), ("proj", "patches.proj")),
 )
 _WITH_STEM = tuple(name for name, options in VARIANTS.items() if "conv_stem" in options)
-
-
-def _image_size(shapes: Shapes) -> int | list[int] | None:
-    """Of the table of positions; the first convolution may be no patch."""
-    rank = len(shapes[STEM]) - 2
-    return image_size({**shapes, STEM: (*shapes[STEM][:2], *[PATCH] * rank)})
 
 
 def _release(title: str, patches: tuple[Row, ...], *mark: str, variants: tuple[str, ...]) -> Release:
@@ -59,7 +53,7 @@ FAMILY = Family(
             variants=tuple(name for name in VARIANTS if name not in _WITH_STEM),
         ),
     },
-    options=dict(image_size=_image_size, num_tokens=num_tokens),
+    options=dict(image_size=image_size_on(PATCH), num_tokens=num_tokens),
     varying=VARYING,
     classifier=dict(num_tokens=1),
 )
