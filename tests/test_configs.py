@@ -45,6 +45,8 @@ UNPUBLISHED = (
     "cait_xxs24_all_mlp_camvid",
     "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "resnet18_all_mlp_camvid",
+    "resnet18_all_mlp_hippocampus",
     "ceit_tiny_all_mlp_camvid",
     "ceit_tiny_all_mlp_hippocampus",
     "deepvit_16b_all_mlp_camvid",

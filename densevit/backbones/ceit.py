@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from densevit.backbones.base import Backbone, Features
 from densevit.backbones.class_heads import ClassHead
 from densevit.backbones.plain import plain_backbone
+from densevit.backbones.resnet import PooledStem
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
 from densevit.blocks.class_attention import ClassBlock
@@ -69,20 +70,16 @@ def ceit(
     return backbone.apply(init_linear_weights)
 
 
-class ImageToTokens(nn.Module):
-    """A convolution, batch norm and max-pooling, then patches of 4: (B, *S, C_in) -> Tokens (B, 1 + N, C)."""
+class ImageToTokens(PooledStem):
+    """ResNet's stem without its activation, then patches of 4: (B, *S, C_in) -> Tokens (B, 1 + N, C)."""
 
     def __init__(self, spatial_dims: int, in_channels: int, dim: int, *, position: nn.Module):
-        super().__init__()
-        self.proj = nd.CONV[spatial_dims](in_channels, STEM_DIM, 7, stride=2, padding=3, bias=False)
-        self.norm = nd.BATCH_NORM[spatial_dims](STEM_DIM)
-        self.pool = nd.MAX_POOL[spatial_dims](3, stride=2, padding=1)
+        super().__init__(spatial_dims, in_channels, STEM_DIM, activation=False)
         self.patches = PatchEmbed(spatial_dims, STEM_DIM, dim, kernel_size=4, stride=4, norm=False)
         self.position = position
 
     def forward(self, x: Tensor) -> Tokens:
-        image = self.norm(self.proj(nd.to_image(nd.pad_to_multiple(x, PATCH))))
-        return self.position(self.patches(nd.to_grid(self.pool(image))))
+        return self.position(self.patches(super().forward(nd.pad_to_multiple(x, PATCH))))
 
 
 class LocallyEnhanced(nn.Module):

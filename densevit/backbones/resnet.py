@@ -1,0 +1,112 @@
+"""ResNet: convolutions with shortcuts, a pyramid of strides 4 to 32. https://arxiv.org/abs/1512.03385
+
+In 2D and 3D, as torchvision has it: of a bottleneck's convolutions the one of 3 x 3 (x 3) strides.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from densevit.backbones.base import Backbone, Stage
+from densevit.blocks import nd
+from densevit.blocks.transformer import DropPath, drop_path_rates, init_vit_weights
+from densevit.registry import BACKBONES
+
+VARIANTS = {
+    "resnet18": dict(depths=(2, 2, 2, 2)),
+    "resnet34": dict(depths=(3, 4, 6, 3)),
+    "resnet50": dict(depths=(3, 4, 6, 3), bottleneck=True),
+    "resnet101": dict(depths=(3, 4, 23, 3), bottleneck=True),
+    "resnet152": dict(depths=(3, 8, 36, 3), bottleneck=True),
+}
+EXPANSION = 4  # what a bottleneck gives, in widths of its inner convolutions
+
+
+@BACKBONES.register(VARIANTS)
+def resnet(
+    *,
+    spatial_dims: int = 2,
+    in_channels: int = 3,
+    dim: int = 64,
+    depths: Sequence[int],
+    bottleneck: bool = False,
+    drop_path: float = 0.0,
+) -> Backbone:
+    """Build one member of the family; see VARIANTS. `dim` is the width of the first stage's inner convolutions."""
+    inner = [dim * 2**i for i in range(len(depths))]
+    widths = [width * EXPANSION for width in inner] if bottleneck else inner
+    stages = []
+    for i, rates in enumerate(drop_path_rates(drop_path, depths)):
+        before = widths[i - 1] if i else dim
+        blocks = [
+            ResidualBlock(
+                spatial_dims,
+                widths[i] if j else before,
+                inner[i],
+                stride=2 if i and not j else 1,
+                bottleneck=bottleneck,
+                drop_path=rate,
+            )
+            for j, rate in enumerate(rates)
+        ]
+        stages.append(Stage(nn.Identity() if i else PooledStem(spatial_dims, in_channels, dim), blocks))
+    backbone = Backbone(
+        stages,
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=widths,
+        out_strides=[4 * 2**i for i in range(len(depths))],
+    )
+    return backbone.apply(init_vit_weights)
+
+
+class PooledStem(nn.Module):
+    """A convolution of 7, batch norm, ReLU and max-pooling: (B, *S, C_in) -> (B, *ceil(S / 4), C)."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, dim: int, *, activation: bool = True):
+        super().__init__()
+        self.proj = nd.CONV[spatial_dims](in_channels, dim, 7, stride=2, padding=3, bias=False)
+        self.norm = nd.BATCH_NORM[spatial_dims](dim)
+        self.activation = nn.ReLU() if activation else nn.Identity()
+        self.pool = nd.MAX_POOL[spatial_dims](3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nd.to_grid(self.pool(self.activation(self.norm(self.proj(nd.to_image(x))))))
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions with batch norm beside a shortcut: (B, *S, C_in) -> (B, *ceil(S / stride), C).
+
+    Two of 3 x 3 (x 3), whose C is `dim`; or a bottleneck of 1, 3 and 1, whose C is four times that.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        dim: int,
+        *,
+        stride: int = 1,
+        bottleneck: bool = False,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        conv, norm = nd.CONV[spatial_dims], nd.BATCH_NORM[spatial_dims]
+        widths = (in_channels, dim, dim, dim * EXPANSION) if bottleneck else (in_channels, dim, dim)
+        kernels, strides = ((1, 3, 1), (1, stride, 1)) if bottleneck else ((3, 3), (stride, 1))
+        parts = zip(pairwise(widths), kernels, strides, strict=True)
+        self.convs = nn.ModuleList(conv(a, b, k, s, padding=k // 2, bias=False) for (a, b), k, s in parts)
+        self.norms = nn.ModuleList(norm(width) for width in widths[1:])
+        changes = stride > 1 or in_channels != widths[-1]
+        self.skip = conv(in_channels, widths[-1], 1, stride, bias=False) if changes else nn.Identity()
+        self.skip_norm = norm(widths[-1]) if changes else nn.Identity()
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = before = nd.to_image(x)
+        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
+            image = F.relu(norm(conv(image)))
+        image = self.drop_path(self.norms[-1](self.convs[-1](image)))
+        return nd.to_grid(F.relu(image + self.skip_norm(self.skip(before))))
