@@ -9,4 +9,4 @@ Score: none published for this recipe.
 _base_ = "camvid_short.py"
 
 model = dict(backbone="ceit_tiny")
-optimizer = dict(no_decay=("norm", "pos_embed"))
+optimizer = dict(no_decay=("norm", "pos_embed", "cls_token"))

@@ -8,4 +8,4 @@ Score: none published for this recipe.
 _base_ = "mit_b0_all_mlp_hippocampus.py"
 
 model = dict(backbone="ceit_tiny", backbone_options=dict(image_size=(64, 96, 64)))
-optimizer = dict(no_decay=("norm", "pos_embed"))
+optimizer = dict(no_decay=("norm", "pos_embed", "cls_token"))
