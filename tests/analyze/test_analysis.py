@@ -108,25 +108,15 @@ def test_a_network_of_slices_sees_the_middle_one(tmp_path):
     assert (found["size"], found["spacing"]) == ([64, 64], [1.0, 2.0])
 
 
-def test_a_backbone_without_attention_is_said_and_the_rest_goes_on(tmp_path, photo_file, monkeypatch):
-    from densevit.backbones.base import Backbone, Stage
-    from densevit.blocks.transformer import PatchEmbed
-    from densevit.registry import BACKBONES
-
-    def plain(*, spatial_dims=2, in_channels=3):
-        stages = [Stage(PatchEmbed(spatial_dims, in_channels, 8, kernel_size=4, stride=4), [])]
-        shape = dict(spatial_dims=spatial_dims, in_channels=in_channels)
-        return Backbone(stages, out_channels=[8], out_strides=[4], **shape)
-
-    if "convolutions_alone" not in BACKBONES:
-        BACKBONES.register({"convolutions_alone": {}})(plain)
-    run = save_checkpoint(tmp_path / "run" / "weights.safetensors", "convolutions_alone", "all_mlp", options={})
+def test_a_backbone_without_attention_is_said_and_the_rest_goes_on(tmp_path, photo_file):
+    options = dict(dim=8, depths=(1, 1, 1, 1))
+    run = save_checkpoint(tmp_path / "run" / "weights.safetensors", "resnet18", "all_mlp", options=options)
     assert analyze(run, photo_file, "-o", tmp_path / "out") == 0
     found = facts(tmp_path / "out")
     assert found["attention"]["sentences"] == [
         "The backbone has no attention, or none that can be recorded; there are no maps of it."
     ]
-    assert found["receptive_field"]["outputs"][0]["sizes"]["0.95"] == 4
+    assert len(found["receptive_field"]["outputs"]) == 6  # four stages, the decoder, the logits
 
 
 def test_confusion_is_counted_on_the_images_of_a_config(run, photo_file, config, tmp_path):  # noqa: F811
