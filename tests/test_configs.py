@@ -48,6 +48,7 @@ UNPUBLISHED = (
     "resnet18_all_mlp_camvid",
     "resnet18_all_mlp_hippocampus",
     "ceit_tiny_all_mlp_camvid",
+    "clip_vit_base_p32_all_mlp_camvid",
     "ceit_tiny_all_mlp_hippocampus",
     "deepvit_16b_all_mlp_camvid",
     "deepvit_16b_all_mlp_hippocampus",

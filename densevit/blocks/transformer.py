@@ -32,6 +32,7 @@ class PatchEmbed(nn.Module):
         *,
         kernel_size: int | Sequence[int],
         stride: int | Sequence[int],
+        bias: bool = True,
         norm: bool = True,
         position: nn.Module | None = None,
         relate: nn.Module | None = None,
@@ -40,7 +41,7 @@ class PatchEmbed(nn.Module):
         kernel, strides = nd.ntuple(kernel_size, spatial_dims), nd.ntuple(stride, spatial_dims)
         self.patch = strides if kernel == strides else None
         padding = 0 if self.patch else tuple(k // 2 for k in kernel)
-        self.proj = nd.CONV[spatial_dims](in_channels, dim, kernel, strides, padding)
+        self.proj = nd.CONV[spatial_dims](in_channels, dim, kernel, strides, padding, bias=bias)
         self.norm = nn.LayerNorm(dim, eps=1e-5) if norm else nn.Identity()
         self.position = nn.Identity() if position is None else position
         self.relate = nn.Identity() if relate is None else relate

@@ -92,6 +92,7 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "split_qkv": (_split_qkv, lambda tensors: [torch.cat(tensors)]),
     "perceptron": (_from_perceptron, _to_perceptron),
     "squeeze_time": (lambda tensors: [_squeeze_time(t) for t in tensors], lambda tensors: tensors),
+    "transposed": (lambda tensors: [tensors[0].mT], lambda tensors: [tensors[0].mT.contiguous()]),
     "split_class": (lambda tensors: [tensors[0][:, :1], tensors[0][:, 1:]], lambda tensors: [torch.cat(tensors, 1)]),
     "as_row": (lambda tensors: [tensors[0][None, None]], lambda tensors: [tensors[0][0, 0]]),
     "as_table": (lambda tensors: [tensors[0][None]], lambda tensors: [tensors[0][0]]),

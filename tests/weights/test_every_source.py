@@ -42,6 +42,8 @@ RELEASES = {
     "zhoudaquan_deepvit": ("deepvit_16b", dict(num_tokens=1), dict(depth=4, dim=48)),
     "zhoudaquan_stem_deepvit": ("deepvit_s", dict(num_tokens=1, image_size=384), dict(depth=4, num_mixed=2, dim=48)),
     "torchvision_resnet": ("resnet50", {}, NARROW),
+    "openai_clip": ("clip_vit_base_p16", {}, PLAIN),
+    "huggingface_clip": ("clip_vit_base_p32", {}, PLAIN),
     "coeusguo_ceit": ("ceit_tiny", {}, dict(depth=4, dim=48)),
     "sail_volo": ("volo_d1", {}, dict(depths=(1, 1, 1, 1), dims=(24, 48))),
     "locuslab_convmixer": ("convmixer_1024_20_ks9_p14", {}, dict(depth=4, dim=48)),

@@ -50,6 +50,13 @@ BACKBONES = {
         32,
     ),
     "resnet18": (dict(dim=16, depths=(1, 1, 1, 1), bottleneck=True), {}, {}, (40, 72), 32),
+    "clip_vit_base_p16": (
+        dict(dim=48, depth=4, num_heads=3),
+        dict(image_size=64),
+        dict(image_size=(16, 64, 64)),
+        (64, 64),
+        16,
+    ),
     "ceit_tiny": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(16, 64, 64)), (64, 64), 16),
     "xcit_nano_12_p16": (dict(dim=48, depth=4, taps=(1, 3)), {}, {}, (40, 72), 32),
     "volo_d1": (
