@@ -4,7 +4,8 @@ import pytest
 
 from tools.benchmarks.trace import trace
 
-MOST = {"train": (76, 450), "predict": (51, 275)}
+# Validation is scored by what `densevit evaluate` scores with: 6 files and 40 functions of `metrics` are of that.
+MOST = {"train": (81, 485), "predict": (51, 275)}
 
 
 @pytest.mark.slow
