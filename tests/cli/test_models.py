@@ -59,7 +59,8 @@ def test_every_release_is_listed_with_the_backbones_that_load_it(tables):
     assert sources_of("unetr_vit_base") == ["monai_vit"]
     assert sources_of("mvit_v1_base") == ["torchvision_mvit", "slowfast_mvit"]
     assert len(sources_of("mvit_v2_tiny")) == 5
-    assert all(sources_of(name) for name in densevit.list_backbones())
+    own = [name for name in densevit.list_backbones() if not name.startswith("conv_former")]  # docs/add_a_backbone.md
+    assert all(sources_of(name) for name in own)
 
 
 def test_the_licence_of_a_release_is_printed_beside_it(capsys):

@@ -6,8 +6,8 @@ from densevit.weights.family import Family, Release, image_size, names_like, pat
 
 _BLOCK = "blocks.{k}."
 _OF_TEXTS = (
-    "transformer|token_embedding|positional_embedding|ln_final|text_projection|logit_scale|input_resolution|"
-    "context_length|vocab_size"
+    *(r"transformer\.", r"token_embedding\.", "positional_embedding", r"ln_final\.", "text_projection", "logit_scale"),
+    *("input_resolution", "context_length", "vocab_size"),
 )
 
 FAMILY = Family(
@@ -21,15 +21,13 @@ FAMILY = Family(
             licence="MIT",
             trained_on="400 million pairs of images and texts",
             is_it=names_like(r"visual\.transformer\.resblocks\.0\.ln_1\."),
-            cleanups=((rf"^(?={_OF_TEXTS})", "text."),),
-            prefix="visual.",
             backbone=(
-                ("class_embedding!", f"{POSITION}tokens.cls_token!", "as_row"),
-                ("positional_embedding!", f"{POSITION}pos_embed!", "as_table"),
-                ("conv1", "stages.0.downsample.proj"),
-                ("ln_pre", f"{POSITION}norm"),
+                ("visual.class_embedding!", f"{POSITION}tokens.cls_token!", "as_row"),
+                ("visual.positional_embedding!", f"{POSITION}pos_embed!", "as_table"),
+                ("visual.conv1", "stages.0.downsample.proj"),
+                ("visual.ln_pre", f"{POSITION}norm"),
                 *within(
-                    "transformer.resblocks.{k}.",
+                    "visual.transformer.resblocks.{k}.",
                     _BLOCK,
                     ("ln_1", "norm1"),
                     ("attn.in_proj_{p}", "attn.qkv"),
@@ -38,10 +36,10 @@ FAMILY = Family(
                     ("mlp.c_fc", "mlp.fc1"),
                     ("mlp.c_proj", "mlp.fc2"),
                 ),
-                ("ln_post", "norm"),
+                ("visual.ln_post", "norm"),
             ),
-            class_head=(("proj!", "class_head.fc.weight!", "transposed"),),
-            ignored=(r"text\.",),
+            class_head=(("visual.proj!", "class_head.fc.weight!", "transposed"),),
+            ignored=_OF_TEXTS,
         ),
         "huggingface_clip": Release(
             title="CLIP of transformers, whole or its vision model",
