@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import densevit
+from densevit.backbones.necks import NECKS
 from densevit.registry import BACKBONES
 from tests.common import own_decoders
 from tools.peers.common import randomize
@@ -124,6 +125,20 @@ def test_a_model_exports_to_a_program_which_gives_the_same_logits(backbone, deco
     program = torch.export.export(model, (image,))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(image), model(image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("neck", NECKS)
+def test_a_neck_makes_a_pyramid_of_every_plain_family(neck, spatial_dims):
+    options, plain = dict(spatial_dims=spatial_dims, in_channels=1), []
+    with torch.device("meta"):
+        for name, small in SMALL.items():
+            if len(set(densevit.create_backbone(name, **options, **small).out_strides)) == 1:
+                plain.append(name)
+                backbone = densevit.create_backbone(name, neck=neck, **options, **small)
+                sizes = [x.shape[2:] for x in backbone(torch.empty(1, 1, *[64] * spatial_dims))]
+                assert sizes == [(64 // stride,) * spatial_dims for stride in (4, 8, 16, 32)], name
+    assert {"vit_tiny", "ceit_tiny", "convmixer_768_32", "primus_v3_small"} <= set(plain)
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
