@@ -58,8 +58,7 @@ def cait(
     `layer_scale` is where the factors of each branch begin. `drop_path` is the same for all blocks.
     """
     patch = nd.ntuple(patch_size, spatial_dims)
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
+    grid = nd.table_grid(spatial_dims, image_size, patch)
     positions = make_positions("learned", dim, grid=grid, mode=nd.CUBIC_MODE[spatial_dims])
     embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=patch, stride=patch, norm=False, position=positions)
 

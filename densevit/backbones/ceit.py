@@ -49,8 +49,7 @@ def ceit(
     `taps` are the blocks, counted from 0, whose outputs leave as levels; the end of each quarter by default.
     `image_size` is that for which the table of positions is made (224 in 2D, 96 in 3D); others get it resized.
     """
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), PATCH)
+    grid = nd.table_grid(spatial_dims, image_size, PATCH)
     positions = make_positions("learned", dim, grid=grid, num_tokens=1, mode=nd.CUBIC_MODE[spatial_dims])
 
     def make_block(rate: float) -> nn.Module:

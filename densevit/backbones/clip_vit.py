@@ -46,8 +46,7 @@ def clip_vit(
 ) -> Backbone:
     """Build one member of the family; see VARIANTS. `image_size`, `taps` and `norm` are those of `vit`."""
     patch = nd.ntuple(patch_size, spatial_dims)
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
+    grid = nd.table_grid(spatial_dims, image_size, patch)
     position = NormedPositions(dim, grid=grid, num_tokens=1, mode=nd.CUBIC_MODE[spatial_dims])
     patches = dict(kernel_size=patch, stride=patch, bias=False, norm=False, position=position)
 

@@ -58,8 +58,7 @@ def deepvit(
     each quarter by default. `image_size` is that for which the table of positions is made (224 in 2D, 96 in 3D).
     `num_tokens=1` puts a class token before the patches.
     """
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), PATCH)
+    grid = nd.table_grid(spatial_dims, image_size, PATCH)
     positions = make_positions("learned", dim, grid=grid, num_tokens=num_tokens, mode=nd.CUBIC_MODE[spatial_dims])
     patches = dict(kernel_size=PATCH, stride=PATCH, norm=False, position=positions)
     embed = PatchEmbed(spatial_dims, in_channels, dim, **patches)

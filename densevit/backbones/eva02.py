@@ -59,8 +59,7 @@ def eva02(
     picture has 16 x 16. `taps` and `norm` are those of `vit`. `inflated` (3D) is that of `dinov3_vit`.
     """
     patch = nd.ntuple(patch_size, spatial_dims)
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
+    grid = nd.table_grid(spatial_dims, image_size, patch)
     mode = nd.CUBIC_MODE[spatial_dims]
     position = LearnedPositions(dim, grid=grid, num_tokens=1, mode=mode, resizing=resizing)
     reference = (REFERENCE,) * spatial_dims

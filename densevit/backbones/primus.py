@@ -147,8 +147,7 @@ def primus(
     stride = nd.ntuple(patch_size, spatial_dims)
     if stem_dims is not None and set(stride) != {2 ** (len(stem_dims) - 1)}:
         raise ValueError(f"patch_size={patch_size!r} is not the stride of stem_dims={tuple(stem_dims)}; leave it out")
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), stride)
+    grid = nd.table_grid(spatial_dims, image_size, stride)
     mode = nd.CUBIC_MODE[spatial_dims]
     position = make_positions("learned", dim, grid=grid, num_registers=num_registers, mode=mode)
     relate = Relate(AxialRope(dim // num_heads, spatial_dims, base=10000.0, reference=grid), pairs=True)

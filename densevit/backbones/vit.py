@@ -69,8 +69,7 @@ def vit(
     the class token of ViT, 2 are those of the distilled DeiT. `num_registers` follow them, as in DINOv2.
     """
     patch = nd.ntuple(patch_size, spatial_dims)
-    image_size = nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size
-    grid = nd.ceil_div(nd.ntuple(image_size, spatial_dims), patch)
+    grid = nd.table_grid(spatial_dims, image_size, patch)
     before = dict(num_tokens=num_tokens, num_registers=num_registers)
     positions = make_positions(position, dim, grid=grid, mode=nd.CUBIC_MODE[spatial_dims], resizing=resizing, **before)
     embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=patch, stride=patch, norm=False, position=positions)

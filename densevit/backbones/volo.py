@@ -55,8 +55,7 @@ def volo(
     positions is made (224 in 2D, 96 in 3D); others get it resized. `drop_path` rises over all blocks, and as published
     outlookers drop nothing.
     """
-    image_size = nd.ntuple(nd.TABLE_SIZE[spatial_dims] if image_size is None else image_size, spatial_dims)
-    grid, mode = nd.ceil_div(image_size, STRIDES[-1]), nd.CUBIC_MODE[spatial_dims]
+    grid, mode = nd.table_grid(spatial_dims, image_size, STRIDES[-1]), nd.CUBIC_MODE[spatial_dims]
 
     def make_block(stage: int, rate: float) -> Block:
         dim, heads = dims[stage > 0], num_heads[stage > 0]

@@ -58,6 +58,13 @@ def ceil_div(size: Sequence[int], divisor: int | Sequence[int]) -> tuple[int, ..
     return tuple(-(-s // d) for s, d in zip(size, ntuple(divisor, len(size)), strict=True))
 
 
+def table_grid(
+    spatial_dims: int, image_size: int | Sequence[int] | None, patch: int | Sequence[int]
+) -> tuple[int, ...]:
+    """Cells of the images for which a table of positions is made: of `image_size`, or by default of TABLE_SIZE."""
+    return ceil_div(ntuple(TABLE_SIZE[spatial_dims] if image_size is None else image_size, spatial_dims), patch)
+
+
 def resize(image: Tensor, size: Sequence[int]) -> Tensor:
     """(B, C, *S) -> (B, C, *size), linear along every spatial dimension, half-pixel centres."""
     if not torch.jit.is_tracing() and tuple(image.shape[2:]) == tuple(size):  # a trace would keep the answer
