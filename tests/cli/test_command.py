@@ -69,7 +69,7 @@ def test_a_tool_is_the_verb_of_its_name(verb, tmp_path):
         ("predict {checkpoint} {photos} -o {tmp}/out --roi-size 32", "--roi-size belongs to modes 'slide' and"),
         ("test {config} {checkpoint} --device cpu --stride 32", "stride belongs to modes 'slide' and"),
         ("test {config} {checkpoint} --device cpu --json {tmp}/text.pth/scores.json", "is a file; give a folder"),
-        ("models --filter resnet", "no backbone, decoder or whole model matches 'resnet'"),
+        ("models --filter alexnet", "no backbone, decoder or whole model matches 'alexnet'"),
         ("train {tmp}/none.py", "not found"),
         ("train {config} --cfg-options model.backbone=mit_b9", "did you mean"),
         ("train {config} --cfg-options max_iters", "key=value"),
