@@ -1,4 +1,4 @@
-"""VT-ResNet-18 and the All-MLP decoder in 3D on the Decathlon's Hippocampus: the budget of mit_b0_all_mlp_hippocampus.py.
+"""VT-ResNet-18 and the All-MLP decoder in 3D on Hippocampus: the budget of mit_b0_all_mlp_hippocampus.py.
 
 Command: `python tools/train.py configs/vt_resnet18_all_mlp_hippocampus.py`.
 Time: not measured by itself.
