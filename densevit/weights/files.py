@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from densevit.files import replacing
 from densevit.texts import parse_json
+from densevit.weights.npz import read_arrays
 from densevit.weights.pickles import read_pickle
 
 WEIGHTS = "weights.safetensors"  # in each of the folders
@@ -50,7 +51,7 @@ TYPES = {
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read the state dict and the metadata of a .safetensors, .pth, .pt, .bin or .pkl file.
+    """Read the state dict and the metadata of a .safetensors, .pth, .pt, .bin, .pkl or .npz file.
 
     The metadata are our config, or a framework's `meta` (mmengine's holds `dataset_meta`), or empty. No code from the
     file runs. Raises FileNotFoundError, or ValueError in one sentence for any file that holds no readable weights.
@@ -59,6 +60,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     if path.suffix == ".safetensors":
         state, config = read_weights(path)
         return state, config or {}
+    if path.suffix == ".npz":
+        return read_arrays(path), {}
     content = read_pickle(path)
     meta = content.get("meta") if isinstance(content, dict) else None
     return _find_state(content, path), meta if isinstance(meta, dict) else {}
