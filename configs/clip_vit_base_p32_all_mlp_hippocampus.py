@@ -1,4 +1,4 @@
-"""The ViT-B/32 of CLIP in 3D on the Decathlon's Hippocampus, patches of 16: the budget of mit_b0_all_mlp_hippocampus.py.
+"""The ViT-B/32 of CLIP in 3D on the Decathlon's Hippocampus, patches of 16: as mit_b0_all_mlp_hippocampus.py.
 
 Command: `python tools/train.py configs/clip_vit_base_p32_all_mlp_hippocampus.py`.
 Time: not measured by itself.

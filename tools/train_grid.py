@@ -63,12 +63,13 @@ def run(config: str, folder: Path, *, options: list[str], device: str | None) ->
     if path.is_file() and json.loads(path.read_text())["settings"] == wanted:
         return 0
     print(f"{folder.name}: training", flush=True)
-    command = [sys.executable, str(TRAIN), config, "--work-dir", str(folder), "--cfg-options", *options]
+    command = [sys.executable, str(TRAIN), config, "--work-dir", str(folder)]
+    command += ["--cfg-options", *options] if options else []
     command += ["--device", device] if device else []
     command += ["--resume"] if (folder / "last_checkpoint").is_file() else []
     process = subprocess.Popen(command)
     _, ended, usage = os.wait4(process.pid, 0)
-    status = os.waitstatus_to_exitcode(ended)
+    status = process.returncode = os.waitstatus_to_exitcode(ended)
     if not status:
         path.write_text(json.dumps(row(folder, usage) | {"settings": wanted}, indent=1) + "\n")
     return status if status >= 0 else 128 - status
