@@ -36,16 +36,25 @@ class Relations(NamedTuple):
         return self._replace(cos=cos, sin=sin)
 
 
+class VisualTokens(NamedTuple):
+    """Tokens made of a whole grid, and the weights of the pixels that each of the L was made of (`visual_tokens`)."""
+
+    values: Tensor  # (B, L, width of a token)
+    maps: Tensor  # (B, L, *S), each map sums to 1
+
+
 class Tokens(NamedTuple):
     """Values (B, T + N, C), the size of the grid, and what each of the T tokens before it is, such as CLASS.
 
-    `relations` are for the attention of blocks that know them, as long as the grid keeps its size.
+    `relations` are for the attention of blocks that know them, as long as the grid keeps its size. `visual` are tokens
+    that a block has made of the grid, of their own number and width, for the next block and for class heads.
     """
 
     values: Tensor
     size: tuple[int, ...]
     prefix: tuple[str, ...] = ()
     relations: Relations | None = None
+    visual: VisualTokens | None = None
 
     @property
     def grid(self) -> Tensor:
