@@ -55,15 +55,15 @@ class _Standardised:
         return {**self.__dict__, "_kept": None}
 
 
-class _Conv2d(_Standardised, nn.Conv2d):
+class _OfImages(_Standardised, nd.CONV[2]):
     __doc__ = _Standardised.__doc__
 
 
-class _Conv3d(_Standardised, nn.Conv3d):
+class _OfVolumes(_Standardised, nd.CONV[3]):
     __doc__ = _Standardised.__doc__
 
 
-STANDARD_CONV = {2: _Conv2d, 3: _Conv3d}
+STANDARD_CONV = {2: _OfImages, 3: _OfVolumes}
 
 
 def standardise(weight: Tensor) -> Tensor:
