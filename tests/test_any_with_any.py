@@ -32,6 +32,7 @@ SMALL = {
     "resnet18": dict(dim=8, depths=(1, 1, 1, 1)),
     "bit_r50x1": dict(dim=8, depths=(1, 1, 1, 1), num_groups=4),
     "vit_small_r26_s32": dict(stem_dim=8, num_groups=4, depths=(1, 1), dim=48, depth=4, image_size=32),
+    "vt_resnet18": dict(dim=8, depths=(1, 1, 1, 2), num_tokens=4, token_dim=16, groups=4),
     "clip_vit_base_p16": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8),
     "ceit_tiny": dict(dim=48, depth=4, image_size=32),
     "volo_d1": dict(depths=(1, 1, 1, 1), dims=(16, 32), num_heads=(2, 2), stem_dim=8, image_size=32),
