@@ -77,6 +77,8 @@ UNPUBLISHED = (
     "pvt_v2_b2_vt_fpn_cityscapes",
     "resenc_unet_hippocampus",
     "swin_base_uper_cityscapes",
+    "timesformer_base_all_mlp_camvid",
+    "timesformer_base_all_mlp_hippocampus",
     "swin_unetr_hippocampus",
     "unetr_hippocampus",
     "unetr_synthetic_ct",
