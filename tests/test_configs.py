@@ -74,6 +74,8 @@ UNPUBLISHED = (
     "resenc_unet_hippocampus",
     "swin_base_uper_cityscapes",
     "swin_unetr_hippocampus",
+    "t2t_vit_7_all_mlp_camvid",
+    "t2t_vit_7_all_mlp_hippocampus",
     "unetr_hippocampus",
     "unetr_synthetic_ct",
     "xcit_nano_12_p16_all_mlp_camvid",

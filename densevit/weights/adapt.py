@@ -66,6 +66,8 @@ def _inflate_tensor(name: str, tensor: Tensor, target: Target, *, how: str) -> T
     owner, parent = target.owner(name), target.owner(name, levels=2)
     if isinstance(owner, (*nd.CONVOLUTIONS, *nd.UPSAMPLINGS)) and tensor.ndim + 1 == owner.weight.ndim:
         return _inflate_kernel(tensor, owner, how=how)
+    if isinstance(owner, nn.LayerNorm) and tensor.ndim + 1 == owner.weight.ndim:  # of all that stands in a window
+        return tensor.unsqueeze(1).repeat_interleave(owner.weight.shape[1], 1)
     if isinstance(parent, PatchMerging):
         return _inflate_merging(tensor, parent, how=how)
     if isinstance(parent, FourierPositions) and tensor.ndim > 1:  # the new axis comes first
