@@ -33,6 +33,7 @@ INFLATIONS = (None, "center", "mean")
 # MViT has tables of relative positions for each axis, or of absolute ones for the first axis of volumes alone; rotary
 # positions of pictures know no angle along it.
 _TABLE_OF_AXIS = re.compile(r"(\.rel_pos\.)(\d+)$")
+_WINDOW_NORM = re.compile(r"backbone\.stages\.0\.downsample\.norm1\.(weight|bias)")  # T2T-ViT: (C, *kernel)
 _OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$|\.rope\.rates$")
 
 
@@ -119,17 +120,23 @@ def _inflate_merging(tensor: Tensor, owner: PatchMerging, *, how: str) -> Tensor
 
 
 def _adapt_stem(translation: Translation, target: Target, *, how: str) -> Translation:
-    """Fit the first convolution (dim, C_old, *kernel) to the model's input channels (dim, C_new, *kernel)."""
-    weight, stem = translation.state.get(STEM), target.tensors.get(STEM)
+    """Fit the first convolution (dim, C_old, *kernel), and a norm of its windows, to the model's input channels."""
+    state, stem = translation.state, target.tensors.get(STEM)
+    weight = state.get(STEM)
     if weight is None or stem is None or weight.ndim != stem.ndim or weight.shape[1] == stem.shape[1]:
         return translation
     old, new = weight.shape[1], stem.shape[1]
-    if how == "sum":
-        adapted = (weight.sum(1, keepdim=True) / new).repeat_interleave(new, 1)
-    else:
-        adapted = weight[:, torch.arange(new) % old] * (old / new)
-    remark = f"{STEM} {tuple(adapted.shape)} from {tuple(weight.shape)} by {how} over channels"
-    return replace(translation, state={**translation.state, STEM: adapted}, reshaped=[remark, *translation.reshaped])
+
+    def fit(tensor: Tensor, axis: int) -> Tensor:
+        if how == "sum":
+            return tensor.mean(axis, keepdim=True).repeat_interleave(new, axis)
+        return tensor.index_select(axis, torch.arange(new) % old)
+
+    fitted = {STEM: fit(weight, 1) * (old / new)}
+    fitted |= {name: fit(tensor, 0) for name, tensor in state.items() if _WINDOW_NORM.fullmatch(name)}
+    shapes = [(name, tuple(tensor.shape), tuple(state[name].shape)) for name, tensor in fitted.items()]
+    remarks = [f"{name} {after} from {before} by {how} over channels" for name, after, before in shapes]
+    return replace(translation, state=state | fitted, reshaped=[*remarks, *translation.reshaped])
 
 
 def fit_tables(translation: Translation, target: Target, *, flat: bool) -> Translation:

@@ -123,3 +123,16 @@ def test_files_with_the_names_of_the_authors_load(performer, source, tmp_path):
     other = densevit.create_backbone("t2t_vit_7", **options | dict(performer=not performer))
     with pytest.raises(ValueError, match="does not fit this model"):
         load_weights(other, tmp_path / "t2t.pth.tar")
+
+
+@pytest.mark.parametrize("how", ["sum", "tile"])
+def test_weights_of_colour_take_a_single_channel_where_the_first_norm_has_one_factor(how, tmp_path):
+    options = dict(dim=48, depth=4, num_heads=3)
+    flat = densevit.create_backbone("t2t_vit_7", **options).eval()  # a fresh norm: all factors are 1
+    torch.save(to_theirs(flat.state_dict(), "yitu_t2t_vit"), tmp_path / "t2t.pth")
+    weights = dict(path=tmp_path / "t2t.pth", adapt_channels=how)
+    found = densevit.create_backbone("t2t_vit_7", in_channels=1, weights=weights, **options).eval()
+    if how == "sum":
+        grey = picture(48, 64, channels=1)
+        with torch.no_grad():
+            torch.testing.assert_close(found(grey), flat(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
