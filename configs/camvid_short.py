@@ -2,8 +2,8 @@
 
 Pictures are used at half their size, and every decoder is 128 wide. The scores tell how fast a model begins to learn,
 not how good it gets: nothing is pretrained, and 400 iterations are a hundredth of a usual schedule.
-Command: `python tools/train_grid.py --config configs/camvid_short.py --out work_dirs/camvid_grid` trains it with four
-backbones and three decoders in turn; `python tools/train.py configs/camvid_short.py` trains the one named below.
+Command: `python tools/train.py configs/camvid_short.py` trains the one named below, and
+`python tools/train_grid.py --out work_dirs/camvid_grid` four backbones and three decoders in turn.
 Time: about an hour on one CPU core for all twelve.
 Score: none published; docs/results.md holds the table of a run.
 """

@@ -21,8 +21,8 @@ TOKENS = {"num_tokens", "class_token"}  # options for what a head that reads the
 class Classifier(nn.Module):
     """Image to logits of the whole image: (B, C, *S) -> (B, num_classes).
 
-    `make_head` is `num_classes -> ClassHead`; by default that of the backbone. Norms of the levels that the head does
-    not read are taken out of the backbone.
+    `make_head` is `num_classes -> ClassHead`; by default that of the backbone. What the head does not read is
+    taken out of the backbone (`ClassHead.leave_out`).
     """
 
     def __init__(self, backbone: Backbone, *, num_classes: int, make_head: Callable[[int], nn.Module] | None = None):
@@ -37,9 +37,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         make_head = make_head or backbone.class_head or partial(PooledHead, backbone.out_channels[-1])
         self.class_head: ClassHead = make_head(num_classes)
-        if self.class_head.blocks is None:  # then it reads the last level alone
-            *finer, last = backbone.out_norms
-            backbone.out_norms = nn.ModuleList([*(nn.Identity() for _ in finer), last])
+        self.class_head.leave_out(backbone)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.class_head(self.forward_features(x))

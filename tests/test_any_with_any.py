@@ -30,6 +30,7 @@ SMALL = {
     "deepvit_16b": dict(dim=48, depth=4, num_heads=4, image_size=32),
     "deepvit_s": dict(dim=48, depth=4, num_heads=4, num_mixed=2, image_size=32),
     "resnet18": dict(dim=8, depths=(1, 1, 1, 1)),
+    "vt_resnet18": dict(dim=8, depths=(1, 1, 1, 2), num_tokens=4, token_dim=16, groups=4),
     "clip_vit_base_p16": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8),
     "ceit_tiny": dict(dim=48, depth=4, image_size=32),
     "t2t_vit_7": dict(dim=48, depth=4, token_dim=16, image_size=32),

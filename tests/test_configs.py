@@ -47,6 +47,8 @@ UNPUBLISHED = (
     "camvid_short",
     "resnet18_all_mlp_camvid",
     "resnet18_all_mlp_hippocampus",
+    "vt_resnet18_all_mlp_camvid",
+    "vt_resnet18_all_mlp_hippocampus",
     "ceit_tiny_all_mlp_camvid",
     "clip_vit_base_p32_all_mlp_camvid",
     "ceit_tiny_all_mlp_hippocampus",

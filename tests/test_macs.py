@@ -102,6 +102,15 @@ def test_visual_tokens_do_about_the_published_work_in_its_place(size, published,
     assert fpn_part("vt_fpn", size, form=form) / 1e9 == pytest.approx(published, rel=0.04)
 
 
+@pytest.mark.parametrize(
+    ("name", "published"), [("vt_resnet18", 1579), ("vt_resnet34", 3299), ("vt_resnet50", 3412), ("vt_resnet101", 7129)]
+)
+def test_vt_resnet_does_about_the_published_work(name, published):
+    with torch.device("meta"):
+        classifier = densevit.create_classifier(name, num_classes=1000).eval()
+    assert count_macs(classifier, (224, 224)).total / 1e6 == pytest.approx(published, rel=0.035)
+
+
 def fpn_part(name, size, **options):
     """What a decoder does between the backbone and the semantic branch."""
     with torch.device("meta"):

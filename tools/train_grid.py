@@ -1,131 +1,126 @@
-"""Train every backbone with every decoder by one config, one after the other, and put the scores side by side.
+"""Train by several configs, or one config with every backbone and decoder, one after the other: scores side by side.
 
-`python tools/train_grid.py --out DIR [--config CONFIG] [--backbones ...] [--decoders ...] [--cfg-options K=V ...]`
+`python tools/train_grid.py --out DIR [--configs CONFIG ...] [--backbones ...] [--decoders ...] [--cfg-options K=V ...]`
 
-A run that was stopped goes on where it was when the command is given again, and finished ones are not repeated. After
-each, DIR/grid.json and DIR/grid.md hold what is known so far.
+Each run is a process of its own, and so is its peak of memory. A run that was stopped goes on where it was when the
+command is given again, and finished ones are not repeated. After each, DIR/grid.json and DIR/grid.md hold all runs that
+are finished in DIR.
 """
 
 import argparse
 import json
+import os
 import statistics
-import time
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from densevit.environment import keep_freed_memory, let_threads_sleep
+from densevit.environment import let_threads_sleep
 from densevit.tables import format_table
-
-if TYPE_CHECKING:
-    from densevit.train.schema import ConfigFile
 
 BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")
 CONFIG = "configs/camvid_short.py"
 RESULT = "result.json"
+TRAIN = Path(__file__).parent / "train.py"
 
 
 def main() -> int:
-    """Train what is not trained yet; returns 128 + the signal's number when a signal ended it."""
+    """Train what is not trained yet; returns the exit status of the run that failed or was stopped."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", required=True, metavar="DIR", help="one run folder a pair, grid.json and grid.md")
-    parser.add_argument("--config", default=CONFIG, help="its model.backbone and model.decoder are replaced")
-    parser.add_argument("--backbones", nargs="+", default=BACKBONES, metavar="NAME")
-    parser.add_argument("--decoders", nargs="+", default=DECODERS, metavar="NAME")
-    parser.add_argument("--device", default=None)
+    parser.add_argument("--out", required=True, metavar="DIR", help="one run folder each, grid.json and grid.md")
+    parser.add_argument("--configs", nargs="+", metavar="CONFIG", help=f"default {CONFIG} with a grid of models")
+    parser.add_argument("--backbones", nargs="+", metavar="NAME", help="each in place of the config's")
+    parser.add_argument("--decoders", nargs="+", metavar="NAME", help="each in place of the config's")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1; default a GPU where there is one")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
-    let_threads_sleep()  # before torch is imported
-    from densevit.train import load_config, parse_overrides
-
-    out, options = Path(args.out), parse_overrides(args.cfg_options)
-    rows = []
-    for backbone, decoder in product(args.backbones, args.decoders):
-        config = load_config(args.config, {"model.backbone": backbone, "model.decoder": decoder, **options})
-        row = finished(out / f"{backbone}_{decoder}", config)
-        if row is None:
-            row, stopped = run(config, out / f"{backbone}_{decoder}", device=args.device)
-            if stopped is not None:
-                return 128 + stopped
-        rows.append(row)
-        write(rows, out, config)
+    let_threads_sleep()  # in the runs, and before torch is imported
+    grid = args.configs is None and args.backbones is None and args.decoders is None
+    backbones = args.backbones or (BACKBONES if grid else [None])
+    decoders = args.decoders or (DECODERS if grid else [None])
+    out = Path(args.out)
+    for config, backbone, decoder in product(args.configs or [CONFIG], backbones, decoders):
+        chosen = {"backbone": backbone, "decoder": decoder}
+        named = [f"model.{key}={value}" for key, value in chosen.items() if value is not None]
+        name = "_".join(filter(None, chosen.values())) or Path(config).stem
+        status = run(config, out / name, options=[*named, *args.cfg_options], device=args.device)
+        if status:
+            return status
+        write(out)
     print((out / "grid.md").read_text())
     return 0
 
 
-def run(config: "ConfigFile", folder: Path, *, device: str | None) -> tuple[dict[str, Any], int | None]:
-    """Train one pair, or what is left of it: its row of the table, and the signal that ended it early."""
-    import torch
+def run(config: str, folder: Path, *, options: list[str], device: str | None) -> int:
+    """Train one, or what is left of it, and write its row; returns the exit status of the run."""
+    from densevit.train import load_config, parse_overrides
 
-    from densevit.train import train
-    from densevit.train.tasks.segment import create_model
-
-    print(f"{folder.name}: training", flush=True)
-    start = time.process_time()
-    with keep_freed_memory():
-        result = train(config, work_dir=folder, resume=(folder / "last_checkpoint").is_file(), device=device)
-    if result.stopped is not None:
-        return {}, result.stopped
-    lines = [json.loads(line) for line in (folder / "scalars.jsonl").read_text().splitlines()]
-    with torch.device("meta"):
-        model = create_model(config.model, trained=True)
-    row = dict(
-        backbone=config.model.backbone,
-        decoder=config.model.decoder,
-        parameters=sum(p.numel() for p in model.parameters()),
-        backbone_parameters=sum(p.numel() for p in model.backbone.parameters()),
-        seconds_per_iter=statistics.median(line["seconds_per_iter"] for line in lines if "seconds_per_iter" in line),
-        loss=[line["loss"] for line in lines if "loss" in line][-1],
-        cpu_minutes=(time.process_time() - start) / 60,
-        mIoU=result.scores["mIoU"],
-        mAcc=result.scores["mAcc"],
-        classes={name: scores["IoU"] for name, scores in result.scores["classes"].items()},
-        settings=settings(config),
-    )
-    (folder / RESULT).write_text(json.dumps(row, indent=1) + "\n")
-    return row, None
-
-
-def finished(folder: Path, config: "ConfigFile") -> dict[str, Any] | None:
-    """The row of a run that is complete and was made with these settings."""
+    wanted = settings(load_config(config, parse_overrides(options)).to_dict())
     path = folder / RESULT
-    row = json.loads(path.read_text()) if path.is_file() else None
-    return row if row is not None and row["settings"] == settings(config) else None
+    if path.is_file() and json.loads(path.read_text())["settings"] == wanted:
+        return 0
+    print(f"{folder.name}: training", flush=True)
+    command = [sys.executable, str(TRAIN), config, "--work-dir", str(folder)]
+    command += ["--cfg-options", *options] if options else []
+    command += ["--device", device] if device else []
+    command += ["--resume"] if (folder / "last_checkpoint").is_file() else []
+    process = subprocess.Popen(command)
+    _, ended, usage = os.wait4(process.pid, 0)
+    status = process.returncode = os.waitstatus_to_exitcode(ended)
+    if not status:
+        path.write_text(json.dumps(row(folder, usage) | {"settings": wanted}, indent=1) + "\n")
+    return status if status >= 0 else 128 - status
 
 
-def settings(config: "ConfigFile") -> dict[str, Any]:
+def row(folder: Path, usage: Any) -> dict[str, Any]:
+    """What a finished run says of itself, and the resources that its process used, which are those since it went on."""
+    from densevit.runs.run import open_runs
+
+    (trained,) = open_runs([folder])
+    last = trained.scores[-1]
+    return {
+        "run": folder.name,
+        "metric": trained.metric,
+        "score": last.value,
+        "classes": last.classes,
+        "loss": trained.trained[-1]["loss"],
+        "seconds_per_iter": statistics.median(line["seconds_per_iter"] for line in trained.trained),
+        "peak_gb": usage.ru_maxrss / 2**20,
+        "cpu_minutes": (usage.ru_utime + usage.ru_stime) / 60,
+        "resumed": trained.resumed,
+        **trained.facts(),
+    }
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
     """All of a config that bears on the result, as JSON gives it back."""
-    plain = {key: value for key, value in config.to_dict().items() if key not in ("work_dir", "visualization", "name")}
+    plain = {key: value for key, value in config.items() if key not in ("work_dir", "visualization", "name")}
     return json.loads(json.dumps(plain))
 
 
-def write(rows: list[dict[str, Any]], out: Path, config: "ConfigFile") -> None:
-    """grid.json with everything, grid.md with two tables: mIoU, and cost."""
+def write(out: Path) -> None:
+    """grid.json with everything, grid.md with a table: scores of the last weights, and cost."""
     import torch
 
-    cfg, data = config.train_cfg, config.train_data
+    rows = [json.loads(path.read_text()) for path in sorted(out.glob(f"*/{RESULT}"))]
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
-    content = dict(rows=rows, machine=machine)
-    (out / "grid.json").write_text(json.dumps(content, indent=1) + "\n")
-    crop = " x ".join(map(str, data.augment.crop_size))
-    text = (
-        f"{cfg.max_iters} iterations of {data.batch_size} crops of {crop}, seed {config.seed}, "
-        f"{machine}; scores on {config.val_data.dataset.get('split')}, in percent.\n\n"
-    )
+    (out / "grid.json").write_text(json.dumps(dict(rows=rows, machine=machine), indent=1) + "\n")
     shown = [
         {
-            "backbone": row["backbone"],
-            "decoder": row["decoder"],
-            "mIoU": row["mIoU"],
-            "mAcc": row["mAcc"],
-            "s / iteration": row["seconds_per_iter"],
-            "M parameters": row["parameters"] / 1e6,
-            "of them decoder": (row["parameters"] - row["backbone_parameters"]) / 1e6,
+            "model": each["model"] or each["run"],
+            "iterations": each["iterations"],
+            each["metric"]: each["score"],
+            "s / iteration": each["seconds_per_iter"],
+            "peak, GB": each["peak_gb"],
+            "CPU, min": each["cpu_minutes"],
+            "M parameters": each["parameters"] / 1e6,
         }
-        for row in rows
+        for each in sorted(rows, key=lambda each: -each["score"])
     ]
-    (out / "grid.md").write_text(f"{text}{format_table(shown, style='markdown')}\n")
+    (out / "grid.md").write_text(f"One seed each, {machine}.\n\n{format_table(shown, style='markdown')}\n")
 
 
 if __name__ == "__main__":

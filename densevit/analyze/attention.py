@@ -134,6 +134,7 @@ def _output_size(layer: AttentionLayer) -> Size:
     if not layer.places:
         raise ValueError(
             f"{layer.name or 'the module'} does not say which tokens it joins, so its attention has no place in the "
-            "image: it is between channels (XCiT), or its class lacks a method `places`"
+            "image: it is between channels (XCiT) or among visual tokens (VT-ResNet), or its class lacks a method "
+            "`places`"
         )
     return layer.places[0].query_size

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from densevit.analyze.attention import attention_maps, by_stage, query_row, rollout
 from densevit.analyze.inputs import Seen, times, to_plane
 from densevit.analyze.receptive_field import SHARES, ReceptiveField, receptive_fields
+from densevit.backbones.base import Backbone
 from densevit.blocks.recorded import AttentionLayer, record_attention
 from densevit.blocks.tokens import CLASS
 from densevit.decoders.vt_fpn import VTFPNDecoder
@@ -119,18 +120,30 @@ def attention_rows(layers: Sequence[AttentionLayer], query: Sequence[float] | No
 def token_section(
     model: Segmentor, seen: Sequence[Seen], folder: Path, *, device: torch.device | None = None
 ) -> tuple[Section, Content] | None:
-    """Maps of visual tokens, of a decoder that has them."""
-    if not isinstance(model.decoder, VTFPNDecoder):
-        return None
+    """Maps of the visual tokens of a backbone's blocks and of a decoder; None where neither has them."""
     pictures = []
     for i, each in enumerate(seen[:MOST_SHOWN]):
         with torch.inference_mode():
-            maps = model.decoder.token_maps(model.forward_features(each.image[None].to(device)))
+            maps = _token_maps(model, each.image[None].to(device))
+        if not maps:
+            return None
         planes = [to_plane(level[0].float().cpu().numpy(), None) for level in maps]
         pictures.append((each.name, token_sheet(each.shown(None), planes, folder / f"tokens_{i:02}.png")))
-    told = "Where each visual token of a level looked; the number is the peak over the mean, 1 for a token that looks "
-    told += "everywhere alike."
+    told = "Where each visual token of a block or level looked; the number is the peak over the mean, 1 for a token "
+    told += "that looks everywhere alike."
     return Section("Visual tokens", [told], pictures=pictures), dict(pictures=_names(pictures))
+
+
+def _token_maps(model: Segmentor, image: Tensor) -> list[Tensor]:
+    """[(B, L, *S_i)] of the backbone's blocks that have visual tokens, then of the decoder's levels."""
+    maps = []
+    if isinstance(model.backbone, Backbone):
+        blocks = range(sum(len(stage.blocks) for stage in model.backbone.stages))
+        levels = model.backbone.features(image, blocks=blocks, norm=False).levels
+        maps += [level.visual.maps for level in levels if level.visual is not None]
+    if isinstance(model.decoder, VTFPNDecoder):
+        maps += model.decoder.token_maps(model.forward_features(image))
+    return maps
 
 
 def _names(pictures: Sequence[tuple[str, Path]]) -> list[dict[str, str]]:

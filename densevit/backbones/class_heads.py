@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from densevit.backbones.base import Features
+from densevit.backbones.base import Backbone, Features
 from densevit.blocks.attention import Attend, merge_heads, split_heads
 from densevit.blocks.transformer import Mlp, init_linear_weights
 
@@ -22,6 +22,12 @@ class ClassHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         raise NotImplementedError
+
+    def leave_out(self, backbone: Backbone) -> None:
+        """Take out of the backbone what the head does not read: norms of the finer levels, where it reads the last."""
+        if self.blocks is None:
+            *finer, last = backbone.out_norms
+            backbone.out_norms = nn.ModuleList([*(nn.Identity() for _ in finer), last])
 
 
 class PooledHead(ClassHead):

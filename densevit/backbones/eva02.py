@@ -64,7 +64,7 @@ def eva02(
     position = LearnedPositions(dim, grid=grid, num_tokens=1, mode=mode, resizing=resizing)
     reference = (REFERENCE,) * spatial_dims
     rope = AxialRope(dim // num_heads, spatial_dims, base=10000.0, reference=reference, inflated=inflated)
-    relate = Relate(rope, pairs=True, counted=inflated)
+    relate = Relate(rope, neighbours=True, counted=inflated)
     options = dict(kernel_size=patch, stride=patch, norm=False, position=position, relate=relate)
 
     def make_block(rate: float) -> nn.Module:

@@ -150,7 +150,7 @@ def primus(
     grid = nd.table_grid(spatial_dims, image_size, stride)
     mode = nd.CUBIC_MODE[spatial_dims]
     position = make_positions("learned", dim, grid=grid, num_registers=num_registers, mode=mode)
-    relate = Relate(AxialRope(dim // num_heads, spatial_dims, base=10000.0, reference=grid), pairs=True)
+    relate = Relate(AxialRope(dim // num_heads, spatial_dims, base=10000.0, reference=grid), neighbours=True)
     places = dict(position=position, relate=relate)
     if stem_dims is None:
         embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=stride, stride=stride, norm=False, **places)

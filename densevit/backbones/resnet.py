@@ -35,6 +35,22 @@ def resnet(
     drop_path: float = 0.0,
 ) -> Backbone:
     """Build one member of the family; see VARIANTS. `dim` is the width of the first stage's inner convolutions."""
+    stages, widths = resnet_stages(
+        spatial_dims, in_channels, dim=dim, depths=depths, bottleneck=bottleneck, drop_path=drop_path
+    )
+    return Backbone(
+        stages,
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=widths,
+        out_strides=[4 * 2**i for i in range(len(depths))],
+    )
+
+
+def resnet_stages(
+    spatial_dims: int, in_channels: int, *, dim: int, depths: Sequence[int], bottleneck: bool, drop_path: float
+) -> tuple[list[Stage], list[int]]:
+    """Stages with fresh weights, each of half the size of the one before, and the width of each."""
     inner = [dim * 2**i for i in range(len(depths))]
     widths = [width * EXPANSION for width in inner] if bottleneck else inner
     stages = []
@@ -51,15 +67,9 @@ def resnet(
             )
             for j, rate in enumerate(rates)
         ]
-        stages.append(Stage(nn.Identity() if i else PooledStem(spatial_dims, in_channels, dim), blocks))
-    backbone = Backbone(
-        stages,
-        spatial_dims=spatial_dims,
-        in_channels=in_channels,
-        out_channels=widths,
-        out_strides=[4 * 2**i for i in range(len(depths))],
-    )
-    return backbone.apply(init_vit_weights)
+        stage = Stage(nn.Identity() if i else PooledStem(spatial_dims, in_channels, dim), blocks)
+        stages.append(stage.apply(init_vit_weights))
+    return stages, widths
 
 
 class PooledStem(nn.Module):

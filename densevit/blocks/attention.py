@@ -179,13 +179,11 @@ class SelfAttention(nn.Module):
 
 
 def turn(heads: Tensor, relations: Relations) -> Tensor:
-    """Queries or keys (B, H, N, K), two channels at a time turned by their angle; as they are where there is none.
-
-    Where neighbours make a pair, the channels leave in another order: those that came first in their pairs, then the
-    others. It is the same for queries and for keys, and no product of them knows it.
-    """
+    """Queries or keys (B, H, N, K), two channels at a time turned by their angle; as they are where there is none."""
     if relations.cos is None or relations.sin is None:
         return heads
-    first, second = (heads[..., ::2], heads[..., 1::2]) if relations.pairs else heads.chunk(2, dim=-1)
-    cos, sin = relations.cos, relations.sin
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1).type_as(heads)
+    if relations.neighbours:
+        others = heads.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    else:
+        others = torch.cat(heads.chunk(2, dim=-1)[::-1], dim=-1)
+    return torch.addcmul(heads * relations.cos, others, relations.sin).type_as(heads)

@@ -119,24 +119,23 @@ class AxialRope(nn.Module):
 class Relate(nn.Module):
     """Tells attention of the places of tokens: a grid (B, *S, C), or Tokens -> Tokens with `relations`.
 
-    `rope` gives the cells' angles; tokens before the grid are not turned. `pairs` is the order of channels in heads
+    `rope` gives the cells' angles; tokens before the grid are not turned. `neighbours`: which channels make a pair
     (`Relations`). `counted`: each token before the grid counts as many times as a volume has slices, as a picture's
     counts once, so that it keeps its weight among the cells, which are as many times more.
     """
 
-    def __init__(self, rope: AxialRope | None = None, *, pairs: bool = False, counted: bool = False):
+    def __init__(self, rope: AxialRope | None = None, *, neighbours: bool = False, counted: bool = False):
         super().__init__()
-        self.rope, self.pairs, self.counted = rope, pairs, counted
+        self.rope, self.neighbours, self.counted = rope, neighbours, counted
 
     def forward(self, x: Tensor | Tokens) -> Tokens:
         tokens = as_tokens(x)
-        cos = sin = bias = None
-        before = len(tokens.prefix)
+        before, more = len(tokens.prefix), tokens.size[:-FLAT]
+        relations = Relations(neighbours=self.neighbours)
         if self.rope is not None:
             cos, sin = self.rope(tokens.size, like=tokens.values)
-            cos, sin = F.pad(cos, (0, 0, before, 0), value=1.0), F.pad(sin, (0, 0, before, 0))
-        more = tokens.size[:-FLAT]
+            relations = relations.turned(F.pad(cos, (0, 0, before, 0), value=1.0), F.pad(sin, (0, 0, before, 0)))
         if self.counted and before and more:
             counts = torch.ones_like(tokens.values[:1, :before, 0]) * prod(more)
-            bias = F.pad(counts.log(), (0, prod(tokens.size)))
-        return tokens._replace(relations=Relations(cos, sin, self.pairs, bias))
+            relations = relations._replace(bias=F.pad(counts.log(), (0, prod(tokens.size))))
+        return tokens._replace(relations=relations)

@@ -19,27 +19,42 @@ CLASS, DISTILLATION, REGISTER = "class", "distillation", "register"  # what stan
 class Relations(NamedTuple):
     """What attention is told of the places of T + N tokens; None where it is told nothing.
 
-    Queries and keys of K channels are turned by the angles whose cosines and sines these are, (T + N, K / 2). A channel
-    of the first half turns together with the same one of the second half, or with `pairs` each with its neighbour.
-    `bias` (1, T + N) is added to the logits of the keys.
+    Queries and keys of K channels are turned: each channel times `cos` plus the other one of its pair times `sin`,
+    both (T + N, K), `sin` negative for the first of a pair. A channel of the first half makes a pair with the same one
+    of the second half, or with `neighbours` with the next. `bias` (1, T + N) is added to the logits of the keys.
     """
 
     cos: Tensor | None = None
     sin: Tensor | None = None
-    pairs: bool = False
+    neighbours: bool = False
     bias: Tensor | None = None
+
+    def turned(self, cos: Tensor, sin: Tensor) -> "Relations":
+        """These with a turn of each pair of channels by the angles of these cosines and sines, (T + N, K / 2) each."""
+        dim = -1 if self.neighbours else -2
+        cos, sin = (torch.stack(both, dim=dim).flatten(-2) for both in ((cos, cos), (-sin, sin)))
+        return self._replace(cos=cos, sin=sin)
+
+
+class VisualTokens(NamedTuple):
+    """Tokens made of a whole grid, and the weights of the pixels that each of the L was made of (`visual_tokens`)."""
+
+    values: Tensor  # (B, L, width of a token)
+    maps: Tensor  # (B, L, *S), each map sums to 1
 
 
 class Tokens(NamedTuple):
     """Values (B, T + N, C), the size of the grid, and what each of the T tokens before it is, such as CLASS.
 
-    `relations` are for the attention of blocks that know them, as long as the grid keeps its size.
+    `relations` are for the attention of blocks that know them, as long as the grid keeps its size. `visual` are tokens
+    that a block has made of the grid, of their own number and width, for the next block and for class heads.
     """
 
     values: Tensor
     size: tuple[int, ...]
     prefix: tuple[str, ...] = ()
     relations: Relations | None = None
+    visual: VisualTokens | None = None
 
     @property
     def grid(self) -> Tensor:

@@ -8,11 +8,13 @@ form="arxiv" is the first preprint's appendix: several heads, maps over groups o
 Linear maps of pixels that the texts write before an attention are made on the tokens' side of the product here,
     (X W_Q) (T W_K)^T = X (T W_K W_Q^T)^T    and    A^T (X W_V) = (A^T X) W_V,
 the same numbers up to rounding: a pixel meets nothing but L filters and L values.
+
+`groups` are those of the linear maps between channels of the map and of tokens; neither text groups them, see
+`backbones.vt_resnet`.
 """
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,37 +22,10 @@ from torch import Tensor, nn
 
 from densevit.blocks import nd
 from densevit.blocks.attention import Attend, merge_heads, split_heads
+from densevit.blocks.grouped_linear import GroupedLinear, linear
+from densevit.blocks.tokens import VisualTokens
 
 FORMS = ("iccv", "arxiv")
-
-
-class VisualTokens(NamedTuple):
-    """Tokens, and the weights of the pixels that each was made of."""
-
-    values: Tensor  # (B, L, T)
-    maps: Tensor  # (B, L, *S), each map sums to 1
-
-
-class GroupedLinear(nn.Module):
-    """A linear map of each group of channels to its own, without bias: (..., C_in) -> (..., C_out).
-
-    It is the pointwise grouped convolution of tokens.
-    """
-
-    def __init__(self, dim_in: int, dim_out: int, *, groups: int = 1):
-        super().__init__()
-        if dim_in % groups or dim_out % groups:
-            raise ValueError(f"{groups} groups or heads must divide widths {dim_in} and {dim_out}; choose other widths")
-        self.weight = nn.Parameter(torch.empty(groups, dim_in // groups, dim_out // groups))
-        bound = (groups / dim_in) ** 0.5  # as nn.Linear begins
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.einsum("...gi,gio->...go", x.unflatten(-1, (len(self.weight), -1)), self.weight).flatten(-2)
-
-    def transposed(self, x: Tensor) -> Tensor:
-        """(..., C_out) -> (..., C_in), by the transposed matrices."""
-        return torch.einsum("...go,gio->...gi", x.unflatten(-1, (len(self.weight), -1)), self.weight).flatten(-2)
 
 
 class PositionCode(nn.Module):
@@ -81,13 +56,15 @@ class TokenEmbed(nn.Module):
     Nothing is left to do in the form "iccv" when tokens are as wide as the map and carry no position.
     """
 
-    def __init__(self, spatial_dims: int, dim: int, *, token_dim: int, form: str, position: bool, num_heads: int):
+    def __init__(
+        self, spatial_dims: int, dim: int, *, token_dim: int, form: str, position: bool, num_heads: int, groups: int = 1
+    ):
         super().__init__()
         self.value = GroupedLinear(dim, dim, groups=num_heads) if form == "arxiv" else nn.Identity()
         self.position = PositionCode(spatial_dims) if position else None
         width = dim + PositionCode.out_channels * position
         plain = form == "iccv" and width == token_dim
-        self.project = nn.Identity() if plain else nn.Linear(width, token_dim, bias=False)
+        self.project = nn.Identity() if plain else linear(width, token_dim, groups)
 
     def forward(self, means: Tensor, maps: Tensor) -> Tensor:
         values = self.value(means)
@@ -109,12 +86,13 @@ class FilterTokenizer(nn.Module):
         form: str = "iccv",
         position: bool = False,
         num_heads: int = 16,
+        groups: int = 1,
     ):
         super().__init__()
         self.scale = dim**-0.5 if form == "arxiv" else 1.0
         self.filters = nn.Linear(dim, num_tokens, bias=False)
         self.embed = TokenEmbed(
-            spatial_dims, dim, token_dim=token_dim, form=form, position=position, num_heads=num_heads
+            spatial_dims, dim, token_dim=token_dim, form=form, position=position, num_heads=num_heads, groups=groups
         )
 
     def forward(self, x: Tensor) -> VisualTokens:
@@ -137,16 +115,17 @@ class RecurrentTokenizer(nn.Module):
         form: str = "iccv",
         position: bool = False,
         num_heads: int = 16,
+        groups: int = 1,
     ):
         super().__init__()
         self.num_heads = num_heads if form == "arxiv" else 1
-        self.query = nn.Linear(token_dim, dim, bias=False)
+        self.query = linear(token_dim, dim, groups)
         self.key = GroupedLinear(dim, dim, groups=num_heads) if form == "arxiv" else None
         self.embed = TokenEmbed(
-            spatial_dims, dim, token_dim=token_dim, form=form, position=position, num_heads=num_heads
+            spatial_dims, dim, token_dim=token_dim, form=form, position=position, num_heads=num_heads, groups=groups
         )
         if self.key is None:  # logits that are not scaled begin with variance 1
-            nn.init.normal_(self.query.weight, std=(token_dim * dim) ** -0.5)
+            nn.init.normal_(self.query.weight, std=(token_dim // groups * dim) ** -0.5)
 
     def forward(self, x: Tensor, tokens: VisualTokens) -> VisualTokens:
         num_asking = tokens.values.shape[1] if self.key is None else -(-tokens.values.shape[1] // 2)
@@ -197,17 +176,17 @@ class TokenTransformer(nn.Module):
 class Projector(nn.Module):
     """Each pixel takes from the tokens, by a softmax over tokens: grid (B, *S, C), (B, L, T) -> (B, *S, C)."""
 
-    def __init__(self, dim: int, *, token_dim: int, form: str = "iccv", num_heads: int = 16):
+    def __init__(self, dim: int, *, token_dim: int, form: str = "iccv", num_heads: int = 16, groups: int = 1):
         super().__init__()
         self.num_heads = num_heads if form == "arxiv" else 1
         self.scale = None if form == "arxiv" else 1.0
         self.attend = Attend()
-        self.query = GroupedLinear(dim, dim, groups=self.num_heads)
-        self.key = nn.Linear(token_dim, dim, bias=False)
-        self.value = nn.Linear(token_dim, dim, bias=False)
+        self.query = GroupedLinear(dim, dim, groups=num_heads if form == "arxiv" else groups)
+        self.key = linear(token_dim, dim, groups)
+        self.value = linear(token_dim, dim, groups)
         if form == "iccv":
-            nn.init.normal_(self.query.weight, std=dim**-0.75)
-            nn.init.normal_(self.key.weight, std=token_dim**-0.5 * dim**-0.25)
+            nn.init.normal_(self.query.weight, std=(dim // groups) ** -0.5 * dim**-0.25)
+            nn.init.normal_(self.key.weight, std=(token_dim // groups) ** -0.5 * dim**-0.25)
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         filters = self.query.transposed(self.key(tokens))  # (B, L, C)

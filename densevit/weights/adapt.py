@@ -121,21 +121,18 @@ def _inflate_merging(tensor: Tensor, owner: PatchMerging, *, how: str) -> Tensor
 
 def _adapt_stem(translation: Translation, target: Target, *, how: str) -> Translation:
     """Fit the first convolution (dim, C_old, *kernel), and a norm of its windows, to the model's input channels."""
-    state, stem = translation.state, target.tensors.get(STEM)
-    weight = state.get(STEM)
+    state, weight, stem = translation.state, translation.state.get(STEM), target.tensors.get(STEM)
     if weight is None or stem is None or weight.ndim != stem.ndim or weight.shape[1] == stem.shape[1]:
         return translation
     old, new = weight.shape[1], stem.shape[1]
 
     def fit(tensor: Tensor, axis: int) -> Tensor:
-        if how == "sum":
-            return tensor.mean(axis, keepdim=True).repeat_interleave(new, axis)
-        return tensor.index_select(axis, torch.arange(new) % old)
+        tensor = tensor.mean(axis, keepdim=True) if how == "sum" else tensor
+        return tensor.index_select(axis, torch.arange(new) % tensor.shape[axis])
 
     fitted = {STEM: fit(weight, 1) * (old / new)}
     fitted |= {name: fit(tensor, 0) for name, tensor in state.items() if _WINDOW_NORM.fullmatch(name)}
-    shapes = [(name, tuple(tensor.shape), tuple(state[name].shape)) for name, tensor in fitted.items()]
-    remarks = [f"{name} {after} from {before} by {how} over channels" for name, after, before in shapes]
+    remarks = [f"{n} {tuple(t.shape)} from {tuple(state[n].shape)} by {how} over channels" for n, t in fitted.items()]
     return replace(translation, state=state | fitted, reshaped=[*remarks, *translation.reshaped])
 
 

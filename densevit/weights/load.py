@@ -13,7 +13,7 @@ from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
 from densevit.weights.names import (
     CLASS_TOKENS,
-    LEVEL_NORMS,
+    UNREAD,
     Target,
     is_backbone,
     is_classifier,
@@ -135,13 +135,13 @@ def _take_part(translation: Translation, target: Target, *, new_head: bool) -> T
     """Leave out what the model is not made to hold: what is beside the backbone or a segmentor, tensors it may lack.
 
     Blocks that a release counts through get the model's stages first. Only classifiers need class tokens, and only
-    other models the norms of finer levels.
+    other models what no class head reads.
     """
     staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
     of_classifier = is_classifier(staged)
     lacking = (
         *translation.absent,
-        *(LEVEL_NORMS if target.classifies else ()),
+        *(UNREAD if target.classifies else ()),
         *(CLASS_TOKENS if of_classifier and not target.classifies else ()),
     )
     unused = () if not target.classifies else ("head.", "decoder.", "class_head.") if new_head else ()
@@ -155,7 +155,7 @@ def _take_part(translation: Translation, target: Target, *, new_head: bool) -> T
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}
     others = [name for name in staged if name in left_out]
-    absent = (*translation.absent, *(LEVEL_NORMS if of_classifier else ()))
+    absent = (*translation.absent, *(UNREAD if of_classifier else ()))
     return replace(translation, state=state, ignored=translation.ignored + others, absent=absent)
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 NECK = "backbone.neck."  # how names of a neck's tensors begin
 _STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
 _COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
-LEVEL_NORMS = (r"backbone\.out_norms\.\d+\.",)  # of what leaves a stage
+LEVEL_NORM = r"backbone\.out_norms\.\d+\."  # of what leaves a stage
+UNREAD = (LEVEL_NORM, r"backbone\.stages\.\d+\.blocks\.\d+\.projector\.")  # what classifiers may lack
 CLASS_TOKENS = (r"backbone\.stages\.\d+\.downsample\.position\.(tokens\.|cls_token|pos_embed_class)",)
-_LEVEL_NORM = re.compile(rf"^{LEVEL_NORMS[0]}")
+_LEVEL_NORM = re.compile(rf"^{LEVEL_NORM}")
 
 
 def plain_names(state: Mapping[str, Any]) -> dict[str, str]:

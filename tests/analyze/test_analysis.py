@@ -108,6 +108,17 @@ def test_a_network_of_slices_sees_the_middle_one(tmp_path):
     assert (found["size"], found["spacing"]) == ([64, 64], [1.0, 2.0])
 
 
+def test_visual_tokens_of_a_backbone_are_drawn_of_each_block(tmp_path, photo_file):
+    options = dict(dim=8, depths=(1, 1, 1, 2), num_tokens=4, token_dim=16, groups=4)
+    run = save_checkpoint(tmp_path / "run" / "weights.safetensors", "vt_resnet18", "all_mlp", options=options)
+    assert analyze(run, photo_file, "-o", tmp_path / "out", "--size", 32) == 0
+    found = facts(tmp_path / "out")
+    assert found["visual_tokens"]["pictures"] == [dict(image="<b>street", picture="tokens_00.png")]
+    assert "among visual tokens (VT-ResNet)" in found["attention"]["sentences"][0]
+    with Image.open(tmp_path / "out" / "tokens_00.png") as picture:
+        assert np.asarray(picture.convert("RGB")).std() > 10
+
+
 def test_a_backbone_without_attention_is_said_and_the_rest_goes_on(tmp_path, photo_file):
     options = dict(dim=8, depths=(1, 1, 1, 1))
     run = save_checkpoint(tmp_path / "run" / "weights.safetensors", "resnet18", "all_mlp", options=options)

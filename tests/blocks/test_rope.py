@@ -60,7 +60,7 @@ def turned_by_loops(vector, angles, *, pairs):
 @pytest.mark.parametrize("pairs", [False, True])
 def test_products_of_queries_and_keys_are_those_of_turned_pairs(pairs):
     angles = torch.randn(4, 3, **DOUBLE)
-    relations = Relations(angles.cos(), angles.sin(), pairs)
+    relations = Relations(neighbours=pairs).turned(angles.cos(), angles.sin())
     q, k = torch.randn(2, 1, 1, 4, 6, **DOUBLE)
     logits = (turn(q, relations) @ turn(k, relations).mT)[0, 0]
     for i, j in product(range(4), repeat=2):

@@ -95,8 +95,8 @@ WHOLE = [
 ]
 
 
-# Sources whose tensors have the names of another one: test_rules.py.
-NAMED = {"monai_legacy_swin_unetr", "monai_v2_swin_unetr", "dino_vit"}
+# Sources whose tensors have the names of another one: test_rules.py, backbones/test_vt_resnet.py.
+NAMED = {"monai_legacy_swin_unetr", "monai_v2_swin_unetr", "dino_vit", "torchvision_vt_resnet"}
 # Sources that do not keep all that a model of ours holds: parity/test_dinov2.py.
 LOSSY = {"timm_dinov2_reg", "timm_dinov2_reg_giant"}
 

@@ -51,6 +51,13 @@ BACKBONES = {
         32,
     ),
     "resnet18": (dict(dim=16, depths=(1, 1, 1, 1), bottleneck=True), {}, {}, (40, 72), 32),
+    "vt_resnet18": (
+        dict(dim=16, depths=(1, 1, 1, 2), num_tokens=4, token_dim=32, groups=4),
+        {},
+        {},
+        (40, 72),
+        32,
+    ),
     "clip_vit_base_p16": (
         dict(dim=48, depth=4, num_heads=3),
         dict(image_size=64),

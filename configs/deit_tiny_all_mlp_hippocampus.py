@@ -1,0 +1,11 @@
+"""DeiT-Ti in 3D on the Decathlon's Hippocampus, patches of 8 voxels: the budget of mit_b0_all_mlp_hippocampus.py.
+
+Command: `python tools/train.py configs/deit_tiny_all_mlp_hippocampus.py`.
+Time: not measured by itself.
+Score: none published for this recipe.
+"""
+
+_base_ = "mit_b0_all_mlp_hippocampus.py"
+
+model = dict(backbone="deit_tiny", backbone_options=dict(patch_size=8, image_size=(64, 96, 64)))
+optimizer = dict(no_decay=("norm", "pos_embed", "cls_token"))
