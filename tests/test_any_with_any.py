@@ -9,6 +9,7 @@ from torch import nn
 
 import densevit
 from densevit.backbones.necks import NECKS
+from densevit.blocks import nd
 from densevit.registry import BACKBONES
 from tests.common import own_decoders
 from tools.peers.common import randomize
@@ -30,6 +31,7 @@ SMALL = {
     "deepvit_16b": dict(dim=48, depth=4, num_heads=4, image_size=32),
     "deepvit_s": dict(dim=48, depth=4, num_heads=4, num_mixed=2, image_size=32),
     "resnet18": dict(dim=8, depths=(1, 1, 1, 1)),
+    "timesformer_base": dict(dim=48, depth=4, num_heads=3, image_size=32, num_frames=4, patch_size=8),
     "vt_resnet18": dict(dim=8, depths=(1, 1, 1, 2), num_tokens=4, token_dim=16, groups=4),
     "clip_vit_base_p16": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8),
     "ceit_tiny": dict(dim=48, depth=4, image_size=32),
@@ -138,8 +140,10 @@ def test_a_neck_makes_a_pyramid_of_every_plain_family(neck, spatial_dims):
             if len(set(densevit.create_backbone(name, **options, **small).out_strides)) == 1:
                 plain.append(name)
                 backbone = densevit.create_backbone(name, neck=neck, **options, **small)
+                strides = [nd.ntuple(stride, spatial_dims) for stride in backbone.out_strides]
+                assert [max(stride) for stride in strides] == [4, 8, 16, 32], name
                 sizes = [x.shape[2:] for x in backbone(torch.empty(1, 1, *[64] * spatial_dims))]
-                assert sizes == [(64 // stride,) * spatial_dims for stride in (4, 8, 16, 32)], name
+                assert sizes == [nd.ceil_div([64] * spatial_dims, stride) for stride in strides], name
     assert {"vit_tiny", "ceit_tiny", "convmixer_768_32", "primus_v3_small"} <= set(plain)
 
 

@@ -75,6 +75,8 @@ UNPUBLISHED = (
     "pvt_v2_b2_vt_fpn_cityscapes",
     "resenc_unet_hippocampus",
     "swin_base_uper_cityscapes",
+    "timesformer_base_all_mlp_camvid",
+    "timesformer_base_all_mlp_hippocampus",
     "swin_unetr_hippocampus",
     "t2t_vit_7_all_mlp_camvid",
     "t2t_vit_7_all_mlp_hippocampus",

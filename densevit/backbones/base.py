@@ -54,9 +54,9 @@ class Features:
 
     @property
     def class_token(self) -> Tensor | None:
-        """(B, C), or None where the backbone has none."""
+        """(B, C), the mean where each frame has its own (TimeSformer); None where the backbone has none."""
         found = self.levels[-1].named(CLASS)
-        return None if found is None else found[:, 0]
+        return None if found is None else found.mean(1)
 
     @property
     def distillation_token(self) -> Tensor | None:

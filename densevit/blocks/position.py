@@ -136,7 +136,7 @@ def resize_positions(
     elif resizing == "antialias":
         resized = nd.to_image(resize_cubic(nd.to_grid(cells)[0], size, antialias=True)[None])
     else:
-        resized = F.interpolate(cells, size=size, mode=mode, align_corners=False)
+        resized = F.interpolate(cells, size=size, mode=mode)
     resized = nd.to_grid(resized).flatten(1, -2)
     return torch.cat([table[:, :num_tokens], resized], dim=1)
 

@@ -4,14 +4,15 @@ Inflation gives weights of pictures the axis D of volumes, which comes first. On
 inflated network gives the features of the 2D network; docs/weights.md says where that is exact.
 
 Tables of windows are resized by cubic interpolation of each axis, as published for Swin; tables of a grid by the
-interpolation with which their model resizes them itself; tables of one axis (MViT) linearly. A checkpoint does not say
-how its rows are laid out: they are taken for a square or cube, else for the model's aspect, else for the model's grid
-with another first axis.
+interpolation with which their model resizes them itself; tables of one axis linearly (MViT), or by the nearest row
+(TimeSformer). A checkpoint does not say how its rows are laid out: they are taken for a square or cube, else for the
+model's aspect, else for the model's grid with another first axis.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import torch
@@ -33,8 +34,10 @@ INFLATIONS = (None, "center", "mean")
 # MViT has tables of relative positions for each axis, or of absolute ones for the first axis of volumes alone; rotary
 # positions of pictures know no angle along it.
 _TABLE_OF_AXIS = re.compile(r"(\.rel_pos\.)(\d+)$")
+_OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$|\.rope\.rates$|\.time_embed$|\.temporal_fc\.")
+# TimeSformer's attention over time begins with the weights of that within frames, and adds nothing until it is trained.
+_LIKE_SPACE = re.compile(r"\.temporal_(?=(attn|norm1)\.)")
 _WINDOW_NORM = re.compile(r"backbone\.stages\.0\.downsample\.norm1\.(weight|bias)")  # T2T-ViT: (C, *kernel)
-_OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$|\.rope\.rates$")
 
 
 def adapt(translation: Translation, target: Target, *, channels: str | None, inflate: str | None) -> Translation:
@@ -57,9 +60,13 @@ def _inflate(translation: Translation, target: Target, *, how: str) -> Translati
         if inflated.shape != tensor.shape:
             remarks.append(f"{name} {tuple(inflated.shape)} from {tuple(tensor.shape)} by {how}")
     for name, own in target.tensors.items():
+        like = _LIKE_SPACE.sub(".", name)
         if name not in state and _OF_NEW_AXIS.search(name):
             state[name] = torch.zeros(own.shape, device="cpu")
             remarks.append(f"{name} {tuple(own.shape)} of zeros")
+        elif name not in state and like in state:
+            state[name] = state[like]
+            remarks.append(f"{name} {tuple(own.shape)} from {like}")
     return replace(translation, state=state, inflated=[*translation.inflated, *remarks])
 
 
@@ -189,6 +196,7 @@ def _fit_positions(table: Tensor, own: Tensor, owner: nn.Module | None, flat: bo
     """(1, T + N, C) of one grid -> of another; rows of tokens that the model lacks are left out."""
     if not isinstance(owner, LearnedPositions) or table.ndim != 3 or table.shape[2] != own.shape[2]:
         return table, False
+    flat = flat and len(owner.grid) - 1 in nd.CONV  # not where the table is one of pictures in the model too
     like = owner.grid[1:] if flat else owner.grid
     tokens = _count_tokens(table.shape[1], like, default=owner.num_tokens)
     grid = find_grid(table.shape[1] - tokens, like)
@@ -223,12 +231,14 @@ def _count_tokens(rows: int, like: Sequence[int], *, default: int) -> int:
     return [*own, *cubes, default][0]
 
 
-def _fit_lines(table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool) -> tuple[Tensor, bool]:
-    """(2 n - 1, K) -> (2 m - 1, K), or (1, n, C) -> (1, m, C), linearly."""
+def _fit_lines(
+    table: Tensor, own: Tensor, _owner: nn.Module | None, _flat: bool, *, mode: str = "linear"
+) -> tuple[Tensor, bool]:
+    """(2 n - 1, K) -> (2 m - 1, K), or (1, n, C) -> (1, m, C)."""
     if table.shape[:-2] != own.shape[:-2] or table.shape[-1:] != own.shape[-1:] or table.shape == own.shape:
         return table, False
     lines = table.flatten(0, -2).mT[None]
-    return F.interpolate(lines, size=own.shape[-2], mode="linear", align_corners=False)[0].mT.reshape(own.shape), True
+    return F.interpolate(lines, size=own.shape[-2], mode=mode)[0].mT.reshape(own.shape), True
 
 
 def _fit_plane(table: Tensor, own: Tensor, owner: nn.Module | None, _flat: bool) -> tuple[Tensor, bool]:
@@ -245,5 +255,6 @@ _TABLES: dict[str, Callable[[Tensor, Tensor, nn.Module | None, bool], tuple[Tens
     r"\.pos_embed$": _fit_positions,
     r"\.pos_embed_spatial$": _fit_plane,
     r"\.pos_embed_temporal$": _fit_lines,
+    r"\.time_embed$": partial(_fit_lines, mode="nearest"),
     r"\.rel_pos\.\d+$": _fit_lines,
 }

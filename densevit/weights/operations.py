@@ -53,6 +53,11 @@ def _squeeze_time(tensor: Tensor) -> Tensor:
     return tensor.squeeze(2) if tensor.ndim == 5 and tensor.shape[2] == 1 else tensor
 
 
+def _frame_kernel(tensors: list[Tensor]) -> list[Tensor]:
+    """A kernel of images -> a kernel of one frame: (O, I, h, w) -> (O, I, 1, h, w); biases stay as they are."""
+    return [t.unsqueeze(2) if t.ndim == 4 else t for t in tensors]
+
+
 def _without_key_bias(tensors: list[Tensor]) -> list[Tensor]:
     """Biases of queries, keys and values (3 C) -> of queries and values (2 C)."""
     q, _, v = tensors[0].chunk(3)
@@ -100,6 +105,7 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "split_qkv": (_split_qkv, lambda tensors: [torch.cat(tensors)]),
     "perceptron": (_from_perceptron, _to_perceptron),
     "squeeze_time": (lambda tensors: [_squeeze_time(t) for t in tensors], lambda tensors: tensors),
+    "frame_kernel": (_frame_kernel, lambda tensors: [_squeeze_time(t) for t in tensors]),
     "transposed": (lambda tensors: [tensors[0].mT], lambda tensors: [tensors[0].mT.contiguous()]),
     "split_class": (lambda tensors: [tensors[0][:, :1], tensors[0][:, 1:]], lambda tensors: [torch.cat(tensors, 1)]),
     "as_row": (lambda tensors: [tensors[0][None, None]], lambda tensors: [tensors[0][0, 0]]),

@@ -11,7 +11,7 @@ from densevit.blocks.pooling_attention import HeadPool, PoolingAttention
 from densevit.blocks.recorded import record_attention
 from densevit.blocks.tokens import as_tokens
 from densevit.blocks.window import WindowAttention
-from tests.common import smallest_of_families
+from tests.test_any_with_any import SMALL
 
 SIZES = {2: (72, 104), 3: (32, 40, 24)}
 
@@ -36,10 +36,10 @@ def calls_of(backbone, image):
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("name", smallest_of_families())
+@pytest.mark.parametrize("name", SMALL)
 def test_weights_times_values_are_what_the_network_goes_on_with(name, rank):
     torch.manual_seed(0)
-    backbone = densevit.create_backbone(name, spatial_dims=rank, in_channels=1).eval()
+    backbone = densevit.create_backbone(name, spatial_dims=rank, in_channels=1, **SMALL[name]).eval()
     layers, calls = calls_of(backbone, torch.randn(1, 1, *SIZES[rank]))
     weights = [each for layer in layers for each in layer.weights]
     assert len(weights) == len(calls)
@@ -52,8 +52,9 @@ def test_weights_times_values_are_what_the_network_goes_on_with(name, rank):
         queries = torch.cat([each.queries.flatten() for each in layer.places])
         count = len(layer.prefix) + prod(layer.places[0].query_size)
         once = queries[queries >= 0].sort().values
-        once = once.unique() if name.startswith("volo") else once  # whose windows overlap
-        assert once.tolist() == list(range(count))
+        once = once.unique() if name.startswith(("volo", "timesformer")) else once  # whose windows overlap
+        asking = slice(len(layer.prefix) if ".temporal_attn" in layer.name else 0, count)  # only cells look over time
+        assert once.tolist() == list(range(count))[asking]
         assert [each.shape[1:] for each in layer.weights] == [
             (len(each.queries), layer.weights[0].shape[2], each.queries.shape[1], each.keys.shape[1])
             for each in layer.places

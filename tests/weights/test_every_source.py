@@ -42,6 +42,8 @@ RELEASES = {
     "zhoudaquan_deepvit": ("deepvit_16b", dict(num_tokens=1), dict(depth=4, dim=48)),
     "zhoudaquan_stem_deepvit": ("deepvit_s", dict(num_tokens=1, image_size=384), dict(depth=4, num_mixed=2, dim=48)),
     "torchvision_resnet": ("resnet50", {}, NARROW),
+    "facebook_timesformer": ("timesformer_hr", dict(spatial_dims=3), PLAIN),
+    "huggingface_timesformer": ("timesformer_base", dict(spatial_dims=3, attention="joint", num_frames=5), PLAIN),
     "openai_clip": ("clip_vit_base_p16", {}, PLAIN),
     "huggingface_clip": ("clip_vit_base_p32", {}, PLAIN),
     "coeusguo_ceit": ("ceit_tiny", {}, dict(depth=4, dim=48)),

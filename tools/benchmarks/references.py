@@ -18,6 +18,7 @@ from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
 from tools.peers.pvt import maps_of_transformers_pvt, transformers_pvt
 from tools.peers.swin import huggingface_pair
 from tools.peers.t2t import t2t_pair
+from tools.peers.timesformer import transformers_timesformer
 from tools.peers.unetr import monai_swin_unetr, monai_unetr, swin_unetr, unetr
 from tools.peers.uper import mmseg_swin_uper
 from tools.peers.xcit import xcit_pair
@@ -182,6 +183,13 @@ def _volo() -> Pair:
     return Pair(ours, outputs, _image(512, 512))
 
 
+def _timesformer() -> Pair:
+    theirs = randomize(transformers_timesformer())
+    ours = densevit.create_classifier("timesformer_base", num_classes=400, spatial_dims=3)
+    copy_weights(theirs, ours, source="huggingface_timesformer")
+    return Pair(ours, Outputs(theirs, lambda m, x: m(x.transpose(1, 2)).logits), _image(8, 224, 224))
+
+
 def _t2t(*, performer: bool) -> Pair:
     theirs, ours = t2t_pair((512, 512), performer=performer, dim=256, depth=7, num_heads=4)
     maps = Outputs(theirs, lambda m, x: m.maps(x, (0, 2, 4, 6)))
@@ -225,6 +233,7 @@ REFERENCES = {
     "cait_xxs24": Reference("timm", "timm", _cait),
     "xcit_tiny_12_p16": Reference("timm", "timm", partial(_xcit, 16)),
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
+    "timesformer_base video": Reference("transformers, logits", "transformers", _timesformer),
     "volo_d1": Reference("timm", "timm", _volo),
     "t2t_vit_7": Reference("written out", "torch", partial(_t2t, performer=True)),
     "t2t_vit_7, performer=False": Reference("written out", "torch", partial(_t2t, performer=False)),
