@@ -13,8 +13,8 @@ from densevit.backbones.cait import TalkingHeads
 from densevit.backbones.deepvit import ReAttend
 from densevit.backbones.t2t_vit import RandomFeatures
 from densevit.blocks import nd
+from densevit.blocks.position import resize_cubic
 from densevit.weights import load_weights, save_weights
-from densevit.weights.adapt import resize_cubic
 from tests.common import own_decoders
 from tests.weights.common import backbone, equal, snapshot
 from tools.peers.common import picture, randomize
