@@ -31,6 +31,8 @@ SMALL = {
     "deepvit_16b": dict(dim=48, depth=4, num_heads=4, image_size=32),
     "deepvit_s": dict(dim=48, depth=4, num_heads=4, num_mixed=2, image_size=32),
     "resnet18": dict(dim=8, depths=(1, 1, 1, 1)),
+    "bit_r50x1": dict(dim=8, depths=(1, 1, 1, 1), num_groups=4),
+    "vit_small_r26_s32": dict(stem_dim=8, num_groups=4, depths=(1, 1), dim=48, depth=4, image_size=32),
     "timesformer_base": dict(dim=48, depth=4, num_heads=3, image_size=32, num_frames=4, patch_size=8),
     "vt_resnet18": dict(dim=8, depths=(1, 1, 1, 2), num_tokens=4, token_dim=16, groups=4),
     "clip_vit_base_p16": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8),

@@ -169,8 +169,9 @@ class Backbone(nn.Module):
 
     def set_checkpointing(self, enabled: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
-        for stage in self.stages:
-            stage.checkpointing = enabled
+        for module in self.stages.modules():  # stages of convolutions stand before those of a hybrid ViT's blocks
+            if isinstance(module, Stage):
+                module.checkpointing = enabled
 
     def freeze(self, num_stages: int) -> None:
         """Keep the first `num_stages` stages as they are: no gradients, and always in eval mode."""

@@ -3,7 +3,7 @@
 In 2D and 3D, as torchvision has it: of a bottleneck's convolutions the one of 3 x 3 (x 3) strides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -73,23 +73,37 @@ def resnet_stages(
 
 
 class PooledStem(nn.Module):
-    """A convolution of 7, batch norm, ReLU and max-pooling: (B, *S, C_in) -> (B, *ceil(S / 4), C)."""
+    """A convolution of 7, a norm, ReLU and max-pooling: (B, *S, C_in) -> (B, *ceil(S / 4), C).
 
-    def __init__(self, spatial_dims: int, in_channels: int, dim: int, *, activation: bool = True):
+    `conv` and `norm` make them, as `ResidualBlock` says; `pool` is another pooling.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        dim: int,
+        *,
+        conv: Callable[..., nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+        activation: bool = True,
+        pool: nn.Module | None = None,
+    ):
         super().__init__()
-        self.proj = nd.CONV[spatial_dims](in_channels, dim, 7, stride=2, padding=3, bias=False)
-        self.norm = nd.BATCH_NORM[spatial_dims](dim)
+        self.proj = (conv or nd.CONV[spatial_dims])(in_channels, dim, 7, stride=2, padding=3, bias=False)
+        self.norm = (norm or nd.BATCH_NORM[spatial_dims])(dim)
         self.activation = nn.ReLU() if activation else nn.Identity()
-        self.pool = nd.MAX_POOL[spatial_dims](3, stride=2, padding=1)
+        self.pool = pool or nd.MAX_POOL[spatial_dims](3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return nd.to_grid(self.pool(self.activation(self.norm(self.proj(nd.to_image(x))))))
 
 
 class ResidualBlock(nn.Module):
-    """Convolutions with batch norm beside a shortcut: (B, *S, C_in) -> (B, *ceil(S / stride), C).
+    """Convolutions, each with a norm, beside a shortcut: (B, *S, C_in) -> (B, *ceil(S / stride), C).
 
-    Two of 3 x 3 (x 3), whose C is `dim`; or a bottleneck of 1, 3 and 1, whose C is four times that.
+    Two of 3 x 3 (x 3), whose C is `dim`; or a bottleneck of 1, 3 and 1, whose C is four times that. `conv` takes what
+    torch's convolution takes, `norm` a width; they are convolutions and batch norm of torch by default.
     """
 
     def __init__(
@@ -100,10 +114,12 @@ class ResidualBlock(nn.Module):
         *,
         stride: int = 1,
         bottleneck: bool = False,
+        conv: Callable[..., nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
         drop_path: float = 0.0,
     ):
         super().__init__()
-        conv, norm = nd.CONV[spatial_dims], nd.BATCH_NORM[spatial_dims]
+        conv, norm = conv or nd.CONV[spatial_dims], norm or nd.BATCH_NORM[spatial_dims]
         widths = (in_channels, dim, dim, dim * EXPANSION) if bottleneck else (in_channels, dim, dim)
         kernels, strides = ((1, 3, 1), (1, stride, 1)) if bottleneck else ((3, 3), (stride, 1))
         parts = zip(pairwise(widths), kernels, strides, strict=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from densevit.backbones.mlp_mixer import CellMixing
 from densevit.blocks import nd
 from densevit.blocks.position import FourierPositions
+from densevit.blocks.standard_conv import STANDARD_CONV
 from densevit.blocks.visual_tokens import PositionCode
 from densevit.blocks.window import PatchMerging
 from densevit.weights.family import STEM
@@ -86,6 +87,8 @@ def _inflate_kernel(kernel: Tensor, owner: nn.Module, *, how: str) -> Tensor:
     One of a transposed convolution gives every output slice the kernel once, whatever the inflation.
     """
     depth = owner.kernel_size[0]
+    if isinstance(owner, tuple(STANDARD_CONV.values())):  # which takes no notice of the mean, so that zeros stay zeros
+        kernel = kernel - kernel.mean(dim=(1, 2, 3), keepdim=True)
     if isinstance(owner, nd.UPSAMPLINGS):
         return kernel.unsqueeze(2).repeat_interleave(depth, 2) * (owner.stride[0] / depth)
     inflated = kernel.new_zeros(*kernel.shape[:2], depth, *kernel.shape[2:])

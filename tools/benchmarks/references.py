@@ -157,6 +157,18 @@ def _convmixer() -> Pair:
     return Pair(copy_weights(theirs, ours, source="timm_convmixer"), theirs, _image(224, 224))
 
 
+def _bit() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("resnetv2_50x1_bit"))
+    ours = densevit.create_classifier("bit_r50x1", num_classes=1000)
+    return Pair(copy_weights(theirs, ours, source="timm_bit"), theirs, _image(224, 224))
+
+
+def _hybrid_vit() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("vit_small_r26_s32_224"))
+    ours = densevit.create_classifier("vit_small_r26_s32", num_classes=1000)
+    return Pair(copy_weights(theirs, ours, source="timm_hybrid_s32"), theirs, _image(224, 224))
+
+
 def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
 
@@ -230,6 +242,8 @@ REFERENCES = {
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),
+    "bit_r50x1": Reference("timm, logits", "timm", _bit),
+    "vit_small_r26_s32": Reference("timm, logits", "timm", _hybrid_vit),
     "cait_xxs24": Reference("timm", "timm", _cait),
     "xcit_tiny_12_p16": Reference("timm", "timm", partial(_xcit, 16)),
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
