@@ -115,7 +115,8 @@ class Backbone(nn.Module):
         size, x, maps = x.shape[2:], self._enter(x), []
         for stage, norm in zip(self.stages, self.out_norms, strict=True):
             x = stage(x)
-            maps.append(nd.to_image(norm(as_grid(x))))
+            normed = x._replace(values=norm(x.values)) if isinstance(x, Tokens) else norm(x)
+            maps.append(nd.to_image(as_grid(normed)))
         return maps if self.neck is None else self.neck(maps, size)
 
     def attach(self, neck: Neck) -> None:

@@ -33,6 +33,8 @@ RELEASES = {
     "huggingface_pvt_v1": ("pvt_v1_tiny", {}, SHALLOW),
     "timm_vit": ("deit_small", {}, dict(depth=4, dim=96)),
     "huggingface_vit": ("deit_tiny_distilled", {}, dict(depth=4)),
+    "google_vit": ("vit_small", {}, dict(depth=4, dim=96)),
+    "google_mixer": ("mixer_small_p16", {}, dict(depth=4, dim=48)),
     "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
     "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
     "facebook_cait": ("cait_xxs24", {}, dict(depth=4, dim=48)),
