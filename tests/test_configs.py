@@ -80,6 +80,8 @@ UNPUBLISHED = (
     "timesformer_base_all_mlp_camvid",
     "timesformer_base_all_mlp_hippocampus",
     "swin_unetr_hippocampus",
+    "t2t_vit_7_all_mlp_camvid",
+    "t2t_vit_7_all_mlp_hippocampus",
     "unetr_hippocampus",
     "unetr_synthetic_ct",
     "vit_tiny_r_s16_p8_all_mlp_camvid",

@@ -55,6 +55,8 @@ RELEASES = {
     "openai_clip": ("clip_vit_base_p16", {}, PLAIN),
     "huggingface_clip": ("clip_vit_base_p32", {}, PLAIN),
     "coeusguo_ceit": ("ceit_tiny", {}, dict(depth=4, dim=48)),
+    "yitu_t2t_vit": ("t2t_vit_10", {}, dict(depth=4, dim=48)),
+    "yitu_t2t_vit_t": ("t2t_vit_t_14", dict(image_size=384), dict(depth=4, dim=48)),
     "sail_volo": ("volo_d1", {}, dict(depths=(1, 1, 1, 1), dims=(24, 48))),
     "locuslab_convmixer": ("convmixer_1024_20_ks9_p14", {}, dict(depth=4, dim=48)),
     "timm_convmixer": ("convmixer_768_32", {}, dict(depth=4, dim=48)),
