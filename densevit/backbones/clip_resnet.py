@@ -1,7 +1,7 @@
 """CLIP's image encoder, the ResNets: three convolutions first, averages for strides. https://arxiv.org/abs/2103.00020
 
-In 2D and 3D. As a classifier of as many classes as its embeddings are wide, it gives the embeddings of images. An average
-at the far end of an odd size is that of what there is; the published network leaves out what does not fill a square.
+In 2D and 3D. As a classifier of as many classes as its embeddings are wide, it gives the embeddings of images. An
+average at the far end of an odd size is that of what there is, where the published network leaves a row or column out.
 """
 
 from collections.abc import Sequence
