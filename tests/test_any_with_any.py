@@ -36,6 +36,7 @@ SMALL = {
     "timesformer_base": dict(dim=48, depth=4, num_heads=3, image_size=32, num_frames=4, patch_size=8),
     "vt_resnet18": dict(dim=8, depths=(1, 1, 1, 2), num_tokens=4, token_dim=16, groups=4),
     "clip_vit_base_p16": dict(dim=48, depth=4, num_heads=3, image_size=32, patch_size=8),
+    "clip_resnet50": dict(dim=8, depths=(1, 1, 1, 1)),
     "ceit_tiny": dict(dim=48, depth=4, image_size=32),
     "t2t_vit_7": dict(dim=48, depth=4, token_dim=16, image_size=32),
     "volo_d1": dict(depths=(1, 1, 1, 1), dims=(16, 32), num_heads=(2, 2), stem_dim=8, image_size=32),

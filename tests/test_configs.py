@@ -51,6 +51,7 @@ UNPUBLISHED = (
     "resnet18_all_mlp_hippocampus",
     "vt_resnet18_all_mlp_camvid",
     "vt_resnet18_all_mlp_hippocampus",
+    "clip_resnet50_all_mlp_camvid",
     "ceit_tiny_all_mlp_camvid",
     "clip_vit_base_p32_all_mlp_camvid",
     "ceit_tiny_all_mlp_hippocampus",

@@ -53,6 +53,8 @@ RELEASES = {
     "facebook_timesformer": ("timesformer_hr", dict(spatial_dims=3), PLAIN),
     "huggingface_timesformer": ("timesformer_base", dict(spatial_dims=3, attention="joint", num_frames=5), PLAIN),
     "openai_clip": ("clip_vit_base_p16", {}, PLAIN),
+    "openai_clip_resnet": ("clip_resnet50", {}, dict(dim=8, depths=(1, 2, 1, 1))),
+    "timm_clip_resnet": ("clip_resnet50x4", {}, dict(dim=8, depths=(1, 2, 1, 1))),
     "huggingface_clip": ("clip_vit_base_p32", {}, PLAIN),
     "coeusguo_ceit": ("ceit_tiny", {}, dict(depth=4, dim=48)),
     "yitu_t2t_vit": ("t2t_vit_10", {}, dict(depth=4, dim=48)),

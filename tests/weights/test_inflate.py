@@ -66,6 +66,7 @@ BACKBONES = {
         16,
     ),
     "timesformer_base": (dict(dim=48, depth=4, num_heads=3, image_size=64), {}, dict(num_frames=6), (64, 64), 4),
+    "clip_resnet50": (dict(dim=16, depths=(1, 1, 1, 1)), {}, {}, (40, 72), 32),
     "ceit_tiny": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(16, 64, 64)), (64, 64), 16),
     "t2t_vit_7": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(16, 64, 64)), (64, 64), 16),
     "xcit_nano_12_p16": (dict(dim=48, depth=4, taps=(1, 3)), {}, {}, (40, 72), 32),

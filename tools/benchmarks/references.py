@@ -202,6 +202,12 @@ def _timesformer() -> Pair:
     return Pair(ours, Outputs(theirs, lambda m, x: m(x.transpose(1, 2)).logits), _image(8, 224, 224))
 
 
+def _clip_resnet() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("resnet50_clip"))
+    ours = densevit.create_classifier("clip_resnet50", num_classes=1024)
+    return Pair(copy_weights(theirs, ours, source="timm_clip_resnet"), theirs, _image(512, 512))
+
+
 def _t2t(*, performer: bool) -> Pair:
     theirs, ours = t2t_pair((512, 512), performer=performer, dim=256, depth=7, num_heads=4)
     maps = Outputs(theirs, lambda m, x: m.maps(x, (0, 2, 4, 6)))
@@ -249,6 +255,7 @@ REFERENCES = {
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
     "timesformer_base video": Reference("transformers, logits", "transformers", _timesformer),
     "volo_d1": Reference("timm", "timm", _volo),
+    "clip_resnet50": Reference("timm, embeddings", "timm", _clip_resnet),
     "t2t_vit_7": Reference("written out", "torch", partial(_t2t, performer=True)),
     "t2t_vit_7, performer=False": Reference("written out", "torch", partial(_t2t, performer=False)),
     "dinov2_small": Reference("timm", "timm", _dinov2),
