@@ -115,7 +115,8 @@ class Backbone(nn.Module):
         size, x, maps = x.shape[2:], self._enter(x), []
         for stage, norm in zip(self.stages, self.out_norms, strict=True):
             x = stage(x)
-            maps.append(nd.to_image(norm(as_grid(x))))
+            normed = x._replace(values=norm(x.values)) if isinstance(x, Tokens) else norm(x)
+            maps.append(nd.to_image(as_grid(normed)))
         return maps if self.neck is None else self.neck(maps, size)
 
     def attach(self, neck: Neck) -> None:
@@ -169,8 +170,9 @@ class Backbone(nn.Module):
 
     def set_checkpointing(self, enabled: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
-        for stage in self.stages:
-            stage.checkpointing = enabled
+        for module in self.stages.modules():  # stages of convolutions stand before those of a hybrid ViT's blocks
+            if isinstance(module, Stage):
+                module.checkpointing = enabled
 
     def freeze(self, num_stages: int) -> None:
         """Keep the first `num_stages` stages as they are: no gradients, and always in eval mode."""

@@ -17,7 +17,7 @@ from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
 from densevit.blocks.position import make_positions
 from densevit.blocks.rope import AxialRope, Relate
-from densevit.blocks.tokens import Tokens
+from densevit.blocks.tokens import DropTokens, Tokens
 from densevit.blocks.transformer import (
     Block,
     PatchEmbed,
@@ -136,13 +136,15 @@ def primus(
     taps: Sequence[int] | None = None,
     norm: str = "last",
     drop_path: float = 0.0,
+    token_drop: float = 0.0,
 ) -> Backbone:
     """Build one member of the family; see VARIANTS. The paper trains with `drop_path=0.2`.
 
     `image_size` is that of the crops, 96 in 3D and 224 in 2D by default: for it the table of positions is made, and
     coordinates of rotary positions are stretched to it. `stem_dims` are the widths of a stem of convolutions, of
     `slope` on the negative side, in place of patches; with it the stride is 8, and so is `patch_size`. `taps` and
-    `norm` are those of `vit`.
+    `norm` are those of `vit`. `token_drop` is the share of cells that no block sees while the model is trained; they
+    are zero in the maps that leave (`patch_drop_rate` of the authors' package).
     """
     stride = nd.ntuple(patch_size, spatial_dims)
     if stem_dims is not None and set(stride) != {2 ** (len(stem_dims) - 1)}:
@@ -151,6 +153,8 @@ def primus(
     mode = nd.CUBIC_MODE[spatial_dims]
     position = make_positions("learned", dim, grid=grid, num_registers=num_registers, mode=mode)
     relate = Relate(AxialRope(dim // num_heads, spatial_dims, base=10000.0, reference=grid), neighbours=True)
+    if token_drop:
+        relate = nn.Sequential(relate, DropTokens(token_drop))
     places = dict(position=position, relate=relate)
     if stem_dims is None:
         embed = PatchEmbed(spatial_dims, in_channels, dim, kernel_size=stride, stride=stride, norm=False, **places)

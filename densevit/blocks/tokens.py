@@ -35,6 +35,12 @@ class Relations(NamedTuple):
         cos, sin = (torch.stack(both, dim=dim).flatten(-2) for both in ((cos, cos), (-sin, sin)))
         return self._replace(cos=cos, sin=sin)
 
+    def at(self, places: Tensor) -> "Relations":
+        """Those of some tokens of each image, by their numbers (B, L): cos and sin (B, 1, L, K), bias (B, 1, 1, L)."""
+        cos, sin = (None if turns is None else turns[places][:, None] for turns in (self.cos, self.sin))
+        bias = None if self.bias is None else self.bias[0, places][:, None, None]
+        return self._replace(cos=cos, sin=sin, bias=bias)
+
 
 class VisualTokens(NamedTuple):
     """Tokens made of a whole grid, and the weights of the pixels that each of the L was made of (`visual_tokens`)."""
@@ -48,6 +54,7 @@ class Tokens(NamedTuple):
 
     `relations` are for the attention of blocks that know them, as long as the grid keeps its size. `visual` are tokens
     that a block has made of the grid, of their own number and width, for the next block and for class heads.
+    `kept` (B, K) are the numbers of the cells that there are, in training with `DropTokens`; None: all N are there.
     """
 
     values: Tensor
@@ -55,11 +62,16 @@ class Tokens(NamedTuple):
     prefix: tuple[str, ...] = ()
     relations: Relations | None = None
     visual: VisualTokens | None = None
+    kept: Tensor | None = None
 
     @property
     def grid(self) -> Tensor:
-        """(B, *S, C), a view."""
-        return self.values[:, len(self.prefix) :].unflatten(1, self.size)
+        """(B, *S, C), a view; where cells are missing, a copy with zeros in their place."""
+        cells = self.values[:, len(self.prefix) :]
+        if self.kept is not None:
+            whole = cells.new_zeros(len(cells), prod(self.size), cells.shape[-1])
+            cells = whole.scatter(1, self.kept[..., None].expand_as(cells), cells)
+        return cells.unflatten(1, self.size)
 
     def named(self, name: str) -> Tensor | None:
         """The tokens before the grid that have this name, (B, count, C), a view; None if no token has it."""
@@ -73,6 +85,31 @@ class Tokens(NamedTuple):
         if self.prefix:
             values = torch.cat([self.values[:, : len(self.prefix)], values], dim=1)
         return Tokens(values, tuple(grid.shape[1:-1]), self.prefix)
+
+
+class DropTokens(nn.Module):
+    """In training, some cells of each image are left out: Tokens (B, T + N, C) -> (B, T + K, C) with `kept`.
+
+    They are a share `rate` of the N, at random and others in each image; one at least stays, and so do tokens before
+    the grid. Cells that stay keep the angles by which they are turned. https://arxiv.org/abs/2212.00794
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"the share of tokens that are dropped must be from 0 to below 1, got {rate}")
+        self.rate = rate
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        if not self.training or not self.rate:
+            return tokens
+        batch, total, before = len(tokens.values), prod(tokens.size), len(tokens.prefix)
+        count = max(int(total * (1 - self.rate)), 1)
+        kept = torch.rand(batch, total, device=tokens.values.device).argsort(dim=1)[:, :count]
+        places = torch.cat([torch.arange(before, device=kept.device).expand(batch, -1), before + kept], dim=1)
+        values = tokens.values.gather(1, places[..., None].expand(-1, -1, tokens.values.shape[-1]))
+        relations = None if tokens.relations is None else tokens.relations.at(places)
+        return tokens._replace(values=values, relations=relations, kept=kept)
 
 
 def as_tokens(x: Tensor | Tokens) -> Tokens:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from densevit.files import replacing
 from densevit.texts import parse_json
+from densevit.weights.npz import read_arrays
 from densevit.weights.pickles import read_pickle
 
 WEIGHTS = "weights.safetensors"  # in each of the folders
@@ -26,7 +27,10 @@ BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
 SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
-_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "network_weights", "teacher")
+_CONTAINERS = (
+    *("state_dict_ema", "state_dict", "model", "model_state", "model_state_dict", "module", "network_weights"),
+    "teacher",
+)
 # What a download leaves in the place of weights, by its first bytes.
 _PAGE = "a web page and no weights: its address shows a page about the file or wants a login; download the file itself"
 _NO_WEIGHTS = {
@@ -50,7 +54,7 @@ TYPES = {
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read the state dict and the metadata of a .safetensors, .pth, .pt, .bin or .pkl file.
+    """Read the state dict and the metadata of a .safetensors, .pth, .pt, .bin, .pkl or .npz file.
 
     The metadata are our config, or a framework's `meta` (mmengine's holds `dataset_meta`), or empty. No code from the
     file runs. Raises FileNotFoundError, or ValueError in one sentence for any file that holds no readable weights.
@@ -59,6 +63,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     if path.suffix == ".safetensors":
         state, config = read_weights(path)
         return state, config or {}
+    if path.suffix == ".npz":
+        return read_arrays(path), {}
     content = read_pickle(path)
     meta = content.get("meta") if isinstance(content, dict) else None
     return _find_state(content, path), meta if isinstance(meta, dict) else {}

@@ -69,6 +69,14 @@ def _with_key_bias(tensors: list[Tensor]) -> list[Tensor]:
     return [torch.cat([q, torch.zeros_like(q), v])]
 
 
+def _windows_of(kernel: int) -> tuple["Operation", "Operation"]:
+    """Windows of a picture flattened by `nn.Unfold`, (..., C * k * k) -> (..., C, k, k)."""
+    return (
+        lambda tensors: [t.unflatten(-1, (-1, kernel, kernel)) for t in tensors],
+        lambda tensors: [t.flatten(-3) for t in tensors],
+    )
+
+
 def _give_class_position(tensors: list[Tensor]) -> list[Tensor]:
     """A class token, and a table (1, N, C) without a row for it -> the token, and a table with one of zeros."""
     token, table = tensors
@@ -84,6 +92,40 @@ def _grid_table(tensors: list[Tensor]) -> list[Tensor]:
     """A table of positions (1, N, C) -> of a square (1, side, side, C)."""
     side = isqrt(tensors[0].shape[1])
     return [tensors[0].unflatten(1, (side, side))]
+
+
+def _from_flax(tensors: list[Tensor]) -> list[Tensor]:
+    """A kernel (*size, I, O) -> (O, I, *size), also of a linear layer."""
+    return [tensors[0].movedim((-1, -2), (0, 1))]
+
+
+def _to_flax(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensors[0].movedim((0, 1), (-1, -2))]
+
+
+def _from_flax_qkv(tensors: list[Tensor]) -> list[Tensor]:
+    """Kernels (C, H, K) of queries, keys and values -> (3 C, C); biases (H, K) -> (3 C)."""
+    return [torch.cat([t.flatten(1).mT if t.ndim == 3 else t.flatten() for t in tensors])]
+
+
+def _to_flax_qkv(tensors: list[Tensor]) -> list[Tensor]:
+    return [_heads(part.mT if part.ndim == 2 else part, -1) for part in tensors[0].chunk(3)]
+
+
+def _from_flax_out(tensors: list[Tensor]) -> list[Tensor]:
+    """(H, K, C) -> (C, H * K)"""
+    return [tensors[0].flatten(0, 1).mT]
+
+
+def _to_flax_out(tensors: list[Tensor]) -> list[Tensor]:
+    return [_heads(tensors[0].mT, 0)]
+
+
+def _heads(tensor: Tensor, axis: int) -> Tensor:
+    """Channels of an axis by heads of 64, or 80 as in ViT-H; one head where they do not fit."""
+    width = tensor.shape[axis]
+    size = 80 if width == 1280 else 64 if width % 64 == 0 else width
+    return tensor.unflatten(axis, (-1, size))
 
 
 Operation = Callable[[list[Tensor]], list[Tensor]]
@@ -106,4 +148,9 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "without_key_bias": (_without_key_bias, _with_key_bias),
     "give_class_position": (_give_class_position, _take_class_position),
     "unfolded": (_from_unfolded, _to_unfolded),
+    "windows_of_3": _windows_of(3),
+    "windows_of_7": _windows_of(7),
+    "flax": (_from_flax, _to_flax),
+    "flax_qkv": (_from_flax_qkv, _to_flax_qkv),
+    "flax_out": (_from_flax_out, _to_flax_out),
 }

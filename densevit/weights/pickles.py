@@ -98,7 +98,7 @@ def read_pickle(path: Path) -> Any:
         start = file.read(2 + len(_LEGACY))
     has_arrays = start[:1] == b"\x80" and start[2:] != _LEGACY
     if not has_arrays:
-        _check_growth(path)
+        check_growth(path)
     try:
         return _read_arrays(path) if has_arrays else _read_tensors(path)
     except pickle.UnpicklingError as error:
@@ -120,7 +120,7 @@ def _read_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _check_growth(path: Path) -> None:
+def check_growth(path: Path) -> None:
     """ValueError for an archive whose parts are many times larger than its file."""
     try:
         with zipfile.ZipFile(path) as archive:

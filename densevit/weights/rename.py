@@ -104,7 +104,8 @@ def to_theirs(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
         if not spec.backbone:
             return dict(state)
         names = [name for row in spec.backbone for name in _tuple(row[1])]
-        counted = count_through(ours, norm="norm" in names) if any("{k}" in name for name in names) else ours
+        has_norm = any(name.partition(".")[0] == "norm" for name in names)
+        counted = count_through(ours, norm=has_norm) if any("{k}" in name for name in names) else ours
         rules = _rules(spec, prefix=spec.prefix if whole else "", back=True)
         theirs, alone, _ = _translate(counted, rules)
         left = [name for name in alone if not is_like(name, spec.absent)]

@@ -101,3 +101,43 @@ def test_registers_stand_before_the_grid_and_windows_of_a_volume_are_joined(stem
     assert found.registers.shape == (1, 2, 72)
     assert found.maps[-1].shape == (1, 72, 2, 3, 3)
     assert densevit.sliding_window(model, volume, roi_size=(16, 16, 16)).shape == (3, 16, 19, 24)
+
+
+@pytest.mark.parametrize("name", ["primus_small", "primus_v3_small"])
+def test_dropped_tokens_are_seen_by_none_in_training_and_leave_as_zeros(name):
+    torch.manual_seed(0)
+    options = dict(image_size=32, num_registers=2, taps=(1, 3), norm="all", **SMALL)
+    if name == "primus_v3_small":
+        options["stem_dims"] = (4, 8, 8, 16)
+    model = densevit.create_backbone(name, spatial_dims=3, in_channels=1, token_drop=0.6, **options).train()
+    volume, seen = torch.randn(3, 1, 16, 24, 32), []
+    model.stages[0].downsample.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        found = model(volume)
+        model.eval()(volume)
+    dropped, whole = seen
+    assert dropped.kept.shape == (3, int(2 * 3 * 4 * 0.4))
+    assert len({tuple(sorted(kept.tolist())) for kept in dropped.kept}) == 3
+    for image, kept in enumerate(dropped.kept.tolist()):
+        tokens = whole.values[image, [0, 1, *(2 + cell for cell in kept)]][None]
+        turns = (turn[[0, 1, *(2 + cell for cell in kept)]] for turn in (whole.relations.cos, whole.relations.sin))
+        relations = whole.relations._replace(**dict(zip(("cos", "sin"), turns, strict=True)))
+        for level, stage, norm in zip(found, model.stages, model.out_norms, strict=True):
+            for block in stage.blocks:
+                tokens = block(dropped._replace(values=tokens, relations=relations)).values
+            expected = torch.zeros(2 * 3 * 4, 72)
+            expected[kept] = norm(tokens)[0, 2:]
+            torch.testing.assert_close(level[image].flatten(1).mT, expected)
+
+
+def test_no_token_is_dropped_where_a_model_is_not_trained_and_wrong_shares_are_refused():
+    model = primus(**SMALL, image_size=32, token_drop=0.5)
+    plain = primus(**SMALL, image_size=32)
+    plain.load_state_dict(model.state_dict())
+    volume = torch.randn(1, 1, 16, 16, 24)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval()(volume), plain.eval()(volume), rtol=0, atol=0)
+    model.train()(volume).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    with pytest.raises(ValueError, match="from 0 to below 1, got 1"):
+        primus(**SMALL, token_drop=1.0)

@@ -11,9 +11,10 @@ import densevit
 from densevit import registry
 from densevit.backbones.cait import TalkingHeads
 from densevit.backbones.deepvit import ReAttend
+from densevit.backbones.t2t_vit import RandomFeatures
 from densevit.blocks import nd
+from densevit.blocks.position import resize_cubic
 from densevit.weights import load_weights, save_weights
-from densevit.weights.adapt import resize_cubic
 from tests.common import own_decoders
 from tests.weights.common import backbone, equal, snapshot
 from tools.peers.common import picture, randomize
@@ -65,7 +66,9 @@ BACKBONES = {
         16,
     ),
     "timesformer_base": (dict(dim=48, depth=4, num_heads=3, image_size=64), {}, dict(num_frames=6), (64, 64), 4),
+    "clip_resnet50": (dict(dim=16, depths=(1, 1, 1, 1)), {}, {}, (40, 72), 32),
     "ceit_tiny": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(16, 64, 64)), (64, 64), 16),
+    "t2t_vit_7": (dict(dim=48, depth=4), dict(image_size=64), dict(image_size=(16, 64, 64)), (64, 64), 16),
     "xcit_nano_12_p16": (dict(dim=48, depth=4, taps=(1, 3)), {}, {}, (40, 72), 32),
     "volo_d1": (
         dict(depths=(1, 1, 1, 1), dims=(24, 48), stem_dim=8),
@@ -118,6 +121,9 @@ DECODERS = {
     "vt_fpn": dict(dim=16, position=True),
 }
 MADE_FOR_VOLUMES = {"primus_small"}  # families whose weights were trained on volumes, which share angles by three axes
+# Families whose standardised kernels answer an inflated kernel by another scale. BiT's pooling has zeros beyond the
+# first and the last slice, too.
+STANDARDISED = {"bit_r50x1", "vit_small_r26_s32"}
 HOW = ["center", "mean"]
 
 
@@ -155,13 +161,19 @@ def pair(name, tmp_path, *, how):
             torch.nn.init.zeros_(module.var_norm.bias)
             module.var_norm.running_mean.copy_(module.reatten_matrix.bias.detach())
     image = picture(*size).double()
-    return flat, inflated(flat, name, tmp_path, how=how, **common | options_3d), image, volume(image, slices)
+    model = inflated(flat, name, tmp_path, how=how, **common | options_3d)
+    for module in (*flat.modules(), *model.modules()):
+        if isinstance(module, RandomFeatures):
+            module.eps = 0.0  # a number beside a sum over the keys
+    return flat, model, image, volume(image, slices)
 
 
 def test_every_family_and_decoder_is_tried():
     known = [name for name in densevit.list_backbones() if not name.startswith("conv_former")]  # docs/add_a_backbone.md
     families = registry.BACKBONES.family
-    assert {families(name) for name in known} == {families(name) for name in [*BACKBONES, *MADE_FOR_VOLUMES]}
+    assert {families(name) for name in known} == {
+        families(name) for name in [*BACKBONES, *MADE_FOR_VOLUMES, *STANDARDISED]
+    }
     assert set(own_decoders()) == set(DECODERS)
 
 
@@ -182,6 +194,19 @@ def test_class_and_register_tokens_count_once_for_each_slice_and_are_those_of_th
         count = len(level.prefix)
         torch.testing.assert_close(deep.values[:, :count], level.values[:, :count], rtol=0, atol=1e-10)
         torch.testing.assert_close(deep.grid, level.grid[:, None].expand_as(deep.grid), rtol=0, atol=1e-10)
+
+
+def test_the_scale_of_inflated_standardised_kernels_is_taken_out_by_the_norms(tmp_path):
+    options = dict(stem_dim=8, num_groups=4, depths=(1, 1, 1), dim=48, depth=2, taps=(0, 1))
+    flat = backbone("vit_base_r50_s16", image_size=64, **options).double()
+    model = inflated(flat, "vit_base_r50_s16", tmp_path, how="center", image_size=(16, 64, 64), **options)
+    for module in [*flat.modules(), *model.modules()]:
+        if isinstance(module, torch.nn.GroupNorm):
+            module.eps = 0
+    image = picture(64, 64).double()
+    with torch.no_grad():
+        for deep, expected in zip(model(volume(image, 16)), flat(image), strict=True):
+            assert (deep - expected.unsqueeze(2)).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_rotary_positions_of_a_new_axis_begin_with_zero_and_then_tell_slices_apart(tmp_path):

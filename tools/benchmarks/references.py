@@ -17,6 +17,7 @@ from tools.peers.common import copy_weights, randomize, transformers_segformer
 from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
 from tools.peers.pvt import maps_of_transformers_pvt, transformers_pvt
 from tools.peers.swin import huggingface_pair
+from tools.peers.t2t import t2t_pair
 from tools.peers.timesformer import transformers_timesformer
 from tools.peers.unetr import monai_swin_unetr, monai_unetr, swin_unetr, unetr
 from tools.peers.uper import mmseg_swin_uper
@@ -156,6 +157,18 @@ def _convmixer() -> Pair:
     return Pair(copy_weights(theirs, ours, source="timm_convmixer"), theirs, _image(224, 224))
 
 
+def _bit() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("resnetv2_50x1_bit"))
+    ours = densevit.create_classifier("bit_r50x1", num_classes=1000)
+    return Pair(copy_weights(theirs, ours, source="timm_bit"), theirs, _image(224, 224))
+
+
+def _hybrid_vit() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("vit_small_r26_s32_224"))
+    ours = densevit.create_classifier("vit_small_r26_s32", num_classes=1000)
+    return Pair(copy_weights(theirs, ours, source="timm_hybrid_s32"), theirs, _image(224, 224))
+
+
 def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
     return model.forward_features(x)[:, 1:].transpose(1, 2).unflatten(2, tuple(s // 16 for s in x.shape[2:]))
 
@@ -187,6 +200,18 @@ def _timesformer() -> Pair:
     ours = densevit.create_classifier("timesformer_base", num_classes=400, spatial_dims=3)
     copy_weights(theirs, ours, source="huggingface_timesformer")
     return Pair(ours, Outputs(theirs, lambda m, x: m(x.transpose(1, 2)).logits), _image(8, 224, 224))
+
+
+def _clip_resnet() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("resnet50_clip"))
+    ours = densevit.create_classifier("clip_resnet50", num_classes=1024)
+    return Pair(copy_weights(theirs, ours, source="timm_clip_resnet"), theirs, _image(512, 512))
+
+
+def _t2t(*, performer: bool) -> Pair:
+    theirs, ours = t2t_pair((512, 512), performer=performer, dim=256, depth=7, num_heads=4)
+    maps = Outputs(theirs, lambda m, x: m.maps(x, (0, 2, 4, 6)))
+    return Pair(Outputs(ours, lambda m, x: m.backbone(x)), maps, _image(512, 512))
 
 
 def _unetr() -> Pair:
@@ -223,11 +248,16 @@ REFERENCES = {
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),
+    "bit_r50x1": Reference("timm, logits", "timm", _bit),
+    "vit_small_r26_s32": Reference("timm, logits", "timm", _hybrid_vit),
     "cait_xxs24": Reference("timm", "timm", _cait),
     "xcit_tiny_12_p16": Reference("timm", "timm", partial(_xcit, 16)),
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
     "timesformer_base video": Reference("transformers, logits", "transformers", _timesformer),
     "volo_d1": Reference("timm", "timm", _volo),
+    "clip_resnet50": Reference("timm, embeddings", "timm", _clip_resnet),
+    "t2t_vit_7": Reference("written out", "torch", partial(_t2t, performer=True)),
+    "t2t_vit_7, performer=False": Reference("written out", "torch", partial(_t2t, performer=False)),
     "dinov2_small": Reference("timm", "timm", _dinov2),
     "dinov3_vit_small": Reference("timm", "timm", _dinov3_vit),
     "dinov3_convnext_tiny": Reference("timm", "timm", _dinov3_convnext),

@@ -1,6 +1,7 @@
-"""MLP-Mixer, in timm's names. Its authors' own files are of JAX, whose GELU is by tanh; timm's and ours is exact."""
+"""MLP-Mixer."""
 
 from densevit.backbones.mlp_mixer import VARIANTS
+from densevit.weights import flax
 from densevit.weights.family import Family, Release, Shapes, image_of, names_like, patch_size, within
 
 # What has a number for each cell, and the final norm.
@@ -35,7 +36,25 @@ FAMILY = Family(
                 ("norm", "norm"),
             ),
             class_head=(("head", "class_head.fc"),),
-        )
+        ),
+        "google_mixer": Release(
+            title="MLP-Mixer of its authors, .npz files of flax",
+            publisher="google-research/vision_transformer",
+            hub=("Mixer-B_16.npz", "Mixer-L_16.npz"),
+            licence="Apache-2.0",
+            trained_on="ImageNet-21k, ImageNet-1k",
+            is_it=names_like("stem/kernel", "MixerBlock_0/token_mixing/"),
+            backbone=(
+                *flax.layer("stem", "stages.0.downsample.proj"),
+                *flax.norm("MixerBlock_{k}/LayerNorm_0", "blocks.{k}.norm1"),
+                *flax.mlp("MixerBlock_{k}/token_mixing", "blocks.{k}.attn"),
+                *flax.norm("MixerBlock_{k}/LayerNorm_1", "blocks.{k}.norm2"),
+                *flax.mlp("MixerBlock_{k}/channel_mixing", "blocks.{k}.mlp"),
+                *flax.norm("pre_head_layer_norm", "norm"),
+            ),
+            class_head=flax.layer("head", "class_head.fc"),
+            remarks=(flax.GELU,),
+        ),
     },
     options=dict(patch_size=patch_size, image_size=_image_size),
     varying=_VARYING,

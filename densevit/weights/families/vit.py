@@ -12,6 +12,7 @@ from torch import nn
 
 from densevit.backbones.vit import VARIANTS
 from densevit.blocks.position import LearnedPositions
+from densevit.weights import flax
 from densevit.weights.families import unetr
 from densevit.weights.families.own import huggingface_block
 from densevit.weights.families.unetr import ABSENT, POSITION
@@ -45,6 +46,17 @@ _HUGGINGFACE = (
     ("layernorm", "norm"),
 )
 
+_FLAX_BLOCK = "Transformer/encoderblock_{k}/"
+FLAX = (
+    ("cls!", _CLASS_TOKEN),
+    ("Transformer/posembed_input/pos_embedding!", _POSITIONS),
+    *flax.norm(f"{_FLAX_BLOCK}LayerNorm_0", f"{_BLOCK}norm1"),
+    *flax.attention(f"{_FLAX_BLOCK}MultiHeadDotProductAttention_1", f"{_BLOCK}attn"),
+    *flax.norm(f"{_FLAX_BLOCK}LayerNorm_2", f"{_BLOCK}norm2"),
+    *flax.mlp(f"{_FLAX_BLOCK}MlpBlock_3", f"{_BLOCK}mlp"),
+    *flax.norm("Transformer/encoder_norm", "norm"),
+)
+
 _MMSEG = (
     ("cls_token!", _CLASS_TOKEN),
     ("pos_embed!", _POSITIONS),
@@ -74,6 +86,11 @@ def has_plain_blocks(block: str, *, modules: Collection[str]) -> Callable[[Shape
         return {name.rpartition(".")[0] for name in found} == set(modules)
 
     return is_it
+
+
+def _is_google(shapes: Shapes) -> bool:
+    plain = flax.named("embedding/kernel", "Transformer/encoderblock_0/LayerNorm_2/")
+    return plain(shapes) and not flax.named("conv_root/")(shapes)
 
 
 def _is_huggingface(shapes: Shapes) -> bool:
@@ -147,6 +164,26 @@ FAMILY = Family(
             ignored=(r"pooler\.", r"embeddings\.mask_token$"),
             cleanups=((r"^deit\.", "vit."),),
             absent=ABSENT,
+        ),
+        "google_vit": Release(
+            title="ViT of its authors, .npz files of flax",
+            publisher="google-research/vision_transformer",
+            hub=("ViT-B_16.npz", "B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0.npz"),
+            licence="Apache-2.0",
+            trained_on="ImageNet-21k, ImageNet-1k",
+            is_it=_is_google,
+            cleanups=(flax.PREFIX,),
+            backbone=(*flax.layer("embedding", _PATCHES), *FLAX),
+            class_head=flax.layer("head", "class_head.fc"),
+            ignored=("pre_logits/",),
+            absent=ABSENT,
+            remarks=(flax.GELU,),
+            remarks_if=(
+                (
+                    flax.named("pre_logits/"),
+                    "its classifier reads one more layer, pre_logits, which has no place here; train a new head",
+                ),
+            ),
         ),
         "mmseg_vit": Release(
             title="ViT of mmsegmentation 1.x, the backbone",

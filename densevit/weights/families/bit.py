@@ -1,0 +1,48 @@
+"""BiT, of timm and of transformers. The authors' own files are numpy archives, which are not read here."""
+
+from densevit.backbones.bit import VARIANTS
+from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
+
+_LAST_NORM: Row = ("norm", "out_norms.3")
+
+
+def _block(theirs: str) -> tuple[Row, ...]:
+    numbered = [(f"{kind}{n + 1}", f"{kind}s.{n}") for n in range(3) for kind in ("norm", "conv")]
+    return within(theirs, "stages.{i}.blocks.{j}.", *numbered, ("downsample.conv", "skip"))
+
+
+def _is_timm(shapes: Shapes) -> bool:
+    """ResNets v2 with batch norm have the same names and running means."""
+    named = names_like(r"stem\.conv\.weight$", r"stages\.0\.blocks\.0\.norm3\.")(shapes)
+    return named and not any(name.endswith("running_mean") for name in shapes)
+
+
+FAMILY = Family(
+    name="bit",
+    variants=tuple(VARIANTS),
+    releases={
+        "timm_bit": Release(
+            title="BiT of timm",
+            publisher="huggingface/pytorch-image-models",
+            hub=("resnetv2_50x1_bit.goog_in21k_ft_in1k",),
+            licence="Apache-2.0",
+            trained_on="ImageNet-21k, some fine-tuned on ImageNet-1k",
+            is_it=_is_timm,
+            backbone=(("stem.conv", "stages.0.downsample.proj"), *_block("stages.{i}.blocks.{j}."), _LAST_NORM),
+            class_head=(("head.fc", "class_head.fc", "pointwise"),),
+        ),
+        "huggingface_bit": Release(
+            title="BiT of transformers",
+            publisher="huggingface/transformers",
+            hub=("model.safetensors", "pytorch_model.bin"),
+            is_it=names_like(r"(bit\.)?embedder\.convolution\.", r"(bit\.)?encoder\.stages\.0\.layers\.0\.norm1\."),
+            prefix="bit.",
+            backbone=(
+                ("embedder.convolution", "stages.0.downsample.proj"),
+                *_block("encoder.stages.{i}.layers.{j}."),
+                _LAST_NORM,
+            ),
+            class_head=(("classifier.1", "class_head.fc"),),
+        ),
+    },
+)
