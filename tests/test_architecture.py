@@ -69,6 +69,7 @@ KNOW_THE_RANK = [
     "report",
     "weights/operations",
     "weights/adapt",
+    "weights/fit_tables",
     "predictor/pictures",
     "predictor/scans",
     "integrations/monai/transforms",

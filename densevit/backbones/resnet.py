@@ -48,9 +48,20 @@ def resnet(
 
 
 def resnet_stages(
-    spatial_dims: int, in_channels: int, *, dim: int, depths: Sequence[int], bottleneck: bool, drop_path: float
+    spatial_dims: int,
+    in_channels: int,
+    *,
+    dim: int,
+    depths: Sequence[int],
+    bottleneck: bool,
+    drop_path: float,
+    stem: nn.Module | None = None,
+    averaged: bool = False,
 ) -> tuple[list[Stage], list[int]]:
-    """Stages with fresh weights, each of half the size of the one before, and the width of each."""
+    """Stages with fresh weights, each of half the size of the one before, and the width of each.
+
+    `stem` takes the place of `PooledStem`; `averaged` is that of `ResidualBlock`.
+    """
     inner = [dim * 2**i for i in range(len(depths))]
     widths = [width * EXPANSION for width in inner] if bottleneck else inner
     stages = []
@@ -63,11 +74,13 @@ def resnet_stages(
                 inner[i],
                 stride=2 if i and not j else 1,
                 bottleneck=bottleneck,
+                averaged=averaged,
                 drop_path=rate,
             )
             for j, rate in enumerate(rates)
         ]
-        stage = Stage(nn.Identity() if i else PooledStem(spatial_dims, in_channels, dim), blocks)
+        first = stem or PooledStem(spatial_dims, in_channels, dim)
+        stage = Stage(nn.Identity() if i else first, blocks)
         stages.append(stage.apply(init_vit_weights))
     return stages, widths
 
@@ -103,7 +116,8 @@ class ResidualBlock(nn.Module):
     """Convolutions, each with a norm, beside a shortcut: (B, *S, C_in) -> (B, *ceil(S / stride), C).
 
     Two of 3 x 3 (x 3), whose C is `dim`; or a bottleneck of 1, 3 and 1, whose C is four times that. `conv` takes what
-    torch's convolution takes, `norm` a width; they are convolutions and batch norm of torch by default.
+    torch's convolution takes, `norm` a width; they are convolutions and batch norm of torch by default. With `averaged`
+    no convolution strides: what comes to the last one, and to the shortcut's, is averaged over the stride (CLIP).
     """
 
     def __init__(
@@ -116,16 +130,19 @@ class ResidualBlock(nn.Module):
         bottleneck: bool = False,
         conv: Callable[..., nn.Module] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
+        averaged: bool = False,
         drop_path: float = 0.0,
     ):
         super().__init__()
         conv, norm = conv or nd.CONV[spatial_dims], norm or nd.BATCH_NORM[spatial_dims]
         widths = (in_channels, dim, dim, dim * EXPANSION) if bottleneck else (in_channels, dim, dim)
+        changes = stride > 1 or in_channels != widths[-1]
+        self.average = nd.ntuple(stride, spatial_dims) if averaged and stride > 1 else None
+        stride = 1 if averaged else stride
         kernels, strides = ((1, 3, 1), (1, stride, 1)) if bottleneck else ((3, 3), (stride, 1))
         parts = zip(pairwise(widths), kernels, strides, strict=True)
         self.convs = nn.ModuleList(conv(a, b, k, s, padding=k // 2, bias=False) for (a, b), k, s in parts)
         self.norms = nn.ModuleList(norm(width) for width in widths[1:])
-        changes = stride > 1 or in_channels != widths[-1]
         self.skip = conv(in_channels, widths[-1], 1, stride, bias=False) if changes else nn.Identity()
         self.skip_norm = norm(widths[-1]) if changes else nn.Identity()
         self.drop_path = DropPath(drop_path)
@@ -134,5 +151,7 @@ class ResidualBlock(nn.Module):
         image = before = nd.to_image(x)
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
             image = F.relu(norm(conv(image)))
+        if self.average is not None:
+            image, before = nd.average(image, self.average), nd.average(before, self.average)
         image = self.drop_path(self.norms[-1](self.convs[-1](image)))
         return nd.to_grid(F.relu(image + self.skip_norm(self.skip(before))))

@@ -27,7 +27,10 @@ BEST, SNAPSHOTS, POINTER = "best", "checkpoints", "last_checkpoint"
 SNAPSHOT = re.compile(r"iter_[0-9]+")  # the names of snapshots
 CONFIG_KEY, DIGEST_KEY = "densevit", "densevit_sha256"  # in the header's metadata
 # Keys under which frameworks keep the weights inside a checkpoint; the first one found is taken.
-_CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "module", "network_weights", "teacher")
+_CONTAINERS = (
+    *("state_dict_ema", "state_dict", "model", "model_state", "model_state_dict", "module", "network_weights"),
+    "teacher",
+)
 # What a download leaves in the place of weights, by its first bytes.
 _PAGE = "a web page and no weights: its address shows a page about the file or wants a login; download the file itself"
 _NO_WEIGHTS = {

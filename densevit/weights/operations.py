@@ -69,6 +69,14 @@ def _with_key_bias(tensors: list[Tensor]) -> list[Tensor]:
     return [torch.cat([q, torch.zeros_like(q), v])]
 
 
+def _windows_of(kernel: int) -> tuple["Operation", "Operation"]:
+    """Windows of a picture flattened by `nn.Unfold`, (..., C * k * k) -> (..., C, k, k)."""
+    return (
+        lambda tensors: [t.unflatten(-1, (-1, kernel, kernel)) for t in tensors],
+        lambda tensors: [t.flatten(-3) for t in tensors],
+    )
+
+
 def _give_class_position(tensors: list[Tensor]) -> list[Tensor]:
     """A class token, and a table (1, N, C) without a row for it -> the token, and a table with one of zeros."""
     token, table = tensors
@@ -149,6 +157,8 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "without_key_bias": (_without_key_bias, _with_key_bias),
     "give_class_position": (_give_class_position, _take_class_position),
     "unfolded": (_from_unfolded, _to_unfolded),
+    "windows_of_3": _windows_of(3),
+    "windows_of_7": _windows_of(7),
     "flax": (_from_flax, _to_flax),
     "flax_pointwise": (lambda t: _pointwise(_from_flax(t)), lambda t: _to_flax(_unpointwise(t))),
     "spread": (_from_spread, _to_spread),

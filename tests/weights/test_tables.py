@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from densevit.blocks.position import resize_cubic
 from densevit.weights import load_weights, save_weights
-from densevit.weights.adapt import find_grid, resize_cubic
+from densevit.weights.fit_tables import find_grid
 from tests.weights.common import backbone
 from tools.peers.common import picture
 

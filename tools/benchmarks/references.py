@@ -17,6 +17,7 @@ from tools.peers.common import copy_weights, randomize, transformers_segformer
 from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
 from tools.peers.pvt import maps_of_transformers_pvt, transformers_pvt
 from tools.peers.swin import huggingface_pair
+from tools.peers.t2t import t2t_pair
 from tools.peers.timesformer import transformers_timesformer
 from tools.peers.unetr import monai_swin_unetr, monai_unetr, swin_unetr, unetr
 from tools.peers.uper import mmseg_swin_uper
@@ -201,6 +202,18 @@ def _timesformer() -> Pair:
     return Pair(ours, Outputs(theirs, lambda m, x: m(x.transpose(1, 2)).logits), _image(8, 224, 224))
 
 
+def _clip_resnet() -> Pair:
+    theirs = randomize(import_peer("timm").create_model("resnet50_clip"))
+    ours = densevit.create_classifier("clip_resnet50", num_classes=1024)
+    return Pair(copy_weights(theirs, ours, source="timm_clip_resnet"), theirs, _image(512, 512))
+
+
+def _t2t(*, performer: bool) -> Pair:
+    theirs, ours = t2t_pair((512, 512), performer=performer, dim=256, depth=7, num_heads=4)
+    maps = Outputs(theirs, lambda m, x: m.maps(x, (0, 2, 4, 6)))
+    return Pair(Outputs(ours, lambda m, x: m.backbone(x)), maps, _image(512, 512))
+
+
 def _unetr() -> Pair:
     size = (96, 96, 96)
     theirs = randomize(monai_unetr(size))
@@ -242,6 +255,9 @@ REFERENCES = {
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
     "timesformer_base video": Reference("transformers, logits", "transformers", _timesformer),
     "volo_d1": Reference("timm", "timm", _volo),
+    "clip_resnet50": Reference("timm, embeddings", "timm", _clip_resnet),
+    "t2t_vit_7": Reference("written out", "torch", partial(_t2t, performer=True)),
+    "t2t_vit_7, performer=False": Reference("written out", "torch", partial(_t2t, performer=False)),
     "dinov2_small": Reference("timm", "timm", _dinov2),
     "dinov3_vit_small": Reference("timm", "timm", _dinov3_vit),
     "dinov3_convnext_tiny": Reference("timm", "timm", _dinov3_convnext),

@@ -5,7 +5,7 @@ from densevit.weights.families.unetr import POSITION, VARYING
 from densevit.weights.family import Family, Release, image_size, names_like, patch_size, within
 
 _BLOCK = "blocks.{k}."
-_OF_TEXTS = (
+OF_TEXTS = (
     *(r"transformer\.", r"token_embedding\.", "positional_embedding", r"ln_final\.", "text_projection", "logit_scale"),
     *("input_resolution", "context_length", "vocab_size"),
 )
@@ -39,7 +39,7 @@ FAMILY = Family(
                 ("visual.ln_post", "norm"),
             ),
             class_head=(("visual.proj!", "class_head.fc.weight!", "transposed"),),
-            ignored=_OF_TEXTS,
+            ignored=OF_TEXTS,
         ),
         "huggingface_clip": Release(
             title="CLIP of transformers, whole or its vision model",
