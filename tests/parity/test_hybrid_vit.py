@@ -59,6 +59,32 @@ def test_levels_and_logits_are_those_of_timm(name, depths, taps, size):
                 assert largest_difference(a, b) <= tolerance * b.abs().max()
 
 
+def test_levels_are_those_of_dpt_in_transformers():
+    transformers = import_peer("transformers")
+    bit = dict(
+        model_type="bit",
+        embedding_size=32,
+        hidden_sizes=[128, 256, 512],
+        depths=[1, 1, 2],
+        layer_type="bottleneck",
+        global_padding="SAME",
+        embedding_dynamic_padding=True,
+        out_features=["stage1", "stage2", "stage3"],
+    )
+    shape = dict(hidden_size=48, num_hidden_layers=4, num_attention_heads=3, intermediate_size=192, image_size=64)
+    hybrid = dict(is_hybrid=True, backbone_config=bit, backbone_featmap_shape=[1, 512, 4, 4], layer_norm_eps=1e-6)
+    theirs = randomize(transformers.DPTModel(transformers.DPTConfig(**shape, **hybrid), add_pooling_layer=False))
+    shape = dict(stem_dim=32, depths=(1, 1, 2), dim=48, depth=4, num_heads=3, image_size=64)
+    ours = copy_weights(theirs, densevit.create_backbone("vit_base_r50_s16", **shape), source="huggingface_dpt_hybrid")
+    image = picture(64, 64)
+    with torch.inference_mode():
+        found, expected = ours(image), theirs(image, output_hidden_states=True)
+        tokens = (expected.hidden_states[3], expected.last_hidden_state)
+        maps = [*expected.intermediate_activations, *(t[:, 1:].mT.unflatten(2, (4, 4)) for t in tokens)]
+        for a, b in zip(found, maps, strict=True):
+            assert largest_difference(a, b) <= 1e-5 * b.abs().max()
+
+
 @pytest.mark.parametrize(
     ("name", "number", "strides"),
     [

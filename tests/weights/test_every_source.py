@@ -53,6 +53,7 @@ RELEASES = {
     "huggingface_bit": ("bit_r50x1", {}, NARROW),
     "timm_hybrid_r": ("vit_tiny_r_s16_p8", {}, PLAIN | dict(stem_dim=32)),
     "timm_hybrid_s16": ("vit_base_r50_s16", {}, PLAIN | dict(stem_dim=32, depths=(1, 1, 1))),
+    "huggingface_dpt_hybrid": ("vit_base_r50_s16_384", {}, PLAIN | dict(stem_dim=32, depths=(1, 1, 1))),
     "timm_hybrid_s32": ("vit_small_r26_s32", {}, PLAIN | dict(stem_dim=32, depths=(1, 1, 1, 1))),
     "facebook_timesformer": ("timesformer_hr", dict(spatial_dims=3), PLAIN),
     "huggingface_timesformer": ("timesformer_base", dict(spatial_dims=3, attention="joint", num_frames=5), PLAIN),
