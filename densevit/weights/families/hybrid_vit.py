@@ -1,16 +1,10 @@
-<<<<<<< HEAD
-"""Hybrid ViTs."""
+"""Hybrid ViTs, and that in transformers' DPT."""
 
 from dataclasses import replace
 
 from densevit.backbones.hybrid_vit import STEM_STRIDE, VARIANTS
 from densevit.weights import flax
-=======
-"""Hybrid ViTs of timm, and that in transformers' DPT. The authors' own files are numpy archives, not read here."""
-
-from densevit.backbones.hybrid_vit import STEM_STRIDE, VARIANTS
 from densevit.weights.families.own import huggingface_block
->>>>>>> main
 from densevit.weights.families.unetr import VARYING
 from densevit.weights.family import Family, Release, Row, Shapes, image_size_on, names_like, within
 
@@ -23,7 +17,7 @@ _STAGES = dict(r=0, s16=3, s32=4)
 def _units(theirs: str) -> tuple[Row, ...]:
     """A block of the ResNet."""
     skip = (("downsample.conv", "skip"), ("downsample.norm", "skip_norm"))
-    return within(theirs, "stages.{i}.downsample.units.blocks.{j}.", *_NUMBERED, *skip)
+    return within(theirs, _UNIT, *_NUMBERED, *skip)
 
 
 def _release(stages: int) -> Release:
@@ -40,15 +34,7 @@ def _release(stages: int) -> Release:
         is_it=lambda shapes: is_it(shapes) and not names_like(rf"{_THEIR_STEM}stages\.{stages}\.")(shapes),
         backbone=(
             *within(root, "stages.0.downsample.", ("conv", "proj"), "norm"),
-<<<<<<< HEAD
-            *within(
-                f"{_THEIR_STEM}stages.{{i}}.blocks.{{j}}.",
-                _UNIT,
-                *(*_NUMBERED, ("downsample.conv", "skip"), ("downsample.norm", "skip_norm")),
-            ),
-=======
             *_units(f"{_THEIR_STEM}stages.{{i}}.blocks.{{j}}."),
->>>>>>> main
             ("patch_embed.proj", f"{embed}proj"),
             ("cls_token!", f"{embed}position.tokens.cls_token!"),
             ("pos_embed!", f"{embed}position.pos_embed!"),
@@ -61,7 +47,6 @@ def _release(stages: int) -> Release:
     )
 
 
-<<<<<<< HEAD
 def _google(stages: int) -> Release:
     unit, names = "block{i+1}/unit{j+1}/", [(str(n + 1), str(n)) for n in range(3)]
     stem, spread = "stages.0.downsample.", dict(operation="spread")
@@ -89,7 +74,6 @@ def _embed(stages: int) -> str:
     return f"stages.{max(stages - 1, 1)}.downsample."
 
 
-=======
 def _dpt() -> Release:
     """The backbone of DPT-hybrid, which is R50+B/16."""
     bit, embed = "embeddings.backbone.bit.", "stages.2.downsample."
@@ -110,11 +94,10 @@ def _dpt() -> Release:
             ("layernorm", "norm"),
         ),
         ignored=(r"neck\.", r"head\.", r"auxiliary_head\.", r"pooler\."),
-        absent=(r"backbone\.norm\.",),
+        absent=_ABSENT,
     )
 
 
->>>>>>> main
 def _variants(stages: int) -> tuple[str, ...]:
     return tuple(name for name, options in VARIANTS.items() if len(options["depths"]) == stages)
 
@@ -132,13 +115,9 @@ FAMILY = Family(
     name="hybrid_vit",
     variants=tuple(VARIANTS),
     releases={
-<<<<<<< HEAD
         **{f"timm_hybrid_{name}": _release(stages) for name, stages in _STAGES.items()},
         **{f"google_hybrid_{name}": _google(stages) for name, stages in _STAGES.items()},
-=======
-        **{f"timm_hybrid_{name}": _release(stages) for name, stages in (("r", 0), ("s16", 3), ("s32", 4))},
         "huggingface_dpt_hybrid": _dpt(),
->>>>>>> main
     },
     options=dict(image_size=_image_size),
     varying=VARYING,
