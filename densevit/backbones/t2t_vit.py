@@ -91,7 +91,16 @@ def t2t_vit(
         taps=taps,
         norm=nn.LayerNorm(dim, eps=EPS),
     )
-    return backbone.apply(init_linear_weights)
+    return backbone.apply(_init_weights)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """As published, where the maps of windows are linear layers."""
+    init_linear_weights(module)
+    if isinstance(module, nd.CONVOLUTIONS):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class NumberedPositions(LearnedPositions):
