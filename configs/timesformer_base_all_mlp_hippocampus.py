@@ -1,7 +1,8 @@
 """TimeSformer on the Decathlon's Hippocampus, slices as frames: the budget of mit_b0_all_mlp_hippocampus.py.
 
-It is as wide as DeiT-Ti, whose weights give every slice what they give a picture before training begins:
-`model.backbone_options.weights=dict(path=FILE, inflate="center", adapt_channels="sum")`.
+It is as wide as DeiT-Ti, whose weights give every slice what they give a picture before training begins: add
+`--cfg-options model.backbone_options.weights.path=FILE model.backbone_options.weights.inflate=center
+model.backbone_options.weights.adapt_channels=sum`.
 Command: `python tools/train.py configs/timesformer_base_all_mlp_hippocampus.py`.
 Time: not measured by itself.
 Score: none published for this recipe.

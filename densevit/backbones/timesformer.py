@@ -19,6 +19,7 @@ from densevit.blocks import nd
 from densevit.blocks.attention import Places, SelfAttention
 from densevit.blocks.position import LearnedPositions, resize_positions
 from densevit.blocks.tokens import CLASS, Tokens
+from densevit.blocks.traced import is_plain_cpu
 from densevit.blocks.transformer import Block, DropPath, Mlp, PatchEmbed
 from densevit.registry import BACKBONES
 
@@ -116,7 +117,21 @@ class FrameAttention(SelfAttention):
 
 
 class TimeAttention(SelfAttention):
-    """Attention of a cell to the same cell in all frames: (B * N, D, C) -> (B * N, D, C)."""
+    """Attention of a cell to the same cell in all frames, then `fc`: (B * N, D, C) -> (B * N, D, C).
+
+    Stochastic depth comes before `fc`, as published. Without it the last two linear layers are one, which is made of
+    both where that costs less.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int, drop_path: float = 0.0):
+        super().__init__(dim, num_heads=num_heads)
+        self.fc = nn.Linear(dim, dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not is_plain_cpu(x) or x.shape[:-1].numel() <= x.shape[-1]:
+            return self.fc(self.drop_path(super().forward(x)))
+        return F.linear(self.mix(x), self.fc.weight @ self.proj.weight, self.fc(self.proj.bias))
 
     def places(self, size: Sequence[int], prefix: Sequence[str] = ()) -> list[Places]:
         """One window a cell of a frame."""
@@ -134,8 +149,7 @@ class ClipBlock(nn.Module):
     def __init__(self, dim: int, *, num_heads: int, divided: bool, drop_path: float = 0.0):
         super().__init__()
         self.temporal_norm1 = nn.LayerNorm(dim, eps=EPS) if divided else None
-        self.temporal_attn = TimeAttention(dim, num_heads=num_heads) if divided else None
-        self.temporal_fc = nn.Linear(dim, dim) if divided else None
+        self.temporal_attn = TimeAttention(dim, num_heads=num_heads, drop_path=drop_path) if divided else None
         self.norm1 = nn.LayerNorm(dim, eps=EPS)
         self.attn = FrameAttention(dim, num_heads=num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=EPS)
@@ -146,21 +160,16 @@ class ClipBlock(nn.Module):
         count, frames = len(x.prefix), x.size[0]
         first, grid = x.values[:, :count], x.values[:, count:].unflatten(1, (frames, -1))  # (B, D, N, C)
         if self.temporal_attn is not None:
-            grid = grid + self._over_time(grid)
+            cells = self.temporal_norm1(grid.transpose(1, 2)).flatten(0, 1)  # (B * N, D, C)
+            grid = grid + self.temporal_attn(cells).unflatten(0, (len(grid), -1)).transpose(1, 2)
         of_frames = torch.cat([first[:, :, None].expand(-1, frames, -1, -1), grid], dim=2)  # (B, D, 1 + N, C)
         gained = self.drop_path(self.attn(self.norm1(of_frames.flatten(0, 1)))).unflatten(0, (-1, frames))
         of_class = gained[:, :, 0] if count == frames else gained[:, :, 0].mean(1, keepdim=True)
         values = torch.cat([first + of_class, (grid + gained[:, :, 1:]).flatten(1, 2)], dim=1)
         return x._replace(values=values + self.drop_path(self.mlp(self.norm2(values))))
 
-    def _over_time(self, grid: Tensor) -> Tensor:
-        """(B, D, N, C) -> (B, D, N, C), a view"""
-        cells = self.temporal_norm1(grid.transpose(1, 2)).flatten(0, 1)  # (B * N, D, C)
-        gained = self.temporal_fc(self.drop_path(self.temporal_attn(cells)))
-        return gained.unflatten(0, (-1, grid.shape[2])).transpose(1, 2)
-
 
 def _start_as_vit(module: nn.Module) -> None:
     """Nothing is gained over time at first. For `module.apply`."""
-    if isinstance(module, ClipBlock) and module.temporal_fc is not None:
-        nn.init.zeros_(module.temporal_fc.weight)
+    if isinstance(module, TimeAttention):
+        nn.init.zeros_(module.fc.weight)

@@ -158,13 +158,16 @@ class SelfAttention(nn.Module):
         self.attend = Attend() if attend is None else attend
 
     def forward(self, x: Tensor, relations: Relations | None = None) -> Tensor:
+        return self.proj(self.mix(x, relations)).reshape(x.shape)
+
+    def mix(self, x: Tensor, relations: Relations | None = None) -> Tensor:
+        """What the heads give, side by side, before the last layer: (B, *S, C) -> (B, N, C)."""
         q, k, v = (split_heads(t, self.num_heads) for t in self._project(x).flatten(1, -2).chunk(3, dim=-1))
         q, k, told = self.q_norm(q), self.k_norm(k), {}
         if relations is not None:
             q, k = turn(q, relations), turn(k, relations)
             told = dict(mask=relations.bias)
-        out = self.norm(merge_heads(self.attend(q, k, v, **told)))  # (B, N, C)
-        return self.proj(out).reshape(x.shape)
+        return self.norm(merge_heads(self.attend(q, k, v, **told)))
 
     def _project(self, x: Tensor) -> Tensor:
         """(B, *S, C) -> (B, *S, 3 C)"""

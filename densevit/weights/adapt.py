@@ -27,7 +27,7 @@ INFLATIONS = (None, "center", "mean")
 # MViT has tables of relative positions for each axis, or of absolute ones for the first axis of volumes alone; rotary
 # positions of pictures know no angle along it.
 _TABLE_OF_AXIS = re.compile(r"(\.rel_pos\.)(\d+)$")
-_OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$|\.rope\.rates$|\.time_embed$|\.temporal_fc\.")
+_OF_NEW_AXIS = re.compile(r"\.rel_pos\.0$|\.pos_embed_temporal$|\.rope\.rates$|\.time_embed$|\.temporal_attn\.fc\.")
 # TimeSformer's attention over time begins with the weights of that within frames, and adds nothing until it is trained.
 _LIKE_SPACE = re.compile(r"\.temporal_(?=(attn|norm1)\.)")
 _WINDOW_NORM = re.compile(r"backbone\.stages\.0\.downsample\.norm1\.(weight|bias)")  # T2T-ViT: (C, *kernel)

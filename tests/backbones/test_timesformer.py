@@ -59,8 +59,8 @@ def test_a_block_is_the_loops_of_the_paper():
     grid, first, after = x.grid.flatten(2, 3)[0], x.values[0, 0], block(x)  # (3, 6, 24), (24)
     over_time = grid.clone()
     for cell in range(6):
-        gained = block.temporal_attn(block.temporal_norm1(grid[:, cell])[None])[0]
-        over_time[:, cell] += block.temporal_fc(gained)
+        time, x = block.temporal_attn, block.temporal_norm1(grid[:, cell])[None]
+        over_time[:, cell] += time.fc(time.proj(time.mix(x)))[0]
     expected, of_class = over_time.clone(), []
     for frame in range(3):
         gained = block.attn(block.norm1(torch.cat([first[None], over_time[frame]]))[None])[0]
@@ -106,7 +106,7 @@ def test_with_weights_of_a_vit_frames_meet_in_the_class_token_alone(plain_vit):
     vit, path = plain_vit
     of_clips, frames = small(**CLIP), clip(4, 32, 32)
     report = load_weights(of_clips, path, inflate="center")
-    assert "backbone.stages.0.blocks.0.temporal_fc.weight (24, 24) of zeros" in report.inflated
+    assert "backbone.stages.0.blocks.0.temporal_attn.fc.weight (24, 24) of zeros" in report.inflated
     with torch.inference_mode():
         level, of_frames = (
             m.features(x, blocks=[0]) for m, x in [(of_clips, frames), (vit, frames[0].transpose(0, 1))]
@@ -122,7 +122,7 @@ def test_attention_over_time_begins_with_nothing_and_learns():
     with torch.no_grad():
         assert torch.equal(backbone(image)[0][:, :, 1], backbone(image[:, :, [1, 1]])[0][:, :, 0])
     backbone(image)[1].square().mean().backward()
-    assert all(block.temporal_fc.weight.grad.any() for stage in backbone.stages for block in stage.blocks)
+    assert all(block.temporal_attn.fc.weight.grad.any() for stage in backbone.stages for block in stage.blocks)
 
 
 def test_attention_is_recorded_with_the_frames_and_cells_that_meet():

@@ -5,6 +5,7 @@ from densevit.weights.family import STEM, Family, Release, Shapes, image_size, n
 
 _POSITION, _BLOCK = "stages.0.downsample.position.", "blocks.{k}."
 _CLASS_TOKEN = f"{_POSITION}tokens.cls_token!"
+_TIME_LAYER = ("temporal_fc", "temporal_attn.fc")
 _TIME = "backbone.stages.0.downsample.position.time_embed"
 
 _OFFICIAL = (
@@ -12,7 +13,7 @@ _OFFICIAL = (
     ("pos_embed!", f"{_POSITION}pos_embed!"),
     ("time_embed!", f"{_POSITION}time_embed!"),
     ("patch_embed.proj", "stages.0.downsample.proj", "frame_kernel"),
-    *within(_BLOCK, _BLOCK, "temporal_norm1", "temporal_attn.qkv", "temporal_attn.proj", "temporal_fc"),
+    *within(_BLOCK, _BLOCK, "temporal_norm1", "temporal_attn.qkv", "temporal_attn.proj", _TIME_LAYER),
     *within(_BLOCK, _BLOCK, "norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"),
     ("norm", "norm"),
 )
@@ -27,7 +28,7 @@ _HUGGINGFACE = (
         ("temporal_layernorm", "temporal_norm1"),
         ("temporal_attention.attention.qkv", "temporal_attn.qkv"),
         ("temporal_attention.output.dense", "temporal_attn.proj"),
-        ("temporal_dense", "temporal_fc"),
+        ("temporal_dense", "temporal_attn.fc"),
         ("layernorm_before", "norm1"),
         ("attention.attention.qkv", "attn.qkv"),
         ("attention.output.dense", "attn.proj"),
@@ -50,7 +51,7 @@ def _num_frames(shapes: Shapes) -> int | None:
 
 def _attention(shapes: Shapes) -> str | None:
     """None where it is the default of its rank."""
-    if len(shapes[STEM]) == 4 or any(".temporal_fc." in name for name in shapes):
+    if len(shapes[STEM]) == 4 or any(".temporal_attn." in name for name in shapes):
         return None
     return "joint" if _TIME in shapes else "space"
 
