@@ -2,9 +2,10 @@
 
 A key map is made of rows (their names, our names[, operation]). Names are those of modules; `.{p}` (weight, bias,
 running_mean, ...) is added where it is not written; a name that ends in `!` is a tensor's whole name. {i} is a stage or
-level counted from 0, {i+1} the same counted from 1, {j} a block of a stage, {k} a block counted through all stages (our
-names are then `blocks.{k}`, and stages are made when the model is known), {k+3} the same counted from 3. A tuple of
-names stands for several tensors that the operation, one of `operations.OPERATIONS`, joins or splits.
+level counted from 0, {i+1} the same counted from 1, {j} a block of a stage, {j+1} and {j+1:02} the same counted from 1
+("1" and "01"), {k} a block counted through all stages (our names are then `blocks.{k}`, and stages are made when the
+model is known), {k+3} the same counted from 3. A tuple of names stands for several tensors that the operation, one of
+`operations.OPERATIONS`, joins or splits.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -103,6 +104,14 @@ def within(theirs: str, ours: str, *names: str | Row) -> tuple[Row, ...]:
     rows = [(name, name) if isinstance(name, str) else name for name in names]
     return tuple((at(theirs, row[0]), at(ours, row[1]), *row[2:]) for row in rows)
 
+
+# The neck "feature2pyramid" in segmentation of XCiT's and BEiT's authors; with patches of 8 only the first has weights.
+FEATURE2PYRAMID: tuple[Row, ...] = (
+    ("fpn1.0", "neck.rescale.0.ups.0"),
+    ("fpn1.1", "neck.rescale.0.norms.0"),
+    ("fpn1.3", "neck.rescale.0.ups.1"),
+    ("fpn2.0", "neck.rescale.1.ups.0"),
+)
 
 # Options of a backbone read from the names and shapes of our tensors, for `Family.options`.
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Callable
 
-from densevit.weights.family import Row, Shapes, names_like
-
-PREFIX = (r"^opt/target/", "")  # before the names of whole states of training
-GELU = "its authors take GELU by tanh, and densevit exactly, as timm and transformers do with these weights"
+from densevit.weights.family import Release, Row, Shapes, names_like
 
 
 def named(*modules: str) -> Callable[[Shapes], bool]:
@@ -19,9 +16,12 @@ def layer(theirs: str, ours: str, *, bias: bool = True) -> tuple[Row, ...]:
     return (kernel, (f"{theirs}/bias!", f"{ours}.bias!")) if bias else (kernel,)
 
 
-def norm(theirs: str, ours: str, *, scale: str = "scale", bias: str = "bias") -> tuple[Row, ...]:
-    """A norm, whose scale and bias may have other names."""
-    return (f"{theirs}/{scale}!", f"{ours}.weight!"), (f"{theirs}/{bias}!", f"{ours}.bias!")
+def norm(
+    theirs: str, ours: str, *, scale: str = "scale", bias: str = "bias", operation: str = "same"
+) -> tuple[Row, ...]:
+    """A norm, whose scale and bias may have other names, and axes of one."""
+    names = ((f"{theirs}/{scale}!", f"{ours}.weight!"), (f"{theirs}/{bias}!", f"{ours}.bias!"))
+    return tuple((*pair, operation) for pair in names)
 
 
 def attention(theirs: str, ours: str) -> tuple[Row, ...]:
@@ -38,3 +38,37 @@ def attention(theirs: str, ours: str) -> tuple[Row, ...]:
 def mlp(theirs: str, ours: str) -> tuple[Row, ...]:
     """Two linear layers."""
     return (*layer(f"{theirs}/Dense_0", f"{ours}.fc1"), *layer(f"{theirs}/Dense_1", f"{ours}.fc2"))
+
+
+def transformer(embed: str) -> tuple[Row, ...]:
+    """A ViT; `embed` is our module that makes its tokens."""
+    theirs, ours = "Transformer/encoderblock_{k}/", "blocks.{k}."
+    return (
+        *layer("embedding", f"{embed}proj"),
+        ("cls!", f"{embed}position.tokens.cls_token!"),
+        ("Transformer/posembed_input/pos_embedding!", f"{embed}position.pos_embed!"),
+        *norm(f"{theirs}LayerNorm_0", f"{ours}norm1"),
+        *attention(f"{theirs}MultiHeadDotProductAttention_1", f"{ours}attn"),
+        *norm(f"{theirs}LayerNorm_2", f"{ours}norm2"),
+        *mlp(f"{theirs}MlpBlock_3", f"{ours}mlp"),
+        *norm("Transformer/encoder_norm", "norm"),
+    )
+
+
+VIT = Release(  # what the files of ViT's authors share
+    title="",
+    publisher="google-research/vision_transformer",
+    licence="Apache-2.0",
+    trained_on="ImageNet-21k, ImageNet-1k",
+    is_it=lambda _: False,
+    cleanups=((r"^opt/target/", ""),),  # of whole states of training
+    class_head=layer("head", "class_head.fc"),
+    ignored=("pre_logits/",),
+    remarks=("its authors take GELU by tanh, and densevit exactly, as timm and transformers do with these weights",),
+    remarks_if=(
+        (
+            named("pre_logits/"),
+            "its classifier reads one more layer, pre_logits, which has no place here; train a new head",
+        ),
+    ),
+)

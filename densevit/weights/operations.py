@@ -103,6 +103,15 @@ def _to_flax(tensors: list[Tensor]) -> list[Tensor]:
     return [tensors[0].movedim((0, 1), (-1, -2))]
 
 
+def _from_spread(tensors: list[Tensor]) -> list[Tensor]:
+    """(1, 1, 1, C) -> (C)"""
+    return [tensors[0].flatten()]
+
+
+def _to_spread(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensors[0][None, None, None]]
+
+
 def _from_flax_qkv(tensors: list[Tensor]) -> list[Tensor]:
     """Kernels (C, H, K) of queries, keys and values -> (3 C, C); biases (H, K) -> (3 C)."""
     return [torch.cat([t.flatten(1).mT if t.ndim == 3 else t.flatten() for t in tensors])]
@@ -151,6 +160,8 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "windows_of_3": _windows_of(3),
     "windows_of_7": _windows_of(7),
     "flax": (_from_flax, _to_flax),
+    "flax_pointwise": (lambda t: _pointwise(_from_flax(t)), lambda t: _to_flax(_unpointwise(t))),
+    "spread": (_from_spread, _to_spread),
     "flax_qkv": (_from_flax_qkv, _to_flax_qkv),
     "flax_out": (_from_flax_out, _to_flax_out),
 }

@@ -17,12 +17,14 @@ _PARTS = r"weight|bias|running_mean|running_var|num_batches_tracked"
 _PLACEHOLDERS = {
     "{i+1}": r"(?P<i1>\d+)",
     "{i}": r"(?P<i>\d+)",
+    "{j+1:02}": r"(?P<j1>\d\d+)",
+    "{j+1}": r"(?P<j1>\d+)",
     "{j}": r"(?P<j>\d+)",
     "{k}": r"(?P<k>\d+)",
     "{k+3}": r"(?P<k3>\d+)",
     "{p}": f"(?P<p>{_PARTS})",
 }
-_COUNTED_FROM = dict(i=1, k=3)  # in {i+1} and {k+3}
+_COUNTED_FROM = dict(i=1, j=1, k=3)  # in {i+1}, {j+1} and {k+3}
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,9 @@ def _captured(m: re.Match) -> tuple[tuple[str, str], ...]:
 def _fill(name: str, values: Mapping[str, str]) -> str:
     for counted, first in _COUNTED_FROM.items():
         if counted in values:
-            name = name.replace(f"{{{counted}+{first}}}", str(int(values[counted]) + first))
+            number = int(values[counted]) + first
+            name = name.replace(f"{{{counted}+{first}}}", str(number))
+            name = name.replace(f"{{{counted}+{first}:02}}", f"{number:02}")
     for placeholder, value in values.items():
         name = name.replace(f"{{{placeholder}}}", value)
     return name

@@ -125,3 +125,17 @@ def test_the_released_names_are_those_of_the_authors(tmp_path):
     other = densevit.create_backbone("xcit_nano_12_p16", dim=16, depth=4, taps=(0, 3))
     with pytest.raises(ValueError, match="does not fit this model"):
         load_weights(other, tmp_path / "xcit.pth")
+
+
+@pytest.mark.parametrize(("patch_size", "names"), [(16, {"fpn1.0", "fpn1.1", "fpn1.3", "fpn2.0"}), (8, {"fpn1.0"})])
+def test_the_pyramid_of_the_authors_segmentation_loads_with_the_backbone(patch_size, names, tmp_path):
+    shape = dict(dim=24, depth=4, num_heads=3, taps=(0, 1, 2, 3), patch_size=patch_size)
+    model = randomize(densevit.create_backbone("xcit_nano_12_p16", neck="feature2pyramid", **shape))
+    theirs = to_theirs(model.state_dict(), "facebook_xcit")
+    assert {name.rpartition(".")[0] for name in theirs if name.startswith("fpn")} == names
+    torch.save({f"backbone.{name}": tensor for name, tensor in theirs.items()}, tmp_path / "upernet.pth")
+    again = densevit.create_backbone("xcit_nano_12_p16", neck="feature2pyramid", **shape)
+    assert load_weights(again, tmp_path / "upernet.pth").complete
+    assert equal(again, model)
+    report = load_weights(densevit.create_backbone("xcit_nano_12_p16", **shape), tmp_path / "upernet.pth")
+    assert (report.complete, all(".neck." in name for name in report.ignored)) == (True, True)

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import densevit
+from densevit.weights import to_theirs
 from tools.peers import import_peer
 from tools.peers.common import picture, randomize, transformers_segformer
 from tools.peers.mvit import timm_classifier
@@ -74,7 +76,7 @@ CASES = {
         [(64, 96)],
     ),
     "huggingface_vit": (lambda: huggingface_vit("ViTForImageClassification", "ViTConfig"), "vit_tiny", VIT, [(64, 96)]),
-    "huggingface_vit distilled": (
+    "huggingface_deit": (
         lambda: huggingface_vit("DeiTForImageClassificationWithTeacher", "DeiTConfig"),
         "deit_tiny_distilled",
         VIT,
@@ -126,6 +128,18 @@ def test_a_file_of_their_classifier_gives_its_logits(case, tmp_path):
         assert difference(theirs, ours, picture(*size)) <= 1e-5
         assert difference(theirs.double(), ours.double(), picture(*size).double()) <= 1e-10
         theirs.float(), ours.float()
+
+
+def test_a_distilled_deit_goes_to_transformers_with_both_of_its_heads(tmp_path):
+    ours = randomize(densevit.create_classifier("deit_tiny_distilled", num_classes=7, **VIT)).eval()
+    theirs = huggingface_vit("DeiTForImageClassificationWithTeacher", "DeiTConfig")
+    theirs.config.save_pretrained(tmp_path)
+    state = to_theirs(ours.state_dict(), "huggingface")
+    assert {"cls_classifier.weight", "distillation_classifier.weight"} <= set(state)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "model.safetensors")
+    theirs, told = type(theirs).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(told.values())
+    assert difference(theirs.eval(), ours, picture(64, 96)) <= 1e-5
 
 
 def difference(theirs, ours, image):

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 
 import densevit
-from densevit.weights import known_sources, load_weights, read_checkpoint
+from densevit.weights import known_sources, load_weights, read_checkpoint, to_theirs
+from tests.parity.test_bit import DEPTHS, of_timm
+from tests.parity.test_hybrid_vit import hybrid_of_timm
 from tools.peers import import_peer
-from tools.peers.common import largest_difference, picture
+from tools.peers.common import largest_difference, picture, randomize
 
 DIM, HEADS, DEPTH, PATCH, IMAGE, CLASSES = 24, 3, 4, 8, 32, 5
 VIT = dict(dim=DIM, depth=DEPTH, num_heads=HEADS, patch_size=PATCH, image_size=IMAGE)
@@ -77,6 +79,26 @@ def test_a_vit_has_the_logits_of_timms_own_reader(tmp_path, prefix):
     image = picture(IMAGE, IMAGE)
     with torch.inference_mode():
         assert largest_difference(ours(image), theirs(image)) <= 1e-5 * theirs(image).abs().max()
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("source", ["google_bit", "google_hybrid_r", "google_hybrid_s16", "google_hybrid_s32"])
+def test_timms_own_reader_makes_the_same_network_of_files_with_convolutions(tmp_path, source):
+    size, stages = (64, 64), dict(r=0, s16=3, s32=4).get(source.rpartition("_")[2])
+    if source == "google_bit":
+        theirs, name, options = of_timm(), "bit_r50x1", dict(dim=32, depths=DEPTHS)
+    else:
+        name = {0: "vit_tiny_r_s16_p8", 3: "vit_base_r50_s16", 4: "vit_small_r26_s32"}[stages]
+        depths = (1, 2, 1, 1)[:stages]
+        theirs = hybrid_of_timm(depths, patch_size=1 if depths else 8, size=size)
+        options = dict(stem_dim=32, depths=depths, dim=48, depth=4, num_heads=3, image_size=size)
+    ours = randomize(densevit.create_classifier(name, num_classes=7, **options), seed=1).eval()
+    arrays = {key: tensor.numpy() for key, tensor in to_theirs(ours.state_dict(), source).items()}
+    np.savez(tmp_path / "release.npz", **arrays)
+    theirs.eval().load_pretrained(tmp_path / "release.npz")
+    with torch.inference_mode():
+        expected = theirs(picture(*size))
+        assert largest_difference(ours(picture(*size)), expected) <= 1e-5 * expected.abs().max()
 
 
 def test_a_mixer_has_the_logits_of_its_equations_in_the_files_own_layout(tmp_path):

@@ -21,7 +21,7 @@ CASES = [
     ("timm_vit", lambda: small(num_tokens=2, qkv_bias=False)),
     ("timm_vit", lambda: small(num_tokens=0, taps=(3,), norm="none")),
     ("huggingface_vit", lambda: small(num_tokens=1)),
-    ("huggingface_vit", lambda: small(num_tokens=2, taps=(0, 1, 3), norm="all")),
+    ("huggingface_deit", lambda: small(num_tokens=2, taps=(0, 1, 3), norm="all")),
     ("mmseg_vit", lambda: small(num_tokens=1, norm="all")),
     ("mmseg_vit", lambda: small(num_tokens=1, norm="none")),
     ("monai_vit", lambda: small(spatial_dims=3, in_channels=1, qkv_bias=False)),
@@ -142,13 +142,13 @@ def test_transformers_writes_files_that_load(kind, num_tokens, tmp_path):
     assert any(".encoder.layer.0.attention.attention.query." in name for name in state)
     model = small(num_tokens=num_tokens)
     report = load_weights(model, tmp_path / "model.safetensors")
-    assert (report.source, report.complete) == ("huggingface_vit", True)
+    assert (report.source, report.complete) == (f"huggingface_{kind.lower()}", True)
     assert all("classifier" in name for name in report.ignored)
-    translation = to_ours(theirs.state_dict(), "huggingface_vit", class_head=False)
+    translation = to_ours(theirs.state_dict(), report.source, class_head=False)
     of_modules = to_stages(translation.state, prefixed(model))
     assert equal(of_modules, prefixed(model))
-    written = to_theirs(prefixed(model), "huggingface_vit")
-    assert equal(written, {name.replace("deit.", "vit."): t for name, t in state.items() if "classifier" not in name})
+    written = to_theirs(prefixed(model), report.source)
+    assert equal(written, {name: tensor for name, tensor in state.items() if "classifier" not in name})
 
 
 def prefixed(model):

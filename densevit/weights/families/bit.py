@@ -1,6 +1,7 @@
-"""BiT, of timm and of transformers. The authors' own files are numpy archives, which are not read here."""
+"""BiT."""
 
 from densevit.backbones.bit import VARIANTS
+from densevit.weights import flax
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
 
 _LAST_NORM: Row = ("norm", "out_norms.3")
@@ -9,6 +10,20 @@ _LAST_NORM: Row = ("norm", "out_norms.3")
 def _block(theirs: str) -> tuple[Row, ...]:
     numbered = [(f"{kind}{n + 1}", f"{kind}s.{n}") for n in range(3) for kind in ("norm", "conv")]
     return within(theirs, "stages.{i}.blocks.{j}.", *numbered, ("downsample.conv", "skip"))
+
+
+def _google() -> tuple[Row, ...]:
+    unit, ours, kernel = "block{i+1}/unit{j+1:02}/", "stages.{i}.blocks.{j}.", "standardized_conv2d"
+    gamma = dict(scale="gamma", bias="beta")
+    parts = [(f"{unit}{letter}/", n) for n, letter in enumerate("abc")]
+    rows = [
+        *flax.layer(f"root_block/{kernel}", "stages.0.downsample.proj", bias=False),
+        *(row for part, n in parts for row in flax.layer(f"{part}{kernel}", f"{ours}convs.{n}", bias=False)),
+        *(row for part, n in parts for row in flax.norm(f"{part}group_norm", f"{ours}norms.{n}", **gamma)),
+        *flax.layer(f"{unit}a/proj/{kernel}", f"{ours}skip", bias=False),
+        *flax.norm("group_norm", "out_norms.3", **gamma),
+    ]
+    return tuple((f"resnet/{theirs}", *rest) for theirs, *rest in rows)
 
 
 def _is_timm(shapes: Shapes) -> bool:
@@ -30,6 +45,19 @@ FAMILY = Family(
             is_it=_is_timm,
             backbone=(("stem.conv", "stages.0.downsample.proj"), *_block("stages.{i}.blocks.{j}."), _LAST_NORM),
             class_head=(("head.fc", "class_head.fc", "pointwise"),),
+        ),
+        "google_bit": Release(
+            title="BiT of its authors, .npz files",
+            publisher="google-research/big_transfer",
+            hub=("BiT-M-R50x1.npz", "BiT-S-R50x1.npz"),
+            licence="Apache-2.0",
+            trained_on="ImageNet-21k, ImageNet-1k",
+            is_it=names_like("resnet/root_block/standardized_conv2d/", "resnet/block1/unit01/a/group_norm/"),
+            backbone=_google(),
+            class_head=(
+                ("resnet/head/conv2d/kernel!", "class_head.fc.weight!", "flax_pointwise"),
+                ("resnet/head/conv2d/bias!", "class_head.fc.bias!"),
+            ),
         ),
         "huggingface_bit": Release(
             title="BiT of transformers",

@@ -1,23 +1,28 @@
-"""Hybrid ViTs of timm, and that in transformers' DPT. The authors' own files are numpy archives, not read here."""
+"""Hybrid ViTs, and that in transformers' DPT."""
+
+from dataclasses import replace
 
 from densevit.backbones.hybrid_vit import STEM_STRIDE, VARIANTS
+from densevit.weights import flax
 from densevit.weights.families.own import huggingface_block
 from densevit.weights.families.unetr import VARYING
 from densevit.weights.family import Family, Release, Row, Shapes, image_size_on, names_like, within
 
 _NUMBERED = [(f"{kind}{n + 1}", f"{kind}s.{n}") for n in range(3) for kind in ("conv", "norm")]
-_THEIR_STEM = "patch_embed.backbone."
+_THEIR_STEM, _UNIT = "patch_embed.backbone.", "stages.{i}.downsample.units.blocks.{j}."
+_ABSENT = (r"backbone\.norm\.",)
+_STAGES = dict(r=0, s16=3, s32=4)
 
 
 def _units(theirs: str) -> tuple[Row, ...]:
     """A block of the ResNet."""
     skip = (("downsample.conv", "skip"), ("downsample.norm", "skip_norm"))
-    return within(theirs, "stages.{i}.downsample.units.blocks.{j}.", *_NUMBERED, *skip)
+    return within(theirs, _UNIT, *_NUMBERED, *skip)
 
 
 def _release(stages: int) -> Release:
     """Those whose ResNet has so many stages; the last of them is in the stage of the transformer, and so is a stem."""
-    embed, root = f"stages.{max(stages - 1, 1)}.downsample.", _THEIR_STEM + ("stem." if stages else "")
+    embed, root = _embed(stages), _THEIR_STEM + ("stem." if stages else "")
     is_it = names_like(rf"{root}conv\.", *([rf"{_THEIR_STEM}stages\.{stages - 1}\."] if stages else []))
     return Release(
         title=f"Hybrid ViT of timm, whose ResNet has {stages or 'no'} stages",
@@ -38,8 +43,35 @@ def _release(stages: int) -> Release:
         ),
         class_head=(("head", "class_head.fc"),),
         ignored=(r"pre_logits\.", r"head\."),
-        absent=(r"backbone\.norm\.",),
+        absent=_ABSENT,
     )
+
+
+def _google(stages: int) -> Release:
+    unit, names = "block{i+1}/unit{j+1}/", [(str(n + 1), str(n)) for n in range(3)]
+    stem, spread = "stages.0.downsample.", dict(operation="spread")
+    rows = [
+        *flax.layer("conv_root", f"{stem}proj", bias=False),
+        *flax.norm("gn_root", f"{stem}norm", **spread),
+        *(row for a, b in names for row in flax.layer(f"{unit}conv{a}", f"{_UNIT}convs.{b}", bias=False)),
+        *(row for a, b in names for row in flax.norm(f"{unit}gn{a}", f"{_UNIT}norms.{b}", **spread)),
+        *flax.layer(f"{unit}conv_proj", f"{_UNIT}skip", bias=False),
+        *flax.norm(f"{unit}gn_proj", f"{_UNIT}skip_norm", **spread),
+    ]
+    is_it = flax.named("conv_root/", *([f"block{stages}/"] if stages else []))
+    return replace(
+        flax.VIT,
+        title=f"Hybrid ViT of its authors, .npz files of flax, whose ResNet has {stages or 'no'} stages",
+        variants=_variants(stages),
+        is_it=lambda shapes: is_it(shapes) and not flax.named(f"block{stages + 1}/")(shapes),
+        backbone=(*rows, *flax.transformer(_embed(stages))),
+        absent=_ABSENT,
+    )
+
+
+def _embed(stages: int) -> str:
+    """The module that makes patches of the last map."""
+    return f"stages.{max(stages - 1, 1)}.downsample."
 
 
 def _dpt() -> Release:
@@ -62,7 +94,7 @@ def _dpt() -> Release:
             ("layernorm", "norm"),
         ),
         ignored=(r"neck\.", r"head\.", r"auxiliary_head\.", r"pooler\."),
-        absent=(r"backbone\.norm\.",),
+        absent=_ABSENT,
     )
 
 
@@ -83,7 +115,8 @@ FAMILY = Family(
     name="hybrid_vit",
     variants=tuple(VARIANTS),
     releases={
-        **{f"timm_hybrid_{name}": _release(stages) for name, stages in (("r", 0), ("s16", 3), ("s32", 4))},
+        **{f"timm_hybrid_{name}": _release(stages) for name, stages in _STAGES.items()},
+        **{f"google_hybrid_{name}": _google(stages) for name, stages in _STAGES.items()},
         "huggingface_dpt_hybrid": _dpt(),
     },
     options=dict(image_size=_image_size),

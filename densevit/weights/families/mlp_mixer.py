@@ -1,5 +1,7 @@
 """MLP-Mixer."""
 
+from dataclasses import replace
+
 from densevit.backbones.mlp_mixer import VARIANTS
 from densevit.weights import flax
 from densevit.weights.family import Family, Release, Shapes, image_of, names_like, patch_size, within
@@ -37,12 +39,10 @@ FAMILY = Family(
             ),
             class_head=(("head", "class_head.fc"),),
         ),
-        "google_mixer": Release(
+        "google_mixer": replace(
+            flax.VIT,
             title="MLP-Mixer of its authors, .npz files of flax",
-            publisher="google-research/vision_transformer",
             hub=("Mixer-B_16.npz", "Mixer-L_16.npz"),
-            licence="Apache-2.0",
-            trained_on="ImageNet-21k, ImageNet-1k",
             is_it=names_like("stem/kernel", "MixerBlock_0/token_mixing/"),
             backbone=(
                 *flax.layer("stem", "stages.0.downsample.proj"),
@@ -52,8 +52,6 @@ FAMILY = Family(
                 *flax.mlp("MixerBlock_{k}/channel_mixing", "blocks.{k}.mlp"),
                 *flax.norm("pre_head_layer_norm", "norm"),
             ),
-            class_head=flax.layer("head", "class_head.fc"),
-            remarks=(flax.GELU,),
         ),
     },
     options=dict(patch_size=patch_size, image_size=_image_size),

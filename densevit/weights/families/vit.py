@@ -46,17 +46,6 @@ _HUGGINGFACE = (
     ("layernorm", "norm"),
 )
 
-_FLAX_BLOCK = "Transformer/encoderblock_{k}/"
-FLAX = (
-    ("cls!", _CLASS_TOKEN),
-    ("Transformer/posembed_input/pos_embedding!", _POSITIONS),
-    *flax.norm(f"{_FLAX_BLOCK}LayerNorm_0", f"{_BLOCK}norm1"),
-    *flax.attention(f"{_FLAX_BLOCK}MultiHeadDotProductAttention_1", f"{_BLOCK}attn"),
-    *flax.norm(f"{_FLAX_BLOCK}LayerNorm_2", f"{_BLOCK}norm2"),
-    *flax.mlp(f"{_FLAX_BLOCK}MlpBlock_3", f"{_BLOCK}mlp"),
-    *flax.norm("Transformer/encoder_norm", "norm"),
-)
-
 _MMSEG = (
     ("cls_token!", _CLASS_TOKEN),
     ("pos_embed!", _POSITIONS),
@@ -101,6 +90,10 @@ def _is_huggingface(shapes: Shapes) -> bool:
     return patches(shapes) and (on_hub(shapes) or in_version_5(shapes))
 
 
+def _is_distilled(shapes: Shapes) -> bool:
+    return names_like(r"(deit\.)?embeddings\.distillation_token$")(shapes) and _is_huggingface(shapes)
+
+
 def _modules(rows: Collection[Row]) -> list[str]:
     return [name for row in rows for name in ([row[0]] if isinstance(row[0], str) else row[0])]
 
@@ -132,6 +125,19 @@ _CLASSIFIER = Release(
     ),
 )
 
+_TRANSFORMERS = Release(
+    title="ViT and DeiT of transformers",
+    publisher="huggingface/transformers",
+    hub=("model.safetensors", "pytorch_model.bin"),
+    is_it=_is_huggingface,
+    prefix="vit.",
+    backbone=_HUGGINGFACE,
+    class_head=(("classifier", "class_head.fc"),),
+    ignored=(r"pooler\.", r"embeddings\.mask_token$"),
+    cleanups=((r"^deit\.", "vit."),),
+    absent=ABSENT,
+)
+
 FAMILY = Family(
     name="vit",
     variants=tuple(name for name in VARIANTS if name not in unetr.FAMILY.variants),
@@ -149,41 +155,26 @@ FAMILY = Family(
             options=dict(resizing="dino"),
         ),
         "timm_vit": _CLASSIFIER,
-        "huggingface_vit": Release(
-            title="ViT and DeiT of transformers",
-            publisher="huggingface/transformers",
-            hub=("model.safetensors", "pytorch_model.bin"),
-            is_it=_is_huggingface,
-            prefix="vit.",
-            backbone=_HUGGINGFACE,
+        "huggingface_deit": replace(
+            _TRANSFORMERS,
+            title="distilled DeiT of transformers",
+            is_it=_is_distilled,
+            prefix="deit.",
             class_head=(
-                ("classifier", "class_head.fc"),
                 ("cls_classifier", "class_head.fc"),
                 ("distillation_classifier", "class_head.fc_dist"),
+                ("classifier", "class_head.fc"),  # of a model without the teacher's
             ),
-            ignored=(r"pooler\.", r"embeddings\.mask_token$"),
-            cleanups=((r"^deit\.", "vit."),),
-            absent=ABSENT,
+            cleanups=(),
         ),
-        "google_vit": Release(
+        "huggingface_vit": _TRANSFORMERS,
+        "google_vit": replace(
+            flax.VIT,
             title="ViT of its authors, .npz files of flax",
-            publisher="google-research/vision_transformer",
             hub=("ViT-B_16.npz", "B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0.npz"),
-            licence="Apache-2.0",
-            trained_on="ImageNet-21k, ImageNet-1k",
             is_it=_is_google,
-            cleanups=(flax.PREFIX,),
-            backbone=(*flax.layer("embedding", _PATCHES), *FLAX),
-            class_head=flax.layer("head", "class_head.fc"),
-            ignored=("pre_logits/",),
+            backbone=flax.transformer("stages.0.downsample."),
             absent=ABSENT,
-            remarks=(flax.GELU,),
-            remarks_if=(
-                (
-                    flax.named("pre_logits/"),
-                    "its classifier reads one more layer, pre_logits, which has no place here; train a new head",
-                ),
-            ),
         ),
         "mmseg_vit": Release(
             title="ViT of mmsegmentation 1.x, the backbone",

@@ -1,7 +1,8 @@
 """XCiT."""
 
 from densevit.backbones.xcit import VARIANTS
-from densevit.weights.family import Family, Release, Row, names_like, within
+from densevit.weights.family import FEATURE2PYRAMID, Family, Release, Row, names_like, within
+from densevit.weights.names import NECK
 
 _STEM, _CLASS_BLOCK = "stages.0.downsample.", "class_head.class_blocks.{j}."
 _DOUBLINGS = 4  # of the largest stem
@@ -25,10 +26,12 @@ def _release(title: str, publisher: str, position: str, class_attention: tuple[R
         licence="Apache-2.0",
         trained_on="ImageNet-1k",
         is_it=names_like(rf"(backbone\.)?{position}\.token_projection\.", r"(backbone\.)?blocks\.0\.local_mp\."),
-        cleanups=((r"^backbone\.", ""),),  # of the authors' segmentation, whose resampling and heads we have not
-        ignored=(r"fpn[1-4]\.", r"decode_head\.", r"auxiliary_head\."),
+        cleanups=((r"^backbone\.", ""),),  # of the authors' segmentation, whose heads we have not
+        ignored=(r"decode_head\.", r"auxiliary_head\."),
+        absent=(NECK.replace(".", r"\."),),
         backbone=(
             *_stem(),
+            *FEATURE2PYRAMID,
             (f"{position}.token_projection", f"{_STEM}position.token_projection", "pointwise"),
             *within(
                 "blocks.{k}.",
