@@ -16,7 +16,6 @@ pytestmark = pytest.mark.parity
 SMALL = dict(dim=16, depths=(2, 2, 1, 1), image_size=64)
 
 
-@pytest.fixture(scope="module")
 def pair():
     import_peer("timm")
     byobnet = import_peer("timm.models.byobnet")
@@ -26,15 +25,15 @@ def pair():
         blocks=tuple(byobnet.ByoBlockCfg(type="bottle", d=d, c=c, s=s, br=0.25) for d, c, s in blocks),
         stem_chs=(8, 8, 16),
     )
-    theirs = randomize(byobnet.ByobNet(config, num_classes=10, img_size=64)).double()
+    theirs = randomize(byobnet.ByobNet(config, num_classes=10, img_size=64))
     ours = densevit.create_classifier("clip_resnet50", num_classes=10, **SMALL)
-    return theirs, copy_weights(theirs, ours, source="timm_clip_resnet").double()
+    return theirs, copy_weights(theirs, ours, source="timm_clip_resnet")
 
 
 @pytest.mark.parametrize("dtype", [torch.double, torch.float], ids=str)
 @pytest.mark.parametrize("size", [(64, 64), (96, 160)], ids=str)
-def test_maps_and_embeddings_equal_those_of_timm(pair, size, dtype):
-    theirs, ours = (model.to(dtype) for model in pair)
+def test_maps_and_embeddings_equal_those_of_timm(size, dtype):
+    theirs, ours = (model.to(dtype) for model in pair())
     image = picture(*size).to(dtype)
     with torch.inference_mode():
         expected = [*theirs.forward_intermediates(image, intermediates_only=True)[1:], theirs(image)]
