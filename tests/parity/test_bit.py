@@ -40,7 +40,7 @@ def maps_of_transformers(theirs, image):
 @pytest.mark.parametrize(
     ("source", "make", "maps", "size"),
     [
-        ("timm_bit", of_timm, maps_of_timm, (64, 64)),
+        ("timm_bit", of_timm, maps_of_timm, (96, 128)),
         ("timm_bit", of_timm, maps_of_timm, (75, 93)),
         ("huggingface_bit", of_transformers, maps_of_transformers, (62, 101)),
     ],
