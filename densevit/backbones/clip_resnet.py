@@ -73,7 +73,7 @@ class ConvStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         image = nd.to_image(x)
         for conv, norm in zip([self.proj, *self.convs], self.norms, strict=True):
-            image = F.relu(norm(conv(image)))
+            image = F.relu(norm(conv(image)), inplace=True)
         return nd.to_grid(nd.average(image, self.average))
 
 

@@ -105,7 +105,7 @@ class PooledStem(nn.Module):
         super().__init__()
         self.proj = (conv or nd.CONV[spatial_dims])(in_channels, dim, 7, stride=2, padding=3, bias=False)
         self.norm = (norm or nd.BATCH_NORM[spatial_dims])(dim)
-        self.activation = nn.ReLU() if activation else nn.Identity()
+        self.activation = nn.ReLU(inplace=True) if activation else nn.Identity()
         self.pool = pool or nd.MAX_POOL[spatial_dims](3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,8 +150,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         image = before = nd.to_image(x)
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            image = F.relu(norm(conv(image)))
+            image = F.relu(norm(conv(image)), inplace=True)
         if self.average is not None:
             image, before = nd.average(image, self.average), nd.average(before, self.average)
         image = self.drop_path(self.norms[-1](self.convs[-1](image)))
-        return nd.to_grid(F.relu(image + self.skip_norm(self.skip(before))))
+        return nd.to_grid(F.relu(image + self.skip_norm(self.skip(before)), inplace=True))
