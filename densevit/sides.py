@@ -71,7 +71,8 @@ class Sides:
         faults += [f"{' and '.join(self.unclear)} may be each other's mirror image, or not"] if self.unclear else []
         raise ValueError(
             f"{what}: what classes become in a mirror is not known, for {faults[0]}; {otherwise}, or declare pairs of "
-            "classes by the config's inference.sides, such as [('kidney_a', 'kidney_b')], or [] for none"
+            "classes by the config's inference.sides (of a classifier: sides), such as [('kidney_a', 'kidney_b')], or "
+            "[] for none"
         )
 
     def remark(self) -> str | None:

@@ -25,17 +25,23 @@ class Checkpoint:
     path: Path
 
 
-def open_checkpoint(checkpoint: "str | Path | Checkpoint") -> Checkpoint:
+def open_checkpoint(checkpoint: "str | Path | Checkpoint", *, classifiers: bool = False) -> Checkpoint:
     """Read a weights file: itself, the one of a folder, or the best (else the last) one of a run's folder.
 
     What was opened before is returned as it is. Raises FileNotFoundError where there is none, and ValueError for a
-    file that is damaged or of another kind.
+    file that is damaged or of another kind, or of a classifier where `classifiers` are not asked for.
     """
     if isinstance(checkpoint, Checkpoint):
         return checkpoint
     path = find_weights(checkpoint)
     tensors, content = read_weights(path)
-    return Checkpoint(Header.read(content, path), tensors, path)
+    header = Header.read(content, path)
+    if header.is_of_classifier and not classifiers:
+        raise ValueError(
+            f"{path} holds a classifier, which says what an image shows and not where; build it with "
+            "densevit.create_classifier, or train a segmentor that starts from its backbone"
+        )
+    return Checkpoint(header, tensors, path)
 
 
 def build_model(checkpoint: Checkpoint) -> Segmentor:

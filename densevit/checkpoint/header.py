@@ -19,12 +19,16 @@ from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 MOST = 2**16  # classes, and channels
-NEEDED = {"backbone", "decoder", "num_classes"}  # of the model's description
+NEEDED = {"backbone", "decoder", "num_classes"}  # of a segmentor's description
+OF_CLASSIFIERS = {"backbone", "class_head", "num_classes"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not."""
+    """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not.
+
+    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`.
+    """
 
     num_classes: int
     backbone: str | None = None
@@ -34,6 +38,8 @@ class ModelDescription:
     weights: Any = None
     backbone_options: dict[str, Any] | None = None
     decoder_options: dict[str, Any] | None = None
+    class_head: str | None = None
+    head_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_range(self, ["num_classes"], least=1, most=MOST)
@@ -121,6 +127,11 @@ class Header:
         return self.model["num_classes"]
 
     @property
+    def is_of_classifier(self) -> bool:
+        """Whether the model says what an image shows, and not where."""
+        return "class_head" in self.model
+
+    @property
     def spatial_dims(self) -> int:
         """Axes of what the model sees at once."""
         return self.model.get("spatial_dims") or 2
@@ -177,12 +188,7 @@ class Header:
     def read(cls, content: Any, path: Path) -> "Header":
         """The header of a file, of this version or an older one; ValueError with one sentence that names the file."""
         model = content.get("model") if isinstance(content, Mapping) else None
-        if isinstance(model, Mapping) and "class_head" in model:
-            raise ValueError(
-                f"{path} holds a classifier, which says what an image shows and not where; build it with "
-                "densevit.create_classifier, or train a segmentor that starts from its backbone"
-            )
-        if not isinstance(model, Mapping) or not model.keys() >= NEEDED:
+        if not isinstance(model, Mapping) or not (model.keys() >= NEEDED or model.keys() >= OF_CLASSIFIERS):
             raise ValueError(
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "
                 "that densevit's training wrote, or convert the file with tools/convert_weights.py"

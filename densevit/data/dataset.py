@@ -139,23 +139,23 @@ def create_dataset(config: dict) -> Dataset:
     return dataset
 
 
-def check_dataset_config(config: dict) -> Any:
-    """The description that `open` makes a set of; touches no file.
+def check_dataset_config(config: dict, registry: Registry = DATASETS) -> Any:
+    """The description, by a type of the registry, that `open` makes a set of; touches no file.
 
     ValueError for an unknown type or key, naming the nearest known one, and for a wrong value.
     """
     if not isinstance(config, Mapping) or "type" not in config:
-        raise ValueError(f"a dataset config needs a type, one of {', '.join(DATASETS.names())}; got {config!r}")
+        raise ValueError(f"a dataset config needs a type, one of {', '.join(registry.names())}; got {config!r}")
     kind, keys = config["type"], {key: config[key] for key in config if key not in ("type", "check")}
-    check_known(kind, DATASETS.names(), what="no dataset named")
-    takes = DATASETS.parameters(kind)
+    check_known(kind, registry.names(), what=f"no {registry.kind} named")
+    takes = registry.parameters(kind)
     for key in keys:
         check_known(key, ["type", "check", *takes], what=f"the dataset {kind!r} has no key")
     if "root" in takes and "root" not in keys:
         raise ValueError(f"the dataset {kind!r} needs root, the folder that holds it")
     if config.get("check", "open") not in CHECKS:
         raise ValueError(f"check must be 'open' or 'load', got {config['check']!r}")
-    described = DATASETS.create(kind, **keys)
+    described = registry.create(kind, **keys)
     if is_dataclass(described):
         check_fields(described, owner=f"the dataset {kind!r}")
     else:

@@ -61,10 +61,17 @@ class TrainStream(TorchDataset):
     """An endless data set addressed by draw number: each epoch of len(dataset) draws is a new permutation.
 
     With `rare_class_sampling` (True, or a dict of temperature, min_pixels, min_crop_ratio) images are drawn by class.
+    Each image is drawn `repeats` times in a row.
     """
 
     def __init__(
-        self, dataset: Dataset, augment: Augment, *, seed: int, rare_class_sampling: dict | bool | None = None
+        self,
+        dataset: Dataset,
+        augment: Augment,
+        *,
+        seed: int,
+        rare_class_sampling: dict | bool | None = None,
+        repeats: int = 1,
     ):
         if not dataset.has_labels:
             raise ValueError("training needs labels, and this set was opened without")
@@ -72,7 +79,7 @@ class TrainStream(TorchDataset):
             raise ValueError(f"seed must not be negative, got {seed}")
         self.dataset = dataset
         self.augment = augment
-        self.seed = seed
+        self.seed, self.repeats = seed, repeats
         self.rare_classes = None
         if rare_class_sampling:
             given = {} if rare_class_sampling is True else rare_class_sampling
@@ -94,7 +101,7 @@ class TrainStream(TorchDataset):
         return _as_tensors(replace(sample, meta=dict(sample.meta, draw=draw), foreground=None))
 
     def _index_of(self, draw: int) -> int:
-        epoch, position = divmod(draw, len(self.dataset))
+        epoch, position = divmod(draw // self.repeats, len(self.dataset))
         if epoch != self._epoch:
             bits = np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, _PERMUTATIONS])
             self._epoch, self._order = epoch, np.random.Generator(bits).permutation(len(self.dataset))

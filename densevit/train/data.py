@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -22,11 +23,16 @@ def open_dataset(config: ConfigFile, section: str) -> Dataset:
     if options is None:
         raise ValueError(f"the config has no {section}; add one such as val_data, with its dataset")
     dataset = create_dataset(options.dataset)
+    check_fits(dataset, config.model, section=section)
+    return dataset
+
+
+def check_fits(dataset: Dataset, model: Any, *, section: str) -> None:
+    """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
     for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
-        wanted, found = getattr(config.model, key), getattr(dataset, key)
+        wanted, found = getattr(model, key), getattr(dataset, key)
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
-    return dataset
 
 
 def open_samples(config: ConfigFile, section: str) -> EvalSet:

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from densevit.checkpoint import Header
+from densevit.processes import distribute
 from densevit.registry import check_known
+from densevit.train.optim import WeightAverage
 
 if TYPE_CHECKING:
     from densevit.train.schema import RunConfig
 
-BUILT_IN = {"segment": "densevit.train.tasks.segment"}
+BUILT_IN = {name: f"densevit.train.tasks.{name}" for name in ("segment", "classify")}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,59 @@ class Task(Protocol):
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Put back what `weights` and `state` gave; ValueError if they are of another task."""
+
+
+class NetworkTask:
+    """What tasks share that train one network, alone or beside others, and save it or the average of its weights.
+
+    `part` is the attribute of the trained `model` that holds it.
+    """
+
+    part: str
+
+    def __init__(self, config: Any, device: torch.device, *, model: nn.Module):
+        self.config, self.device, self.model = config, device, model
+        self.counts: dict[str, int] = {}
+        self.batch_size = config.train_data.batch_size
+        decay = config.train_cfg.ema
+        self.network = distribute(model, device, sync_bn=config.train_cfg.sync_bn)
+        self.average = None if decay is None else WeightAverage(self.saved, decay)
+
+    @property
+    def saved(self) -> nn.Module:
+        """The network that is trained and saved."""
+        return getattr(self.model, self.part)
+
+    @property
+    def final_model(self) -> nn.Module:
+        """The network to validate and to predict with: the averaged one if there is one."""
+        return self.average.model if self.average else self.saved
+
+    def after_update(self) -> None:
+        if self.average is not None:
+            self.average.update(self.saved)
+
+    def weights(self, trained: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The network's, averaged where there is an average."""
+        if trained is None:
+            return dict(self.final_model.state_dict())
+        prefix = f"{self.part}."
+        return {name[len(prefix) :]: value for name, value in trained.items() if name.startswith(prefix)}
+
+    def state(self) -> dict[str, Any]:
+        """Where weights are averaged those that are trained."""
+        average = self.average
+        return dict(
+            raw_weights=None if average is None else dict(self.saved.state_dict()),
+            average_updates=0 if average is None else average.updates,
+        )
+
+    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        raw = state["raw_weights"]
+        self.saved.load_state_dict(weights if raw is None else raw)
+        if self.average is not None:  # which a run without it may go on with
+            self.average.model.load_state_dict(weights)
+            self.average.updates = 0 if raw is None else state["average_updates"]
 
 
 Opener = TypeVar("Opener", bound=Callable[["RunConfig", torch.device], Task])

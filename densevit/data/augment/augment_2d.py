@@ -34,15 +34,10 @@ class Augment2D:
         crop = dict(scale=options.scale, base_size=options.base_size, cat_max_ratio=options.cat_max_ratio)
         pairs = sides.check(what="augment.flip", otherwise="set it to 0") if options.mirrors else ()
         steps = [ScaledCrop(crop_size=options.crop_size, **crop), SidedFlip(pairs, p=options.flip)]
-        fill = tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)  # OpenCV takes up to four numbers
+        fill = plain_fill(fill)
         steps += [PhotometricDistortion(strict=bool(options.photometric))] if options.photometric is not False else []
-        for transform in [create_extra(entry, fill=fill, size=options.crop_size) for entry in options.extra]:
-            if isinstance(transform, MIRRORS) and sides.any:
-                raise ValueError(
-                    f"augment.extra: {type(transform).__name__} mirrors pictures without exchanging left and right "
-                    "classes; use augment.flip, which does, or declare that there are none by inference.sides=[]"
-                )
-            steps.append(transform)
+        extra = [create_extra(entry, fill=fill, size=options.crop_size) for entry in options.extra]
+        steps += [check_mirrors(transform, sides) for transform in extra]
         pad = dict(border_mode=cv2.BORDER_CONSTANT, fill=fill, fill_mask=IGNORE)
         steps.append(A.PadIfNeeded(min_height=height, min_width=width, position="top_left", **pad))
         self.pipeline = A.Compose(steps)
@@ -54,6 +49,21 @@ class Augment2D:
             given = given.astype(np.float32)  # which OpenCV resizes, and which the network sees
         done = self.pipeline(image=given, mask=sample.label)
         return replace(sample, image=done["image"].transpose(2, 0, 1), label=done["mask"], foreground=None)
+
+
+def plain_fill(fill: Sequence[float]) -> float | tuple[float, ...]:
+    """One number a channel, or the mean of them: OpenCV takes up to four."""
+    return tuple(fill) if 1 < len(fill) <= 4 else sum(fill) / len(fill)
+
+
+def check_mirrors(transform: A.BasicTransform, sides: Sides) -> A.BasicTransform:
+    """The transform; ValueError for one that mirrors pictures whose classes have sides."""
+    if isinstance(transform, MIRRORS) and sides.any:
+        raise ValueError(
+            f"augment.extra: {type(transform).__name__} mirrors pictures without exchanging left and right "
+            "classes; use augment.flip, which does, or declare that there are none by inference.sides=[]"
+        )
+    return transform
 
 
 class SidedFlip(A.HorizontalFlip):

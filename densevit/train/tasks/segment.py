@@ -17,13 +17,12 @@ from densevit.data import Dataset, Sample
 from densevit.evaluate import evaluate
 from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
-from densevit.processes import distribute, share_buffers
+from densevit.processes import share_buffers
 from densevit.segmentor import Segmentor, create_segmentor, load_given
 from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
-from densevit.train.optim import WeightAverage
 from densevit.train.resume import list_settings
 from densevit.train.schema import ConfigFile, ModelOptions
-from densevit.train.task import Validation, register_task
+from densevit.train.task import NetworkTask, Validation, register_task
 from densevit.train.tasks.supervision import Supervision
 
 logger = logging.getLogger("densevit")
@@ -98,30 +97,23 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
 
 
 @register_task("segment", config=ConfigFile)
-class SegmentTask:
+class SegmentTask(NetworkTask):
     """The task of a config: models and data sets are opened here, so that mistakes are told before a run begins."""
 
+    part = "segmentor"
+
     def __init__(self, config: ConfigFile, device: torch.device):
-        self.config, self.device = config, device
-        self.model = create_segment_model(config)
+        model = create_segment_model(config)
         self.stream = open_stream(config)
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
             warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
-        self.network = distribute(self.model, device, sync_bn=config.train_cfg.sync_bn)
-        decay = config.train_cfg.ema
-        self.average = None if decay is None else WeightAverage(self.model.segmentor, decay)
+        super().__init__(config, device, model=model)
         self.header = make_header(config, self.stream.dataset)
         self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.stream.dataset)}
         self.counts = dict(ignored_batches=0)
         parts = (self.model.segmentor.backbone, self.model.segmentor)
         self.load_reports = [report for part in parts for report in vars(part).get("load_reports", [])]
-        self.batch_size = config.train_data.batch_size
-
-    @property
-    def final_model(self) -> nn.Module:
-        """The segmentor to validate and to predict with: the averaged one if there is one."""
-        return self.average.model if self.average else self.model.segmentor
 
     def named_parts(self) -> nn.Module:
         return self.model.named_parts()
@@ -140,10 +132,6 @@ class SegmentTask:
                 logger.warning("every pixel of the batch is ignored (%s)", names)
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
         return self.network(image, label)
-
-    def after_update(self) -> None:
-        if self.average is not None:
-            self.average.update(self.model.segmentor)
 
     def validate(
         self,
@@ -177,22 +165,11 @@ class SegmentTask:
         maps = [colorize(part, self.stream.dataset.palette, ignore_index=IGNORE) for part in (label, prediction)]
         return np.concatenate([image, *maps], axis=1)
 
-    def weights(self, trained: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """The segmentor's, averaged where there is an average."""
-        if trained is None:
-            return dict(self.final_model.state_dict())
-        prefix = "segmentor."
-        return {name[len(prefix) :]: value for name, value in trained.items() if name.startswith(prefix)}
-
     def state(self) -> dict[str, Any]:
         """The heads that training adds, where weights are averaged the ones that are trained, and the settings."""
-        heads, average = self.model.supervision, self.average
-        return dict(
-            settings=self.settings,
-            supervision=None if heads is None else dict(heads.state_dict()),
-            raw_weights=None if average is None else dict(self.model.segmentor.state_dict()),
-            average_updates=0 if average is None else average.updates,
-        )
+        heads = self.model.supervision
+        added = None if heads is None else dict(heads.state_dict())
+        return dict(settings=self.settings, supervision=added, **super().state())
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         heads, saved = self.model.supervision, state.get("supervision") or {}
@@ -203,11 +180,7 @@ class SegmentTask:
             )
         if heads is not None:
             heads.load_state_dict(saved)
-        raw = state["raw_weights"]
-        self.model.segmentor.load_state_dict(weights if raw is None else raw)
-        if self.average is not None:  # which a run without it may go on with
-            self.average.model.load_state_dict(weights)
-            self.average.updates = 0 if raw is None else state["average_updates"]
+        super().load(weights, state)
 
     def __str__(self) -> str:
         count = sum(p.numel() for p in self.model.segmentor.parameters())

@@ -1,0 +1,146 @@
+"""Classification: what a whole picture or volume shows, with the head of the backbone's paper or another."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from densevit.checkpoint import Header
+from densevit.classifier import Classifier
+from densevit.data import Sample
+from densevit.data.augment.options import VolumeAugmentOptions
+from densevit.data.class_set import CLASS_DATASETS, ClassDataset
+from densevit.data.dataset import check_dataset_config
+from densevit.data.stream import EvalSet, TrainStream
+from densevit.processes import share_buffers
+from densevit.segmentor import load_given
+from densevit.sides import read_sides
+from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
+from densevit.train.mixing import mix, shares_of_classes
+from densevit.train.resume import list_settings
+from densevit.train.task import NetworkTask, Validation, register_task
+from densevit.train.tasks.class_scores import score_classifier
+from densevit.train.tasks.classify_options import ClassifyConfig
+
+
+class ClassifyModel(nn.Module):
+    """A classifier and its loss: image (B, C, *S), shares of classes (B, K) -> named losses."""
+
+    def __init__(self, classifier: Classifier, loss: str):
+        super().__init__()
+        self.classifier, self.loss = classifier, loss
+
+    def forward(self, image: Tensor, shares: Tensor) -> dict[str, Tensor]:
+        logits = self.classifier(image).float()
+        with torch.autocast(image.device.type, enabled=False):
+            if self.loss == "binary":
+                return dict(loss_binary=F.binary_cross_entropy_with_logits(logits, shares))
+            return dict(loss_cross_entropy=F.cross_entropy(logits, shares))
+
+
+@register_task("classify", config=ClassifyConfig)
+class ClassifyTask(NetworkTask):
+    """The task of a config of classification."""
+
+    part = "classifier"
+
+    def __init__(self, config: ClassifyConfig, device: torch.device):
+        classifier = config.model.create()
+        if config.load_from is not None:
+            try:
+                load_given(classifier, config.load_from)
+            except ValueError as error:
+                raise ValueError(f"load_from: {error}") from error
+        classifier.backbone.set_checkpointing(config.train_cfg.checkpointing)
+        if config.train_cfg.compile:
+            classifier.compile()
+        self.dataset = open_class_dataset(config, "train_data")
+        section = config.train_data
+        augment = section.augment
+        if isinstance(augment, VolumeAugmentOptions):
+            augment = augment.without_classes()
+        made = augment.create(fill=self.dataset.fill, sides=read_sides(self.dataset.classes, config.sides))
+        self.stream = TrainStream(self.dataset, made, seed=config.seed, repeats=section.repeats)
+        self.samples = None
+        if config.val_data is not None:
+            self.samples = EvalSet(open_class_dataset(config, "val_data", like=self.dataset))
+            warn_of_shared_cases(self.dataset, self.samples.dataset)
+        super().__init__(config, device, model=ClassifyModel(classifier, config.loss))
+        self.header = make_class_header(config, self.dataset)
+        self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.dataset)}
+        parts = (classifier.backbone, classifier)
+        self.load_reports = [report for part in parts for report in vars(part).get("load_reports", [])]
+
+    def named_parts(self) -> nn.Module:
+        return self.model.classifier
+
+    def open_batches(self, first_draw: int) -> DataLoader:
+        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
+
+    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Losses of dict(image (B, C, *S), label (B), meta), mixed as the config says."""
+        config = self.config
+        image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
+        shares = shares_of_classes(label, config.model.num_classes, smoothing=config.label_smoothing)
+        return self.network(*mix(image, shares, config.mixing))
+
+    def validate(
+        self,
+        *,
+        on_image: Callable[[int, int], bool] | None = None,
+        on_sample: Callable[[Sample, dict[str, Tensor]], None] | None = None,
+    ) -> Validation | None:
+        share_buffers(self.final_model)
+        scores = score_classifier(
+            self.final_model,
+            self.samples,
+            view=self.config.view,
+            device=self.device,
+            batch_size=self.config.val_data.batch_size,
+            num_workers=self.config.val_data.num_workers,
+            on_image=on_image,
+            on_sample=on_sample,
+        )
+        return None if scores is None else Validation(scores.as_dict(self.dataset.classes), scores.text())
+
+    def state(self) -> dict[str, Any]:
+        return dict(settings=self.settings, **super().state())
+
+    def __str__(self) -> str:
+        count = sum(p.numel() for p in self.model.classifier.parameters())
+        val = "none" if self.samples is None else len(self.samples)
+        return (
+            f"{self.config.model.backbone} as a classifier, {count / 1e6:.2f} M parameters; "
+            f"{len(self.dataset)} training images, {val} for validation"
+        )
+
+
+def open_class_dataset(config: ClassifyConfig, section: str, *, like: ClassDataset | None = None) -> ClassDataset:
+    """The set of a section; ValueError where it does not fit the model, or has other classes than `like`."""
+    dataset = check_dataset_config(getattr(config, section).dataset, CLASS_DATASETS).open()
+    check_fits(dataset, config.model, section=section)
+    if like is not None and dataset.classes != like.classes:
+        pairs = zip(dataset.classes, like.classes, strict=True)
+        here, there = next((a, b) for a, b in pairs if a != b)
+        raise ValueError(f"{section} has the class {here} where train_data has {there}; give both the same classes")
+    return dataset
+
+
+def make_class_header(config: ClassifyConfig, dataset: ClassDataset) -> Header:
+    """The header of the classifier, its classes and how it sees images."""
+    imports = [Path(name).name.removesuffix(".py") for name in config.custom_imports]
+    view = dict(size=list(config.view.size), crop_ratio=config.view.crop_ratio)
+    return Header(
+        model=config.model.described(),
+        classes=tuple(dataset.classes),
+        palette=tuple(dataset.palette),
+        normalization=dataset.normalization,
+        exif=dataset.exif,
+        spacing=None if dataset.spacing is None else tuple(dataset.spacing),
+        modality=dataset.modality,
+        more=dict(view=view, **(dict(custom_imports=imports) if imports else {})),
+    )

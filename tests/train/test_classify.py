@@ -1,0 +1,154 @@
+"""Classification as a task of the one loop: pictures and volumes, their classes, and what starts from a classifier."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import densevit
+from densevit.checkpoint import open_checkpoint
+from densevit.train import check_config, train
+from densevit.train.tasks.class_scores import ClassScores
+from densevit.weights import read_weights
+
+COLORS = {"apple": (200, 30, 30), "leaf": (30, 200, 30), "sky": (30, 30, 200)}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three classes of pictures that differ in colour, four to train on and two to validate on of each."""
+    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for name, color in COLORS.items():
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = np.clip(np.array(color) + rng.normal(0, 30, (36, 44, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+def config(root, **changes):
+    def dataset(split):
+        return dict(type="class_folder", root=str(root), split=split)
+
+    return (
+        dict(
+            task="classify",
+            model=dict(backbone="mit_b0", num_classes=3),
+            optimizer=dict(type="AdamW", lr=1e-3),
+            schedule=dict(type="cosine"),
+            train_cfg=dict(max_iters=4, val_interval=4, checkpoint_interval=2, log_interval=1, ema=0.5),
+            train_data=dict(dataset=dataset("train"), augment=dict(crop_size=(32, 32)), batch_size=3, num_workers=0),
+            val_data=dict(dataset=dataset("val"), num_workers=0),
+            view=dict(size=(32, 32)),
+            mixing=dict(mixup=0.8, cutmix=1.0),
+            label_smoothing=0.1,
+            visualization=dict(tensorboard=False),
+        )
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    return train(config(pictures), work_dir=tmp_path_factory.mktemp("run"), device="cpu", progress=False)
+
+
+def test_a_run_scores_images_and_classes_and_its_weights_say_what_they_are(trained):
+    assert {"top1", "mAcc", "loss", "classes"} == trained.scores.keys()
+    assert list(trained.scores["classes"]) == ["apple", "leaf", "sky"]
+    header = open_checkpoint(trained.best, classifiers=True).header
+    assert header.classes == ("apple", "leaf", "sky")
+    assert header.is_of_classifier
+    assert header.more["view"] == dict(size=[32, 32], crop_ratio=0.875)
+    with pytest.raises(ValueError, match="holds a classifier, which says what an image shows and not where"):
+        densevit.Predictor(trained.best)
+
+
+def test_a_run_that_was_cut_goes_on_bit_for_bit(pictures, trained, tmp_path):
+    folder = tmp_path / "run"
+    result = train(config(pictures), work_dir=folder, device="cpu", progress=False)
+    for path in sorted((folder / "checkpoints" / "iter_4").rglob("*"), reverse=True):
+        path.unlink()
+    (folder / "checkpoints" / "iter_4").rmdir()
+    (folder / "last_checkpoint").write_text(str(folder / "checkpoints" / "iter_2"))
+    result = train(config(pictures), work_dir=folder, resume=True, device="cpu", progress=False)
+    first, second = (read_weights(each.checkpoint)[0] for each in (trained, result))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("backbone", ["mit_b0", "swin_tiny"])
+def test_a_trained_classifier_starts_a_segmentor(backbone, pictures, tmp_path):
+    small = dict(depths=(1, 1, 1, 1)) if backbone == "swin_tiny" else {}
+    options = config(pictures, model=dict(backbone=backbone, num_classes=3, backbone_options=small))
+    options["train_cfg"] = dict(max_iters=1, val_interval=1, checkpoint_interval=1)
+    result = train(options, work_dir=tmp_path / "run", device="cpu", progress=False)
+    model = densevit.create_segmentor(
+        backbone, "all_mlp", num_classes=5, backbone_options=dict(small, weights=str(result.work_dir))
+    )
+    given, own = read_weights(result.best)[0], model.backbone.state_dict()
+    same = [
+        name
+        for name, value in own.items()
+        if f"backbone.{name}" in given and torch.equal(value, given[f"backbone.{name}"])
+    ]
+    assert len(same) >= len([name for name in given if name.startswith("backbone.")])
+
+
+def test_volumes_are_classified_by_the_same_task(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 0.0), ("bright", 3.0)):
+        folder = tmp_path / "scans" / name
+        folder.mkdir(parents=True)
+        for i in range(4):
+            volume = rng.normal(0, 1, (20, 18, 22)).astype(np.float32)
+            volume[6:14, 6:12, 6:16] += level
+            nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), folder / f"{i}.nii.gz")
+    data = dict(type="class_folder", root=str(tmp_path), images="scans", val_every=2)
+    options = config(
+        tmp_path,
+        model=dict(backbone="mit_b0", num_classes=2, in_channels=1, spatial_dims=3),
+        train_data=dict(dataset=data, augment=dict(crop_size=(16, 16, 16)), batch_size=2, num_workers=0),
+        val_data=dict(dataset=dict(data, split="val"), num_workers=0),
+        view=dict(size=(16, 16, 16), crop_ratio=None),
+    )
+    result = train(options, work_dir=tmp_path / "run", device="cpu", progress=False)
+    assert list(result.scores["classes"]) == ["bright", "dark"]
+    assert open_checkpoint(result.checkpoint, classifiers=True).header.spacing == (1.0, 1.0, 1.0)
+
+
+def test_scores_are_those_of_the_counts():
+    counts = torch.zeros(7, 7, dtype=torch.int64)
+    counts[0, 0], counts[0, 1], counts[1, 1], counts[2, 0] = 3, 1, 2, 4
+    scores = ClassScores(counts, among_top=9, loss=5.0)
+    assert scores.means == pytest.approx(dict(top1=50.0, top5=90.0, mAcc=100 * (3 / 4 + 1 + 0) / 3, loss=0.5))
+    classes = scores.as_dict("abcdefg")["classes"]
+    assert (classes["a"], classes["c"], classes["g"]) == (dict(Acc=75.0), dict(Acc=0.0), dict(Acc=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (dict(view=dict(size=(32, 32, 32))), r"view.size must have 2 numbers, got \(32, 32, 32\)"),
+        (dict(model=dict(backbone="mit_b0", num_classes=4)), "model.num_classes is 4 but train_data has 3 classes"),
+        (dict(model=dict(backbone="mit_b9", num_classes=3)), "did you mean mit_b"),
+        (dict(model=dict(backbone="mit_b0", num_classes=3, head="mean_pool")), "no class head named 'mean_pool'"),
+        (dict(label_smoothing=1.5), "label_smoothing must be from 0 to 1"),
+        (dict(decoder_options={}), "unknown key 'decoder_options'"),
+        (dict(train_cfg=dict(max_iters=1, best="mIoU")), "best must be 'top1' or 'mAcc'"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(change, sentence, pictures, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        train(check_config(config(pictures, **change)), work_dir=tmp_path / "run", device="cpu", progress=False)
+
+
+def test_scalars_hold_the_scores_of_each_validation(trained):
+    rows = [json.loads(line) for line in (trained.work_dir / "scalars.jsonl").read_text().splitlines()]
+    assert [row["iter"] for row in rows if "top1" in row] == [4]
+    assert all(np.isfinite(row["loss_cross_entropy"]) for row in rows if "loss_cross_entropy" in row)
