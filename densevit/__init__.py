@@ -25,6 +25,7 @@ _HOMES = {
     "ConfusionMatrix": "metrics",
     "Predictor": "predictor",
     "predict": "predictor",
+    "ClassPredictor": "predictor.classes",
 }
 __all__ = sorted(_HOMES)
 

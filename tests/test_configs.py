@@ -114,11 +114,16 @@ def test_the_promised_configs_are_there():
     assert promised <= {path.stem for path in CONFIGS}
 
 
+def build(config):
+    """The segmentor or the classifier of a config."""
+    return config.model.create() if config.task == "classify" else create_model(config.model)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
 def test_a_config_loads_and_builds_its_model(path):
     config = load_config(path)
     with torch.device("meta"):
-        model = create_model(config.model)
+        model = build(config)
     assert model.num_classes == config.model.num_classes
 
 
@@ -139,7 +144,7 @@ def test_position_tables_and_tokens_do_not_decay_where_norms_do_not(path):
     config = load_config(path)
     words = config.optimizer.no_decay
     with torch.device("meta"):
-        model = create_model(config.model)
+        model = build(config)
     tables = [name for name, _ in model.named_parameters() if not name.endswith((".weight", ".bias"))]
     assert not words or [name for name in tables if not any(word in name for word in words)] == []
 

@@ -1,17 +1,20 @@
 """Which weights file is meant, reading it once, and writing it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from densevit.backbones.class_heads import HEADS
 from densevit.checkpoint.header import Header
+from densevit.classifier import Classifier, create_classifier
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.weights import find_broken, load_weights, read_weights, save_weights
 from densevit.weights.files import find_weights
 
+Built = TypeVar("Built", Segmentor, Classifier)
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 
@@ -50,11 +53,33 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
     Nothing is read or fetched but the checkpoint. ValueError for a description that no model can be built from: modules
     of one's own are imported by whoever trusts them.
     """
+    return _build(checkpoint, create_segmentor)
+
+
+def build_classifier(checkpoint: Checkpoint) -> Classifier:
+    """The same of a classifier."""
+    return _build(checkpoint, _create_classifier)
+
+
+def _create_classifier(
+    *,
+    backbone: str,
+    class_head: str | None,
+    backbone_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Classifier:
+    """As a header says it: a head that is none of those for every backbone is that of the family."""
+    head = class_head if class_head in HEADS else None
+    given = {key: value for key, value in options.items() if key != "head_options" or head is not None}
+    return create_classifier(backbone, head=head, **given, **(backbone_options or {}))
+
+
+def _build(checkpoint: Checkpoint, create: Callable[..., Built]) -> Built:
     header, tensors, path = checkpoint.header, checkpoint.tensors, checkpoint.path
     description = without_weights(header.model)
     try:
         _check_sizes(description, most=max([LARGEST, *(n for tensor in tensors.values() for n in tensor.shape)]))
-        model = create_segmentor(**description)
+        model = create(**description)
     except (ImportError, OSError):
         raise
     except Exception as error:  # the options of a builder can be wrong in any way

@@ -28,7 +28,10 @@ EXTRAS = dict(
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
 ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
-COMMANDS = ("train", "test", "predict", "evaluate", "report", "analyze", "doctor", "fingerprint", "export", "models")
+COMMANDS = (
+    *("train", "test", "predict", "classify", "evaluate", "report"),
+    *("analyze", "doctor", "fingerprint", "export", "models"),
+)
 
 
 def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:

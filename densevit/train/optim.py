@@ -22,6 +22,7 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "poly": lambda progress, power: (1 - progress) ** power,
     "cosine": lambda progress, power: (0.5 * (1 + math.cos(math.pi * progress))) ** power,
     "constant": lambda progress, power: 1.0,
+    "exponential": lambda progress, power: power**progress,
 }
 RSQRT = "rsqrt"  # which falls with the number of iterations, whatever their total (https://arxiv.org/abs/2106.04560)
 

@@ -1,6 +1,9 @@
 """Classification as a task of the one loop: pictures and volumes, their classes, and what starts from a classifier."""
 
+import csv
 import json
+import re
+from dataclasses import fields
 
 import nibabel
 import numpy as np
@@ -10,10 +13,17 @@ from PIL import Image
 
 import densevit
 from densevit.checkpoint import open_checkpoint
+from densevit.cli.main import main
+from densevit.data.augment.options import CLASS_AUGMENTS
 from densevit.train import check_config, train
+from densevit.train.schema import RunConfig
 from densevit.train.tasks.class_scores import ClassScores
+from densevit.train.tasks.classify_options import ClassifyConfig
 from densevit.weights import read_weights
+from tests.checkpoints import save_tiny_checkpoint
+from tests.conftest import REPOSITORY
 
+PAGE = (REPOSITORY / "docs" / "classify.md").read_text()
 COLORS = {"apple": (200, 30, 30), "leaf": (30, 200, 30), "sky": (30, 30, 200)}
 
 
@@ -120,6 +130,50 @@ def test_volumes_are_classified_by_the_same_task(tmp_path):
     result = train(options, work_dir=tmp_path / "run", device="cpu", progress=False)
     assert list(result.scores["classes"]) == ["bright", "dark"]
     assert open_checkpoint(result.checkpoint, classifiers=True).header.spacing == (1.0, 1.0, 1.0)
+
+
+def test_what_is_predicted_is_what_was_scored(pictures, trained, tmp_path, capsys):
+    predictor = densevit.ClassPredictor(trained.work_dir)
+    found = {path: predictor(path) for path in sorted((pictures / "val").rglob("*.png"))}
+    right = [prediction.ranked[0][0] == path.parent.name for path, prediction in found.items()]
+    assert 100 * sum(right) / len(right) == pytest.approx(trained.scores["top1"])
+    assert all(prediction.probabilities.sum() == pytest.approx(1) for prediction in found.values())
+    table = tmp_path / "classes.csv"
+    command = ["classify", str(trained.work_dir), str(pictures / "val"), "--recursive", "--csv", str(table), "--quiet"]
+    assert main([*command, "--device", "cpu"]) == 0
+    rows = list(csv.reader(table.open()))
+    assert rows[0] == ["image", "class", "apple", "leaf", "sky"]
+    for path, prediction in found.items():
+        row = next(row for row in rows if row[0] == str(path))
+        assert row[1] == prediction.ranked[0][0]
+        assert [float(cell) for cell in row[2:]] == pytest.approx(prediction.probabilities.tolist(), rel=1e-4)
+    assert "probability" in capsys.readouterr().out
+
+
+def test_test_scores_the_same_checkpoint_alike(pictures, trained, tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config(pictures)))
+    command = ["test", str(path), str(trained.work_dir), "--device", "cpu", "--json", str(tmp_path / "scores.json")]
+    assert main(command) == 0
+    told = json.loads((tmp_path / "scores.json").read_text())
+    assert {key: told[key] for key in trained.scores} == trained.scores
+    assert main([*command, "--tta"]) == 2
+    assert "--tta is of label maps, and this config trains a classifier" in capsys.readouterr().err
+
+
+def test_a_segmentor_is_no_classifier(tmp_path):
+    path = save_tiny_checkpoint(tmp_path / "weights.safetensors", num_classes=3, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"holds a segmentor, which says where things are; use densevit\.Predictor"):
+        densevit.ClassPredictor(path)
+
+
+def test_the_page_names_every_key_of_its_own():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ", PAGE, re.MULTILINE)
+    told = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    common = {field.name for field in fields(RunConfig)} - {"train_data", "val_data", "test_data"}
+    assert {field.name for field in fields(ClassifyConfig)} - common <= told
+    of_augment = PAGE[PAGE.index("`augment` of pictures") :].split("\n\n")[0]
+    assert {field.name for field in fields(CLASS_AUGMENTS[2])} <= set(re.findall(r"`(\w+)", of_augment))
 
 
 def test_scores_are_those_of_the_counts():

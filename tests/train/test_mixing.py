@@ -1,9 +1,12 @@
 """Mixup and CutMix: shares of classes are shares of the image, in every rank."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
 from densevit.train.mixing import MixingOptions, draw_box, mix, shares_of_classes
+from tools.peers import import_peer
 
 SIZES = [(9, 14), (6, 7, 8)]
 
@@ -60,7 +63,7 @@ def test_a_box_has_its_share_where_nothing_of_it_is_lost(size):
     found = [draw_box([100 * n for n in size], 0.01) for _ in range(50)]
     volumes = [torch.tensor([part.stop - part.start for part in box]).double().prod() for box in found]
     whole = torch.tensor([100.0 * n for n in size]).double().prod()
-    assert float(torch.stack(volumes).median() / whole) == pytest.approx(0.01, rel=0.05)
+    assert float(torch.stack(volumes).max() / whole) == pytest.approx(0.01, rel=0.01)  # whole ones are the largest
 
 
 def test_smoothing_is_spread_over_all_classes():
@@ -80,9 +83,8 @@ def test_targets_are_those_of_timm(timm_mixup):
 @pytest.fixture
 def timm_mixup():
     """timm's targets of a share."""
-    from tools.peers import import_peer
-
-    mixup = import_peer("timm.data.mixup")
+    import_peer("timm")
+    mixup = import_module("timm.data.mixup")
 
     def make(image, label):
         return image, lambda share: mixup.mixup_target(label, 4, share, 0.1)

@@ -1,6 +1,7 @@
 """Classification: what a whole picture or volume shows, with the head of the backbone's paper or another."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from densevit.checkpoint import Header
+from densevit.checkpoint import Header, find_weights
 from densevit.classifier import Classifier
 from densevit.data import Sample
 from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.class_set import CLASS_DATASETS, ClassDataset
 from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import EvalSet, TrainStream
-from densevit.processes import share_buffers
+from densevit.processes import process_group, rank_and_size, share_buffers
+from densevit.progress import Bars
 from densevit.segmentor import load_given
 from densevit.sides import read_sides
 from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
 from densevit.train.mixing import mix, shares_of_classes
 from densevit.train.resume import list_settings
 from densevit.train.task import NetworkTask, Validation, register_task
-from densevit.train.tasks.class_scores import score_classifier
+from densevit.train.tasks.class_scores import ClassScores, score_classifier
 from densevit.train.tasks.classify_options import ClassifyConfig
+from densevit.weights import load_weights, read_config
 
 
 class ClassifyModel(nn.Module):
@@ -142,5 +145,40 @@ def make_class_header(config: ClassifyConfig, dataset: ClassDataset) -> Header:
         exif=dataset.exif,
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         modality=dataset.modality,
-        more=dict(view=view, **(dict(custom_imports=imports) if imports else {})),
+        more=dict(view=view, loss=config.loss, **(dict(custom_imports=imports) if imports else {})),
     )
+
+
+def score_class_checkpoint(
+    config: ClassifyConfig,
+    checkpoint: str | Path,
+    *,
+    launcher: str = "none",
+    device: str | None = None,
+    progress: bool = True,
+) -> tuple[ClassScores, tuple[str, ...]]:
+    """Scores of the weights in `checkpoint`, a file, its folder or a run's, on `test_data`, else on `val_data`.
+
+    They come with the names of the classes. Weights of other projects are read as `load_weights` reads them.
+    """
+    section = "test_data" if config.test_data is not None else "val_data"
+    if getattr(config, section) is None:
+        raise ValueError("the config has no val_data; add one, with its dataset")
+    with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
+        dataset = open_class_dataset(config, section)
+        model, weights = config.model.create(trained=True), find_weights(checkpoint)
+        load_weights(model, weights)
+        content = read_config(weights) if weights.suffix == ".safetensors" else None
+        named = (content or {}).get("classes")
+        if named is not None and tuple(named) != dataset.classes:
+            raise ValueError(f"{weights} was trained with other classes than {section} has; give both the same")
+        scores = score_classifier(
+            model.to(chosen),
+            EvalSet(dataset),
+            view=config.view,
+            device=chosen,
+            batch_size=getattr(config, section).batch_size,
+            num_workers=getattr(config, section).num_workers,
+            on_image=partial(shown.show, "test"),
+        )
+    return scores, dataset.classes
