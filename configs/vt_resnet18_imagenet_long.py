@@ -1,7 +1,7 @@
 """VT-ResNet-18 on ImageNet by the long recipe: 400 epochs of 2048 images a step with RMSProp.
 
-The paper distils from FBNetV3-G and has AutoAugment and dropout as well, which this leaves out; RMSProp's momentum, alpha,
-eps and decay, of which it says nothing, are ours.
+The paper distils from FBNetV3-G and has AutoAugment and dropout as well, which this leaves out. It says nothing of
+RMSProp's momentum, alpha, eps and decay, which are ours.
 Paper: https://arxiv.org/abs/2006.03677
 Command: `torchrun --nproc_per_node 8 tools/train.py configs/vt_resnet18_imagenet_long.py --launcher pytorch`.
 Time: not measured here.

@@ -29,7 +29,7 @@ WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
 ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
 COMMANDS = (
-    *("train", "test", "predict", "classify", "evaluate", "report"),
+    *("train", "test", "predict", "classify", "probe", "evaluate", "report"),
     *("analyze", "doctor", "fingerprint", "export", "models"),
 )
 

@@ -28,6 +28,17 @@ class ClassScores:
     among_top: int
     loss: float
 
+    @classmethod
+    def of(cls, logits: Tensor, label: Tensor) -> "ClassScores":
+        """Of logits (N, K) and classes (N)."""
+        counts = ConfusionMatrix(max(logits.shape[1], 2), ignore_index=-1)
+        counts.update(logits.argmax(1), label)
+        among = (logits.topk(min(TOP, logits.shape[1])).indices == label[:, None]).sum()
+        return cls(counts.counts, int(among), float(F.cross_entropy(logits.double(), label, reduction="sum")))
+
+    def __add__(self, other: "ClassScores") -> "ClassScores":
+        return ClassScores(self.counts + other.counts, self.among_top + other.among_top, self.loss + other.loss)
+
     @property
     def means(self) -> dict[str, float]:
         """In percent: images whose class came first (top1) or among the first five (top5, of more than five classes),
@@ -73,27 +84,16 @@ def score_classifier(
     """
     rank, size = rank_and_size()
     order = range(rank, len(samples), size)
-    counts = ConfusionMatrix(max(samples.dataset.num_classes, 2), ignore_index=-1)
-    among_top, loss, done = 0, 0.0, 0
-    loader = DataLoader(
-        ViewSet(samples, view, order),
-        batch_size=batch_size,
-        num_workers=num_workers,
-        collate_fn=list,
-        worker_init_fn=Workers(num_workers),
-    )
+    mine, done = [], 0
     was_training = model.training
     model.eval()
     try:
-        with drawing(loader) as batches:
+        with drawing(view_loader(samples, view, order, batch_size=batch_size, num_workers=num_workers)) as batches:
             for batch in batches:
                 label = torch.stack([sample.label for sample in batch])
                 logits = model(torch.stack([sample.image for sample in batch]).to(device)).float().cpu()
-                first = logits.argmax(1)
-                counts.update(first, label)
-                among_top += int((logits.topk(min(TOP, logits.shape[1])).indices == label[:, None]).sum())
-                loss += float(F.cross_entropy(logits.double(), label, reduction="sum"))
-                for sample, found in zip(batch, first, strict=True):
+                mine.append(ClassScores.of(logits, label))
+                for sample, found in zip(batch, logits.argmax(1), strict=True):
                     if on_sample is not None:
                         on_sample(sample, dict(pred_label=found, gt_label=sample.label))
                     done += 1
@@ -101,5 +101,18 @@ def score_classifier(
                         return None
     finally:
         model.train(was_training)
-    everyone = gather((among_top, loss))
-    return ClassScores(counts.reduce().counts, sum(each[0] for each in everyone), sum(each[1] for each in everyone))
+    first, *others = (scores for each in gather(mine) for scores in each)
+    return sum(others, first)
+
+
+def view_loader(
+    samples: EvalSet, view: ViewOptions, order: Sequence[int], *, batch_size: int, num_workers: int
+) -> DataLoader:
+    """Lists of samples as the network sees them, in that order."""
+    return DataLoader(
+        ViewSet(samples, view, order),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=list,
+        worker_init_fn=Workers(num_workers),
+    )
