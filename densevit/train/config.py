@@ -1,4 +1,4 @@
-"""Config files, read with mmengine's `Config`, to a checked `ConfigFile`: keys, types and names, once, before all else.
+"""Config files, read with mmengine's `Config`, to a checked `RunConfig`: keys, types and names, once, before all else.
 
 Only .py files run code. YAML and JSON are data: mmengine's own loader would run what they carry
 (docs/decisions/config_loader.md).
@@ -14,13 +14,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from densevit.data.augment.options import AUGMENTS, read_augment
 from densevit.files import write_text
 from densevit.imports import import_modules
 from densevit.options import fit, read_options
 from densevit.quoting import in_docstring, shown
 from densevit.texts import parse_json, parse_literal, parse_yaml, read_text
-from densevit.train.schema import ConfigFile
+from densevit.train.schema import RunConfig
+from densevit.train.task import kind_of
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
 LIST, WORD_BEFORE_BRACKET = re.compile(r"[\[(]|.*,"), re.compile(r"[^\[\](),\s]\s*[\[(]")
@@ -29,7 +29,7 @@ BASE = "_base_"
 DATA_SUFFIXES = (".json", ".yaml", ".yml")
 
 
-def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigFile:
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read a config file and its parent, apply `overrides` (dotted key -> value), and check it.
 
     Raises ValueError with one sentence that names the file, what is wrong, and the nearest known name.
@@ -41,12 +41,12 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     return check_config(config, path=path)
 
 
-def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | None = None) -> ConfigFile:
+def check_config(config: RunConfig | Mapping[str, Any], *, path: str | Path | None = None) -> RunConfig:
     """The config with defaults filled in; ValueError for unknown keys, wrong types and unknown names.
 
     What was checked before is returned as it is. `path` is the file that errors and the config's name speak of.
     """
-    if isinstance(config, ConfigFile):
+    if isinstance(config, RunConfig):
         return config
     if not isinstance(config, Mapping | Config):
         raise ValueError(f"{path or 'the config'} must be a dict of sections such as model, got {shown(config)}")
@@ -59,19 +59,20 @@ def check_config(config: ConfigFile | Mapping[str, Any], *, path: str | Path | N
         plain["custom_imports"] = named
         if path is not None:
             plain = {"name": Path(path).stem, **plain}
-        return read_options(ConfigFile, {**plain, **_with_augment(plain)})
+        kind = kind_of(plain.get("task", "segment")).config
+        return read_options(kind, {**plain, **_with_augment(plain, kind.augments)})
     except ValueError as error:
         raise ValueError(f"{path or 'the config'}: {error}") from None
 
 
-def _with_augment(plain: Mapping[str, Any]) -> dict[str, Any]:
+def _with_augment(plain: Mapping[str, Any], kinds: Mapping[int, type]) -> dict[str, Any]:
     """The section `train_data` with the augmentation of the model's rank, as far as it is there."""
     section, model = plain.get("train_data"), plain.get("model")
     if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
         return {}
     rank = model.get("spatial_dims", 2)
-    known = rank if isinstance(rank, int) and rank in AUGMENTS else 2  # another one is refused with the model
-    augment = read_augment(section["augment"], spatial_dims=known, where="train_data.augment")
+    known = rank if isinstance(rank, int) and rank in kinds else 2  # another one is refused with the model
+    augment = read_options(kinds[known], section["augment"], where="train_data.augment")
     return {"train_data": {**section, "augment": augment}}
 
 
@@ -199,7 +200,7 @@ def _override(config: Config, key: str, value: Any, path: Path) -> None:
         )
 
 
-def dump_config(config: ConfigFile, path: Path) -> None:
+def dump_config(config: RunConfig, path: Path) -> None:
     """Write a config that reads back to the same values: one flat Python file, no parent."""
     lines = [f"{key} = {value!r}\n" for key, value in config.to_dict().items()]
     head = f'"""{in_docstring(config.name)} with its parent, its options and all defaults."""\n'

@@ -24,7 +24,7 @@ from densevit.data import Sample
 from densevit.processes import rank_and_size
 from densevit.train.loop import Loop
 from densevit.train.record import find_registered
-from densevit.train.schema import ConfigFile
+from densevit.train.schema import RunConfig
 
 OURS = {"CheckpointHook": "train_cfg.checkpoint_interval, train_cfg.max_keep and train_cfg.best"}
 
@@ -36,7 +36,7 @@ class HookRunner:
     is its own `train_loop`, and `train_loop.stop_training = True` ends the run, as with mmengine's loops.
     """
 
-    def __init__(self, loop: Loop, *, config: ConfigFile):
+    def __init__(self, loop: Loop, *, config: RunConfig):
         self._loop, task = loop, loop.task
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
         self.experiment_name = f"{config.name}_{uuid4().hex[:8]}"  # mmengine keeps hubs and visualizers by this name

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from densevit.options import check_range
 from densevit.registry import check_known
 
-OPTIMIZERS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam, "SGD": torch.optim.SGD}
+OPTIMIZERS = {name: getattr(torch.optim, name) for name in ("AdamW", "Adam", "SGD", "RMSprop", "Adafactor")}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -23,6 +23,7 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
     "cosine": lambda progress, power: (0.5 * (1 + math.cos(math.pi * progress))) ** power,
     "constant": lambda progress, power: 1.0,
 }
+RSQRT = "rsqrt"  # which falls with the number of iterations, whatever their total (https://arxiv.org/abs/2106.04560)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +31,31 @@ class OptimizerOptions:
     """The section `optimizer` of a config; an option that is None is left to the optimizer.
 
     `no_decay` words are looked for in the parameter's name, and "norm" also finds every norm layer by its type;
-    `lr_multipliers` keys are the dotted beginnings of names.
+    `lr_multipliers` and `decay_multipliers` keys are the dotted beginnings of names. `layer_decay` is the factor from
+    each block of the backbone to the one before it.
     """
 
     type: str = "AdamW"
     lr: float
     weight_decay: float = 0.0
     betas: tuple[float, float] | None = None
-    eps: float | None = None
+    eps: float | tuple[float | None, float] | None = None
     momentum: float | None = None
     nesterov: bool | None = None
+    alpha: float | None = None
+    beta2_decay: float | None = None
+    d: float | None = None
     no_decay: tuple[str, ...] = ()
     lr_multipliers: dict[str, float] = field(default_factory=dict)
+    decay_multipliers: dict[str, float] = field(default_factory=dict)
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         check_known(self.type, OPTIMIZERS, what="unknown type")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
+        if self.eps is not None and isinstance(self.eps, tuple) != (self.type == "Adafactor"):
+            raise ValueError(f"eps must be one number, but two for Adafactor, got {self.eps!r} for {self.type}")
         for key in self.given:
             if key not in signature(OPTIMIZERS[self.type]).parameters:
                 raise ValueError(f"optimizer {self.type} has no option {key!r}; take optimizer.{key} out")
@@ -52,35 +63,47 @@ class OptimizerOptions:
     @property
     def given(self) -> dict[str, object]:
         """The options of the optimizer itself that are not None."""
-        own = ("betas", "eps", "momentum", "nesterov")
+        own = ("betas", "eps", "momentum", "nesterov", "alpha", "beta2_decay", "d")
         return {key: getattr(self, key) for key in own if getattr(self, key) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleOptions:
-    """Learning rate over iterations: linear warm-up from `warmup_ratio` of it, then `type` down to `min_lr`."""
+    """Learning rate over iterations: linear warm-up from `warmup_ratio` of it, then `type` down to `min_lr`.
+
+    "rsqrt" falls as the inverse square root of the iterations since the warm-up, in units of `timescale`.
+    `cooldown_iters`: the last ones, over which what `type` gives is drawn down to 0 in a line.
+    """
 
     type: str = "poly"
     power: float = 1.0
     min_lr: float = 0.0
     warmup_iters: int = 0
     warmup_ratio: float = 1e-6
+    timescale: int = 10_000
+    cooldown_iters: int = 0
 
     def __post_init__(self) -> None:
-        check_known(self.type, SCHEDULES, what="unknown type")
-        check_range(self, ["warmup_iters"], least=0)
+        check_known(self.type, [*SCHEDULES, RSQRT], what="unknown type")
+        check_range(self, ["warmup_iters", "cooldown_iters"], least=0)
+        check_range(self, ["timescale"], least=1)
 
 
 def learning_rate(base: float, iteration: int, *, max_iters: int, schedule: ScheduleOptions) -> float:
     """The rate for `iteration` (from 0): what mmengine's LinearLR followed by PolyLR gives, in closed form.
 
-    Like theirs, the warm-up reaches `base` on its last iteration and the decay ends on the last of all.
+    Like theirs, the warm-up reaches `base` on its last iteration and the decay ends on the last of all, as a cool-down
+    does, whose last rate is above 0.
     """
-    warmup = schedule.warmup_iters
+    warmup, cooldown = schedule.warmup_iters, schedule.cooldown_iters
+    cooled = min(1.0, (max_iters - iteration) / cooldown) if cooldown else 1.0
     if iteration < warmup:
-        return base * (schedule.warmup_ratio + (1 - schedule.warmup_ratio) * iteration / max(warmup - 1, 1))
-    progress = min((iteration - warmup) / max(max_iters - warmup - 1, 1), 1.0)
-    return schedule.min_lr + (base - schedule.min_lr) * SCHEDULES[schedule.type](progress, schedule.power)
+        return cooled * base * (schedule.warmup_ratio + (1 - schedule.warmup_ratio) * iteration / max(warmup - 1, 1))
+    if schedule.type == RSQRT:
+        factor = (1 + (iteration - warmup) / schedule.timescale) ** -0.5
+    else:
+        factor = SCHEDULES[schedule.type](min((iteration - warmup) / max(max_iters - warmup - 1, 1), 1), schedule.power)
+    return cooled * (schedule.min_lr + (base - schedule.min_lr) * factor)
 
 
 def create_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
@@ -89,16 +112,23 @@ def create_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim
     Each group holds its own `base_lr`. ValueError for a multiplier of a part that the model has not.
     """
     known = [name for name, _ in (*model.named_modules(), *model.named_parameters()) if name]
-    for key in options.lr_multipliers:
-        check_known(key, known, what="optimizer.lr_multipliers: the model has no module named")
+    for name in ("lr_multipliers", "decay_multipliers"):
+        for key in getattr(options, name):
+            check_known(key, known, what=f"optimizer.{name}: the model has no module named")
     modules = [(name, module) for name, module in model.named_modules() if isinstance(module, NORMS)]
     norms = {f"{name}.{parameter}" for name, module in modules for parameter, _ in module.named_parameters()}
+    factors: Mapping[nn.Parameter, float] = {}
+    if options.layer_decay is not None:
+        from densevit.train.layer_decay import layer_factors
+
+        factors = layer_factors(model, options.layer_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             exempt = any(word in name or (word == "norm" and name in norms) for word in options.no_decay)
-            decay = 0.0 if exempt else options.weight_decay
-            groups.setdefault((_multiplier(name, options.lr_multipliers), decay), []).append(parameter)
+            decay = 0.0 if exempt else options.weight_decay * _multiplier(name, options.decay_multipliers)
+            factor = _multiplier(name, options.lr_multipliers) * factors.get(parameter, 1.0)
+            groups.setdefault((factor, decay), []).append(parameter)
     if not groups:
         raise ValueError("the model has no parameter to train; lower model.backbone_options.frozen")
     rates = [(options.lr * multiplier, decay, parameters) for (multiplier, decay), parameters in groups.items()]
@@ -116,8 +146,8 @@ def _multiplier(name: str, multipliers: Mapping[str, float]) -> float:
 
 
 _OTHER_GROUPS = (
-    "optimizer: the checkpoint's parameters are grouped in another way; set optimizer.no_decay, "
-    "optimizer.lr_multipliers and model.backbone_options.frozen as they were, or choose another --work-dir"
+    "optimizer: the checkpoint's parameters are grouped in another way; set optimizer.no_decay, lr_multipliers, "
+    "decay_multipliers, layer_decay and model.backbone_options.frozen as they were, or choose another --work-dir"
 )
 
 
@@ -178,12 +208,19 @@ class OptimizerStep:
         except ValueError as error:  # of torch, which compares how many groups and parameters there are
             raise ValueError(_OTHER_GROUPS) from error
         moments = [(p, value) for p, kept in self.optimizer.state.items() for value in kept.values()]
-        if any(isinstance(value, Tensor) and value.ndim and value.shape != p.shape for p, value in moments):
+        if any(isinstance(value, Tensor) and value.ndim and not _fits(value, p) for p, value in moments):
             raise ValueError(_OTHER_GROUPS)
         for group, values in zip(self.optimizer.param_groups, asked, strict=True):
             group.update(values)
         if state["scaler"] and self.scaler.is_enabled():  # amp may have been changed in between
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _fits(moment: Tensor, parameter: Tensor) -> bool:
+    """Whether it is of the parameter's size, or its sum over one of the last two axes (Adafactor)."""
+    size = parameter.shape
+    sums = [(*size[:-1], 1), (*size[:-2], 1, *size[-1:])] if len(size) > 1 else []
+    return moment.shape == size or tuple(moment.shape) in sums
 
 
 class WeightAverage:

@@ -21,8 +21,8 @@ from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
 from densevit.train.record import Recorder, truncate_scalars
 from densevit.train.resume import find_resumption, set_seed
-from densevit.train.schema import ConfigFile
-from densevit.train.tasks.segment import SegmentTask
+from densevit.train.schema import RunConfig
+from densevit.train.task import Task, kind_of
 from densevit.weights.files import BEST, WEIGHTS
 
 logger = logging.getLogger("densevit")
@@ -43,7 +43,7 @@ class RunResult:
 
 
 def train(
-    config: ConfigFile | Config | Mapping[str, Any],
+    config: RunConfig | Config | Mapping[str, Any],
     *,
     work_dir: str | Path | None = None,
     resume: bool = False,
@@ -63,7 +63,7 @@ def train(
         set_seed(config.seed)
         first = rank_and_size()[0] == 0
         with held_warnings() as warnings:
-            task = SegmentTask(config, chosen)
+            task = kind_of(config.task).open(config, chosen)
             if first:
                 held.enter_context(only_run_in(folder))
                 clean_up(folder)
@@ -74,7 +74,7 @@ def train(
             return _train(config, task, folder=folder, resume=resume, shown=shown)
 
 
-def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool, shown: Bars) -> RunResult:
+def _train(config: RunConfig, task: Task, *, folder: Path, resume: bool, shown: Bars) -> RunResult:
     settings, rank = config.train_cfg, rank_and_size()[0]
     asked = dict(model=task.header.model, settings=task.settings, max_iters=settings.max_iters)
     resumed = find_resumption(folder, **asked) if resume else None
@@ -119,7 +119,7 @@ def _train(config: ConfigFile, task: SegmentTask, *, folder: Path, resume: bool,
     return _result(loop)
 
 
-def _introduce(config: ConfigFile, task: SegmentTask) -> None:
+def _introduce(config: RunConfig, task: Task) -> None:
     size, settings = rank_and_size()[1], config.train_cfg
     where = f"{task.device} x {size} processes" if size > 1 else str(task.device)
     logger.info("%s, on %s, %s", task, where, settings.amp or "fp32")

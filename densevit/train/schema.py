@@ -7,9 +7,9 @@ of a recipe is batch_size * accumulate * processes, and its schedule stays as pu
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from inspect import Parameter, signature
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from densevit.data.augment.options import AnyAugmentOptions, VolumeAugmentOptions
+from densevit.data.augment.options import AUGMENTS, AnyAugmentOptions, VolumeAugmentOptions
 from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
@@ -120,24 +120,19 @@ class EvalDataOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigFile:
-    """A whole config file, checked. `name` is that of the file without its ending, unless the file gives another.
+class RunConfig:
+    """What every config file holds, whatever it trains. `name` is that of the file, unless the file gives another.
 
-    `custom_imports` are modules to import first: they register what the config names. `custom_hooks` are hooks of
-    mmengine's registry, such as dict(type="EMAHook").
+    `task` is what is trained, see `densevit.train.task`. `custom_imports` are modules to import first: they register
+    what the config names. `custom_hooks` are hooks of mmengine's registry, such as dict(type="EMAHook").
     """
 
-    model: ModelOptions
-    loss: list[dict[str, Any]] | dict[str, Any]
     optimizer: OptimizerOptions
     schedule: ScheduleOptions
     train_cfg: LoopOptions
     train_data: TrainDataOptions
-    auxiliary: list[AuxiliaryOptions] = field(default_factory=list)
-    deep_supervision: DeepSupervisionOptions | None = None
     val_data: EvalDataOptions | None = None
     test_data: EvalDataOptions | None = None
-    inference: InferenceOptions = field(default_factory=InferenceOptions)
     visualization: VisualizationOptions = field(default_factory=VisualizationOptions)
     custom_imports: tuple[str, ...] = ()
     custom_hooks: list[dict[str, Any]] = field(default_factory=list)
@@ -145,11 +140,32 @@ class ConfigFile:
     load_from: str | dict[str, Any] | None = None
     work_dir: str | None = None
     name: str = "config"
+    task: str = "segment"
+    augments: ClassVar[Mapping[int, type]] = {}  # the options of train_data.augment, by the number of axes
 
     def __post_init__(self) -> None:
+        fit(self.load_from, WEIGHTS, where="load_from")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain dictionaries, which make the same config again."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigFile(RunConfig):
+    """A whole config file of segmentation, checked."""
+
+    model: ModelOptions
+    loss: list[dict[str, Any]] | dict[str, Any]
+    auxiliary: list[AuxiliaryOptions] = field(default_factory=list)
+    deep_supervision: DeepSupervisionOptions | None = None
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
+    augments: ClassVar[Mapping[int, type]] = AUGMENTS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for loss in [self.loss, *(head.loss for head in self.auxiliary if head.loss is not None)]:
             check_loss(loss, num_classes=self.model.num_classes)
-        fit(self.load_from, WEIGHTS, where="load_from")
         augment = self.train_data.augment
         of_volumes = isinstance(augment, VolumeAugmentOptions)
         if of_volumes and self.inference.base_size is not None:
@@ -168,7 +184,3 @@ class ConfigFile:
             self.inference.on_axes(self.model.spatial_dims)
         except ValueError as error:
             raise ValueError(f"inference.{error}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain dictionaries, which make the same config again."""
-        return asdict(self)

@@ -67,6 +67,8 @@ def score_checkpoint(
     measured by itself.
     """
     config = check_config(config)
+    if not isinstance(config, ConfigFile):
+        raise ValueError(f"the config trains the task {config.task!r}, and label maps are scored of 'segment' alone")
     section = "test_data" if config.test_data is not None else "val_data"
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples, model = _open(config, section, checkpoint)

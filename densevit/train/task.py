@@ -1,14 +1,26 @@
-"""What is trained, as the loop, the checkpoints and the hooks see it: they know nothing else of a task."""
+"""What is trained, as the loop, the checkpoints and the hooks see it: they know nothing else of a task.
+
+Which tasks a config can name stands here too. One of your own is registered by a module that the config's
+`custom_imports` name.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from densevit.checkpoint import Header
+from densevit.registry import check_known
+
+if TYPE_CHECKING:
+    from densevit.train.schema import RunConfig
+
+BUILT_IN = {"segment": "densevit.train.tasks.segment"}
 
 
 @dataclass(frozen=True)
@@ -75,3 +87,37 @@ class Task(Protocol):
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Put back what `weights` and `state` gave; ValueError if they are of another task."""
+
+
+Opener = TypeVar("Opener", bound=Callable[["RunConfig", torch.device], Task])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`config` is the class that the config file becomes, `open` makes a task of such a config on a device."""
+
+    config: type["RunConfig"]
+    open: Callable[["RunConfig", torch.device], Task]
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def register_task(name: str, *, config: type["RunConfig"]) -> Callable[[Opener], Opener]:
+    """Register a class, or another callable that takes a config and a device, as the task of that name."""
+
+    def add(opener: Opener) -> Opener:
+        if name in KINDS:
+            raise ValueError(f"task {name!r} is registered twice")
+        KINDS[name] = Kind(config, opener)
+        return opener
+
+    return add
+
+
+def kind_of(name: object) -> Kind:
+    """The task of a config's key `task`; ValueError, with the nearest known name, for an unknown one."""
+    check_known(name, {*BUILT_IN, *KINDS}, what="no task named")
+    if name not in KINDS:
+        import_module(BUILT_IN[name])
+    return KINDS[name]

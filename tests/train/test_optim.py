@@ -30,7 +30,7 @@ def mmengines_rates(base, *, max_iters, warmup, after):
     return rates
 
 
-@pytest.mark.parametrize(("warmup", "max_iters"), [(1500, 160_000), (5, 12)])
+@pytest.mark.parametrize(("warmup", "max_iters"), [(1500, 16_000), (5, 12)])
 def test_the_poly_schedule_is_mmsegmentations(warmup, max_iters):
     theirs = mmengines_rates(
         6e-5,

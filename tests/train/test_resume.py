@@ -108,7 +108,7 @@ def test_what_differs_from_the_config_of_the_checkpoint_is_named(config, run, ca
     [
         ("train_cfg", dict(max_iters=1), "iter_2 is further than train_cfg.max_iters=1 of this config; give more"),
         ("optimizer", dict(type="SGD"), "of another optimizer .optimizer.type was 'AdamW' and is 'SGD'"),
-        ("optimizer", dict(no_decay=()), "set optimizer.no_decay, optimizer.lr_multipliers"),
+        ("optimizer", dict(no_decay=()), "set optimizer.no_decay, lr_multipliers"),
     ],
 )
 def test_what_cannot_go_on_is_refused(config, run, section, change, said):

@@ -23,7 +23,7 @@ from densevit.train.data import named_sides, open_samples, open_stream, train_lo
 from densevit.train.optim import WeightAverage
 from densevit.train.resume import list_settings
 from densevit.train.schema import ConfigFile, ModelOptions
-from densevit.train.task import Validation
+from densevit.train.task import Validation, register_task
 from densevit.train.tasks.supervision import Supervision
 
 logger = logging.getLogger("densevit")
@@ -97,6 +97,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
     )
 
 
+@register_task("segment", config=ConfigFile)
 class SegmentTask:
     """The task of a config: models and data sets are opened here, so that mistakes are told before a run begins."""
 
