@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from densevit.backbones.base import Backbone, Stage
 from densevit.backbones.bit import check_groups
-from densevit.backbones.plain import vit_backbone
+from densevit.backbones.plain import quarter_ends, vit_backbone
 from densevit.backbones.resnet import EXPANSION, PooledStem, ResidualBlock
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
@@ -80,7 +80,7 @@ def hybrid_vit(
         drop_path=drop_path,
         eps=EPS,
         spatial_dims=spatial_dims,
-        taps=[(i + 1) * depth // 4 - 1 for i in range(min(len(fine), 3), 4)] if taps is None else taps,
+        taps=quarter_ends(depth)[min(len(fine), 3) :] if taps is None else taps,
         norm=norm,
     )
     return Backbone(
