@@ -322,3 +322,17 @@ def test_true_is_no_number_of_stages_blocks_or_channels(given, named, spatial_di
 def test_sizes_of_which_nothing_can_be_made_are_one_sentence(dim):
     with pytest.raises(ValueError, match=r"the decoder all_mlp cannot be built with .*give sizes of at least 1"):
         densevit.create_segmentor("mit_b0", "all_mlp", num_classes=2, decoder_options=dict(dim=dim))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("bit_r50x1", dict(depths=()), "the backbone bit_r50x1 cannot be built with .*give sizes of at least 1"),
+        ("vt_resnet18", dict(depths=(2,)), "the backbone vt_resnet18 cannot be built with .*give sizes of at least 1"),
+        ("vit_tiny", dict(num_heads=7), "num_heads must divide the width, got 7 heads for 192 channels"),
+        ("timesformer_base", dict(num_heads=0), "num_heads must divide the width, got 0 heads for 768 channels"),
+    ],
+)
+def test_stages_and_heads_of_which_nothing_can_be_made_are_one_sentence(name, options, told):
+    with pytest.raises(ValueError, match=f"^{told}"):
+        densevit.create_backbone(name, **options)
