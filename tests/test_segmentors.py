@@ -324,15 +324,7 @@ def test_sizes_of_which_nothing_can_be_made_are_one_sentence(dim):
         densevit.create_segmentor("mit_b0", "all_mlp", num_classes=2, decoder_options=dict(dim=dim))
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "told"),
-    [
-        ("bit_r50x1", dict(depths=()), "the backbone bit_r50x1 cannot be built with .*give sizes of at least 1"),
-        ("vt_resnet18", dict(depths=(2,)), "the backbone vt_resnet18 cannot be built with .*give sizes of at least 1"),
-        ("vit_tiny", dict(num_heads=7), "num_heads must divide the width, got 7 heads for 192 channels"),
-        ("timesformer_base", dict(num_heads=0), "num_heads must divide the width, got 0 heads for 768 channels"),
-    ],
-)
-def test_stages_and_heads_of_which_nothing_can_be_made_are_one_sentence(name, options, told):
-    with pytest.raises(ValueError, match=f"^{told}"):
-        densevit.create_backbone(name, **options)
+@pytest.mark.parametrize(("name", "depths"), [("bit_r50x1", ()), ("vt_resnet18", (2,)), ("clip_resnet50", ())])
+def test_stages_of_which_there_are_too_few_are_refused_in_a_sentence(name, depths):
+    with pytest.raises(ValueError, match=f"^the backbone {name} cannot be built with .*give sizes of at least 1"):
+        densevit.create_backbone(name, depths=depths)

@@ -148,8 +148,6 @@ class SelfAttention(nn.Module):
         super().__init__()
         if qkv_bias not in QKV_BIASES:
             raise ValueError(f"qkv_bias must be True, False or 'qv', got {qkv_bias!r}")
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(f"num_heads must divide the width, got {num_heads} heads for {dim} channels")
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias is True)
         self.qv_bias = nn.Parameter(torch.zeros(2 * dim)) if qkv_bias == "qv" else None
