@@ -197,7 +197,7 @@ def _whole_network(name: str, num_classes: int, options: Mapping[str, Any]) -> n
 
 
 def _build(registry: Registry, name: str, shape: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
-    """What a registry makes; ValueError for sizes of which torch makes nothing: negative, or beyond the memory."""
+    """What a registry makes; ValueError for sizes of which nothing is made: none, negative, or beyond the memory."""
     rank = {**shape, **options}["spatial_dims"]
     if rank not in nd.CONV:
         raise ValueError(f"spatial_dims must be 2 or 3, got {rank!r}")
@@ -209,7 +209,7 @@ def _build(registry: Registry, name: str, shape: Mapping[str, Any], options: Map
             if numbers > MOST_PARAMETERS:
                 raise RuntimeError(f"it would have {numbers:.3g} parameters")
         return registry.create(name, **shape, **options)
-    except (RuntimeError, ArithmeticError, MemoryError) as error:
+    except (RuntimeError, ArithmeticError, MemoryError, IndexError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"the {registry.kind} {name} cannot be built with {dict(options)} ({reason[:200]}); give sizes of at least "

@@ -63,7 +63,7 @@ TRACED = [(backbone, "all_mlp") for backbone in SMALL] + [
 ]
 
 
-def small_model(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
+def small_model(backbone: str, decoder: str, spatial_dims: int, **options) -> nn.Module:
     torch.manual_seed(0)
     return densevit.create_segmentor(
         backbone,
@@ -71,9 +71,16 @@ def small_model(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
         num_classes=3,
         spatial_dims=spatial_dims,
         in_channels=1,
-        backbone_options=SMALL[backbone],
+        backbone_options=SMALL[backbone] | options,
         decoder_options=NARROW[decoder],
     )
+
+
+def shallow_model(backbone: str, decoder: str, spatial_dims: int) -> nn.Module:
+    """The same with one block where all are alike, each of which would be traced anew."""
+    plain = "depth" in SMALL[backbone] and "num_mixed" not in SMALL[backbone]
+    options = dict(depth=1, taps=(0,)) if plain else {}
+    return randomize(small_model(backbone, decoder, spatial_dims, **options))
 
 
 def batch(spatial_dims: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,7 +123,7 @@ def test_a_few_steps_of_training_reach_every_parameter_and_lower_the_loss(backbo
 
 @pytest.mark.parametrize(("backbone", "decoder"), TRACED)
 def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, decoder):
-    model = randomize(small_model(backbone, decoder, spatial_dims=3))
+    model = shallow_model(backbone, decoder, spatial_dims=3)
     image, _ = batch(spatial_dims=3)
     torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -127,7 +134,7 @@ def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, d
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize(("backbone", "decoder"), TRACED)
 def test_a_model_exports_to_a_program_which_gives_the_same_logits(backbone, decoder, spatial_dims):
-    model = randomize(small_model(backbone, decoder, spatial_dims))
+    model = shallow_model(backbone, decoder, spatial_dims)
     image, _ = batch(spatial_dims)
     program = torch.export.export(model, (image,))
     with torch.no_grad():
@@ -195,3 +202,14 @@ def test_the_result_of_a_sample_does_not_depend_on_its_batch_in_any_family(name,
     with torch.inference_mode():
         for together, alone in zip(backbone(x), backbone(x[1:2]), strict=True):
             torch.testing.assert_close(together[1:2], alone)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_windows_over_a_larger_image_give_what_each_gives_alone_in_any_family(name, spatial_dims):
+    model, (pair, _) = shallow_model(name, "all_mlp", spatial_dims), batch(spatial_dims)
+    image = torch.cat(list(pair), dim=-1)  # two windows side by side
+    found = densevit.sliding_window(model, image, roi_size=SIZES[spatial_dims], overlap=0.0, batch_size=2)
+    with torch.inference_mode():
+        expected = torch.cat([model(window[None])[0] for window in pair], dim=-1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -52,6 +52,7 @@ UNPUBLISHED = (
     "vt_resnet18_all_mlp_camvid",
     "vt_resnet18_all_mlp_hippocampus",
     "clip_resnet50_all_mlp_camvid",
+    "clip_resnet50_all_mlp_hippocampus",
     "ceit_tiny_all_mlp_camvid",
     "clip_vit_base_p32_all_mlp_camvid",
     "ceit_tiny_all_mlp_hippocampus",

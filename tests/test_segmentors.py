@@ -322,3 +322,9 @@ def test_true_is_no_number_of_stages_blocks_or_channels(given, named, spatial_di
 def test_sizes_of_which_nothing_can_be_made_are_one_sentence(dim):
     with pytest.raises(ValueError, match=r"the decoder all_mlp cannot be built with .*give sizes of at least 1"):
         densevit.create_segmentor("mit_b0", "all_mlp", num_classes=2, decoder_options=dict(dim=dim))
+
+
+@pytest.mark.parametrize(("name", "depths"), [("bit_r50x1", ()), ("vt_resnet18", (2,)), ("clip_resnet50", ())])
+def test_stages_of_which_there_are_too_few_are_refused_in_a_sentence(name, depths):
+    with pytest.raises(ValueError, match=f"^the backbone {name} cannot be built with .*give sizes of at least 1"):
+        densevit.create_backbone(name, depths=depths)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from densevit.backbones.base import Backbone, Stage
 from densevit.backbones.resnet import EXPANSION, PooledStem
 from densevit.blocks import nd
+from densevit.blocks.group_norm import GroupNorm
 from densevit.blocks.standard_conv import STANDARD_CONV, ZeroPaddedPool
 from densevit.blocks.transformer import DropPath, drop_path_rates, init_vit_weights
 from densevit.registry import BACKBONES
@@ -47,7 +48,7 @@ def bit(
     check_groups(num_groups, dim=dim)
     conv, pool = STANDARD_CONV[spatial_dims], ZeroPaddedPool(spatial_dims)
     stem = PooledStem(spatial_dims, in_channels, dim, conv=conv, norm=nn.Identity, activation=False, pool=pool)
-    norm = partial(nn.GroupNorm, num_groups)
+    norm = partial(GroupNorm, num_groups)
     inner = [dim * 2**i for i in range(len(depths))]
     widths = [width * EXPANSION for width in inner]
     stages = []
@@ -113,7 +114,7 @@ class PreActivationBlock(nn.Module):
         return nd.to_grid(self.drop_path(image) + before)
 
 
-class ActivatedNorm(nn.GroupNorm):
+class ActivatedNorm(GroupNorm):
     """Group norm over all cells, then ReLU: (B, *S, C) -> (B, *S, C), or the same of tokens (B, N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from densevit.backbones.base import Backbone, Stage
 from densevit.backbones.bit import check_groups
-from densevit.backbones.plain import vit_backbone
+from densevit.backbones.plain import quarter_ends, vit_backbone
 from densevit.backbones.resnet import EXPANSION, PooledStem, ResidualBlock
 from densevit.blocks import nd
 from densevit.blocks.attention import SelfAttention
+from densevit.blocks.group_norm import GroupNorm
 from densevit.blocks.position import make_positions
 from densevit.blocks.standard_conv import STANDARD_CONV, ZeroPaddedPool
 from densevit.blocks.tokens import Tokens
@@ -79,7 +80,7 @@ def hybrid_vit(
         drop_path=drop_path,
         eps=EPS,
         spatial_dims=spatial_dims,
-        taps=[(i + 1) * depth // 4 - 1 for i in range(min(len(fine), 3), 4)] if taps is None else taps,
+        taps=quarter_ends(depth)[min(len(fine), 3) :] if taps is None else taps,
         norm=norm,
     )
     return Backbone(
@@ -96,7 +97,7 @@ def _resnet_stages(
     spatial_dims: int, in_channels: int, stem_dim: int, *, depths: Sequence[int], num_groups: int
 ) -> list[nn.Module]:
     """The ResNet in parts, each with its blocks in `units`: those that leave a level, then the last blocks alone."""
-    conv, norm = partial(STANDARD_CONV[spatial_dims], same=True), partial(nn.GroupNorm, num_groups)
+    conv, norm = partial(STANDARD_CONV[spatial_dims], same=True), partial(GroupNorm, num_groups)
 
     def make_units(i: int) -> nn.Module:
         inner, width = stem_dim * 2**i, stem_dim * 2**i * EXPANSION

@@ -30,7 +30,7 @@ def plain_backbone(
     outputs leave as levels; the end of each quarter by default. `norm` is the final norm, and `normed` says which
     levels pass it: "last", "all" or "none". `class_head` is that of `Backbone`.
     """
-    taps = _check_taps([(i + 1) * len(blocks) // 4 - 1 for i in range(4)] if taps is None else taps, len(blocks))
+    taps = _check_taps(quarter_ends(len(blocks)) if taps is None else taps, len(blocks))
     parts = [blocks[a + 1 : b + 1] for a, b in pairwise([-1, *taps])]
     return Backbone(
         [Stage(nn.Identity() if i else embed, part) for i, part in enumerate(parts)],
@@ -41,6 +41,11 @@ def plain_backbone(
         out_norms=_final_norms(normed, nn.Identity() if norm is None else norm, len(taps)),
         class_head=class_head,
     )
+
+
+def quarter_ends(depth: int) -> list[int]:
+    """The last block of each quarter of so many, counted from 0."""
+    return [(i + 1) * depth // 4 - 1 for i in range(4)]
 
 
 def _check_taps(taps: Sequence[int], depth: int) -> list[int]:

@@ -108,11 +108,13 @@ class NumberedPositions(LearnedPositions):
 
     def __init__(self, dim: int, *, grid: Sequence[int], num_tokens: int, mode: str):
         super().__init__(dim, grid=grid, num_tokens=num_tokens, mode=mode)
-        rows = self.pos_embed.shape[1]
+        rows, device = self.pos_embed.shape[1], self.pos_embed.device
         del self.pos_embed
-        rates = 10000.0 ** (-torch.arange(0, dim, 2, dtype=torch.double) / dim)
-        angles = torch.arange(rows, dtype=torch.double)[:, None] * rates
-        self.register_buffer("pos_embed", torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[None].float())
+        options = dict(dtype=torch.double, device="cpu")  # arithmetic on meta imports the compiler
+        rates = 10000.0 ** (-torch.arange(0, dim, 2, **options) / dim)
+        angles = torch.arange(rows, **options)[:, None] * rates
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[None].float()
+        self.register_buffer("pos_embed", waves.to(device))
 
 
 class RandomFeatures(Attend):
@@ -125,7 +127,7 @@ class RandomFeatures(Attend):
     def __init__(self, dim: int, *, ratio: float = 0.5, eps: float = 1e-8):
         super().__init__()
         self.eps, count = eps, int(dim * ratio)
-        self.register_buffer("w", nn.init.orthogonal_(torch.empty(count, dim)) * sqrt(count))
+        self.register_buffer("w", nn.init.orthogonal_(torch.empty(count, dim), gain=sqrt(count)))
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         device = "cpu" if q.is_meta else q.device.type  # autocast knows no meta

@@ -27,7 +27,6 @@ class _Standardised:
         self._kept: tuple[int, Tensor, Tensor] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
-        image = image.contiguous()  # torch's group norm on CPUs loses digits where channels are last in memory
         if self.same:
             image = F.pad(image, same_padding(image.shape[2:], self.kernel_size, self.stride))
         return nd.CONVOLVE[len(self.stride)](image, self.kernels(), self.bias, self.stride, self.padding)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from densevit.blocks.nd import resize_smoothly
 from densevit.data.dataset import Sample
 from densevit.options import check_range
 
@@ -46,9 +47,7 @@ class ViewOptions:
         size = [max(wanted, round(length * factor)) for wanted, length in zip(self.size, found, strict=True)]
         if tuple(size) == tuple(found):
             return image
-        flat = image.ndim == 3
-        options = dict(mode="bicubic", antialias=True) if flat else dict(mode="trilinear")
-        return F.interpolate(image[None], size=size, align_corners=False, **options)[0]
+        return resize_smoothly(image[None], size)[0]
 
 
 class ViewSet(TorchDataset):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -156,13 +157,20 @@ def _shapes(name: str, like: Shapes, **options: Any) -> Shapes | None:
 
     Options change no linear layer, but those that are given here.
     """
-    rank = len(like[STEM]) - 2
-    key = (name, rank, *sorted(options.items()))
+    key = (name, len(like[STEM]) - 2, *sorted(options.items()))
     if key not in _BUILT:
-        try:
-            with torch.device("meta"), Building([shape for shape in like.values() if len(shape) == 2]):
-                state = BACKBONES.create(name, spatial_dims=rank, **options).state_dict()
-        except OtherModelError:
+        built = _build(*key, wanted=tuple(shape for shape in like.values() if len(shape) == 2))
+        if built is None:
             return None
-        _BUILT[key] = {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}
+        _BUILT[key] = built
     return _BUILT[key]
+
+
+@lru_cache(maxsize=512)  # one file asks for each name several times
+def _build(name: str, rank: int, *options: tuple[str, Any], wanted: tuple[tuple[int, ...], ...]) -> Shapes | None:
+    try:
+        with torch.device("meta"), Building(wanted):
+            state = BACKBONES.create(name, spatial_dims=rank, **dict(options)).state_dict()
+    except OtherModelError:
+        return None
+    return {f"backbone.{name}": tuple(tensor.shape) for name, tensor in state.items()}

@@ -141,7 +141,7 @@ def test_what_is_predicted_is_what_was_scored(pictures, trained, tmp_path, capsy
     table = tmp_path / "classes.csv"
     command = ["classify", str(trained.work_dir), str(pictures / "val"), "--recursive", "--csv", str(table), "--quiet"]
     assert main([*command, "--device", "cpu"]) == 0
-    rows = list(csv.reader(table.open()))
+    rows = list(csv.reader(table.read_text().splitlines()))
     assert rows[0] == ["image", "class", "apple", "leaf", "sky"]
     for path, prediction in found.items():
         row = next(row for row in rows if row[0] == str(path))

@@ -21,17 +21,17 @@ class WeightedConfig(ConfigFile):
 def weighted():
     """A task of one's own, as long as the test runs."""
 
-    @register_task("weighted", config=WeightedConfig)
+    @register_task("reweighted", config=WeightedConfig)
     class WeightedTask(SegmentTask):
         def step(self, batch):
             return {name: self.config.loss_weight * value for name, value in super().step(batch).items()}
 
     yield WeightedTask
-    del KINDS["weighted"]
+    del KINDS["reweighted"]
 
 
 def test_a_task_of_ones_own_has_its_own_keys_and_its_own_steps(config, weighted, tmp_path):
-    own = check_config(dict(config, task="weighted", loss_weight=0.0))
+    own = check_config(dict(config, task="reweighted", loss_weight=0.0))
     assert isinstance(own, WeightedConfig)
     result = train(own, work_dir=tmp_path / "run", device="cpu", progress=False)
     losses = [line for line in (tmp_path / "run" / "scalars.jsonl").read_text().splitlines() if '"loss"' in line]
@@ -40,7 +40,7 @@ def test_a_task_of_ones_own_has_its_own_keys_and_its_own_steps(config, weighted,
     assert check_config(replace(own, loss_weight=1.0)).loss_weight == 1.0
     assert result.scores["mIoU"] >= 0
     with pytest.raises(ValueError, match="the key 'loss_weight' is missing: it must be a number"):
-        check_config(dict(config, task="weighted"))
+        check_config(dict(config, task="reweighted"))
     with pytest.raises(ValueError, match="unknown key 'loss_weight'"):
         check_config(dict(config, loss_weight=0.0))
 

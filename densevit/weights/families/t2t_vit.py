@@ -18,11 +18,13 @@ def _step(theirs: str, ours: str, kernel: int, names: tuple[Row | str, ...], lin
     )
 
 
-def _release(title: str, linear: str, *names: Row | str, variants: tuple[str, ...], mark: str) -> Release:
+def _release(
+    title: str, linear: str, *names: Row | str, variants: tuple[str, ...], mark: str, hub: tuple[str, ...]
+) -> Release:
     return Release(
         title=title,
         publisher="yitu-opensource/T2T-ViT",
-        hub=("81.5_T2T_ViT_14.pth.tar", "81.7_T2T_ViTt_14.pth.tar"),
+        hub=hub,
         licence="BSD-3-Clause-Clear",
         trained_on="ImageNet-1k",
         variants=variants,
@@ -53,6 +55,7 @@ FAMILY = Family(
             *(("w!", "attend.w!"), ("proj", "out"), ("mlp.0", "mlp.fc1"), ("mlp.2", "mlp.fc2")),
             variants=tuple(name for name in VARIANTS if name not in _EACH_TO_EACH),
             mark=r"w$",
+            hub=("81.5_T2T_ViT_14.pth.tar",),
         ),
         "yitu_t2t_vit_t": _release(
             "T2T-ViT_t of its authors, whose first tokens attend each to each",
@@ -60,6 +63,7 @@ FAMILY = Family(
             *(("attn.proj", "out"), "mlp.fc1", "mlp.fc2"),
             variants=_EACH_TO_EACH,
             mark=r"attn\.qkv\.",
+            hub=("81.7_T2T_ViTt_14.pth.tar",),
         ),
     },
     options=dict(image_size=image_size_on(PATCH)),
