@@ -73,7 +73,7 @@ def resize(image: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def resize_smoothly(image: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, *S) -> (B, C, *size): cubic and without aliasing in pictures, linear in volumes, where torch has no more."""
+    """(B, C, *S) -> (B, C, *size): cubic and without aliasing in pictures, linear in volumes (torch has no more)."""
     options = dict(antialias=True) if image.ndim - 2 == 2 else {}
     return F.interpolate(image, size=tuple(size), mode=CUBIC_MODE[image.ndim - 2], align_corners=False, **options)
 
