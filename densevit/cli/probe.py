@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from densevit.train.probe import frozen_features, linear_logits, neighbour_logits
     from densevit.train.tasks.class_scores import ClassScores
     from densevit.train.tasks.classify import open_class_dataset
-    from densevit.weights import find_weights, load_weights
+    from densevit.weights import load_weights
+    from densevit.weights.files import find_weights
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
     if config.task != "classify" or config.val_data is None:

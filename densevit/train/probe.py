@@ -15,7 +15,7 @@ from densevit.workers import drawing
 PIECE = 1024  # images that are compared with all others at once
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def frozen_features(
     backbone: Backbone,
     samples: EvalSet,

@@ -15,6 +15,7 @@ import densevit
 from densevit.checkpoint import open_checkpoint
 from densevit.cli.main import main
 from densevit.data.augment.options import CLASS_AUGMENTS
+from densevit.runs.run import open_runs
 from densevit.train import check_config, train
 from densevit.train.schema import RunConfig
 from densevit.train.tasks.class_scores import ClassScores
@@ -69,7 +70,7 @@ def trained(pictures, tmp_path_factory):
 
 
 def test_a_run_scores_images_and_classes_and_its_weights_say_what_they_are(trained):
-    assert {"top1", "mAcc", "loss", "classes"} == trained.scores.keys()
+    assert {"top1", "mAcc", "cross_entropy", "classes"} == trained.scores.keys()
     assert list(trained.scores["classes"]) == ["apple", "leaf", "sky"]
     header = open_checkpoint(trained.best, classifiers=True).header
     assert header.classes == ("apple", "leaf", "sky")
@@ -161,6 +162,26 @@ def test_test_scores_the_same_checkpoint_alike(pictures, trained, tmp_path, caps
     assert "--tta is of label maps, and this config trains a classifier" in capsys.readouterr().err
 
 
+def test_a_frozen_backbone_is_probed_in_two_ways(pictures, trained, tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config(pictures)))
+    command = ["probe", str(path), "--device", "cpu", "--quiet", "--k", "3", "--json", str(tmp_path / "scores.json")]
+    assert main([*command[:2], str(trained.work_dir), *command[2:]]) == 0
+    told = json.loads((tmp_path / "scores.json").read_text())
+    assert told.keys() == {"3 neighbours", "linear"}
+    assert told["linear"]["top1"] > 80  # three colours: even untrained features tell them apart
+    assert "tensors matched" in capsys.readouterr().out
+    assert main([*command, "--cfg-options", "task=segment"]) == 2
+
+
+def test_a_run_of_classification_is_reported_like_others(trained):
+    (run,) = open_runs([trained.work_dir])
+    facts = run.facts()
+    assert facts["best top1"] == pytest.approx(trained.scores["top1"])
+    assert facts["s/iteration"] > 0
+    assert facts["state"] == "finished"
+
+
 def test_a_segmentor_is_no_classifier(tmp_path):
     path = save_tiny_checkpoint(tmp_path / "weights.safetensors", num_classes=3, classes=("a", "b", "c"))
     with pytest.raises(ValueError, match=r"holds a segmentor, which says where things are; use densevit\.Predictor"):
@@ -180,7 +201,7 @@ def test_scores_are_those_of_the_counts():
     counts = torch.zeros(7, 7, dtype=torch.int64)
     counts[0, 0], counts[0, 1], counts[1, 1], counts[2, 0] = 3, 1, 2, 4
     scores = ClassScores(counts, among_top=9, loss=5.0)
-    assert scores.means == pytest.approx(dict(top1=50.0, top5=90.0, mAcc=100 * (3 / 4 + 1 + 0) / 3, loss=0.5))
+    assert scores.means == pytest.approx(dict(top1=50.0, top5=90.0, mAcc=100 * (3 / 4 + 1 + 0) / 3, cross_entropy=0.5))
     classes = scores.as_dict("abcdefg")["classes"]
     assert (classes["a"], classes["c"], classes["g"]) == (dict(Acc=75.0), dict(Acc=0.0), dict(Acc=None))
 

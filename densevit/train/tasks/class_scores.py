@@ -42,15 +42,13 @@ class ClassScores:
     @property
     def means(self) -> dict[str, float]:
         """In percent: images whose class came first (top1) or among the first five (top5, of more than five classes),
-        and the mean of the classes' own top1 (mAcc), of classes that have images; the mean cross entropy (loss)."""
-        total, right = self.counts.sum(1), self.counts.diagonal()
-        there = total > 0
-        found = dict(top1=100 * float(right.sum() / total.sum()))
+        and the mean of the classes' own top1 (mAcc), of classes that have images; the mean cross entropy."""
+        total, right = self.counts.sum(1).double(), self.counts.diagonal().double()
+        images, there = float(total.sum()), total > 0
+        found = dict(top1=100 * float(right.sum()) / images)
         if len(total) > TOP:
-            found["top5"] = 100 * self.among_top / int(total.sum())
-        return found | dict(
-            mAcc=100 * float((right[there] / total[there]).double().mean()), loss=self.loss / int(total.sum())
-        )
+            found["top5"] = 100 * self.among_top / images
+        return found | dict(mAcc=100 * float((right[there] / total[there]).mean()), cross_entropy=self.loss / images)
 
     def as_dict(self, classes: Sequence[str]) -> dict[str, Any]:
         """The means, and under "classes" the share of each class's images that were known, None without images."""
