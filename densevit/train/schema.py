@@ -7,6 +7,7 @@ of a recipe is batch_size * accumulate * processes, and its schedule stays as pu
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from densevit.data.augment.options import AUGMENTS, AnyAugmentOptions, VolumeAugmentOptions
@@ -145,6 +146,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         fit(self.load_from, WEIGHTS, where="load_from")
+
+    @property
+    def import_names(self) -> list[str]:
+        """What a checkpoint says of `custom_imports`: names of modules, without the folders of this machine."""
+        return [Path(name).name.removesuffix(".py") for name in self.custom_imports]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain dictionaries, which make the same config again."""

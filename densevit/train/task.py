@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from densevit.checkpoint import Header
 from densevit.processes import distribute
 from densevit.registry import check_known
+from densevit.segmentor import load_given
 from densevit.train.optim import WeightAverage
+from densevit.train.resume import list_settings
 
 if TYPE_CHECKING:
     from densevit.train.schema import RunConfig
@@ -94,23 +96,23 @@ class Task(Protocol):
 class NetworkTask:
     """What tasks share that train one network, alone or beside others, and save it or the average of its weights.
 
-    `part` is the attribute of the trained `model` that holds it.
+    `part` is the attribute of the trained `model` that holds it; here it is `saved`. `load_reports` are the files that
+    it began with, and the report on each.
     """
 
     part: str
 
-    def __init__(self, config: Any, device: torch.device, *, model: nn.Module):
+    def __init__(self, config: "RunConfig", device: torch.device, *, model: nn.Module, num_images: int):
         self.config, self.device, self.model = config, device, model
+        self.saved: nn.Module = getattr(model, self.part)
+        self.settings = {**list_settings(config.to_dict()), "train_data.images": num_images}
+        begun = (self.saved.backbone, self.saved)
+        self.load_reports = [report for part in begun for report in vars(part).get("load_reports", [])]
         self.counts: dict[str, int] = {}
         self.batch_size = config.train_data.batch_size
         decay = config.train_cfg.ema
         self.network = distribute(model, device, sync_bn=config.train_cfg.sync_bn)
         self.average = None if decay is None else WeightAverage(self.saved, decay)
-
-    @property
-    def saved(self) -> nn.Module:
-        """The network that is trained and saved."""
-        return getattr(self.model, self.part)
 
     @property
     def final_model(self) -> nn.Module:
@@ -129,9 +131,10 @@ class NetworkTask:
         return {name[len(prefix) :]: value for name, value in trained.items() if name.startswith(prefix)}
 
     def state(self) -> dict[str, Any]:
-        """Where weights are averaged those that are trained."""
+        """The settings, and where weights are averaged those that are trained."""
         average = self.average
         return dict(
+            settings=self.settings,
             raw_weights=None if average is None else dict(self.saved.state_dict()),
             average_updates=0 if average is None else average.updates,
         )
@@ -142,6 +145,14 @@ class NetworkTask:
         if self.average is not None:  # which a run without it may go on with
             self.average.model.load_state_dict(weights)
             self.average.updates = 0 if raw is None else state["average_updates"]
+
+
+def load_first(network: nn.Module, given: str | Mapping[str, Any]) -> None:
+    """Give a network the weights of a config's `load_from`; a ValueError begins with that key."""
+    try:
+        load_given(network, given)
+    except ValueError as error:
+        raise ValueError(f"load_from: {error}") from error
 
 
 Opener = TypeVar("Opener", bound=Callable[["RunConfig", torch.device], Task])

@@ -19,12 +19,10 @@ from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.processes import process_group, rank_and_size, share_buffers
 from densevit.progress import Bars
-from densevit.segmentor import load_given
 from densevit.sides import read_sides
 from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
 from densevit.train.mixing import mix, shares_of_classes
-from densevit.train.resume import list_settings
-from densevit.train.task import NetworkTask, Validation, register_task
+from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.class_scores import ClassScores, score_classifier
 from densevit.train.tasks.classify_options import ClassifyConfig
 from densevit.weights import load_weights, read_config
@@ -54,10 +52,7 @@ class ClassifyTask(NetworkTask):
     def __init__(self, config: ClassifyConfig, device: torch.device):
         classifier = config.model.create()
         if config.load_from is not None:
-            try:
-                load_given(classifier, config.load_from)
-            except ValueError as error:
-                raise ValueError(f"load_from: {error}") from error
+            load_first(classifier, config.load_from)
         classifier.backbone.set_checkpointing(config.train_cfg.checkpointing)
         if config.train_cfg.compile:
             classifier.compile()
@@ -72,11 +67,8 @@ class ClassifyTask(NetworkTask):
         if config.val_data is not None:
             self.samples = EvalSet(open_class_dataset(config, "val_data", like=self.dataset))
             warn_of_shared_cases(self.dataset, self.samples.dataset)
-        super().__init__(config, device, model=ClassifyModel(classifier, config.loss))
+        super().__init__(config, device, model=ClassifyModel(classifier, config.loss), num_images=len(self.dataset))
         self.header = make_class_header(config, self.dataset)
-        self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.dataset)}
-        parts = (classifier.backbone, classifier)
-        self.load_reports = [report for part in parts for report in vars(part).get("load_reports", [])]
 
     def named_parts(self) -> nn.Module:
         return self.model.classifier
@@ -110,9 +102,6 @@ class ClassifyTask(NetworkTask):
         )
         return None if scores is None else Validation(scores.as_dict(self.dataset.classes), scores.text())
 
-    def state(self) -> dict[str, Any]:
-        return dict(settings=self.settings, **super().state())
-
     def __str__(self) -> str:
         count = sum(p.numel() for p in self.model.classifier.parameters())
         val = "none" if self.samples is None else len(self.samples)
@@ -135,7 +124,7 @@ def open_class_dataset(config: ClassifyConfig, section: str, *, like: ClassDatas
 
 def make_class_header(config: ClassifyConfig, dataset: ClassDataset) -> Header:
     """The header of the classifier, its classes and how it sees images."""
-    imports = [Path(name).name.removesuffix(".py") for name in config.custom_imports]
+    imports = config.import_names
     view = dict(size=list(config.view.size), crop_ratio=config.view.crop_ratio)
     return Header(
         model=config.model.described(),

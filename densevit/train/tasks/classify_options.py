@@ -37,9 +37,7 @@ class ClassifierOptions:
 
     def create(self, *, trained: bool = False) -> Classifier:
         """The classifier; `trained` for one whose weights come later, so that none are loaded here."""
-        options = dict(self.backbone_options)
-        if trained:
-            options = {key: value for key, value in options.items() if key not in ("weights", "frozen")}
+        options = self.described()["backbone_options"] if trained else self.backbone_options
         try:
             return create_classifier(
                 self.backbone,

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,10 @@ from densevit.evaluate import evaluate
 from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
 from densevit.processes import share_buffers
-from densevit.segmentor import Segmentor, create_segmentor, load_given
+from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
-from densevit.train.resume import list_settings
 from densevit.train.schema import ConfigFile, ModelOptions
-from densevit.train.task import NetworkTask, Validation, register_task
+from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.supervision import Supervision
 
 logger = logging.getLogger("densevit")
@@ -58,10 +56,7 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
     """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
     segmentor, settings = create_model(config.model), config.train_cfg
     if config.load_from is not None:
-        try:
-            load_given(segmentor, config.load_from)
-        except ValueError as error:
-            raise ValueError(f"load_from: {error}") from error
+        load_first(segmentor, config.load_from)
     segmentor.backbone.set_checkpointing(settings.checkpointing)
     loss = create_loss(config.loss, ignore_index=IGNORE)
     supervision = None
@@ -78,7 +73,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
     """The header of the model, the classes and the inference of a config."""
     model = {key: value for key, value in vars(config.model).items() if key != "weights"}
     model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
-    imports = [Path(name).name.removesuffix(".py") for name in config.custom_imports]  # no folders of this machine
+    imports = config.import_names
     return Header(
         model=model,
         classes=tuple(dataset.classes),
@@ -108,12 +103,9 @@ class SegmentTask(NetworkTask):
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
             warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
-        super().__init__(config, device, model=model)
+        super().__init__(config, device, model=model, num_images=len(self.stream.dataset))
         self.header = make_header(config, self.stream.dataset)
-        self.settings = {**list_settings(config.to_dict()), "train_data.images": len(self.stream.dataset)}
         self.counts = dict(ignored_batches=0)
-        parts = (self.model.segmentor.backbone, self.model.segmentor)
-        self.load_reports = [report for part in parts for report in vars(part).get("load_reports", [])]
 
     def named_parts(self) -> nn.Module:
         return self.model.named_parts()
@@ -166,10 +158,10 @@ class SegmentTask(NetworkTask):
         return np.concatenate([image, *maps], axis=1)
 
     def state(self) -> dict[str, Any]:
-        """The heads that training adds, where weights are averaged the ones that are trained, and the settings."""
+        """The same, and the heads that training adds."""
         heads = self.model.supervision
         added = None if heads is None else dict(heads.state_dict())
-        return dict(settings=self.settings, supervision=added, **super().state())
+        return dict(supervision=added, **super().state())
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         heads, saved = self.model.supervision, state.get("supervision") or {}
