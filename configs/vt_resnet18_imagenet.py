@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/2006.03677
 Command: `python tools/train.py configs/vt_resnet18_imagenet.py`.
 Time: not measured here.
-Score: 72.0 top1 in the paper, whose network has 5 % fewer parameters (densevit/backbones/vt_resnet.py says why).
+Score: 72.0 top1 in the paper, whose network has fewer parameters (densevit/backbones/vt_resnet.py says why).
 """
 
 task = "classify"
