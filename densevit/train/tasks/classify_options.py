@@ -12,6 +12,7 @@ from densevit.data.dataset import check_dataset_config
 from densevit.data.view import ViewOptions
 from densevit.options import check_range, fit
 from densevit.registry import BACKBONES, check_known
+from densevit.train.distillation.options import ClassDistillationOptions
 from densevit.train.mixing import MixingOptions
 from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig
 
@@ -115,6 +116,7 @@ class ClassifyConfig(RunConfig):
     label_smoothing: float = 0.0
     mixing: MixingOptions = field(default_factory=MixingOptions)
     sides: tuple[tuple[str | int, str | int], ...] | None = None
+    distillation: ClassDistillationOptions | None = None
     augments: ClassVar[Mapping[int, type]] = CLASS_AUGMENTS
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,33 +23,68 @@ from densevit.train.schema import ConfigFile, ModelOptions
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.supervision import Supervision
 
+if TYPE_CHECKING:
+    from densevit.train.distillation.dense import DenseDistillation
+
 logger = logging.getLogger("densevit")
+
+
+_OTHER = {
+    "auxiliary": (
+        "the checkpoint was trained with other auxiliary heads or deep supervision; "
+        "choose another --work-dir, or set auxiliary and deep_supervision as they were"
+    ),
+    "distillation": (
+        "the checkpoint was trained with other levels of distillation; "
+        "choose another --work-dir, or set distillation as it was"
+    ),
+}
 
 
 class SegmentModel(nn.Module):
     """A segmentor, its loss, and what training adds to it: image (B, C, *S), label (B, *S) -> named losses."""
 
-    def __init__(self, segmentor: Segmentor, loss: nn.Module, supervision: Supervision | None = None):
+    def __init__(
+        self,
+        segmentor: Segmentor,
+        loss: nn.Module,
+        supervision: Supervision | None = None,
+        distillation: "DenseDistillation | None" = None,
+    ):
         super().__init__()
         self.segmentor = segmentor
         self.loss = loss
         self.supervision = supervision
+        self.distillation = distillation
 
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        segmentor = self.segmentor
+        features = segmentor.forward_levels(image)
         if self.supervision is None:
-            output = self.segmentor.forward_output(image)
+            outputs = {"main": segmentor.decoder(features).classify(segmentor.head)}
         else:
-            outputs = self.supervision(self.segmentor, image)
+            outputs = self.supervision(segmentor, features)
         with torch.autocast(image.device.type, enabled=False):  # sums over pixels want full precision
             if self.supervision is None:
-                return self.loss(output.float(), label)
-            return self.supervision.total(outputs, label, loss=self.loss)
+                losses = self.loss(outputs["main"].float(), label)
+            else:
+                losses = self.supervision.total(outputs, label, loss=self.loss)
+        if self.distillation is None:
+            return losses
+        maps = features[len(features) - len(segmentor.backbone.out_channels) :]
+        return self.distillation(losses, outputs, maps, image, label)
+
+    @property
+    def added(self) -> dict[str, nn.Module]:
+        """What is trained and never saved for prediction, by the name that the optimizer's options have for it."""
+        parts = dict(auxiliary=self.supervision, distillation=self.distillation)
+        return {name: part for name, part in parts.items() if part is not None}
 
     def named_parts(self) -> nn.Module:
-        """What is trained: backbone, decoder, head, and auxiliary where there is one."""
-        if self.supervision is None:
+        """What is trained: backbone, decoder, head, and what is added."""
+        if not self.added:
             return self.segmentor
-        return nn.ModuleDict({**dict(self.segmentor.named_children()), "auxiliary": self.supervision})
+        return nn.ModuleDict({**dict(self.segmentor.named_children()), **self.added})
 
 
 def create_segment_model(config: ConfigFile) -> SegmentModel:
@@ -64,7 +99,7 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
         added = dict(auxiliary=config.auxiliary, deep=config.deep_supervision)
         supervision = Supervision(segmentor, **added, loss=config.loss, ignore_index=IGNORE)
     if settings.compile:
-        for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
+        for part in (segmentor.backbone, segmentor.decoder if supervision is None else supervision):
             part.compile()
     return SegmentModel(segmentor, loss, supervision)
 
@@ -103,8 +138,12 @@ class SegmentTask(NetworkTask):
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
             warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
-        super().__init__(config, device, model=model, num_images=len(self.stream.dataset))
         self.header = make_header(config, self.stream.dataset)
+        if config.distillation is not None:
+            from densevit.train.distillation.dense import create_distillation  # here, for few runs have teachers
+
+            model.distillation = create_distillation(model.segmentor, config.distillation, self.header, device)
+        super().__init__(config, device, model=model, num_images=len(self.stream.dataset))
         self.counts = dict(ignored_batches=0)
 
     def named_parts(self) -> nn.Module:
@@ -158,20 +197,17 @@ class SegmentTask(NetworkTask):
         return np.concatenate([image, *maps], axis=1)
 
     def state(self) -> dict[str, Any]:
-        """The same, and the heads that training adds."""
-        heads = self.model.supervision
-        added = None if heads is None else dict(heads.state_dict())
-        return dict(supervision=added, **super().state())
+        """The same, and what training adds."""
+        added = {name: dict(part.state_dict()) for name, part in self.model.added.items()}
+        return dict(supervision=added.get("auxiliary"), distillation=added.get("distillation"), **super().state())
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        heads, saved = self.model.supervision, state.get("supervision") or {}
-        if saved.keys() != ({} if heads is None else heads.state_dict()).keys():
-            raise ValueError(
-                "the checkpoint was trained with other auxiliary heads or deep supervision; "
-                "choose another --work-dir, or set auxiliary and deep_supervision as they were"
-            )
-        if heads is not None:
-            heads.load_state_dict(saved)
+        for name, key in (("auxiliary", "supervision"), ("distillation", "distillation")):
+            part, saved = self.model.added.get(name), state.get(key) or {}
+            if saved.keys() != ({} if part is None else part.state_dict()).keys():
+                raise ValueError(_OTHER[name])
+            if part is not None:
+                part.load_state_dict(saved)
         super().load(weights, state)
 
     def __str__(self) -> str:

@@ -60,7 +60,7 @@ class FCNHead(nn.Module):
 
 
 class Supervision(nn.Module):
-    """Runs a segmentor once: (B, C, *S) -> classified outputs {"main": (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
+    """What a segmentor's decoder reads -> classified outputs {"main": (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
 
     The segmentor is handed in with each call and is no part of this module. `auxiliary` and `deep` are what a config's
     keys ask for, each with `loss`; ValueError for a level that is not there and a decoder without levels.
@@ -93,8 +93,7 @@ class Supervision(nn.Module):
                 self.weights[name] = weight
                 self.losses[name] = create_loss(loss, ignore_index=ignore_index)
 
-    def forward(self, segmentor: Segmentor, image: Tensor) -> dict[str, Output]:
-        features = segmentor.forward_levels(image)
+    def forward(self, segmentor: Segmentor, features: Sequence[Tensor]) -> dict[str, Output]:
         decoder = segmentor.decoder
         outputs = decoder.forward_levels(features) if self.levels else [decoder(features)]
         first = len(features) - len(segmentor.backbone.out_channels)  # 1 where the image itself is level 0
