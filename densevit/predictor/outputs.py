@@ -62,13 +62,9 @@ def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> N
             raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
 
 
-def model_digest(model: nn.Module, header: Header) -> str:
+def model_digest(model: nn.Module, header: Header | None) -> str:
     """64 hexadecimal digits of the kind of a model, of what its header says, and of every number in its weights."""
-    return tensors_digest(model, json.dumps(header.as_dict(), sort_keys=True, default=str))
-
-
-def tensors_digest(model: nn.Module, said: str = "") -> str:
-    """The same with any text in place of the header."""
+    said = "" if header is None else json.dumps(header.as_dict(), sort_keys=True, default=str)
     layers = re.sub(r" at 0x[0-9a-f]+", "", f"{type(model).__qualname__} {model!r}")
     found = hashlib.sha256(f"{layers} {said}".encode())
     for name, value in model.state_dict().items():

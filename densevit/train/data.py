@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,9 +28,14 @@ def open_dataset(config: ConfigFile, section: str) -> Dataset:
     return dataset
 
 
-def check_fits(dataset: Dataset, model: Any, *, section: str) -> None:
+FIT = dict(num_classes="classes", spatial_dims="spatial dimensions", in_channels="channels")
+
+
+def check_fits(dataset: Dataset, model: Any, *, section: str, classes: bool = True) -> None:
     """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
-    for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
+    for key, what in FIT.items():
+        if key == "num_classes" and not classes:
+            continue
         wanted, found = getattr(model, key), getattr(dataset, key)
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
@@ -67,29 +73,37 @@ def open_stream(config: ConfigFile) -> TrainStream:
     return TrainStream(dataset, augment, seed=config.seed, rare_class_sampling=section.rare_class_sampling)
 
 
-def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, device: torch.device) -> DataLoader:
+def train_loader(
+    stream: Any,
+    config: ConfigFile,
+    *,
+    first_draw: int,
+    device: torch.device,
+    collate_fn: Callable[[list], dict[str, Any]] = collate,
+) -> DataLoader:
     """Endless batches from draw number `first_draw` on; this process takes every n-th draw of n processes."""
     return DataLoader(
         stream,
         batch_size=config.train_data.batch_size,
         sampler=draws(first_draw, *rank_and_size()),
         num_workers=config.train_data.num_workers,
-        collate_fn=collate,
+        collate_fn=collate_fn,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(config.seed),  # so that the global one is left alone
         worker_init_fn=Workers(config.train_data.num_workers),
     )
 
 
-def warn_of_shared_cases(train: Dataset, val: Dataset) -> None:
+def warn_of_shared_cases(train: Dataset, val: Dataset, *, section: str = "train_data") -> None:
     """Say so where validation looks at what was trained on: its scores would then be too good."""
     seen, checked = ({os.path.realpath(name) for name in dataset.names} for dataset in (train, val))
     shared = sorted(seen & checked)
     if shared:
         logger.warning(
-            "%d of the %d cases of val_data are in train_data too, first %s: scores will be too good; "
+            "%d of the %d cases of val_data are in %s too, first %s: scores will be too good; "
             "give both sections the same split keys",
             len(shared),
             len(checked),
+            section,
             shared[0],
         )

@@ -14,7 +14,7 @@ from densevit.checkpoint import Checkpoint, Header, build_classifier, build_mode
 from densevit.classifier import create_classifier
 from densevit.environment import ignore_warnings
 from densevit.files import replacing, sha256
-from densevit.predictor.outputs import tensors_digest
+from densevit.predictor.outputs import model_digest
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.as_trained import check_prepared_alike
 
@@ -170,4 +170,4 @@ def _digest(given: Given, network: nn.Module) -> str:
     """Of all that decides what a teacher gives."""
     if isinstance(given, str) and Path(given).suffix in PROGRAMS:
         return sha256(given)
-    return tensors_digest(network)
+    return model_digest(network, None)

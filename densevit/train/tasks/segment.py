@@ -29,15 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("densevit")
 
 
-_OTHER = {
-    "auxiliary": (
-        "the checkpoint was trained with other auxiliary heads or deep supervision; "
-        "choose another --work-dir, or set auxiliary and deep_supervision as they were"
-    ),
-    "distillation": (
-        "the checkpoint was trained with other levels of distillation; "
-        "choose another --work-dir, or set distillation as it was"
-    ),
+# What training adds to a segmentor: its attribute, what it is, and the keys that ask for it.
+ADDED = {
+    "supervision": ("auxiliary heads or deep supervision", "auxiliary and deep_supervision"),
+    "distillation": ("levels of distillation", "distillation"),
 }
 
 
@@ -59,11 +54,11 @@ class SegmentModel(nn.Module):
 
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         segmentor = self.segmentor
-        features = segmentor.forward_levels(image)
         if self.supervision is None:
+            features = segmentor.forward_levels(image)
             outputs = {"main": segmentor.decoder(features).classify(segmentor.head)}
         else:
-            outputs = self.supervision(segmentor, features)
+            outputs, features = self.supervision(segmentor, image)
         with torch.autocast(image.device.type, enabled=False):  # sums over pixels want full precision
             if self.supervision is None:
                 losses = self.loss(outputs["main"].float(), label)
@@ -74,20 +69,14 @@ class SegmentModel(nn.Module):
         maps = features[len(features) - len(segmentor.backbone.out_channels) :]
         return self.distillation(losses, outputs, maps, image, label)
 
-    @property
-    def added(self) -> dict[str, nn.Module]:
-        """What is trained and never saved for prediction, by the name that the optimizer's options have for it."""
-        parts = dict(auxiliary=self.supervision, distillation=self.distillation)
-        return {name: part for name, part in parts.items() if part is not None}
-
     def named_parts(self) -> nn.Module:
-        """What is trained: backbone, decoder, head, and what is added."""
-        if not self.added:
-            return self.segmentor
-        return nn.ModuleDict({**dict(self.segmentor.named_children()), **self.added})
+        """What is trained: backbone, decoder, head, and auxiliary and distillation where they are there."""
+        parts = dict(auxiliary=self.supervision, distillation=self.distillation)
+        added = {name: part for name, part in parts.items() if part is not None}
+        return nn.ModuleDict({**dict(self.segmentor.named_children()), **added}) if added else self.segmentor
 
 
-def create_segment_model(config: ConfigFile) -> SegmentModel:
+def create_segment_model(config: ConfigFile, kind: type[SegmentModel] = SegmentModel) -> SegmentModel:
     """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
     segmentor, settings = create_model(config.model), config.train_cfg
     if config.load_from is not None:
@@ -99,9 +88,9 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
         added = dict(auxiliary=config.auxiliary, deep=config.deep_supervision)
         supervision = Supervision(segmentor, **added, loss=config.loss, ignore_index=IGNORE)
     if settings.compile:
-        for part in (segmentor.backbone, segmentor.decoder if supervision is None else supervision):
+        for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
             part.compile()
-    return SegmentModel(segmentor, loss, supervision)
+    return kind(segmentor, loss, supervision)
 
 
 def make_header(config: ConfigFile, dataset: Dataset) -> Header:
@@ -131,9 +120,10 @@ class SegmentTask(NetworkTask):
     """The task of a config: models and data sets are opened here, so that mistakes are told before a run begins."""
 
     part = "segmentor"
+    model_type = SegmentModel
 
     def __init__(self, config: ConfigFile, device: torch.device):
-        model = create_segment_model(config)
+        model = create_segment_model(config, self.model_type)
         self.stream = open_stream(config)
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
@@ -152,9 +142,9 @@ class SegmentTask(NetworkTask):
     def open_batches(self, first_draw: int) -> DataLoader:
         return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def step(self, batch: Mapping[str, Any], **more: Tensor) -> dict[str, Tensor]:
         """Losses of dict(image (B, C, *S), label (B, *S), meta); a batch that is all ignored is counted, and teaches
-        nothing: its loss is 0 and so are its gradients.
+        nothing: its loss is 0 and so are its gradients. `more` is for a model that takes it.
         """
         if not bool((batch["label"] != IGNORE).any()):
             self.counts["ignored_batches"] += 1
@@ -162,7 +152,7 @@ class SegmentTask(NetworkTask):
                 names = ", ".join(str(meta["label"]) for meta in batch["meta"])
                 logger.warning("every pixel of the batch is ignored (%s)", names)
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
-        return self.network(image, label)
+        return self.network(image, label, **more)
 
     def validate(
         self,
@@ -198,14 +188,17 @@ class SegmentTask(NetworkTask):
 
     def state(self) -> dict[str, Any]:
         """The same, and what training adds."""
-        added = {name: dict(part.state_dict()) for name, part in self.model.added.items()}
-        return dict(supervision=added.get("auxiliary"), distillation=added.get("distillation"), **super().state())
+        parts = {name: getattr(self.model, name) for name in ADDED}
+        added = {name: None if part is None else dict(part.state_dict()) for name, part in parts.items()}
+        return {**added, **super().state()}
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        for name, key in (("auxiliary", "supervision"), ("distillation", "distillation")):
-            part, saved = self.model.added.get(name), state.get(key) or {}
+        for name, (what, keys) in ADDED.items():
+            part, saved = getattr(self.model, name), state.get(name) or {}
             if saved.keys() != ({} if part is None else part.state_dict()).keys():
-                raise ValueError(_OTHER[name])
+                raise ValueError(
+                    f"the checkpoint was trained with other {what}; choose another --work-dir, or set {keys} as before"
+                )
             if part is not None:
                 part.load_state_dict(saved)
         super().load(weights, state)
