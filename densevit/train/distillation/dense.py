@@ -62,7 +62,7 @@ class DenseDistillation(nn.Module):
     def __init__(self, segmentor: Segmentor, teachers: Teachers, options: DenseDistillationOptions):
         super().__init__()
         self.options, self.teachers = options, teachers
-        self.terms = options.terms if teachers.networks else ()
+        self.terms = (options.terms or (DenseTermOptions(),)) if teachers.networks else ()
         self.needs_features = any(term.level is not None for term in self.terms)
         self.adapters = nn.ModuleDict()
         for term in self.terms:

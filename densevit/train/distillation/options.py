@@ -78,12 +78,12 @@ class TeachersOptions:
 class DenseDistillationOptions(TeachersOptions):
     """The section `distillation` of segmentation.
 
-    label_weight: of the losses on labels. ignored: whether pixels that are ignored in the labels, and those beyond the
+    terms: what is learned, the logits if it is empty. label_weight: of the losses on labels. ignored: whether pixels that are ignored in the labels, and those beyond the
     image, are learned from the teachers.
     """
 
     teachers: tuple[str | dict[str, Any], ...] = ()
-    terms: tuple[DenseTermOptions, ...] = (DenseTermOptions(),)
+    terms: tuple[DenseTermOptions, ...] = ()
     label_weight: float = 1.0
     ignored: bool = False
     shallow: ShallowOptions | None = None
