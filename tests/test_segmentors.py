@@ -328,3 +328,22 @@ def test_sizes_of_which_nothing_can_be_made_are_one_sentence(dim):
 def test_stages_of_which_there_are_too_few_are_refused_in_a_sentence(name, depths):
     with pytest.raises(ValueError, match=f"^the backbone {name} cannot be built with .*give sizes of at least 1"):
         densevit.create_backbone(name, depths=depths)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("vit_tiny", dict(num_heads=5), "num_heads of vit_tiny must divide its dim of 192, got 5"),
+        ("t2t_vit_7", dict(num_heads=7), "num_heads of t2t_vit_7 must divide its dim of 256, got 7"),
+        ("vit_tiny", dict(image_size=0), "image_size of vit_tiny must be at least 1, got 0"),
+        ("timesformer_base", dict(num_frames=0), "num_frames of timesformer_base must be at least 1, got 0"),
+        ("vt_resnet18", dict(num_tokens=0), "num_tokens must be at least 1, got 0"),
+    ],
+)
+def test_numbers_of_which_nothing_comes_are_refused_when_they_are_given(name, options, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        densevit.create_backbone(name, **options)
+
+
+def test_a_plain_backbone_of_two_blocks_has_two_levels():
+    assert len(densevit.create_backbone("vit_tiny", depth=2).out_channels) == 2
