@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from densevit.backbones.base import Backbone
 from densevit.classifier import published_for_classes
-from densevit.data.augment.view_options import MULTI_CROPS, AnyMultiCrop, MultiCropOptions, VolumeMultiCropOptions
+from densevit.data.augment.view_options import MULTI_CROPS, AnyMultiCrop, MultiCropOptions
 from densevit.data.class_set import CLASS_DATASETS
 from densevit.data.dataset import DATASETS, check_dataset_config
 from densevit.data.view import ViewOptions
@@ -164,8 +164,9 @@ class DinoConfig(RunConfig):
         check_range(self, ["neighbours"], least=1)
         if self.train_cfg.ema is not None:
             raise ValueError("train_cfg.ema averages weights, and the teacher is their average; leave it out")
-        if isinstance(self.train_data.augment, VolumeMultiCropOptions) != (self.model.spatial_dims == 3):
-            raise ValueError("train_data.augment needs global_view and local_view where model.spatial_dims is 3")
+        rank, augment = self.model.spatial_dims, self.train_data.augment
+        if not isinstance(augment, MULTI_CROPS.get(rank, object)):
+            raise ValueError(f"train_data.augment says nothing of views with {rank} spatial dimensions; write it")
         if self.val_data is not None:
             self._check_scored(self.val_data)
 
