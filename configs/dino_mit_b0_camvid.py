@@ -15,7 +15,13 @@ freeze_last_layer_iters = 20
 optimizer = dict(type="AdamW", lr=5e-4, weight_decay=0.04, no_decay=("norm", "bias"))
 schedule = dict(type="cosine", min_lr=1e-6, warmup_iters=40, warmup_ratio=1e-3, end_weight_decay=0.4)
 train_cfg = dict(
-    max_iters=300, val_interval=300, checkpoint_interval=100, log_interval=10, clip_grad=3.0, clip_each=True, best="mIoU"
+    max_iters=300,
+    val_interval=300,
+    checkpoint_interval=100,
+    log_interval=10,
+    clip_grad=3.0,
+    clip_each=True,
+    best="mIoU",
 )
 train_data = dict(
     dataset=dict(type="folder", root="data/camvid", split="train"),
