@@ -78,8 +78,8 @@ class TeachersOptions:
 class DenseDistillationOptions(TeachersOptions):
     """The section `distillation` of segmentation.
 
-    terms: what is learned, the logits if it is empty. label_weight: of the losses on labels. ignored: whether pixels that are ignored in the labels, and those beyond the
-    image, are learned from the teachers.
+    terms: what is learned, the logits if it is empty. label_weight: of the losses on labels. ignored: whether pixels
+    that are ignored in the labels, and those beyond the image, are learned from the teachers.
     """
 
     teachers: tuple[str | dict[str, Any], ...] = ()

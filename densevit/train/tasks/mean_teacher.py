@@ -102,7 +102,7 @@ class MeanTeacherTask(SegmentTask):
 
     def open_batches(self, first_draw: int) -> DataLoader:
         pairs = PairedStream(self.stream, self.unlabelled, ratio=self.config.unlabelled_data.ratio)
-        return train_loader(pairs, self.config, first_draw=first_draw, device=self.device, collate_fn=collate_pairs)
+        return train_loader(pairs, self.config, first_draw=first_draw, device=self.device, join=collate_pairs)
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         options = self.config.mean_teacher
