@@ -186,8 +186,7 @@ class _VideoSteps(_Steps):
 
     def label(self, source: Input, ready: tuple[Video, SeenVideo, Origin, Stopwatch]) -> list[Path]:
         opened, video, origin, stopwatch = ready
-        into = self.writer.taking(source, opened, origin=origin, stopwatch=stopwatch)
-        with about_file(source.path, verb="predicted"), into as out:
+        with self.writer.taking(source, opened, origin=origin, stopwatch=stopwatch) as out:
             self.predictor.label_frames(video, out, stopwatch=stopwatch)
         return self.writer.targets(source)
 

@@ -129,12 +129,32 @@ class Predictor:
         return self(image).label
 
     def label_prepared(
-        self, image: np.ndarray | LargePicture | SeenVideo, size: Sequence[int], *, stopwatch: Stopwatch | None = None
+        self,
+        image: np.ndarray | LargePicture | SeenVideo,
+        size: Sequence[int],
+        *,
+        out: Any = None,
+        stopwatch: Stopwatch | None = None,
     ) -> np.ndarray:
         """A prepared image -> its label map (*size), made tidy where that is asked for; `stopwatch` learns what took
-        how long."""
+        how long. `out`, an array of `size` or what stores like one, takes class numbers, and is returned as it is.
+        """
         stopwatch, header = stopwatch or Stopwatch(), self.header
-        label = self._numbers(image, np.empty(tuple(size), label_type(header.num_classes)), stopwatch)
+        label = label_image(
+            self.model,
+            torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
+            options=self._options,
+            size=size,
+            out=np.empty(tuple(size), label_type(header.num_classes)) if out is None else out,
+            slices=header.slices,
+            clips=header.clips,
+            device=self.device,
+            amp=self.amp,
+            max_memory=self.max_memory,
+            stopwatch=stopwatch,
+        )
+        if out is not None:
+            return label
         with stopwatch.measure("clean"):
             label = label if header.label_values is None else header.values[label]
             self.clean(label, classes=header.classes, values=header.values)
@@ -149,30 +169,12 @@ class Predictor:
         if self.clean != Cleaning():
             raise ValueError("largest_component and fill_holes are not for videos; leave them out")
         if self.header.clips is not None:
-            self._numbers(video, out, stopwatch)
+            self.label_prepared(video, video.shape[1:], out=out, stopwatch=stopwatch)
             return
         for number in range(video.shape[1]):
             frame = np.ascontiguousarray(video[:, number : number + 1][:, 0])
             label = np.empty(frame.shape[1:], label_type(self.header.num_classes))
-            out[number : number + 1] = self._numbers(frame, label, stopwatch)[None]
-
-    def _numbers(
-        self, image: np.ndarray | LargePicture | SeenVideo, out: Any, stopwatch: Stopwatch | None
-    ) -> np.ndarray:
-        """The class numbers of a prepared image, written to `out`."""
-        return label_image(
-            self.model,
-            torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
-            options=self._options,
-            size=out.shape,
-            out=out,
-            slices=self.header.slices,
-            clips=self.header.clips,
-            device=self.device,
-            amp=self.amp,
-            max_memory=self.max_memory,
-            stopwatch=stopwatch,
-        )
+            out[number : number + 1] = self.label_prepared(frame, label.shape, out=label, stopwatch=stopwatch)[None]
 
     def logits(self, image: Tensor) -> Tensor:
         """(C, *S) as the network sees it -> (K, *S), on the predictor's device."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from densevit.checkpoint import Header
-from densevit.files import replacing, write_text
+from densevit.files import remove_folder, replacing, write_text
 from densevit.labels import label_type
 from densevit.metrics.temporal import NOWHERE, TemporalConsistency, TemporalScores
 from densevit.pictures.flow import find_motion, move_label, stands_still
@@ -76,11 +76,17 @@ class VideoWriter:
         *written, statistics = self.targets(source)
         said = _read(statistics)
         here = {path.relative_to(self.path).as_posix() for path in written}
-        return is_same(said.get("origin"), origin) and here <= {*said["files"]}
+        whole = all(len([*path.glob("*.png")]) == said.get("frames") for path in written if path.is_dir())
+        return whole and is_same(said.get("origin"), origin) and here <= {*said["files"]}
 
     def forget(self, source: Input) -> None:
-        """Remove what says how the video's results were made; without it they are not done."""
-        self.targets(source)[-1].unlink(missing_ok=True)
+        *written, statistics = self.targets(source)
+        for path in written if _read(statistics) else []:
+            if path.is_dir():
+                remove_folder(path)
+            else:
+                path.unlink(missing_ok=True)
+        statistics.unlink(missing_ok=True)
 
     @contextmanager
     def taking(self, source: Input, video: Video, *, origin: Origin, stopwatch: Stopwatch) -> Iterator[FrameSink]:

@@ -69,7 +69,9 @@ def are_videos(inputs: Iterable[str | Path], header: Header, *, asked: bool = Fa
         if asked:
             raise ValueError("video is for models of clips and of pictures, and this is a checkpoint of volumes")
         return False
-    return asked or header.clips is not None or any(_is_file(Path(each)) for each in inputs)
+    for each in inputs:
+        asked = asked or Path(each).suffix.lower() in VIDEO_ENDINGS
+    return asked or header.clips is not None
 
 
 def find_videos(
