@@ -87,7 +87,8 @@ def predict(
     check_writable(output)
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
     inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    of_videos, bars = are_videos(inputs, predictor.header, asked=video), Bars(enabled=progress and share[0] == 0)
+    of_videos = (video or not predictor.header.is_of_volumes) and are_videos(inputs, predictor.header, asked=video)
+    bars = Bars(enabled=progress and share[0] == 0)
     reader = VideoReader(predictor.header) if of_videos else predictor.reader
     asked = dict(formats=formats, dicom_seg=dicom_seg, preview=preview, bars=bars if of_videos else None)
     writer = _create_writer(predictor.header, output, **asked)
