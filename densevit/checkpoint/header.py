@@ -21,13 +21,15 @@ VERSION = 2  # of the header; 1, which its files do not say, is that of densevit
 MOST = 2**16  # classes, and channels
 NEEDED = {"backbone", "decoder", "num_classes"}  # of a segmentor's description
 OF_CLASSIFIERS = {"backbone", "class_head", "num_classes"}
+OF_BACKBONES = {"backbone", "features_only"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
     """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not.
 
-    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`.
+    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`; a backbone alone says
+    `features_only`, and counts one class, "image".
     """
 
     num_classes: int
@@ -40,6 +42,7 @@ class ModelDescription:
     decoder_options: dict[str, Any] | None = None
     class_head: str | None = None
     head_options: dict[str, Any] | None = None
+    features_only: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, ["num_classes"], least=1, most=MOST)
@@ -136,6 +139,11 @@ class Header:
         return "class_head" in self.model
 
     @property
+    def is_of_backbone(self) -> bool:
+        """Whether the model is a backbone alone, which says nothing of classes."""
+        return "features_only" in self.model
+
+    @property
     def spatial_dims(self) -> int:
         """Axes of what the model sees at once."""
         return self.model.get("spatial_dims") or 2
@@ -192,7 +200,8 @@ class Header:
     def read(cls, content: Any, path: Path) -> "Header":
         """The header of a file, of this version or an older one; ValueError with one sentence that names the file."""
         model = content.get("model") if isinstance(content, Mapping) else None
-        if not isinstance(model, Mapping) or not (model.keys() >= NEEDED or model.keys() >= OF_CLASSIFIERS):
+        known = (NEEDED, OF_CLASSIFIERS, OF_BACKBONES)
+        if not isinstance(model, Mapping) or not any(model.keys() >= keys for keys in known):
             raise ValueError(
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "
                 "that densevit's training wrote, or convert the file with tools/convert_weights.py"

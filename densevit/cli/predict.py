@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)
     _refuse_options_of_others(args, header)
-    of_videos = are_videos(args.inputs, header, asked=args.video)
+    of_videos = (args.video or not header.is_of_volumes) and are_videos(args.inputs, header, asked=args.video)
     reader = VideoReader(header) if of_videos else open_reader(header, read)
     rank, size, local_rank = launched_as(args.launcher)
     with _log_to_stderr(logging.ERROR, args):  # a mistyped path is told before the model is built, and all else later
