@@ -65,7 +65,7 @@ class Teachers:
 
     def _logits(self, network: nn.Module, image: Tensor) -> Tensor:
         logits = network.forward_logits(image) if isinstance(network, Segmentor) else network(image)
-        if not isinstance(logits, Tensor) or logits.ndim < 2 or logits.shape[1] != self.num_classes:
+        if not isinstance(logits, Tensor) or list(logits.shape[1:2]) != [self.num_classes]:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"{WHERE}: one gives {shape}, and logits of {self.num_classes} classes are needed")
         return logits.float()
