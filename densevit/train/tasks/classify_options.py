@@ -124,5 +124,8 @@ class ClassifyConfig(RunConfig):
         check_range(self, ["label_smoothing"], least=0, most=1)
         if len(self.view.size) != self.model.spatial_dims:
             raise ValueError(f"view.size must have {self.model.spatial_dims} numbers, got {self.view.size}")
+        augment = self.train_data.augment
+        if isinstance(augment, VolumeAugmentOptions) and (augment.foreground or augment.foreground_weights):
+            raise ValueError("train_data.augment.foreground is for label maps, which classes of scans have not")
         if (self.mixing.mixup or self.mixing.cutmix) and self.train_data.batch_size < 2:
             raise ValueError("mixing needs two images in a batch; set train_data.batch_size to 2 or more")
