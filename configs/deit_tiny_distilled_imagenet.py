@@ -10,4 +10,5 @@ Score: 74.5 top1 in its repository. RandAugment draws its strengths in another w
 _base_ = "deit_tiny_imagenet.py"
 
 model = dict(backbone="deit_tiny_distilled")
+optimizer = dict(no_decay=("norm", "bias", "pos_embed", "cls_token", "dist_token"))
 distillation = dict(teachers=["weights/regnety_160.pt2"], type="hard", alpha=0.5)
