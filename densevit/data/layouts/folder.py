@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
+from typing import Any
 
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts import pairing
@@ -49,6 +50,13 @@ class Folder:
 
     def open(self) -> PictureDataset:
         root = pairing.check_root(self.root)
+        options, files = self._options(root), self._files(root)
+        if not files:
+            raise ValueError(f"split {self.split!r} of {root} holds no images; see {root / self._here(self.images)}")
+        return PictureDataset(files, **options)
+
+    def _options(self, root: Path) -> dict[str, Any]:
+        """What the keys and the classes file say of pictures and labels: keywords of `PictureDataset`."""
         said = find_classes(self.classes, root=root)
         try:
             coding = self._coding(said)
@@ -58,15 +66,11 @@ class Folder:
             )
             where = "" if said.path is None else f"{said.path}{' and the keys of the set' if own else ''}: "
             raise ValueError(f"{where}{error}") from None
-        files = self._files(root)
-        if not files:
-            raise ValueError(f"split {self.split!r} of {root} holds no images; see {root / self._here(self.images)}")
         palette = said.palette
         if palette is None and coding.color_map:
             of_class = {index: color for color, index in reversed(coding.color_map.items())}
             palette = [of_class.get(index) for index in range(coding.num_classes)]
-        return PictureDataset(
-            files,
+        return dict(
             classes=said.classes,
             palette=None if palette is None or None in palette else palette,
             coding=coding,
@@ -96,10 +100,13 @@ class Folder:
     def _here(self, path: str) -> str:
         return str(path).replace("{split}", self.split)
 
-    def _files(self, root: Path) -> list[pairing.Pair]:
+    def _check_val_every(self) -> None:
         if self.val_every and (self.val_every < 2 or self.split not in ("train", "val")):
             got = f"got val_every={self.val_every} and split {self.split!r}"
             raise ValueError(f"val_every=n (2 or more) gives every n-th image to val and the others to train; {got}")
+
+    def _files(self, root: Path) -> list[pairing.Pair]:
+        self._check_val_every()
         rows = []
         if self.split_file is not None:
             split_file = root / self._here(self.split_file)
