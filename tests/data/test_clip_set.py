@@ -72,9 +72,7 @@ def test_what_does_not_fit_is_told(clip_set, tmp_path, save):
     with pytest.raises(ValueError, match=r"00003.png is 8 x 8 and its frame 00003 of .*b is 20 x 16"):
         create_dataset(clip_set)
     save(tmp_path / "Annotations" / "b" / "x.png", np.zeros((16, 20), np.uint8))
-    with pytest.raises(
-        ValueError, match=r"x.png is the label of no frame of .*b, whose frames .* 00000 to 00010"
-    ):
+    with pytest.raises(ValueError, match=r"x.png is the label of no frame of .*b, whose frames .* 00000 to 00010"):
         create_dataset(clip_set)
     (tmp_path / "train.txt").write_text("c\n")
     with pytest.raises(ValueError, match=r"names 'c', and the videos in .* are a, b"):
