@@ -21,7 +21,8 @@ def example(monkeypatch):
 
 
 def test_every_example_is_run_here():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"monai_training", "ignite_evaluator", "synthetic_scans"}
+    run = {"monai_training", "ignite_evaluator", "synthetic_scans", "from_unlabelled"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == run
 
 
 @pytest.mark.slow
@@ -35,3 +36,11 @@ def test_an_evaluator_gives_our_dice_and_monais_and_they_agree(example):
     dice = example("ignite_evaluator").main([])
     assert dice["dice"] == pytest.approx(dice["monai_dice"], abs=1e-5)
     assert dice["dice"] > 0
+
+
+def test_four_commands_lead_from_pictures_without_labels_to_label_maps(example, tmp_path, capfd):
+    scores = example("from_unlabelled").main(["--out", str(tmp_path), "--scenes", "8", "--iters", "2"])
+    assert scores.keys() == {"segmentor", "from_chance"}
+    assert all(0 <= score <= 100 for score in scores.values())
+    assert len(list((tmp_path / "predicted").rglob("*.png"))) >= 2
+    assert "linear" in capfd.readouterr().out
