@@ -1,6 +1,8 @@
 """Folders of videos with folders of label maps beside them; DAVIS is one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,23 +32,22 @@ class Clips(Folder):
     num_frames: int = 8
     frame_step: int = 1
 
-    def open(self) -> "ClipDataset":
-        from densevit.data.clip_set import ClipDataset  # few runs have videos
+    @property
+    def kind(self) -> "Callable[..., ClipDataset]":
+        """Sets of clips; few runs have videos, so that what reads them is imported here."""
+        from densevit.data.clip_set import ClipDataset
 
-        root = pairing.check_root(self.root)
-        if self.image_suffix:
-            raise ValueError("image_suffix is for pictures, and all pictures in a folder are frames; leave it out")
-        options, cases = self._options(root), self._files(root)
-        clips = ClipOptions(frames=self.num_frames, step=self.frame_step)
-        return ClipDataset(cases, clips=clips, **options)
+        return partial(ClipDataset, clips=ClipOptions(frames=self.num_frames, step=self.frame_step))
 
     def _files(self, root: Path) -> "list[ClipCase]":
-        self._check_val_every()
+        if self.image_suffix:
+            raise ValueError("image_suffix is for pictures, and all pictures in a folder are frames; leave it out")
         folder = pairing.check_folder(root, self._here(self.images), key="images")
-        videos = {
-            (path if path.is_dir() else path.with_suffix("")).relative_to(folder).as_posix(): path
-            for path in list_videos(folder, recursive=True)
-        }
+        videos: dict[str, Path] = {}
+        for path in list_videos(folder, recursive=True):
+            name = (path if path.is_dir() else path.with_suffix("")).relative_to(folder).as_posix()
+            if videos.setdefault(name, path) != path:
+                raise ValueError(f"{videos[name]} and {path} share one name; keep one of them")
         if self.split_file is not None:
             split_file = root / self._here(self.split_file)
             names = [row[0].removesuffix("/") for row in pairing.read_split_file(split_file)]
@@ -57,8 +58,7 @@ class Clips(Folder):
             pairing.check_once(names, split_file=split_file)
             videos = {name: videos[name] for name in names}
         if self.val_every:
-            val = {*list(videos)[:: self.val_every]}
-            videos = {name: path for name, path in videos.items() if (name in val) == (self.split == "val")}
+            videos = pairing.divide(videos, self.val_every, split=self.split)
         if not videos:
             raise ValueError(f"split {self.split!r} of {root} holds no videos; see {folder}")
         return [self._case(name, path, root) for name, path in videos.items()]
