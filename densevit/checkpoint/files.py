@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from densevit.backbones.class_heads import HEADS
 from densevit.checkpoint.header import Header
 from densevit.classifier import Classifier, create_classifier
+from densevit.clip import Clip, create_clip
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.weights import find_broken, load_weights, read_weights, save_weights
 from densevit.weights.files import find_weights
 
-Built = TypeVar("Built", Segmentor, Classifier)
+Built = TypeVar("Built", Segmentor, Classifier, Clip)
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 
@@ -39,6 +40,11 @@ def open_checkpoint(checkpoint: "str | Path | Checkpoint", *, classifiers: bool 
     path = find_weights(checkpoint)
     tensors, content = read_weights(path)
     header = Header.read(content, path)
+    if header.is_of_clip and not classifiers:
+        raise ValueError(
+            f"{path} holds a CLIP, which has no classes of its own; name some: --classes road,car on the "
+            "command line, densevit.create_zero_shot_segmentor in Python"
+        )
     if header.is_of_classifier and not classifiers:
         raise ValueError(
             f"{path} holds a classifier, which says what an image shows and not where; build it with "
@@ -59,6 +65,23 @@ def build_model(checkpoint: Checkpoint) -> Segmentor:
 def build_classifier(checkpoint: Checkpoint) -> Classifier:
     """The same of a classifier."""
     return _build(checkpoint, _create_classifier)
+
+
+def build_clip(checkpoint: Checkpoint) -> Clip:
+    """The same of a CLIP."""
+    return _build(checkpoint, _create_clip)
+
+
+def _create_clip(
+    *,
+    backbone: str,
+    num_classes: int,
+    text: Mapping[str, Any],
+    class_head: str | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Clip:
+    return create_clip(backbone, width=num_classes, text=text, **options, **(backbone_options or {}))
 
 
 def _create_classifier(

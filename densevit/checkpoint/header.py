@@ -27,7 +27,8 @@ OF_CLASSIFIERS = {"backbone", "class_head", "num_classes"}
 class ModelDescription:
     """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not.
 
-    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`.
+    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`; a CLIP is one, of as
+    many classes as its vectors are wide, with the fields of `TextOptions` as `text`.
     """
 
     num_classes: int
@@ -40,6 +41,7 @@ class ModelDescription:
     decoder_options: dict[str, Any] | None = None
     class_head: str | None = None
     head_options: dict[str, Any] | None = None
+    text: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_range(self, ["num_classes"], least=1, most=MOST)
@@ -130,6 +132,11 @@ class Header:
     def is_of_classifier(self) -> bool:
         """Whether the model says what an image shows, and not where."""
         return "class_head" in self.model
+
+    @property
+    def is_of_clip(self) -> bool:
+        """Whether the model is a CLIP, which knows no classes until they are named."""
+        return "text" in self.model
 
     @property
     def spatial_dims(self) -> int:

@@ -22,7 +22,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.cli.options import add_inference_options, add_launcher, in_words, per_axis
+from densevit.cli.options import (
+    add_class_names,
+    add_inference_options,
+    add_launcher,
+    class_names,
+    in_words,
+    per_axis,
+)
 from densevit.quoting import message
 
 if TYPE_CHECKING:
@@ -80,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_class_names(parser)
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
@@ -106,7 +114,13 @@ def run(args: argparse.Namespace) -> int:
     from densevit.predictor.structures import Cleaning
     from densevit.processes import launched_as, pick_device
 
-    opened = open_checkpoint(args.checkpoint)
+    names = class_names(args)
+    if names is None:
+        opened = open_checkpoint(args.checkpoint)
+    else:
+        from densevit.predictor.zero_shot import segmentor_of
+
+        opened = segmentor_of(args.checkpoint, names, templates=args.templates)
     if args.images is not None:
         opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)

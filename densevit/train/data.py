@@ -28,8 +28,13 @@ def open_dataset(config: ConfigFile, section: str) -> Dataset:
 
 
 def check_fits(dataset: Dataset, model: Any, *, section: str) -> None:
-    """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
+    """Raise ValueError where the data set of a section has other classes, axes or channels than the model.
+
+    A model that knows no classes of its own, a CLIP, has no `num_classes`.
+    """
     for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
+        if not hasattr(model, key):
+            continue
         wanted, found = getattr(model, key), getattr(dataset, key)
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")

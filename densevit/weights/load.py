@@ -19,6 +19,7 @@ from densevit.weights.names import (
     is_classifier,
     is_like,
     is_neck,
+    is_of_texts,
     plain_names,
     target_of,
     to_stages,
@@ -55,7 +56,7 @@ def load_weights(
     inflate: str | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> LoadReport:
-    """Load a checkpoint into a `Segmentor`, a `Classifier` or a backbone; all checks come before the first value.
+    """Load a checkpoint into a `Segmentor`, a `Classifier` (or `Clip`) or a backbone; all checks come before any value.
 
     `source` names the key map (see `known_sources`), or a publisher for any of its maps; None guesses it from tensors'
     names. `new_head` keeps the model's own classifier, for another set of classes; a `Classifier` then takes the
@@ -76,7 +77,8 @@ def load_weights(
     asked = source
     try:
         source = guess_source(state, among=asked)
-        translation = to_ours(state, source, class_head=target.classifies and not new_head)
+        parts = dict(class_head=target.classifies and not new_head, texts=target.reads_texts)
+        translation = to_ours(state, source, **parts)
         translation = _take_part(translation, target, new_head=new_head)
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
@@ -151,6 +153,7 @@ def _take_part(translation: Translation, target: Target, *, new_head: bool) -> T
         if (alone and not name.startswith("backbone."))
         or name.startswith(unused)
         or (name.startswith("class_head.") and not target.classifies)
+        or (is_of_texts(name) and not target.reads_texts)
         or (name not in target.tensors and is_like(name, lacking))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}
