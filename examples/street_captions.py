@@ -68,4 +68,4 @@ def _write(path: Path, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 if __name__ == "__main__":
-    print(main())
+    main()

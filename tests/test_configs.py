@@ -117,6 +117,8 @@ def test_the_promised_configs_are_there():
 
 def build(config):
     """The segmentor or the classifier of a config."""
+    if config.task == "clip":
+        return config.model.create(vocab=512 + (config.tokenizer or 0))
     return config.model.create() if config.task == "classify" else create_model(config.model)
 
 

@@ -57,8 +57,8 @@ def clip_vit(
     patches = dict(kernel_size=patch, stride=patch, bias=False, norm=False, position=position)
 
     def make_block(rate: float) -> nn.Module:
-        mlp = QuickMlp if quick_gelu else Mlp
-        return Block(dim, SelfAttention(dim, num_heads=num_heads), mlp(dim), drop_path=rate, eps=EPS)
+        attention, mlp = SelfAttention(dim, num_heads=num_heads), QuickMlp if quick_gelu else Mlp
+        return Block(dim, attention, mlp(dim), drop_path=rate, eps=EPS)
 
     backbone = vit_backbone(
         PatchEmbed(spatial_dims, in_channels, dim, **patches),

@@ -33,7 +33,7 @@ from densevit.cli.options import (
 from densevit.quoting import message
 
 if TYPE_CHECKING:
-    from densevit.checkpoint import Header
+    from densevit.checkpoint import Checkpoint, Header
     from densevit.predictor import PredictionReport
     from densevit.volumes.volume import ReadOptions
 
@@ -107,20 +107,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many inputs failed."""
-    from densevit.checkpoint import open_checkpoint
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
     from densevit.predictor.structures import Cleaning
     from densevit.processes import launched_as, pick_device
 
-    names = class_names(args)
-    if names is None:
-        opened = open_checkpoint(args.checkpoint)
-    else:
-        from densevit.predictor.zero_shot import segmentor_of
-
-        opened = segmentor_of(args.checkpoint, names, templates=args.templates)
+    opened = _open(args)
     if args.images is not None:
         opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)
@@ -158,6 +151,18 @@ def run(args: argparse.Namespace) -> int:
             preview=_save_preview() if args.preview else None,
         )
     return _tell(report, args.out, "scans" if header.is_of_volumes else "pictures")
+
+
+def _open(args: argparse.Namespace) -> "Checkpoint":
+    """The checkpoint, or with --classes the segmentor that a CLIP becomes."""
+    from densevit.checkpoint import open_checkpoint
+
+    names = class_names(args)
+    if names is None:
+        return open_checkpoint(args.checkpoint)
+    from densevit.predictor.zero_shot import segmentor_of
+
+    return segmentor_of(args.checkpoint, names, templates=args.templates)
 
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:

@@ -77,8 +77,7 @@ def load_weights(
     asked = source
     try:
         source = guess_source(state, among=asked)
-        parts = dict(class_head=target.classifies and not new_head, texts=target.reads_texts)
-        translation = to_ours(state, source, **parts)
+        translation = to_ours(state, source, class_head=target.classifies and not new_head, texts=target.reads_texts)
         translation = _take_part(translation, target, new_head=new_head)
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:

@@ -85,7 +85,7 @@ def test_the_mean_of_a_backbone_without_class_token_is_read_by_cells_and_a_class
     assert segmentor(model, "mit_b0", classes)(torch.randn(1, 3, 64, 96)).shape == (1, 3, 64, 96)
     text = dict(dim=16, depth=1, num_heads=2, context=12, vocab=tokenizer.size)
     vit = densevit.create_clip("deit_tiny", width=10, text=text, dim=48, depth=4, num_heads=3)
-    with pytest.raises(ValueError, match="zero-shot segmentation reads single cells, and the .* reads another thing"):
+    with pytest.raises(ValueError, match="zero-shot segmentation reads single cells"):
         dense_state(vit, classes)
 
 

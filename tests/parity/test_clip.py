@@ -116,6 +116,8 @@ def test_the_vocabulary_is_that_of_transformers():
     texts = ["A photo of a road.", "the Café's  naïve\te-scooter, 12345 isn't here!?", "日本 street 🚗", "", "ab " * 99]
     for text in texts:
         assert ours([text], context=77)[0].tolist() == theirs(text, truncation=True, max_length=77)["input_ids"]
-    assert ours(texts[:1], context=77).tolist() == [[49406, 320, 1125, 539, 320, 1759, 269, 49407]]  # as OpenAI has them
+    assert ours(texts[:1], context=77).tolist() == [
+        [49406, 320, 1125, 539, 320, 1759, 269, 49407]
+    ]  # as OpenAI has them
     again = TextTokenizer(theirs.backend_tokenizer.to_str())  # what tokenizer.json holds
     assert torch.equal(again(texts, context=20), ours(texts, context=20))

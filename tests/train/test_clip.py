@@ -78,7 +78,9 @@ def test_a_run_is_scored_by_retrieval_and_by_classes_that_it_knows_by_name(train
     assert trained.scores["top1"] > 60  # of three classes
     header = open_checkpoint(trained.best, classifiers=True).header
     assert header.is_of_clip
-    with pytest.raises(ValueError, match="holds a CLIP, which has no classes of its own; name some: --classes road,car"):
+    with pytest.raises(
+        ValueError, match="holds a CLIP, which has no classes of its own; name some: --classes road,car"
+    ):
         densevit.Predictor(trained.work_dir)
 
 
@@ -133,7 +135,7 @@ def test_recalls_count_any_of_the_texts_of_an_image():
 
 
 def test_what_a_config_cannot_mean_is_refused(pairs):
-    with pytest.raises(ValueError, match="train_cfg.best 'top1' is of classes; add zero_shot, or use 'recall'"):
+    with pytest.raises(ValueError, match=r"train_cfg\.best 'top1' is of classes; add zero_shot, or use 'recall'"):
         check_config(config(pairs, zero_shot=None, train_cfg=dict(max_iters=1, best="top1")))
     with pytest.raises(ValueError, match="batch_size must be at least 2"):
         check_config(config(pairs, train_data=dict(config(pairs)["train_data"], batch_size=1)))
