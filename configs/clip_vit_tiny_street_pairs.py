@@ -15,7 +15,12 @@ model = dict(
 )
 tokenizer = 200
 optimizer = dict(
-    type="AdamW", lr=1e-3, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1, no_decay=("norm", "bias", "scale")
+    type="AdamW",
+    lr=1e-3,
+    betas=(0.9, 0.98),
+    eps=1e-6,
+    weight_decay=0.1,
+    no_decay=("norm", "bias", "scale", "pos_embed", "cls_token"),
 )
 schedule = dict(type="cosine", warmup_iters=50, warmup_ratio=1e-3)
 train_cfg = dict(max_iters=400, val_interval=200, checkpoint_interval=200, log_interval=20, clip_grad=1.0)

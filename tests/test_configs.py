@@ -127,7 +127,7 @@ def test_a_config_loads_and_builds_its_model(path):
     config = load_config(path)
     with torch.device("meta"):
         model = build(config)
-    assert model.num_classes == config.model.num_classes
+    assert model.num_classes == (config.model.width if config.task == "clip" else config.model.num_classes)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
