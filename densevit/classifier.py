@@ -47,6 +47,21 @@ class Classifier(nn.Module):
         return self.backbone.features(x, blocks=self.class_head.blocks, norm=self.class_head.norm)
 
 
+class FeatureModel(nn.Module):
+    """A backbone alone, as it is saved without a head: (B, C, *S) -> [(B, C_i, *S_i)], fine to coarse.
+
+    Norms that only the maps of finer levels pass are taken out, as in a classifier.
+    """
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        self.backbone = backbone
+        ClassHead().leave_out(backbone)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.backbone(x)
+
+
 def create_classifier(
     name: str,
     *,
@@ -69,7 +84,7 @@ def create_classifier(
         raise ValueError(f"head_options {sorted(head_options)} need a head; name one of {', '.join(HEADS)}")
     if head is not None:
         check_known(head, HEADS, what="no class head named")
-    backbone = create_backbone(name, **{**_published(name, head), **options})
+    backbone = create_backbone(name, **{**published_for_classes(name, head), **options})
     make_head = None if head is None else partial(HEADS[head], backbone.out_channels[-1], **(head_options or {}))
     model = Classifier(backbone, num_classes=num_classes, make_head=make_head)
     if weights is not None:
@@ -77,7 +92,7 @@ def create_classifier(
     return model
 
 
-def _published(name: str, head: str | None) -> dict[str, Any]:
+def published_for_classes(name: str, head: str | None = None) -> dict[str, Any]:
     """Options with which the family was published for classes, but for those that the variant has of its own."""
     published, builder = family_of(name).classifier, signature(BACKBONES.family(name)).parameters
     own = {key for key in published if BACKBONES.parameters(name)[key].default != builder[key].default}

@@ -130,6 +130,14 @@ def share_buffers(module: torch.nn.Module) -> None:
             dist.broadcast(buffer, src=0)
 
 
+def mean_of_processes(value: torch.Tensor) -> torch.Tensor:
+    """The mean of every process's tensor, on every process."""
+    if in_group():
+        dist.all_reduce(value)
+        value = value / dist.get_world_size()
+    return value
+
+
 def gather(value: object) -> list:
     """Every process's value, in the order of ranks, on every process."""
     if not in_group():

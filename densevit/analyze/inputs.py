@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from densevit.blocks import nd
+from densevit.checkpoint import build_backbone, build_classifier, open_checkpoint
+from densevit.classifier import FeatureModel
 from densevit.inference.network import neighbouring_slices
 from densevit.predictor import Predictor
 from densevit.predictor.labels import fit_size
@@ -20,6 +22,7 @@ from densevit.volumes.volume import Volume
 
 LONGEST = {2: 512, 3: 128}  # by rank: pixels along each axis, where neither the caller nor the checkpoint says a size
 NOISES = 8
+MOST_SHOWN = 8  # images of which maps are drawn
 MARK = (255, 0, 255)
 
 
@@ -53,6 +56,20 @@ class Seen:
             cross = to_plane(_cross(self.raw.shape[1:], query), query)[0]
             drawn[cross] = MARK
         return drawn
+
+
+def open_model(checkpoint: str | Path, *, device: str | None = None) -> Predictor:
+    """A predictor of a checkpoint; of a classifier, or of a backbone alone, one whose model gives maps of features."""
+    opened = open_checkpoint(checkpoint, classifiers=True, backbones=True)
+    if opened.header.is_of_backbone:
+        model = build_backbone(opened)
+    elif opened.header.is_of_classifier:
+        model = FeatureModel(build_classifier(opened).backbone)
+    else:
+        return Predictor(opened, device=device)
+    predictor = Predictor(model, opened.header, device=device)
+    predictor.path = opened.path
+    return predictor
 
 
 def read_images(predictor: Predictor, inputs: Sequence[str | Path], *, size: Sequence[int] | None = None) -> list[Seen]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from densevit.analyze.attention import attention_maps, by_stage, query_row, rollout
-from densevit.analyze.inputs import Seen, times, to_plane
+from densevit.analyze.inputs import MOST_SHOWN, Seen, times, to_plane
 from densevit.analyze.receptive_field import SHARES, ReceptiveField, receptive_fields
 from densevit.backbones.base import Backbone
 from densevit.blocks.recorded import AttentionLayer, record_attention
@@ -20,9 +20,7 @@ from densevit.quoting import sentence
 from densevit.report.fields import Plane, field_sheet
 from densevit.report.pages.analysis import Section
 from densevit.report.tokens import map_sheet, token_sheet
-from densevit.segmentor import Segmentor
 
-MOST_SHOWN = 8  # images of which maps are drawn
 Content = dict[str, Any]
 
 
@@ -69,7 +67,7 @@ def field_section(
 
 
 def attention_section(
-    model: Segmentor,
+    model: nn.Module,
     seen: Sequence[Seen],
     folder: Path,
     *,
@@ -118,7 +116,7 @@ def attention_rows(layers: Sequence[AttentionLayer], query: Sequence[float] | No
 
 
 def token_section(
-    model: Segmentor, seen: Sequence[Seen], folder: Path, *, device: torch.device | None = None
+    model: nn.Module, seen: Sequence[Seen], folder: Path, *, device: torch.device | None = None
 ) -> tuple[Section, Content] | None:
     """Maps of the visual tokens of a backbone's blocks and of a decoder; None where neither has them."""
     pictures = []
@@ -134,14 +132,14 @@ def token_section(
     return Section("Visual tokens", [told], pictures=pictures), dict(pictures=_names(pictures))
 
 
-def _token_maps(model: Segmentor, image: Tensor) -> list[Tensor]:
+def _token_maps(model: nn.Module, image: Tensor) -> list[Tensor]:
     """[(B, L, *S_i)] of the backbone's blocks that have visual tokens, then of the decoder's levels."""
     maps = []
     if isinstance(model.backbone, Backbone):
         blocks = range(sum(len(stage.blocks) for stage in model.backbone.stages))
         levels = model.backbone.features(image, blocks=blocks, norm=False).levels
         maps += [level.visual.maps for level in levels if level.visual is not None]
-    if isinstance(model.decoder, VTFPNDecoder):
+    if isinstance(getattr(model, "decoder", None), VTFPNDecoder):
         maps += model.decoder.token_maps(model.forward_features(image))
     return maps
 

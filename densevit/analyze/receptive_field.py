@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from densevit.backbones.base import Backbone
+from densevit.classifier import FeatureModel
 from densevit.segmentor import Segmentor
 
 SHARES = (0.5, 0.9, 0.95)  # of the energy, of which the boxes are told
@@ -94,7 +95,10 @@ def named_outputs(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     made = model(x)
     if isinstance(made, Tensor):
         return {"output": made}
-    return {f"{'stage' if isinstance(model, Backbone) else 'output'} {i}": y for i, y in enumerate(made, start=1)}
+    return {
+        f"{'stage' if isinstance(model, Backbone | FeatureModel) else 'output'} {i}": y
+        for i, y in enumerate(made, start=1)
+    }
 
 
 def _energies(outputs: Outputs, image: Tensor, signs: torch.Generator) -> dict[str, tuple[np.ndarray, list[float]]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from densevit.analyze.confusion import config_of, confuse, read_evaluation
-from densevit.analyze.inputs import read_images, read_noise, times
+from densevit.analyze.inputs import open_model, read_images, read_noise, times
 from densevit.analyze.looks import attention_section, field_section, token_section
+from densevit.analyze.masks import mask_section
 from densevit.analyze.speed import COSTS, as_csv, measure_runs
 from densevit.evaluate.confused import Matrix
 from densevit.files import check_writable, write_text
 from densevit.labels import Color
-from densevit.predictor import Predictor
 from densevit.progress import Bars
 from densevit.registry import check_known
 from densevit.report.matrix import confusion_picture
@@ -48,7 +48,7 @@ def analyze(
     check_writable(folder)
     source = None if confusion is None else Path(confusion or config_of(checkpoint))
     counted = read_evaluation(source) if source is not None and source.suffix.lower() == ".json" else None
-    predictor = Predictor(checkpoint, device=device)
+    predictor = open_model(checkpoint, device=device)
     seen = read_images(predictor, images, size=size) if images else []
     if query is not None:
         query = _as_shares(query, [each.original for each in seen])
@@ -60,6 +60,8 @@ def analyze(
         found = {"receptive_field": field_section(model, fed, folder, of=of, spacing=inputs[0].spacing, **shared)}
         if seen:
             found["attention"] = attention_section(model, seen, folder, query=query, **shared)
+            if query is None:
+                found["masks"] = mask_section(model, seen, folder, device=predictor.device)
             found["visual_tokens"] = token_section(model, seen, folder, device=predictor.device)
         else:
             found["attention"] = Section("Attention", [NEEDS_IMAGES]), dict(sentences=[NEEDS_IMAGES])

@@ -2,6 +2,7 @@
 
 from densevit.checkpoint.files import (
     Checkpoint,
+    build_backbone,
     build_classifier,
     build_clip,
     build_model,

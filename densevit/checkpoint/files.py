@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from densevit.backbones.class_heads import HEADS
 from densevit.checkpoint.header import Header
-from densevit.classifier import Classifier, create_classifier
+from densevit.classifier import Classifier, FeatureModel, create_classifier
 from densevit.clip import Clip, create_clip
-from densevit.segmentor import Segmentor, create_segmentor
+from densevit.segmentor import Segmentor, create_backbone, create_segmentor
 from densevit.weights import find_broken, load_weights, read_weights, save_weights
 from densevit.weights.files import find_weights
 
-Built = TypeVar("Built", Segmentor, Classifier, Clip)
+Built = TypeVar("Built", Segmentor, Classifier, Clip, FeatureModel)
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 
@@ -29,11 +29,14 @@ class Checkpoint:
     path: Path
 
 
-def open_checkpoint(checkpoint: "str | Path | Checkpoint", *, classifiers: bool = False) -> Checkpoint:
+def open_checkpoint(
+    checkpoint: "str | Path | Checkpoint", *, classifiers: bool = False, backbones: bool = False
+) -> Checkpoint:
     """Read a weights file: itself, the one of a folder, or the best (else the last) one of a run's folder.
 
     What was opened before is returned as it is. Raises FileNotFoundError where there is none, and ValueError for a
-    file that is damaged or of another kind, or of a classifier where `classifiers` are not asked for.
+    file that is damaged or of another kind, or of a classifier where `classifiers` are not asked for, or of a backbone
+    alone where `backbones` are not.
     """
     if isinstance(checkpoint, Checkpoint):
         return checkpoint
@@ -49,6 +52,11 @@ def open_checkpoint(checkpoint: "str | Path | Checkpoint", *, classifiers: bool 
         raise ValueError(
             f"{path} holds a classifier, which says what an image shows and not where; build it with "
             "densevit.create_classifier, or train a segmentor that starts from its backbone"
+        )
+    if header.is_of_backbone and not backbones:
+        raise ValueError(
+            f"{path} holds a backbone alone, which knows no classes; train a segmentor or a classifier that starts "
+            f"from it, by model.backbone_options.weights={str(path)!r}"
         )
     return Checkpoint(header, tensors, path)
 
@@ -82,6 +90,22 @@ def _create_clip(
     **options: Any,
 ) -> Clip:
     return create_clip(backbone, width=num_classes, text=text, **options, **(backbone_options or {}))
+
+
+def build_backbone(checkpoint: Checkpoint) -> FeatureModel:
+    """The same of a backbone alone."""
+    return _build(checkpoint, _create_features)
+
+
+def _create_features(
+    *,
+    backbone: str,
+    num_classes: int,
+    features_only: bool,
+    backbone_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> FeatureModel:
+    return FeatureModel(create_backbone(backbone, **options, **(backbone_options or {})))
 
 
 def _create_classifier(

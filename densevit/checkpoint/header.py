@@ -19,8 +19,12 @@ from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 MOST = 2**16  # classes, and channels
-NEEDED = {"backbone", "decoder", "num_classes"}  # of a segmentor's description
-OF_CLASSIFIERS = {"backbone", "class_head", "num_classes"}
+# What the description of a segmentor needs, of a classifier, and of a backbone alone.
+NEEDED = (
+    {"backbone", "decoder", "num_classes"},
+    {"backbone", "class_head", "num_classes"},
+    {"backbone", "features_only"},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,8 @@ class ModelDescription:
     """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not.
 
     A classifier has those of `create_classifier`, its head under `class_head` and `head_options`; a CLIP is one, of as
-    many classes as its vectors are wide, with the fields of `TextOptions` as `text`.
+    many classes as its vectors are wide, with the fields of `TextOptions` as `text`. A backbone alone says
+    `features_only`, and counts one class, "image".
     """
 
     num_classes: int
@@ -42,6 +47,7 @@ class ModelDescription:
     class_head: str | None = None
     head_options: dict[str, Any] | None = None
     text: dict[str, Any] | None = None
+    features_only: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, ["num_classes"], least=1, most=MOST)
@@ -102,9 +108,8 @@ class Header:
         with _about("normalization"):
             normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
         if self.slices is not None and self.in_channels % self.slices.count:
-            raise ValueError(
-                f"the model takes {self.in_channels} channels, which are not those of {self.slices.count} slices"
-            )
+            count = self.slices.count
+            raise ValueError(f"the model takes {self.in_channels} channels, which are not those of {count} slices")
         numbers = normalization.get("channels") or normalization.get("mean")
         of_classes = dict(classes=classes, palette=palette, label_values=self.label_values)
         for size, what, lists in (
@@ -137,6 +142,11 @@ class Header:
     def is_of_clip(self) -> bool:
         """Whether the model is a CLIP, which knows no classes until they are named."""
         return "text" in self.model
+
+    @property
+    def is_of_backbone(self) -> bool:
+        """Whether the model is a backbone alone, which says nothing of classes."""
+        return "features_only" in self.model
 
     @property
     def spatial_dims(self) -> int:
@@ -175,10 +185,9 @@ class Header:
     @cached_property
     def values(self) -> np.ndarray:
         """What stands for each class in label files (K,), in the smallest type that holds them."""
-        values = np.asarray(range(self.num_classes) if self.label_values is None else self.label_values)
-        return values.astype(
-            label_type(self.num_classes) if self.label_values is None else np.min_scalar_type(values.max())
-        )
+        if self.label_values is None:
+            return np.arange(self.num_classes, dtype=label_type(self.num_classes))
+        return np.asarray(self.label_values, dtype=np.min_scalar_type(max(self.label_values)))
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -195,7 +204,7 @@ class Header:
     def read(cls, content: Any, path: Path) -> "Header":
         """The header of a file, of this version or an older one; ValueError with one sentence that names the file."""
         model = content.get("model") if isinstance(content, Mapping) else None
-        if not isinstance(model, Mapping) or not (model.keys() >= NEEDED or model.keys() >= OF_CLASSIFIERS):
+        if not isinstance(model, Mapping) or not any(model.keys() >= keys for keys in NEEDED):
             raise ValueError(
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "
                 "that densevit's training wrote, or convert the file with tools/convert_weights.py"
@@ -204,9 +213,8 @@ class Header:
         if type(version) is not int or version < 1:
             raise ValueError(f"{path} is damaged: header_version must be a whole number from 1, got {version!r}")
         if version > VERSION:
-            raise ValueError(
-                f"{path} was written by densevit {content.get('version')}, a newer one than this; install that"
-            )
+            newer = content.get("version")
+            raise ValueError(f"{path} was written by densevit {newer}, a newer one than this; install that")
         content = _modern(content)
         known = {each.name for each in fields(cls)} - {"more"}
         more = {key: value for key, value in content.items() if key not in known and key != "header_version"}

@@ -184,7 +184,8 @@ def best_score(work_dir: Path, *, by: str = "mIoU") -> float | None:
     if not path.is_file():
         return None
     try:
-        score = (open_checkpoint(path, classifiers=True).header.training or {}).get("scores", {}).get(by)
+        header = open_checkpoint(path, classifiers=True, backbones=True).header
+        score = (header.training or {}).get("scores", {}).get(by)
         return score if type(score) in (int, float) else None
     except (ValueError, OSError) as error:
         logger.warning("the best weights %s cannot be read (%s) and will be replaced", path, error)

@@ -64,15 +64,16 @@ def draw_slice(sample: Sample, rng: np.random.Generator, *, slices: SliceOptions
     Channels come slice by slice, as `densevit.inference.network.neighbouring_slices` lays them; at the ends the
     outermost slice is repeated. Of an array mapped into memory nothing else is read.
     """
-    axis, count = slices.dim, sample.label.shape[slices.dim]
+    axis, count = slices.dim, sample.image.shape[slices.dim + 1]
     place, picks = int(rng.integers(count)), rng.random(3)
     if sample.foreground is not None and picks[0] < IN_SLICES:
         voxel = draw_voxel(sample.foreground, picks[1:])
         place = place if voxel is None else int(np.unravel_index(voxel, sample.label.shape)[axis])
     around = (place + np.arange(-slices.neighbours, slices.neighbours + 1)).clip(0, count - 1)
     image = np.moveaxis(sample.image.take(around, axis + 1), axis + 1, 0)
-    label = sample.label.take(place, axis)
-    return Sample(image=image.reshape(-1, *label.shape), label=label, grid=Grid(label.shape), meta=sample.meta)
+    label = None if sample.label is None else sample.label.take(place, axis)
+    image = image.reshape(-1, *image.shape[2:])
+    return Sample(image=image, label=label, grid=Grid(image.shape[1:]), meta=sample.meta)
 
 
 def _pieces(label: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -61,7 +61,7 @@ class TrainStream(TorchDataset):
     """An endless data set addressed by draw number: each epoch of len(dataset) draws is a new permutation.
 
     With `rare_class_sampling` (True, or a dict of temperature, min_pixels, min_crop_ratio) images are drawn by class.
-    Each image is drawn `repeats` times in a row.
+    Each image is drawn `repeats` times in a row. A set without labels needs `labelled` False.
     """
 
     def __init__(
@@ -72,8 +72,9 @@ class TrainStream(TorchDataset):
         seed: int,
         rare_class_sampling: dict | bool | None = None,
         repeats: int = 1,
+        labelled: bool = True,
     ):
-        if not dataset.has_labels:
+        if labelled and not dataset.has_labels:
             raise ValueError("training needs labels, and this set was opened without")
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")

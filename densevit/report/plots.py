@@ -10,6 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from densevit.report.saving import BLUE, GREEN, INK, ORANGE, PURPLE, QUIET, drawable, new_figure, save, tidy
 
 Points = Sequence[tuple[float, float]]
+# Scalars of training without labels, which are drawn where they are: docs/pretraining.md says what they mean.
+OBSERVED = dict(teacher_entropy="entropy, nats", feature_rank="feature rank")
+SCORES = ("mCaseDice", "mIoU", "top1")
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
@@ -48,17 +51,18 @@ def _draw_score(axes: Axes, *, x: np.ndarray, y: np.ndarray) -> None:
 def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Path:
     """Draw the curves of one run as PNG: training loss, validation score where there is one, and learning rate.
 
-    `scalars` are the rows of a run's scalars.jsonl: each has `iter`, and `loss`, `lr`, `mIoU` or `mCaseDice`, of which
-    volumes have both and show the second, where it was measured. Raises ValueError if no row holds any of them.
+    `scalars` are the rows of a run's scalars.jsonl: each has `iter`, and `loss`, `lr`, what else was observed in
+    training, and a score where it was measured; volumes have two and show `mCaseDice`. Raises ValueError if no row
+    holds any of them.
     """
-    score = "mCaseDice" if any("mCaseDice" in row for row in scalars) else "mIoU"
-    curves = {key: series(scalars, key) for key in ("loss", score, "lr")}
+    score = next((key for key in SCORES if any(key in row for row in scalars)), "mIoU")
+    curves = {key: series(scalars, key) for key in ("loss", *OBSERVED, score, "lr")}
     shown = [key for key, (x, _) in curves.items() if len(x)]
     if not shown:
         raise ValueError(
             f"none of the {len(scalars)} rows holds a loss, a mIoU or a learning rate; nothing can be drawn"
         )
-    weights = {"loss": 3.0, score: 2.0, "lr": 1.0}
+    weights = {"loss": 3.0, **dict.fromkeys(OBSERVED, 1.0), score: 2.0, "lr": 1.0}
     figure = new_figure(8.0, 0.7 + 0.95 * sum(weights[key] for key in shown))
     rows = figure.subplots(len(shown), 1, sharex=True, squeeze=False,
                            height_ratios=[weights[key] for key in shown])[:, 0]  # fmt: skip
@@ -71,11 +75,11 @@ def plot_curves(scalars: Sequence[Mapping[str, object]], path: str | Path) -> Pa
         elif key == score:
             _draw_score(axes, x=x, y=y)
         else:
-            axes.plot(x, y, color=ORANGE, linewidth=1.6)
+            axes.plot(x, y, color=PURPLE if key in OBSERVED else ORANGE, linewidth=1.6)
             axes.set_ylim(bottom=0.0)
             axes.yaxis.set_major_locator(MaxNLocator(3))
             axes.yaxis.set_major_formatter("{x:g}")
-        names = {"loss": "training loss", score: f"validation {score}, %", "lr": "learning rate"}
+        names = {"loss": "training loss", **OBSERVED, score: f"validation {score}, %", "lr": "learning rate"}
         tidy(axes, ylabel=names[key])
     rows[-1].set_xlabel("iteration", fontsize=9, color=INK)
     figure.tight_layout()

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from PIL import Image
 
+from densevit.files import replacing
+from densevit.labels import structure_colors
 from densevit.report.saving import INK, drawable, new_figure, place_picture, save
 
 CELL = 1.9  # inches across
@@ -46,6 +49,18 @@ def map_sheet(
             title = f"{of} {column - 1}: " * (len(level) > 1) + f"{weights.max() / max(weights.mean(), 1e-30):.1f}"
             place_picture(figure, overlay_map(image, weights), place, title=title)
     return save(figure, path)
+
+
+def save_label_map(label: np.ndarray, path: str | Path) -> Path:
+    """Write class numbers (H, W) of uint8 as a PNG of one byte a pixel, with bright colours from 1 on."""
+    path, picture = Path(path), Image.fromarray(label)
+    table = np.zeros((256, 3), np.uint8)
+    colors = structure_colors(int(label.max(initial=0)) + 1)
+    table[: len(colors)] = colors
+    picture.putpalette(table.tobytes())
+    with replacing(path) as aside:
+        picture.save(aside, format="PNG")
+    return path
 
 
 def overlay_map(image: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,16 +2,18 @@
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from densevit.data import Dataset, create_dataset
 from densevit.data.stream import EvalSet, TrainStream, collate, draws
 from densevit.processes import rank_and_size
 from densevit.sides import Sides, read_sides
-from densevit.train.schema import ConfigFile
+from densevit.train.schema import ConfigFile, RunConfig
 from densevit.workers import Workers
 
 logger = logging.getLogger("densevit")
@@ -28,14 +30,10 @@ def open_dataset(config: ConfigFile, section: str) -> Dataset:
 
 
 def check_fits(dataset: Dataset, model: Any, *, section: str) -> None:
-    """Raise ValueError where the data set of a section has other classes, axes or channels than the model.
-
-    A model that knows no classes of its own, a CLIP, has no `num_classes`.
-    """
+    """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
     for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
-        if not hasattr(model, key):
-            continue
-        wanted, found = getattr(model, key), getattr(dataset, key)
+        found = getattr(dataset, key)
+        wanted = getattr(model, key, found)  # a CLIP or a backbone alone has no number of classes
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
 
@@ -72,14 +70,24 @@ def open_stream(config: ConfigFile) -> TrainStream:
     return TrainStream(dataset, augment, seed=config.seed, rare_class_sampling=section.rare_class_sampling)
 
 
-def train_loader(stream: TrainStream, config: ConfigFile, *, first_draw: int, device: torch.device) -> DataLoader:
-    """Endless batches from draw number `first_draw` on; this process takes every n-th draw of n processes."""
+def train_loader(
+    stream: TorchDataset,
+    config: RunConfig,
+    *,
+    first_draw: int,
+    device: torch.device,
+    join: Callable[[list], dict[str, Any]] = collate,
+) -> DataLoader:
+    """Endless batches from draw number `first_draw` on; this process takes every n-th draw of n processes.
+
+    `stream` is addressed by draw number, and `join` makes a batch of what it gives.
+    """
     return DataLoader(
         stream,
         batch_size=config.train_data.batch_size,
         sampler=draws(first_draw, *rank_and_size()),
         num_workers=config.train_data.num_workers,
-        collate_fn=collate,
+        collate_fn=join,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(config.seed),  # so that the global one is left alone
         worker_init_fn=Workers(config.train_data.num_workers),

@@ -100,6 +100,8 @@ class Loop:
             batch = next(batches) if i > 0 else batch
             for name, value in self._backward(batch, last=i + 1 == self.options.accumulate).items():
                 sums[name] = sums.get(name, 0) + value.detach() / self.options.accumulate
+        if self.task.before_update is not None:
+            self.task.before_update()
         self.step.update()
         self.draws += self.task.batch_size * self.options.accumulate * rank_and_size()[1]
         self._unchecked.append((self.iteration + 1, sums["loss"]))
@@ -141,8 +143,9 @@ class Loop:
 
     def _log(self, losses: dict[str, Tensor]) -> None:
         """Add up, and at its time write means over the iterations since the last time and over processes."""
+        losses = {**losses, **self.task.observed}
         if self.step.grad_norm is not None:
-            losses = {**losses, "grad_norm": self.step.grad_norm.detach()}
+            losses["grad_norm"] = self.step.grad_norm.detach()
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value
         if not self.stopping and not self._is_due(self.options.log_interval, ahead=1):

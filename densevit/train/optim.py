@@ -1,8 +1,7 @@
-"""Optimizer and learning rate as a config asks for them, the step from a loss to new weights, and averages of these."""
+"""Optimizer and learning rate as a config asks for them, and the step from a loss to new weights."""
 
 import math
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import signature
 
@@ -73,7 +72,8 @@ class ScheduleOptions:
     """Learning rate over iterations: linear warm-up from `warmup_ratio` of it, then `type` down to `min_lr`.
 
     "rsqrt" falls as the inverse square root of the iterations since the warm-up, in units of `timescale`.
-    `cooldown_iters`: the last ones, over which what `type` gives is drawn down to 0 in a line.
+    `cooldown_iters`: the last ones, over which what `type` gives is drawn down to 0 in a line. `end_weight_decay`: what
+    the weight decay becomes by the end, along half a cosine; None where it stays.
     """
 
     type: str = "poly"
@@ -83,10 +83,11 @@ class ScheduleOptions:
     warmup_ratio: float = 1e-6
     timescale: int = 10_000
     cooldown_iters: int = 0
+    end_weight_decay: float | None = None
 
     def __post_init__(self) -> None:
         check_known(self.type, [*SCHEDULES, RSQRT], what="unknown type")
-        check_range(self, ["warmup_iters", "cooldown_iters"], least=0)
+        check_range(self, ["warmup_iters", "cooldown_iters", "end_weight_decay"], least=0)
         check_range(self, ["timescale"], least=1)
 
 
@@ -134,7 +135,10 @@ def create_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim
         raise ValueError("the model has no parameter to train; lower model.backbone_options.frozen")
     rates = [(options.lr * multiplier, decay, parameters) for (multiplier, decay), parameters in groups.items()]
     return OPTIMIZERS[options.type](
-        [dict(params=parameters, lr=lr, base_lr=lr, weight_decay=decay) for lr, decay, parameters in rates],
+        [
+            dict(params=parameters, lr=lr, base_lr=lr, weight_decay=decay, base_decay=(options.weight_decay, decay))
+            for lr, decay, parameters in rates
+        ],
         lr=options.lr,
         **options.given,
     )
@@ -155,7 +159,8 @@ _OTHER_GROUPS = (
 class OptimizerStep:
     """From the losses of `accumulate` batches to one update of the weights, in mixed precision where `amp` names one.
 
-    bf16 and fp16 work on every device. `grad_norm` is the norm of all gradients before they were clipped.
+    bf16 and fp16 work on every device. `clip_grad` bounds the norm of all gradients, or with `clip_each` that of each
+    parameter's by itself. `grad_norm` is the norm of all before they were clipped.
     """
 
     def __init__(
@@ -166,9 +171,10 @@ class OptimizerStep:
         amp: str | None = None,
         accumulate: int = 1,
         clip_grad: float | None = None,
+        clip_each: bool = False,
     ):
         self.optimizer, self.device_type, self.dtype = optimizer, device.type, PRECISIONS.get(amp)
-        self.accumulate, self.clip_grad = accumulate, clip_grad
+        self.accumulate, self.clip_grad, self.clip_each = accumulate, clip_grad, clip_each
         # bf16 has the exponents of fp32: only fp16 needs its loss scaled.
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
         self.grad_norm: Tensor | None = None
@@ -186,16 +192,23 @@ class OptimizerStep:
         if self.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
             parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+            clip = nn.utils.clip_grad_norm_
+            if self.clip_each:
+                from densevit.train.schedules import clip_each as clip
             # The norm stays a tensor: reading it would stall a GPU on every iteration.
-            self.grad_norm = nn.utils.clip_grad_norm_(parameters, max_norm=self.clip_grad)
+            self.grad_norm = clip(parameters, max_norm=self.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
 
     def set_learning_rate(self, iteration: int, *, max_iters: int, schedule: ScheduleOptions) -> None:
-        """Give every group its rate for this iteration."""
+        """Give every group its rate for this iteration, and its weight decay where that changes too."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(group["base_lr"], iteration, max_iters=max_iters, schedule=schedule)
+        if schedule.end_weight_decay is not None:
+            from densevit.train.schedules import schedule_decay
+
+            schedule_decay(self.optimizer, schedule.end_weight_decay, done=iteration / max_iters)
 
     def state(self) -> dict:
         """What a checkpoint keeps."""
@@ -222,24 +235,3 @@ def _fits(moment: Tensor, parameter: Tensor) -> bool:
     size = parameter.shape
     sums = [(*size[:-1], 1), (*size[:-2], 1, *size[-1:])] if len(size) > 1 else []
     return moment.shape == size or tuple(moment.shape) in sums
-
-
-class WeightAverage:
-    """Exponential moving average of a model's weights; buffers follow as they are.
-
-    The decay grows as (1 + n) / (10 + n) until it reaches `decay`, so that the random start is soon forgotten.
-    """
-
-    def __init__(self, model: nn.Module, decay: float):
-        self.model = deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one more iteration."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.model.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from densevit.backbones.base import Backbone
 from densevit.data.stream import EvalSet
 from densevit.data.view import ViewOptions
+from densevit.processes import gather, rank_and_size
 from densevit.train.tasks.class_scores import view_loader
 from densevit.workers import drawing
 
@@ -26,18 +27,30 @@ def frozen_features(
     num_workers: int = 0,
     on_image: Callable[[int, int], object] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Features (N, C) and classes (N): the class token of the last level, or the mean of its grid without one."""
+    """Features (N, C) and classes (N): the class token of the last level, or the mean of its grid without one.
+
+    Each process of a group looks at its share of the images, and all get those of all.
+    """
     features, labels = [], []
+    rank, size = rank_and_size()
+    was_training, order = backbone.training, range(rank, len(samples), size)
     backbone.eval()
-    order = range(len(samples))
-    with drawing(view_loader(samples, view, order, batch_size=batch_size, num_workers=num_workers)) as batches:
-        for batch in batches:
-            image = torch.stack([sample.image for sample in batch]).to(device)
-            features.append(backbone.features(image).pooled.float().cpu())
-            labels.append(torch.stack([sample.label for sample in batch]))
-            if on_image is not None:
-                on_image(sum(map(len, labels)), len(order))
-    return torch.cat(features), torch.cat(labels)
+    try:
+        with drawing(view_loader(samples, view, order, batch_size=batch_size, num_workers=num_workers)) as batches:
+            for batch in batches:
+                image = torch.stack([sample.image for sample in batch]).to(device)
+                features.append(backbone.features(image).pooled.float().cpu())
+                labels.append(torch.stack([sample.label for sample in batch]))
+                if on_image is not None:
+                    on_image(sum(map(len, labels)), len(order))
+    finally:
+        backbone.train(was_training)
+    return join((torch.cat(features), torch.cat(labels)))
+
+
+def join(rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What every process has found, (N, ...) each, one after another."""
+    return tuple(torch.cat(parts) for parts in zip(*gather(rows), strict=True))
 
 
 def neighbour_logits(
@@ -61,12 +74,20 @@ def neighbour_logits(
 def linear_logits(
     known: Tensor, labels: Tensor, asked: Tensor, *, num_classes: int, decay: float = 1e-3, steps: int = 100
 ) -> Tensor:
-    """The same by a linear layer: cross entropy and `decay` / 2 times its squared weights, at its minimum by L-BFGS.
+    """The same by a linear layer, see `fit_linear`."""
+    return fit_linear(known, labels, num_classes=num_classes, decay=decay, steps=steps)(asked)
+
+
+def fit_linear(
+    known: Tensor, labels: Tensor, *, num_classes: int, decay: float = 1e-3, steps: int = 100
+) -> Callable[[Tensor], Tensor]:
+    """A linear layer, features (M, C) -> logits (M, K), with the least cross entropy on the known ones plus `decay` / 2
+    times its squared weights, by L-BFGS.
 
     Features are brought to mean 0 and deviation 1 of the known ones.
     """
     mean, deviation = known.mean(0), known.std(0).clamp_min(1e-6)
-    known, asked = (known - mean) / deviation, (asked - mean) / deviation
+    known = (known - mean) / deviation
     layer = nn.Linear(known.shape[1], num_classes)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -79,5 +100,5 @@ def linear_logits(
         return found
 
     optimizer.step(loss)
-    with torch.no_grad():
-        return layer(asked)
+    layer.requires_grad_(False)
+    return lambda asked: layer((asked - mean) / deviation)

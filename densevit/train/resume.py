@@ -51,7 +51,7 @@ def find_resumption(
     if snapshot is None:
         logger.warning("nothing to resume in %s: starting from the first iteration", folder)
         return None
-    saved = open_checkpoint(snapshot.weights, classifiers=True)
+    saved = open_checkpoint(snapshot.weights, classifiers=True, backbones=True)
     there, here = (json.loads(json.dumps(each)) for each in (saved.header.model, model))
     different = [key for key, value in here.items() if there.get(key) != value]
     if different:

@@ -89,6 +89,7 @@ def _train(config: RunConfig, task: Task, *, folder: Path, resume: bool, shown: 
         amp=settings.amp,
         accumulate=settings.accumulate,
         clip_grad=settings.clip_grad,
+        clip_each=settings.clip_each,
     )
     hooks = None
     if config.custom_hooks:

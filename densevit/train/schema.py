@@ -66,8 +66,8 @@ class ModelOptions:
 class LoopOptions:
     """The section `train_cfg` of a config: the run itself.
 
-    `clip_grad` is the largest norm of all gradients; `ema` the decay of the averaged weights; `best` the score by which
-    the best weights are chosen, a mean of `SegmentationScores`.
+    `clip_grad` is the largest norm of all gradients, or with `clip_each` of each parameter's alone; `ema` the decay of
+    the averaged weights; `best` the score by which the best weights are chosen, a mean of `SegmentationScores`.
     """
 
     max_iters: int
@@ -76,6 +76,7 @@ class LoopOptions:
     log_interval: int = 50
     accumulate: int = 1
     clip_grad: float | None = None
+    clip_each: bool = False
     amp: Literal["bf16", "fp16"] | None = None
     ema: float | None = None
     checkpointing: bool = False
@@ -146,6 +147,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         fit(self.load_from, WEIGHTS, where="load_from")
+        if self.schedule.end_weight_decay is not None and not self.optimizer.weight_decay:
+            raise ValueError("schedule.end_weight_decay needs a decay to begin with; set optimizer.weight_decay")
 
     @property
     def import_names(self) -> list[str]:

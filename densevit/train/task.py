@@ -18,13 +18,13 @@ from densevit.checkpoint import Header
 from densevit.processes import distribute
 from densevit.registry import check_known
 from densevit.segmentor import load_given
-from densevit.train.optim import WeightAverage
+from densevit.train.average import WeightAverage
 from densevit.train.resume import list_settings
 
 if TYPE_CHECKING:
     from densevit.train.schema import RunConfig
 
-BUILT_IN = {name: f"densevit.train.tasks.{name}" for name in ("segment", "classify", "clip")}
+BUILT_IN = {name: f"densevit.train.tasks.{name}" for name in ("segment", "classify", "clip", "dino")}
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,19 @@ class Task(Protocol):
     """One kind of training: its data, its model on its device, its losses and its validation.
 
     `network` is the module whose parameters are trained, in a group of processes inside DDP; `model` the same without.
-    `counts` are numbers of this process that are logged as the sum over processes and kept in checkpoints. `header` is
-    written into every weights file. `samples` are what is validated on, None if there are none.
+    `counts` are numbers of this process that are logged as the sum over processes and kept in checkpoints, `observed`
+    scalars of the newest batch that are logged beside its losses. `header` is written into every weights file.
+    `samples` are what is validated on, None if there are none. `before_update` is called once the gradients are there.
     """
 
     model: nn.Module
     network: nn.Module
     counts: dict[str, int]
+    observed: dict[str, Tensor]
     header: Header
     batch_size: int
     samples: Dataset | None
+    before_update: Callable[[], None] | None
 
     def named_parts(self) -> nn.Module:
         """What is trained, under the names that a config's `lr_multipliers` uses."""
@@ -101,6 +104,7 @@ class NetworkTask:
     """
 
     part: str
+    before_update: Callable[[], None] | None = None
 
     def __init__(self, config: "RunConfig", device: torch.device, *, model: nn.Module, num_images: int):
         self.config, self.device, self.model = config, device, model
@@ -109,6 +113,7 @@ class NetworkTask:
         begun = (self.saved.backbone, self.saved)
         self.load_reports = [report for part in begun for report in vars(part).get("load_reports", [])]
         self.counts: dict[str, int] = {}
+        self.observed: dict[str, Tensor] = {}
         self.batch_size = config.train_data.batch_size
         decay = config.train_cfg.ema
         self.network = distribute(model, device, sync_bn=config.train_cfg.sync_bn)

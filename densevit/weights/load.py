@@ -64,8 +64,7 @@ def load_weights(
     response of the old ones, "tile" repeats the old ones in turn; both keep the scale of the output. `inflate` fits
     weights of pictures to a model of volumes: "center" puts each kernel in the middle of the new axis, "mean" spreads
     it over that axis. A backbone takes its part of a whole model's checkpoint, and keeps its own neck where that has
-    none; position and relative-bias tables are resized to the model's. `state` are the tensors of `path`, where they
-    were read before: the file is then not opened.
+    none; position and relative-bias tables are resized to the model's. `state` are the tensors of `path`, read before.
 
     Raises ValueError when tensors are missing, unexpected or of other shapes, hold values that are not numbers, or were
     trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
@@ -78,14 +77,15 @@ def load_weights(
     try:
         source = guess_source(state, among=asked)
         translation = to_ours(state, source, class_head=target.classifies and not new_head, texts=target.reads_texts)
-        translation = _take_part(translation, target, new_head=new_head)
+        described = meta.get("model") if source == "densevit" else None
+        alone = isinstance(described, Mapping) and bool(described.get("features_only"))
+        translation = _take_part(translation, target, new_head=new_head, of_backbone=alone)
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     report = replace(_compare(translation, target, new_head=new_head), source=source)
     if strict and not report.complete:
         raise ValueError(f"{path} does not fit this model: {explain(report, translation.state, target.tensors)}")
-    described = meta.get("model") if source == "densevit" else None
     doubts = [
         differing_rules(target.modules.values(), source, named=asked == source, described=described),
         find_broken({name: translation.state[name] for name in report.matched}),
@@ -132,14 +132,14 @@ def _check_options(channels: str | None, inflate: str | None) -> None:
         raise ValueError(f"inflate must be None, 'center' or 'mean', got {inflate!r}")
 
 
-def _take_part(translation: Translation, target: Target, *, new_head: bool) -> Translation:
+def _take_part(translation: Translation, target: Target, *, new_head: bool, of_backbone: bool) -> Translation:
     """Leave out what the model is not made to hold: what is beside the backbone or a segmentor, tensors it may lack.
 
     Blocks that a release counts through get the model's stages first. Only classifiers need class tokens, and only
     other models what no class head reads.
     """
     staged, alone = to_stages(translation.state, target.tensors), is_backbone(target.tensors)
-    of_classifier = is_classifier(staged)
+    of_classifier = is_classifier(staged) or of_backbone  # what saw images as a whole
     lacking = (
         *translation.absent,
         *(UNREAD if target.classifies else ()),

@@ -27,6 +27,7 @@ class Line:
         torch.manual_seed(0)
         self.model = self.network = nn.Linear(1, 1)
         self.counts, self.samples, self.updates = {}, range(3), 0
+        self.observed, self.before_update = {}, None
         self.header = Header(model=dict(backbone="mit_b0", decoder="all_mlp", num_classes=2))
 
     def named_parts(self):

@@ -107,6 +107,11 @@ def _lacks_a_head(shapes: Shapes) -> bool:
     return "cls_token" in shapes and "head.weight" not in shapes
 
 
+def _is_whole_dino(shapes: Shapes) -> bool:
+    plain = has_plain_blocks(r"backbone\.blocks\.0\.", modules=_NAMES)  # XCiT of the same authors has others
+    return plain(shapes) and names_like(r"head\.last_layer\.")(shapes)
+
+
 _CLASSIFIER = Release(
     title="ViT of timm and of DeiT's authors",
     publisher="huggingface/pytorch-image-models, facebookresearch/deit",
@@ -149,7 +154,7 @@ FAMILY = Family(
             hub=("dino_deitsmall16_pretrain.pth",),
             licence="Apache-2.0",
             trained_on="ImageNet",
-            is_it=names_like(r"backbone\.blocks\.0\.attn\.qkv\.", r"head\.last_layer\."),
+            is_it=_is_whole_dino,
             prefix="backbone.",
             remarks_if=(),
             options=dict(resizing="dino"),

@@ -27,7 +27,7 @@ def _release(title: str, publisher: str, position: str, class_attention: tuple[R
         trained_on="ImageNet-1k",
         is_it=names_like(rf"(backbone\.)?{position}\.token_projection\.", r"(backbone\.)?blocks\.0\.local_mp\."),
         cleanups=((r"^backbone\.", ""),),  # of the authors' segmentation, whose heads we have not
-        ignored=(r"decode_head\.", r"auxiliary_head\."),
+        ignored=(r"decode_head\.", r"auxiliary_head\.", r"head\.(mlp|last_layer)\."),  # the last of DINO
         absent=(NECK.replace(".", r"\."),),
         backbone=(
             *_stem(),
