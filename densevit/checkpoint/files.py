@@ -113,9 +113,11 @@ def _create_classifier(
     backbone: str,
     class_head: str | None,
     backbone_options: Mapping[str, Any] | None = None,
+    text: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Classifier:
-    """As a header says it: a head that is none of those for every backbone is that of the family."""
+    """As a header says it: a head that is none of those for every backbone is that of the family. Of a CLIP it is the
+    encoder of images."""
     head = class_head if class_head in HEADS else None
     given = {key: value for key, value in options.items() if key != "head_options" or head is not None}
     return create_classifier(backbone, head=head, **given, **(backbone_options or {}))

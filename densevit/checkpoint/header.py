@@ -19,12 +19,7 @@ from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 MOST = 2**16  # classes, and channels
-# What the description of a segmentor needs, of a classifier, and of a backbone alone.
-NEEDED = (
-    {"backbone", "decoder", "num_classes"},
-    {"backbone", "class_head", "num_classes"},
-    {"backbone", "features_only"},
-)
+DESCRIBED_BY = (["decoder", "num_classes"], ["class_head", "num_classes"], ["features_only"])  # beside "backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +199,7 @@ class Header:
     def read(cls, content: Any, path: Path) -> "Header":
         """The header of a file, of this version or an older one; ValueError with one sentence that names the file."""
         model = content.get("model") if isinstance(content, Mapping) else None
-        if not isinstance(model, Mapping) or not any(model.keys() >= keys for keys in NEEDED):
+        if not isinstance(model, Mapping) or not any(model.keys() >= {"backbone", *keys} for keys in DESCRIBED_BY):
             raise ValueError(
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "
                 "that densevit's training wrote, or convert the file with tools/convert_weights.py"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import densevit
-from densevit.checkpoint import open_checkpoint
+from densevit.checkpoint import build_classifier, open_checkpoint, write_checkpoint
 from densevit.cli.main import main
 from densevit.predictor.zero_shot import segmentor_of
 from densevit.train import check_config, train
@@ -114,7 +114,7 @@ def test_the_command_names_classes_of_pictures_and_of_pixels(pairs, trained, tmp
 def test_the_segmentor_of_names_is_a_checkpoint_like_any_other(trained, tmp_path):
     opened = segmentor_of(trained.work_dir, ["apple", "sky"], templates=["a photo of a {}.", "only {}"])
     assert (opened.header.classes, opened.header.inference.roi_size) == (("apple", "sky"), (32, 32))
-    densevit.checkpoint.write_checkpoint(tmp_path / "weights.safetensors", opened.tensors, opened.header)
+    write_checkpoint(tmp_path / "weights.safetensors", opened.tensors, opened.header)
     picture = np.zeros((50, 70, 3), np.uint8)
     labels = [densevit.Predictor(each).label(picture) for each in (opened, tmp_path)]
     assert np.array_equal(*labels)
@@ -125,6 +125,8 @@ def test_its_image_encoder_starts_a_segmentor(trained):
     report = load_weights(model, trained.best)
     assert report.complete
     assert any(name.startswith("text.") for name in report.ignored)
+    classifier = build_classifier(open_checkpoint(trained.best, classifiers=True))  # which `densevit analyze` looks at
+    assert classifier(torch.randn(1, 3, 32, 32)).shape == (1, 16)
 
 
 def test_recalls_count_any_of_the_texts_of_an_image():
