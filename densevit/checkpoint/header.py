@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 import densevit
-from densevit.inference import InferenceOptions, SliceOptions
+from densevit.inference import ClipOptions, InferenceOptions, SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, default_palette, label_type, parse_color
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import check_fields, check_range, fit, read_options
@@ -65,7 +65,8 @@ class Header:
     `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
     millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
     volumes slice by slice; `images`, how the file of each channel was called ("t1.nii.gz", "*_t1.nii.gz"), None where
-    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
+    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`). `clips` says which
+    frames of a video a 3D model sees together; its images are then videos (T, H, W) and not volumes. `training`
     holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
@@ -81,6 +82,7 @@ class Header:
     spacing: tuple[float, ...] | None = None
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None
+    clips: ClipOptions | None = None
     images: tuple[str, ...] | None = None
     modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
@@ -99,12 +101,14 @@ class Header:
         classes = tuple(map(str, range(self.num_classes))) if self.classes is None else check_classes(self.classes)
         palette = default_palette(self.num_classes) if self.palette is None else self.palette
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
-        usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
+        usual = MEAN_STD if self.in_channels == 3 and (self.clips or self.image_dims == 2) else ZSCORE
         with _about("normalization"):
             normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
         if self.slices is not None and self.in_channels % self.slices.count:
             count = self.slices.count
             raise ValueError(f"the model takes {self.in_channels} channels, which are not those of {count} slices")
+        if self.clips is not None and (self.image_dims, self.slices, self.spacing) != (3, None, None):
+            raise ValueError("clips are of videos, which a model with spatial_dims=3 sees, without slices and spacing")
         numbers = normalization.get("channels") or normalization.get("mean")
         of_classes = dict(classes=classes, palette=palette, label_values=self.label_values)
         for size, what, lists in (
@@ -155,8 +159,8 @@ class Header:
 
     @property
     def is_of_volumes(self) -> bool:
-        """Whether the images that are predicted are scans, and not pictures."""
-        return self.image_dims == 3
+        """Whether the images that are predicted are scans, and not pictures or videos."""
+        return self.image_dims == 3 and self.clips is None
 
     @property
     def in_channels(self) -> int:

@@ -1,4 +1,4 @@
-"""Predict pictures or scans with one checkpoint, whose model says which.
+"""Predict pictures, scans or videos with one checkpoint, whose model says which.
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
@@ -11,6 +11,10 @@ Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage fil
 file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's
 own grid, OUT/NAME.nii.gz, with what was measured of every structure in NAME.json and, of all scans, in volumes.csv;
 labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a path too where scans lie in subfolders.
+
+Videos, with a model of clips, or with one of pictures frame by frame: video files, folders of frames, folders of these
+and globs. Each frame is a PNG in the folder OUT/NAME, and with --format overlay all are OUT/NAME.mp4. OUT/NAME.json
+says how steady the label maps are.
 """
 
 import argparse
@@ -100,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile the model first: worth it for many images of one size"
     )
+    parser.add_argument("--video", action="store_true", help="folders of pictures are videos, with a model of pictures")
     scans = parser.add_argument_group("scans")
     for flag, options in SCAN_OPTIONS.items():
         scans.add_argument(flag, default=None, **options)
@@ -111,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
     from densevit.predictor.structures import Cleaning
+    from densevit.predictor.videos import VideoReader, are_videos
     from densevit.processes import launched_as, pick_device
 
     opened = _open(args)
@@ -118,9 +124,11 @@ def run(args: argparse.Namespace) -> int:
         opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)
     _refuse_options_of_others(args, header)
+    of_videos = (args.video or not header.is_of_volumes) and are_videos(args.inputs, header, asked=args.video)
+    reader = VideoReader(header) if of_videos else open_reader(header, read)
     rank, size, local_rank = launched_as(args.launcher)
     with _log_to_stderr(logging.ERROR, args):  # a mistyped path is told before the model is built, and all else later
-        open_reader(header, read).find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
+        reader.find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
     check_writable(Path(args.out))
     predictor = Predictor(
         opened,
@@ -149,8 +157,9 @@ def run(args: argparse.Namespace) -> int:
             share=(rank, size),
             dicom_seg=bool(args.dicom_seg),
             preview=_save_preview() if args.preview else None,
+            video=args.video,
         )
-    return _tell(report, args.out, "scans" if header.is_of_volumes else "pictures")
+    return _tell(report, args.out, "scans" if header.is_of_volumes else "videos" if of_videos else "pictures")
 
 
 def _open(args: argparse.Namespace) -> "Checkpoint":
@@ -193,6 +202,8 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
     """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
+    for path, steady in report.temporal.items():
+        sys.stdout.write(f"{message(path)}: {steady}\n")
     sys.stdout.write(f"{done} predicted{already}, results in {message(out)}\n")
     if failed:
         sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} {things} failed, see above\n")

@@ -1,11 +1,9 @@
 """Score a checkpoint on a config's test images."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +11,24 @@ import numpy as np
 from mmengine.config import Config
 from torch import Tensor
 
-from densevit.checkpoint import Header, find_weights
+from densevit.checkpoint import find_weights
 from densevit.data import Sample
 from densevit.data.stream import EvalSet
-from densevit.data.volume_set import SPACING_TOLERANCE
 from densevit.evaluate import evaluate
 from densevit.evaluate.files import Measured
 from densevit.evaluate.samples import SampleMeasurer
 from densevit.inference import InferenceOptions
 from densevit.labels import colorize
 from densevit.metrics import MeasureOptions, SegmentationScores
-from densevit.normalization import create_normalization
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
 from densevit.segmentor import Segmentor
+from densevit.train.as_trained import check_as_trained
 from densevit.train.config import check_config
 from densevit.train.data import open_samples
 from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import create_model, make_header
-from densevit.weights import load_weights, read_config
+from densevit.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -127,41 +124,5 @@ def _open(config: ConfigFile, section: str, checkpoint: str | Path) -> tuple[Eva
     model = create_model(config.model, trained=True)
     weights = find_weights(checkpoint)
     load_weights(model, weights)
-    _check_as_trained(weights, make_header(config, samples.dataset))
+    check_as_trained(weights, make_header(config, samples.dataset))
     return samples, model
-
-
-def _check_as_trained(weights: Path, here: Header) -> None:
-    """ValueError where a weights file says that images were prepared otherwise than they are here.
-
-    Other projects' files, and those that do not say how, pass.
-    """
-    content = read_config(weights) if weights.suffix == ".safetensors" else None
-    if not content or "model" not in content:
-        return
-    there = Header.read(content, weights)
-    for key, is_alike in _ALIKE.items():
-        wanted, found = getattr(there, key), getattr(here, key)
-        if content.get(key) is not None and not is_alike(wanted, found):
-            raise ValueError(
-                f"{weights} was trained with {key} {wanted!r}, but the data set of this config has {found!r}; "
-                f"give that set the same {key}"
-            )
-
-
-def _same_normalization(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whatever is written out, and whatever is left to its default."""
-    first, second = (json.loads(json.dumps(asdict(create_normalization(each)))) for each in (wanted, found))
-    return wanted["type"] == found["type"] and first == second
-
-
-def _same_spacing(wanted: Sequence[float], found: Sequence[float] | None) -> bool:
-    return found is not None and np.allclose(wanted, found, rtol=SPACING_TOLERANCE, atol=0)
-
-
-_ALIKE: dict[str, Callable[[Any, Any], bool]] = {
-    "normalization": _same_normalization,
-    "spacing": _same_spacing,
-    "slices": lambda wanted, found: found is not None and (wanted.dim, wanted.count) == (found.dim, found.count),
-    "exif": eq,
-}

@@ -98,6 +98,10 @@ class AugmentOptions:
         """Whether left and right are exchanged, now and then."""
         return self.flip > 0
 
+    def without_classes(self) -> "AugmentOptions":
+        """The same for pictures without labels: crops are from anywhere."""
+        return replace(self, cat_max_ratio=1.0)
+
     def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
         """ValueError for what albumentations does not have, and for mirror images of classes with unknown sides."""
         from densevit.data.augment.augment_2d import Augment2D  # here, for it brings albumentations
@@ -162,7 +166,7 @@ class VolumeAugmentOptions:
         return Augment3D(self, sides=sides)
 
     def without_classes(self) -> "VolumeAugmentOptions":
-        """The same for volumes that are of one class each: crops are from anywhere."""
+        """The same for volumes without label maps: crops are from anywhere."""
         return replace(self, foreground=0.0, foreground_weights=None)
 
     def filled(self) -> "VolumeAugmentOptions":
