@@ -1,7 +1,6 @@
 """What a checkpoint says about its model: one header for every rank and channel count, checked when it is read."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ import densevit
 from densevit.inference import ClipOptions, InferenceOptions, SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, default_palette, label_type, parse_color
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
-from densevit.options import check_fields, check_range, fit, read_options
+from densevit.options import about, check_fields, check_range, fit, read_options
 from densevit.quoting import sentence
 from densevit.volumes.modality import modalities_of_normalization
 
@@ -102,7 +101,7 @@ class Header:
         palette = default_palette(self.num_classes) if self.palette is None else self.palette
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
         usual = MEAN_STD if self.in_channels == 3 and (self.clips or self.image_dims == 2) else ZSCORE
-        with _about("normalization"):
+        with about("normalization"):
             normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
         if self.slices is not None and self.in_channels % self.slices.count:
             count = self.slices.count
@@ -121,9 +120,9 @@ class Header:
                     raise ValueError(f"{name} has {len(given)} entries, for {size} {what}")
         if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
             raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
-        with _about("inference"):
+        with about("inference"):
             self.inference.on_axes(self.spatial_dims)
-        with _about("palette"):
+        with about("palette"):
             palette = tuple(parse_color(color) for color in palette)
         for name, value in (("classes", classes), ("palette", palette), ("normalization", normalization)):
             object.__setattr__(self, name, value)
@@ -242,12 +241,3 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
         of_means = "type" not in normalization and {"mean", "std"} & normalization.keys()
         content["normalization"] = as_written_before({**({"type": "mean_std"} if of_means else {}), **normalization})
     return content
-
-
-@contextmanager
-def _about(key: str) -> Iterator[None]:
-    """A ValueError within begins with the key that it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
