@@ -48,6 +48,7 @@ UNPUBLISHED = (
     "cait_xxs24_all_mlp_camvid",
     "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "timesformer_base_clips",
     "bit_r50x1_all_mlp_camvid",
     "bit_r50x1_all_mlp_hippocampus",
     "resnet18_all_mlp_camvid",
@@ -124,6 +125,8 @@ def built(path):
     """The segmentor or the classifier of a config, on the meta device."""
     config = load_config(path)
     with torch.device("meta"):
+        if config.task == "clip":
+            return config.model.create(vocab=512 + (config.tokenizer or 0))
         return create_model(config.model) if hasattr(config.model, "decoder") else config.model.create()
 
 
@@ -131,7 +134,7 @@ def built(path):
 def test_a_config_loads_and_builds_its_model(path):
     config, model = load_config(path), built(path)
     assert model.in_channels == config.model.in_channels
-    assert config.task == "dino" or model.num_classes == config.model.num_classes
+    assert config.task in ("clip", "dino") or model.num_classes == config.model.num_classes
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)

@@ -26,11 +26,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.cli.options import add_inference_options, add_launcher, in_words, per_axis
+from densevit.cli.options import (
+    add_class_names,
+    add_inference_options,
+    add_launcher,
+    class_names,
+    in_words,
+    per_axis,
+)
 from densevit.quoting import message
 
 if TYPE_CHECKING:
-    from densevit.checkpoint import Header
+    from densevit.checkpoint import Checkpoint, Header
     from densevit.predictor import PredictionReport
     from densevit.volumes.volume import ReadOptions
 
@@ -84,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_class_names(parser)
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
@@ -104,7 +112,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many inputs failed."""
-    from densevit.checkpoint import open_checkpoint
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
@@ -112,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from densevit.predictor.videos import VideoReader, are_videos
     from densevit.processes import launched_as, pick_device
 
-    opened = open_checkpoint(args.checkpoint)
+    opened = _open(args)
     if args.images is not None:
         opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)
@@ -153,6 +160,18 @@ def run(args: argparse.Namespace) -> int:
             video=args.video,
         )
     return _tell(report, args.out, "scans" if header.is_of_volumes else "videos" if of_videos else "pictures")
+
+
+def _open(args: argparse.Namespace) -> "Checkpoint":
+    """The checkpoint, or with --classes the segmentor that a CLIP becomes."""
+    from densevit.checkpoint import open_checkpoint
+
+    names = class_names(args)
+    if names is None:
+        return open_checkpoint(args.checkpoint)
+    from densevit.predictor.zero_shot import segmentor_of
+
+    return segmentor_of(args.checkpoint, names, templates=args.templates)
 
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:

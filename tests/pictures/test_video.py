@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from densevit.pictures.video import open_video, writing_video
+from densevit.pictures.video import open_video
+from densevit.pictures.video_file import writing_video
 
 
 @pytest.fixture
