@@ -27,7 +27,7 @@ class Frames:
     def __init__(self, shape: Sequence[int], decode: Callable[[int], Iterator[np.ndarray]]):
         self.shape = tuple(shape)
         self._decode = decode
-        self._next, self._stream = 0, decode(0)
+        self._next, self._stream = 0, None
 
     @property
     def size(self) -> int:
@@ -38,7 +38,7 @@ class Frames:
         """(C, n, H, W) of slices, of which the second says which frames: neighbours, in order."""
         parts = (*(index if isinstance(index, tuple) else (index,)), *[slice(None)] * 4)[:4]
         begin, end, _ = parts[1].indices(self.shape[1])
-        if begin < self._next:
+        if self._stream is None or begin < self._next:
             self._next, self._stream = begin, self._decode(begin)
         frames = list(islice(self._stream, begin - self._next, end - self._next))
         self._next = end

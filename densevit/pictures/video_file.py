@@ -16,12 +16,13 @@ from densevit.pictures.picture import VIDEO_ENDINGS, naming
 from densevit.pictures.video import Frames, Video
 
 EXACT = (".mp4", ".m4v", ".mov", ".avi")  # they say how many frames they have; others say how long they last
-QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what FFmpeg finds is said in one sentence by whoever asks it
 USUAL_FPS = 25.0  # of folders, which do not say how fast their frames follow one another
 
 
 def open_file(path: Path, channels: int, *, upright: bool) -> Video:
     """What `open_video` says of files."""
+    if path.suffix.lower() not in VIDEO_ENDINGS:
+        raise ValueError(f"{path} is called like no video ({' '.join(VIDEO_ENDINGS)}); predict pictures in another run")
     if channels != 3:
         raise ValueError(f"{path} has 3 colours, and {channels} channels are expected; give folders of frames")
     with path.open("rb"), _capture(path, upright) as capture:  # opened, for the error of one that is missing
@@ -50,13 +51,24 @@ def open_file(path: Path, channels: int, *, upright: bool) -> Video:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what OpenCV and FFmpeg print of a file that they cannot open."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        with environment_variable("OPENCV_FFMPEG_LOGLEVEL", "-8"):  # which is read when the first one is opened
+            yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+
+
+@contextmanager
 def _capture(path: Path, upright: bool) -> Iterator[cv2.VideoCapture]:
-    with environment_variable(*QUIET):
+    with _quiet():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
-            endings = " ".join(VIDEO_ENDINGS)
-            raise ValueError(f"{path} is no video that OpenCV reads, or its end is missing; copy it again ({endings})")
+            raise ValueError(f"{path} is no video that OpenCV reads, or its end is missing; copy or convert it again")
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, float(upright))
         yield capture
     finally:
@@ -69,7 +81,7 @@ def writing_video(path: Path, *, size: tuple[int, int], fps: float | None) -> It
 
     The last row and column of odd sizes are left out. OSError where the file cannot be written.
     """
-    with environment_variable(*QUIET):
+    with _quiet():
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps or USUAL_FPS, size[::-1])
     try:
         if not writer.isOpened():

@@ -9,6 +9,7 @@ import densevit
 from densevit.checkpoint import open_checkpoint
 from densevit.cli import main
 from densevit.metrics import ConfusionMatrix
+from densevit.pictures.video import open_video
 from densevit.pictures.video_file import writing_video
 from densevit.predictor import Predictor
 from densevit.report.thumbnails import BESIDE
@@ -82,6 +83,7 @@ def test_a_video_file_is_predicted_from_the_command_line(folder, tmp_path, capsy
     command = ["predict", str(folder / "run"), str(tmp_path / "drive.mp4"), "-o", str(out), "--device", "cpu"]
     assert main([*command, "--format", "overlay"]) == 0
     assert files_below(out) == ["drive.json", "drive.mp4"]
+    assert open_video(out / "drive.mp4").fps == 10
     assert f"{tmp_path / 'drive.mp4'}: flicker" in capsys.readouterr().out
     assert main([*command, "--format", "overlay", "--resume"]) == 0
     assert "0 predicted, 1 done before" in capsys.readouterr().out
