@@ -14,6 +14,8 @@ _HOMES = {
     "create_segmentor": "segmentor",
     "Classifier": "classifier",
     "create_classifier": "classifier",
+    "Clip": "clip",
+    "create_clip": "clip",
     "create_backbone": "segmentor",
     "create_decoder": "segmentor",
     "list_backbones": "segmentor",

@@ -6,7 +6,8 @@ in its `__post_init__`, whose messages begin with a field's name where they are 
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, formatannotation
 from os import PathLike, fspath
@@ -188,3 +189,12 @@ def _describe(kind: Any) -> str:
     if is_dataclass(kind) or origin in (dict, Mapping):
         return "a dict"
     return _WORDS.get(origin, f"a {getattr(origin, '__name__', origin)}")
+
+
+@contextmanager
+def about(key: str) -> Iterator[None]:
+    """A ValueError within begins with the key that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None

@@ -16,6 +16,7 @@ from densevit.options import check_bools
 from densevit.registry import NETWORKS, Registry
 from densevit.weights import load_weights, published_options
 
+AT_LEAST_ONE = {"dim", "depth", "num_heads", "patch_size", "image_size", "num_frames", "token_dim"}
 HUGE = 2**16  # larger than a width of any layer that there is
 MOST_PARAMETERS = 3 * 10**10
 CONTRACT = ("spatial_dims", "in_channels", "out_channels", "out_strides")  # what a backbone says of itself
@@ -201,7 +202,15 @@ def _build(registry: Registry, name: str, shape: Mapping[str, Any], options: Map
     rank = {**shape, **options}["spatial_dims"]
     if rank not in nd.CONV:
         raise ValueError(f"spatial_dims must be 2 or 3, got {rank!r}")
-    check_bools(registry.parameters(name), options)
+    takes = registry.parameters(name)
+    check_bools(takes, options)
+    given = {key: options.get(key, p.default) for key, p in takes.items()}
+    for key in AT_LEAST_ONE.intersection(given):
+        if isinstance(given[key], int) and given[key] < 1:
+            raise ValueError(f"{key} of {name} must be at least 1, got {given[key]}")
+    dim, heads = given.get("dim"), given.get("num_heads")
+    if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
+        raise ValueError(f"num_heads of {name} must divide its dim of {dim}, got {heads}")
     try:
         if any(isinstance(value, int) and value > HUGE for value in options.values()):
             with torch.device("meta"):  # where memory is promised without being there, and a process dies that takes it

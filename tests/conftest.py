@@ -1,8 +1,10 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -22,10 +24,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """What is remembered about labels stays inside the test."""
-    monkeypatch.setenv("DENSEVIT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def own_cache(tmp_path_factory, monkeypatch):
+    """What is remembered about labels stays inside the test, in a folder that most tests never make."""
+    folder = tmp_path_factory.getbasetemp() / "caches" / uuid4().hex
+    monkeypatch.setenv("DENSEVIT_CACHE", str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -131,11 +131,11 @@ def test_a_model_compiles_into_one_graph_which_gives_the_same_logits(backbone, d
         torch.testing.assert_close(compiled(image), model(image), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize(("backbone", "decoder"), TRACED)
-def test_a_model_exports_to_a_program_which_gives_the_same_logits(backbone, decoder, spatial_dims):
-    model = shallow_model(backbone, decoder, spatial_dims)
-    image, _ = batch(spatial_dims)
+def test_a_model_exports_to_a_program_which_gives_the_same_logits(backbone, decoder):
+    """In 2D, as the test above is in 3D: both trace the same lines."""
+    model = shallow_model(backbone, decoder, spatial_dims=2)
+    image, _ = batch(spatial_dims=2)
     program = torch.export.export(model, (image,))
     with torch.no_grad():
         torch.testing.assert_close(program.module()(image), model(image), rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +21,7 @@ LAYERS = [
     "weights",
     "segmentor",
     "classifier",
+    "clip",
     "inference losses metrics macs",
     "pictures volumes",
     "checkpoint",
@@ -54,6 +56,7 @@ EDGES = {
     "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes"],
     "safetensors": ["data/case_cache", "weights", "checkpoint"],
     "tensorboard": ["train", "report/board"],
+    "tokenizers": ["clip/tokenizer"],
     "timm": [],
     "transformers": [],
     "segmentation_models_pytorch": [],
@@ -79,6 +82,11 @@ FORM = re.compile(
 )
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 SETUP_COMMANDS = ["_venv", "quickstart", "run_tests"]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def imports(node: ast.AST) -> list[str]:
@@ -114,7 +122,7 @@ def run_python(code: str) -> str:
 def test_imports_flow_one_way(path):
     room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert room in RANK, f"give the room {room!r} its place in LAYERS"
-    for name in imports(ast.parse(path.read_text())):
+    for name in imports(parsed(path)):
         imported = room_of(name)
         if imported not in (None, room):
             assert imported in RANK, f"{name} is no room of densevit"
@@ -124,7 +132,7 @@ def test_imports_flow_one_way(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_frameworks_stay_at_their_edge(path):
     place = path.relative_to(PACKAGE).with_suffix("").as_posix()
-    for name in imports(ast.parse(path.read_text())):
+    for name in imports(parsed(path)):
         homes = EDGES.get(name.split(".")[0], [place])
         assert any(place == home or place.startswith(f"{home}/") for home in homes), f"{place} may not import {name}"
 
@@ -168,7 +176,7 @@ def test_only_nd_readers_and_writers_ask_for_the_rank():
     for path in MODULES:
         place = path.relative_to(PACKAGE).with_suffix("").as_posix()
         if not any(place == home or place.startswith(f"{home}/") for home in KNOW_THE_RANK):
-            found[place] = asks_for_the_rank(ast.parse(path.read_text()))
+            found[place] = asks_for_the_rank(parsed(path))
     assert {place: asked for place, asked in found.items() if asked} == {}
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 
 import pytest
 import torch
@@ -47,6 +48,7 @@ UNPUBLISHED = (
     "cait_xxs24_all_mlp_camvid",
     "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "timesformer_base_clips",
     "bit_r50x1_all_mlp_camvid",
     "bit_r50x1_all_mlp_hippocampus",
     "resnet18_all_mlp_camvid",
@@ -100,8 +102,9 @@ def name(path):
     return path.stem
 
 
+@cache
 def load_config(path):
-    """The config; skipped where the package of its network is not installed."""
+    """The config, which is frozen; skipped where the package of its network is not installed."""
     if 'backbone="dna.' in path.read_text():
         import_peer("dynamic_network_architectures")
     return train.load_config(path)
@@ -117,18 +120,21 @@ def test_the_promised_configs_are_there():
     assert promised <= {path.stem for path in CONFIGS}
 
 
-def build(config):
-    """The segmentor, the classifier or the backbone of a config."""
-    return create_model(config.model) if config.task == "segment" else config.model.create()
+@cache
+def built(path):
+    """The segmentor or the classifier of a config, on the meta device."""
+    config = load_config(path)
+    with torch.device("meta"):
+        if config.task == "clip":
+            return config.model.create(vocab=512 + (config.tokenizer or 0))
+        return create_model(config.model) if hasattr(config.model, "decoder") else config.model.create()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
 def test_a_config_loads_and_builds_its_model(path):
-    config = load_config(path)
-    with torch.device("meta"):
-        model = build(config)
+    config, model = load_config(path), built(path)
     assert model.in_channels == config.model.in_channels
-    assert config.task == "dino" or model.num_classes == config.model.num_classes
+    assert config.task in ("clip", "dino") or model.num_classes == config.model.num_classes
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
@@ -145,13 +151,10 @@ def test_a_config_states_command_time_and_score(path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
 def test_position_tables_and_tokens_do_not_decay_where_norms_do_not(path):
-    config = load_config(path)
-    words = config.optimizer.no_decay
-    with torch.device("meta"):
-        model = build(config)
-    tables = [name for name, _ in model.named_parameters() if not name.endswith((".weight", ".bias"))]
-    if config.task == "dino":  # whose authors let all decay that has two axes
+    if load_config(path).task == "dino":  # whose authors let all decay that has two axes
         return
+    words = load_config(path).optimizer.no_decay
+    tables = [name for name, _ in built(path).named_parameters() if not name.endswith((".weight", ".bias"))]
     assert not words or [name for name in tables if not any(word in name for word in words)] == []
 
 
@@ -268,9 +271,7 @@ def test_cityscapes_is_cropped_and_tested_as_published(path):
 @pytest.mark.parametrize("path", [path for path in CITYSCAPES if path in SEGFORMER], ids=name)
 def test_segformers_have_their_parameters(path):
     variant = path.stem.split("_")[1]
-    with torch.device("meta"):
-        model = create_model(load_config(path).model)
-    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[variant]
+    assert sum(p.numel() for p in built(path).parameters()) == PARAMETERS[variant]
 
 
 @pytest.mark.parametrize("path", ADE20K, ids=name)

@@ -73,18 +73,24 @@ class Pyramid(nn.Module):
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("backbone", densevit.list_backbones())
 def test_logits_have_the_size_of_the_image_with_every_decoder(backbone, spatial_dims):
-    """A decoder sees nothing of a backbone but its channels and strides: each pair of these is tried once."""
+    """A decoder sees nothing of a backbone but its channels and strides: each of these is tried once.
+
+    Sizes do not depend on how many channels there are, and strides are tried at all sizes with few.
+    """
     pyramid = backbone_on_meta(backbone, spatial_dims)
+    channels, strides = pyramid.out_channels, pyramid.out_strides
+    few = {width: 8 * (i + 1) for i, width in enumerate(sorted(set(channels)))}
     for decoder in own_decoders():
-        check_sizes_of_logits(decoder, spatial_dims, pyramid.out_channels, pyramid.out_strides)
+        check_sizes_of_logits(decoder, spatial_dims, tuple(few[width] for width in channels), strides, tuple(SIZES))
+        check_sizes_of_logits(decoder, spatial_dims, channels, strides, ("tiny",))
 
 
 @cache
-def check_sizes_of_logits(decoder: str, spatial_dims: int, channels: tuple, strides: tuple) -> None:
+def check_sizes_of_logits(decoder: str, spatial_dims: int, channels: tuple, strides: tuple, shapes: tuple) -> None:
     with torch.device("meta"), Building():
         model = densevit.create_segmentor(Pyramid(spatial_dims, channels, strides), decoder, num_classes=5).eval()
-    for shape, sizes in SIZES.items():
-        size = sizes[spatial_dims - 2]
+    for shape in shapes:
+        size = SIZES[shape][spatial_dims - 2]
         assert model(torch.empty(2, 2, *size, device="meta")).shape == (2, 5, *size), f"{decoder}, {shape}"
 
 
@@ -328,3 +334,22 @@ def test_sizes_of_which_nothing_can_be_made_are_one_sentence(dim):
 def test_stages_of_which_there_are_too_few_are_refused_in_a_sentence(name, depths):
     with pytest.raises(ValueError, match=f"^the backbone {name} cannot be built with .*give sizes of at least 1"):
         densevit.create_backbone(name, depths=depths)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("vit_tiny", dict(num_heads=5), "num_heads of vit_tiny must divide its dim of 192, got 5"),
+        ("t2t_vit_7", dict(num_heads=7), "num_heads of t2t_vit_7 must divide its dim of 256, got 7"),
+        ("vit_tiny", dict(image_size=0), "image_size of vit_tiny must be at least 1, got 0"),
+        ("timesformer_base", dict(num_frames=0), "num_frames of timesformer_base must be at least 1, got 0"),
+        ("vt_resnet18", dict(num_tokens=0), "num_tokens must be at least 1, got 0"),
+    ],
+)
+def test_numbers_of_which_nothing_comes_are_refused_when_they_are_given(name, options, said):
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        densevit.create_backbone(name, **options)
+
+
+def test_a_plain_backbone_of_two_blocks_has_two_levels():
+    assert len(densevit.create_backbone("vit_tiny", depth=2).out_channels) == 2

@@ -1,15 +1,17 @@
 """Train by several configs, or one config with every backbone and decoder, one after the other: scores side by side.
 
-`python tools/train_grid.py --out DIR [--configs CONFIG ...] [--backbones ...] [--decoders ...] [--cfg-options K=V ...]`
+`python tools/train_grid.py --out DIR [--configs CONFIG ...] [--backbones ...] [--decoders ...] [--seeds 0 1 2]
+[--cfg-options K=V ...]`
 
 Each run is a process of its own, and so is its peak of memory. A run that was stopped goes on where it was when the
 command is given again, and finished ones are not repeated. After each, DIR/grid.json and DIR/grid.md hold all runs that
-are finished in DIR.
+are finished in DIR; of runs that differ in their seed alone, the mean of the scores and their deviation.
 """
 
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +26,7 @@ BACKBONES = ("mit_b0", "pvt_v2_b0", "swin_tiny", "mvit_v2_tiny")
 DECODERS = ("all_mlp", "vt_fpn", "uper")
 CONFIG = "configs/camvid_short.py"
 RESULT = "result.json"
+SEED = re.compile(r"_seed\d+$")
 TRAIN = Path(__file__).parent / "train.py"
 
 
@@ -34,6 +37,7 @@ def main() -> int:
     parser.add_argument("--configs", nargs="+", metavar="CONFIG", help=f"default {CONFIG} with a grid of models")
     parser.add_argument("--backbones", nargs="+", metavar="NAME", help="each in place of the config's")
     parser.add_argument("--decoders", nargs="+", metavar="NAME", help="each in place of the config's")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="each run once with each")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default a GPU where there is one")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
@@ -42,10 +46,12 @@ def main() -> int:
     backbones = args.backbones or (BACKBONES if grid else [None])
     decoders = args.decoders or (DECODERS if grid else [None])
     out = Path(args.out)
-    for config, backbone, decoder in product(args.configs or [CONFIG], backbones, decoders):
+    for config, backbone, decoder, seed in product(args.configs or [CONFIG], backbones, decoders, args.seeds or [None]):
         chosen = {"backbone": backbone, "decoder": decoder}
         named = [f"model.{key}={value}" for key, value in chosen.items() if value is not None]
         name = "_".join(filter(None, chosen.values())) or Path(config).stem
+        if seed is not None:
+            named, name = [*named, f"seed={seed}"], f"{name}_seed{seed}"
         status = run(config, out / name, options=[*named, *args.cfg_options], device=args.device)
         if status:
             return status
@@ -108,9 +114,10 @@ def write(out: Path) -> None:
     rows = [json.loads(path.read_text()) for path in sorted(out.glob(f"*/{RESULT}"))]
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
     (out / "grid.json").write_text(json.dumps(dict(rows=rows, machine=machine), indent=1) + "\n")
+    several = any(SEED.search(each["run"]) for each in rows)
     shown = [
         {
-            "model": each["model"] or each["run"],
+            "model": (each["run"] if several else each["model"]) or each["run"],
             "iterations": each["iterations"],
             each["metric"]: each["score"],
             "s / iteration": each["seconds_per_iter"],
@@ -120,7 +127,26 @@ def write(out: Path) -> None:
         }
         for each in sorted(rows, key=lambda each: -each["score"])
     ]
-    (out / "grid.md").write_text(f"One seed each, {machine}.\n\n{format_table(shown, style='markdown')}\n")
+    text = f"One line a run, {machine}.\n\n{format_table(shown, style='markdown')}\n"
+    if several:
+        text += f"\n{format_table(over_seeds(rows), style='markdown')}\n"
+    (out / "grid.md").write_text(text)
+
+
+def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and deviation of the scores of runs that differ in their seed alone."""
+    runs: dict[tuple[str, str], list[float]] = {}
+    for each in rows:
+        runs.setdefault((SEED.sub("", each["run"]), each["metric"]), []).append(each["score"])
+    return [
+        {
+            "run": name,
+            "seeds": len(scores),
+            f"mean {metric}": statistics.mean(scores),
+            "deviation": statistics.stdev(scores) if len(scores) > 1 else None,
+        }
+        for (name, metric), scores in runs.items()
+    ]
 
 
 if __name__ == "__main__":

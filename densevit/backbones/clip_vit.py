@@ -13,7 +13,7 @@ from densevit.backbones.base import Backbone, Features
 from densevit.backbones.class_heads import ClassHead
 from densevit.backbones.plain import vit_backbone
 from densevit.blocks import nd
-from densevit.blocks.attention import SelfAttention
+from densevit.blocks.attention import AttendToItself, SelfAttention
 from densevit.blocks.position import LearnedPositions
 from densevit.blocks.tokens import Tokens
 from densevit.blocks.transformer import Block, Mlp, PatchEmbed, init_linear_weights
@@ -43,17 +43,24 @@ def clip_vit(
     taps: Sequence[int] | None = None,
     norm: str = "last",
     drop_path: float = 0.0,
+    quick_gelu: bool = True,
+    dense: bool = False,
 ) -> Backbone:
-    """Build one member of the family; see VARIANTS. `image_size`, `taps` and `norm` are those of `vit`."""
+    """Build one member of the family; see VARIANTS. `image_size`, `taps` and `norm` are those of `vit`.
+
+    `quick_gelu` False: GELU, as in most models of open_clip. With `dense` no token of the last block looks at others:
+    each keeps its own value, as in MaskCLIP (https://arxiv.org/abs/2112.01071).
+    """
     patch = nd.ntuple(patch_size, spatial_dims)
     grid = nd.table_grid(spatial_dims, image_size, patch)
     position = NormedPositions(dim, grid=grid, num_tokens=1, mode=nd.CUBIC_MODE[spatial_dims])
     patches = dict(kernel_size=patch, stride=patch, bias=False, norm=False, position=position)
 
     def make_block(rate: float) -> nn.Module:
-        return Block(dim, SelfAttention(dim, num_heads=num_heads), QuickMlp(dim), drop_path=rate, eps=EPS)
+        attention, mlp = SelfAttention(dim, num_heads=num_heads), QuickMlp if quick_gelu else Mlp
+        return Block(dim, attention, mlp(dim), drop_path=rate, eps=EPS)
 
-    return vit_backbone(
+    backbone = vit_backbone(
         PatchEmbed(spatial_dims, in_channels, dim, **patches),
         make_block,
         depth=depth,
@@ -64,6 +71,9 @@ def clip_vit(
         norm=norm,
         class_head=partial(EmbeddingHead, dim),
     )
+    if dense:
+        backbone.stages[-1].blocks[-1].attn.attend = AttendToItself()
+    return backbone
 
 
 class NormedPositions(LearnedPositions):

@@ -44,8 +44,8 @@ def plain_backbone(
 
 
 def quarter_ends(depth: int) -> list[int]:
-    """The last block of each quarter of so many, counted from 0."""
-    return [(i + 1) * depth // 4 - 1 for i in range(4)]
+    """The last block of each quarter of so many, counted from 0; of fewer than four, every block."""
+    return sorted({(i + 1) * depth // 4 - 1 for i in range(4)} - {-1})
 
 
 def _check_taps(taps: Sequence[int], depth: int) -> list[int]:

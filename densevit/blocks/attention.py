@@ -53,6 +53,18 @@ class Attend(nn.Module):
         return logits.softmax(dim=-1)
 
 
+class AttendToItself(Attend):
+    """Each token keeps its own value: the weights are 1 between a token and itself, and 0 between others."""
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, scale: float | None = None
+    ) -> Tensor:
+        return v
+
+    def weights(self, q: Tensor, k: Tensor, *, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+        return torch.eye(k.shape[-2], dtype=q.dtype, device=q.device).expand(*q.shape[:-1], -1)
+
+
 def split_heads(tokens: Tensor, num_heads: int) -> Tensor:
     """(B, N, C) -> (B, H, N, K)"""
     return tokens.unflatten(-1, (num_heads, -1)).transpose(1, 2)

@@ -21,7 +21,8 @@ class Relations(NamedTuple):
 
     Queries and keys of K channels are turned: each channel times `cos` plus the other one of its pair times `sin`,
     both (T + N, K), `sin` negative for the first of a pair. A channel of the first half makes a pair with the same one
-    of the second half, or with `neighbours` with the next. `bias` (1, T + N) is added to the logits of the keys.
+    of the second half, or with `neighbours` with the next. `bias` (1, T + N) is added to the logits of the keys; one of
+    bool (T + N, T + N) says which keys each query may see.
     """
 
     cos: Tensor | None = None

@@ -89,6 +89,8 @@ class FilterTokenizer(nn.Module):
         groups: int = 1,
     ):
         super().__init__()
+        if num_tokens < 1:
+            raise ValueError(f"num_tokens must be at least 1, got {num_tokens}")
         self.scale = dim**-0.5 if form == "arxiv" else 1.0
         self.filters = nn.Linear(dim, num_tokens, bias=False)
         self.embed = TokenEmbed(

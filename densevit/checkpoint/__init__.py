@@ -4,6 +4,7 @@ from densevit.checkpoint.files import (
     Checkpoint,
     build_backbone,
     build_classifier,
+    build_clip,
     build_model,
     open_checkpoint,
     write_checkpoint,

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from densevit.backbones.class_heads import HEADS
 from densevit.checkpoint.header import Header
 from densevit.classifier import Classifier, FeatureModel, create_classifier
+from densevit.clip import Clip, create_clip
 from densevit.segmentor import Segmentor, create_backbone, create_segmentor
 from densevit.weights import find_broken, load_weights, read_weights, save_weights
 from densevit.weights.files import find_weights
 
-Built = TypeVar("Built", Segmentor, Classifier, FeatureModel)
+Built = TypeVar("Built", Segmentor, Classifier, Clip, FeatureModel)
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 
@@ -42,6 +43,11 @@ def open_checkpoint(
     path = find_weights(checkpoint)
     tensors, content = read_weights(path)
     header = Header.read(content, path)
+    if header.is_of_clip and not classifiers:
+        raise ValueError(
+            f"{path} holds a CLIP, which has no classes of its own; name some: --classes road,car on the "
+            "command line, densevit.create_zero_shot_segmentor in Python"
+        )
     if header.is_of_classifier and not classifiers:
         raise ValueError(
             f"{path} holds a classifier, which says what an image shows and not where; build it with "
@@ -69,6 +75,23 @@ def build_classifier(checkpoint: Checkpoint) -> Classifier:
     return _build(checkpoint, _create_classifier)
 
 
+def build_clip(checkpoint: Checkpoint) -> Clip:
+    """The same of a CLIP."""
+    return _build(checkpoint, _create_clip)
+
+
+def _create_clip(
+    *,
+    backbone: str,
+    num_classes: int,
+    text: Mapping[str, Any],
+    class_head: str | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Clip:
+    return create_clip(backbone, width=num_classes, text=text, **options, **(backbone_options or {}))
+
+
 def build_backbone(checkpoint: Checkpoint) -> FeatureModel:
     """The same of a backbone alone."""
     return _build(checkpoint, _create_features)
@@ -90,9 +113,11 @@ def _create_classifier(
     backbone: str,
     class_head: str | None,
     backbone_options: Mapping[str, Any] | None = None,
+    text: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Classifier:
-    """As a header says it: a head that is none of those for every backbone is that of the family."""
+    """As a header says it: a head that is none of those for every backbone is that of the family. Of a CLIP it is the
+    encoder of images."""
     head = class_head if class_head in HEADS else None
     given = {key: value for key, value in options.items() if key != "head_options" or head is not None}
     return create_classifier(backbone, head=head, **given, **(backbone_options or {}))

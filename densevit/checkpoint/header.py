@@ -1,7 +1,6 @@
 """What a checkpoint says about its model: one header for every rank and channel count, checked when it is read."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -10,25 +9,24 @@ from typing import Any, Literal
 import numpy as np
 
 import densevit
-from densevit.inference import InferenceOptions, SliceOptions
+from densevit.inference import ClipOptions, InferenceOptions, SliceOptions
 from densevit.labels import IGNORE, MOST_VALUE, check_classes, default_palette, label_type, parse_color
 from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
-from densevit.options import check_fields, check_range, fit, read_options
+from densevit.options import about, check_fields, check_range, fit, read_options
 from densevit.quoting import sentence
 from densevit.volumes.modality import modalities_of_normalization
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 MOST = 2**16  # classes, and channels
-NEEDED = {"backbone", "decoder", "num_classes"}  # of a segmentor's description
-OF_CLASSIFIERS = {"backbone", "class_head", "num_classes"}
-OF_BACKBONES = {"backbone", "features_only"}
+DESCRIBED_BY = (["decoder", "num_classes"], ["class_head", "num_classes"], ["features_only"])  # beside "backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
     """What `Header.model` may hold: the keywords of `create_segmentor`, which a module made in another way has not.
 
-    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`; a backbone alone says
+    A classifier has those of `create_classifier`, its head under `class_head` and `head_options`; a CLIP is one, of as
+    many classes as its vectors are wide, with the fields of `TextOptions` as `text`. A backbone alone says
     `features_only`, and counts one class, "image".
     """
 
@@ -42,6 +40,7 @@ class ModelDescription:
     decoder_options: dict[str, Any] | None = None
     class_head: str | None = None
     head_options: dict[str, Any] | None = None
+    text: dict[str, Any] | None = None
     features_only: bool = False
 
     def __post_init__(self) -> None:
@@ -65,7 +64,8 @@ class Header:
     `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
     millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
     volumes slice by slice; `images`, how the file of each channel was called ("t1.nii.gz", "*_t1.nii.gz"), None where
-    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`). `training`
+    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`). `clips` says which
+    frames of a video a 3D model sees together; its images are then videos (T, H, W) and not volumes. `training`
     holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
@@ -81,6 +81,7 @@ class Header:
     spacing: tuple[float, ...] | None = None
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None
+    clips: ClipOptions | None = None
     images: tuple[str, ...] | None = None
     modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
@@ -99,13 +100,14 @@ class Header:
         classes = tuple(map(str, range(self.num_classes))) if self.classes is None else check_classes(self.classes)
         palette = default_palette(self.num_classes) if self.palette is None else self.palette
         # RGB pictures of published weights, and scans: what files that say nothing were made for.
-        usual = MEAN_STD if (self.image_dims, self.in_channels) == (2, 3) else ZSCORE
-        with _about("normalization"):
+        usual = MEAN_STD if self.in_channels == 3 and (self.clips or self.image_dims == 2) else ZSCORE
+        with about("normalization"):
             normalization = in_full({"type": usual["type"], **(self.normalization or usual)})
         if self.slices is not None and self.in_channels % self.slices.count:
-            raise ValueError(
-                f"the model takes {self.in_channels} channels, which are not those of {self.slices.count} slices"
-            )
+            count = self.slices.count
+            raise ValueError(f"the model takes {self.in_channels} channels, which are not those of {count} slices")
+        if self.clips is not None and (self.image_dims, self.slices, self.spacing) != (3, None, None):
+            raise ValueError("clips are of videos, which a model with spatial_dims=3 sees, without slices and spacing")
         numbers = normalization.get("channels") or normalization.get("mean")
         of_classes = dict(classes=classes, palette=palette, label_values=self.label_values)
         for size, what, lists in (
@@ -118,9 +120,9 @@ class Header:
                     raise ValueError(f"{name} has {len(given)} entries, for {size} {what}")
         if self.label_values is not None and len(set(self.label_values)) < self.num_classes:
             raise ValueError(f"label_values must hold another value for each class, got {self.label_values}")
-        with _about("inference"):
+        with about("inference"):
             self.inference.on_axes(self.spatial_dims)
-        with _about("palette"):
+        with about("palette"):
             palette = tuple(parse_color(color) for color in palette)
         for name, value in (("classes", classes), ("palette", palette), ("normalization", normalization)):
             object.__setattr__(self, name, value)
@@ -133,6 +135,11 @@ class Header:
     def is_of_classifier(self) -> bool:
         """Whether the model says what an image shows, and not where."""
         return "class_head" in self.model
+
+    @property
+    def is_of_clip(self) -> bool:
+        """Whether the model is a CLIP, which knows no classes until they are named."""
+        return "text" in self.model
 
     @property
     def is_of_backbone(self) -> bool:
@@ -151,8 +158,8 @@ class Header:
 
     @property
     def is_of_volumes(self) -> bool:
-        """Whether the images that are predicted are scans, and not pictures."""
-        return self.image_dims == 3
+        """Whether the images that are predicted are scans, and not pictures or videos."""
+        return self.image_dims == 3 and self.clips is None
 
     @property
     def in_channels(self) -> int:
@@ -176,10 +183,9 @@ class Header:
     @cached_property
     def values(self) -> np.ndarray:
         """What stands for each class in label files (K,), in the smallest type that holds them."""
-        values = np.asarray(range(self.num_classes) if self.label_values is None else self.label_values)
-        return values.astype(
-            label_type(self.num_classes) if self.label_values is None else np.min_scalar_type(values.max())
-        )
+        if self.label_values is None:
+            return np.arange(self.num_classes, dtype=label_type(self.num_classes))
+        return np.asarray(self.label_values, dtype=np.min_scalar_type(max(self.label_values)))
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -196,8 +202,7 @@ class Header:
     def read(cls, content: Any, path: Path) -> "Header":
         """The header of a file, of this version or an older one; ValueError with one sentence that names the file."""
         model = content.get("model") if isinstance(content, Mapping) else None
-        known = (NEEDED, OF_CLASSIFIERS, OF_BACKBONES)
-        if not isinstance(model, Mapping) or not any(model.keys() >= keys for keys in known):
+        if not isinstance(model, Mapping) or not any(model.keys() >= {"backbone", *keys} for keys in DESCRIBED_BY):
             raise ValueError(
                 f"{path} holds weights but not the description of their model; give the weights.safetensors "
                 "that densevit's training wrote, or convert the file with tools/convert_weights.py"
@@ -206,9 +211,8 @@ class Header:
         if type(version) is not int or version < 1:
             raise ValueError(f"{path} is damaged: header_version must be a whole number from 1, got {version!r}")
         if version > VERSION:
-            raise ValueError(
-                f"{path} was written by densevit {content.get('version')}, a newer one than this; install that"
-            )
+            newer = content.get("version")
+            raise ValueError(f"{path} was written by densevit {newer}, a newer one than this; install that")
         content = _modern(content)
         known = {each.name for each in fields(cls)} - {"more"}
         more = {key: value for key, value in content.items() if key not in known and key != "header_version"}
@@ -237,12 +241,3 @@ def _modern(content: Mapping[str, Any]) -> dict[str, Any]:
         of_means = "type" not in normalization and {"mean", "std"} & normalization.keys()
         content["normalization"] = as_written_before({**({"type": "mean_std"} if of_means else {}), **normalization})
     return content
-
-
-@contextmanager
-def _about(key: str) -> Iterator[None]:
-    """A ValueError within begins with the key that it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None

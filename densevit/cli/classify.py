@@ -1,4 +1,4 @@
-"""Say what pictures or scans show: the likeliest classes of each, by a classifier that was trained here.
+"""Say what pictures or scans show: the likeliest classes of each, by a classifier that was trained here, or by CLIP.
 
 Prints a table, one line an image; --csv keeps it with the probability of every class.
 """
@@ -9,11 +9,14 @@ import io
 import sys
 from pathlib import Path
 
+from densevit.cli.options import add_class_names, class_names
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `classify`."""
-    parser.add_argument("checkpoint", help="the folder of a run with task='classify', or its weights.safetensors")
+    parser.add_argument("checkpoint", help="the folder of a run, or its weights; with --classes a CLIP")
     parser.add_argument("inputs", nargs="+", help="image files, folders or quoted globs; or scans")
+    add_class_names(parser)
     parser.add_argument("--csv", metavar="FILE", help="write image, class, and the probability of every class")
     parser.add_argument("--top", type=int, default=1, metavar="N", help="print the N likeliest classes; default 1")
     parser.add_argument("--recursive", action="store_true", help="go into the subfolders of input folders")
@@ -36,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--top takes how many classes to print, got {args.top}")
     if args.csv:
         check_writable(Path(args.csv).parent)
-    predictor = ClassPredictor(args.checkpoint, device=pick_device(args.device))
+    predictor = ClassPredictor(
+        args.checkpoint, classes=class_names(args), templates=args.templates, device=pick_device(args.device)
+    )
     with Bars(enabled=not args.quiet) as shown:
         found, failed = classify(
             predictor, args.inputs, recursive=args.recursive, on_image=partial(shown.show, "classify")

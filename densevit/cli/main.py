@@ -23,6 +23,7 @@ EXTRAS = dict(
     report=("matplotlib", "jinja2"),
     bigdata=("zarr",),
     mmseg=("mmseg", "mmcv"),
+    clip=("tokenizers",),
     dna=("dynamic_network_architectures",),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")

@@ -57,6 +57,38 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="windows predicted together")
 
 
+def add_class_names(parser: argparse.ArgumentParser) -> None:
+    """Classes by their names, for a CLIP."""
+    parser.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="with a CLIP (of a run, OpenAI, open_clip or transformers): 'road,car,person', or a file of them as data "
+        "sets have it (classes.txt or .json)",
+    )
+    parser.add_argument(
+        "--templates",
+        nargs="+",
+        metavar="TEXT",
+        help="with --classes: what is said of them, {} being the name; of several texts the mean; by default those of "
+        "training, or 'a photo of a {}.'",
+    )
+
+
+def class_names(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """What --classes names; None without it."""
+    from pathlib import Path
+
+    from densevit.data.layouts.classes import read_classes
+
+    if args.classes is None:
+        if args.templates is not None:
+            raise ValueError("--templates are said of --classes; name these too")
+        return None
+    if args.classes.lower().endswith((".txt", ".json")) and Path(args.classes).is_file():
+        return tuple(read_classes(args.classes).classes)
+    return tuple(name.strip() for name in args.classes.split(","))
+
+
 def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[int, ...] | None:
     """One number for all axes, or one for each."""
     if values is None:

@@ -1,4 +1,4 @@
-"""Predict pictures or scans with one checkpoint, whose model says which.
+"""Predict pictures, scans or videos with one checkpoint, whose model says which.
 
 Pictures: image files, folders and globs.
 Outputs keep an input's path below the folder it was found in, as PNG: data/a/b.jpg, found in data, becomes
@@ -11,6 +11,10 @@ Scans, with a model of volumes or of their slices: NIfTI, NRRD and MetaImage fil
 file a channel is NAME_0000, NAME_0001, ..., or in a folder a case as it was called in training. Masks lie on a scan's
 own grid, OUT/NAME.nii.gz, with what was measured of every structure in NAME.json and, of all scans, in volumes.csv;
 labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a path too where scans lie in subfolders.
+
+Videos, with a model of clips, or with one of pictures frame by frame: video files, folders of frames, folders of these
+and globs. Each frame is a PNG in the folder OUT/NAME, and with --format overlay all are OUT/NAME.mp4. OUT/NAME.json
+says how steady the label maps are.
 """
 
 import argparse
@@ -22,11 +26,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from densevit.cli.options import add_inference_options, add_launcher, in_words, per_axis
+from densevit.cli.options import (
+    add_class_names,
+    add_inference_options,
+    add_launcher,
+    class_names,
+    in_words,
+    per_axis,
+)
 from densevit.quoting import message
 
 if TYPE_CHECKING:
-    from densevit.checkpoint import Header
+    from densevit.checkpoint import Checkpoint, Header
     from densevit.predictor import PredictionReport
     from densevit.volumes.volume import ReadOptions
 
@@ -80,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_class_names(parser)
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
@@ -92,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile the model first: worth it for many images of one size"
     )
+    parser.add_argument("--video", action="store_true", help="folders of pictures are videos, with a model of pictures")
     scans = parser.add_argument_group("scans")
     for flag, options in SCAN_OPTIONS.items():
         scans.add_argument(flag, default=None, **options)
@@ -99,21 +112,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, then say how many inputs failed."""
-    from densevit.checkpoint import open_checkpoint
     from densevit.files import check_writable
     from densevit.predictor import Predictor, predict
     from densevit.predictor.predictor import open_reader
     from densevit.predictor.structures import Cleaning
+    from densevit.predictor.videos import VideoReader, are_videos
     from densevit.processes import launched_as, pick_device
 
-    opened = open_checkpoint(args.checkpoint)
+    opened = _open(args)
     if args.images is not None:
         opened = replace(opened, header=replace(opened.header, images=tuple(args.images)))
     header, read = opened.header, _read_options(args)
     _refuse_options_of_others(args, header)
+    of_videos = (args.video or not header.is_of_volumes) and are_videos(args.inputs, header, asked=args.video)
+    reader = VideoReader(header) if of_videos else open_reader(header, read)
     rank, size, local_rank = launched_as(args.launcher)
     with _log_to_stderr(logging.ERROR, args):  # a mistyped path is told before the model is built, and all else later
-        open_reader(header, read).find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
+        reader.find(args.inputs, recursive=args.recursive, exclude=Path(args.out))
     check_writable(Path(args.out))
     predictor = Predictor(
         opened,
@@ -142,8 +157,21 @@ def run(args: argparse.Namespace) -> int:
             share=(rank, size),
             dicom_seg=bool(args.dicom_seg),
             preview=_save_preview() if args.preview else None,
+            video=args.video,
         )
-    return _tell(report, args.out, "scans" if header.is_of_volumes else "pictures")
+    return _tell(report, args.out, "scans" if header.is_of_volumes else "videos" if of_videos else "pictures")
+
+
+def _open(args: argparse.Namespace) -> "Checkpoint":
+    """The checkpoint, or with --classes the segmentor that a CLIP becomes."""
+    from densevit.checkpoint import open_checkpoint
+
+    names = class_names(args)
+    if names is None:
+        return open_checkpoint(args.checkpoint)
+    from densevit.predictor.zero_shot import segmentor_of
+
+    return segmentor_of(args.checkpoint, names, templates=args.templates)
 
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:
@@ -152,7 +180,8 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
         raise ValueError("--format is for pictures, and this is a checkpoint of volumes")
     given = [flag for flag in SCAN_OPTIONS if getattr(args, flag[2:].replace("-", "_")) is not None]
     if given and not header.is_of_volumes:
-        raise ValueError(f"{given[0]} is for scans, and this is a checkpoint of pictures")
+        kind = "pictures" if header.clips is None else "clips"
+        raise ValueError(f"{given[0]} is for scans, and this is a checkpoint of {kind}")
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":
@@ -174,6 +203,8 @@ def _tell(report: "PredictionReport", out: str, things: str) -> int:
     """Say what became of the inputs; the exit code."""
     done, failed = len(report.written), len(report.failed)
     already = f", {len(report.resumed)} done before" if report.resumed else ""
+    for path, steady in report.temporal.items():
+        sys.stdout.write(f"{message(path)}: {steady}\n")
     sys.stdout.write(f"{done} predicted{already}, results in {message(out)}\n")
     if failed:
         sys.stderr.write(f"densevit: {failed} of {done + failed + len(report.resumed)} {things} failed, see above\n")

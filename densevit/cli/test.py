@@ -25,6 +25,7 @@ from densevit.cli.scoring import (
 if TYPE_CHECKING:
     from densevit.train.score import TestResult
     from densevit.train.tasks.classify_options import ClassifyConfig
+    from densevit.train.tasks.clip_options import ClipConfig
 
 OF_LABEL_MAPS = ("out", "format", "show_dir", "tta", "mode", "roi_size", "stride", "batch_size", "metrics", "csv")
 TTA_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -61,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from densevit.train.score import score_checkpoint
 
     config = load_config(args.config, parse_overrides(args.cfg_options))
-    if config.task == "classify":
-        return _of_classes(args, config)
+    if config.task in ("classify", "clip"):
+        return _of_whole_images(args, config)
     spatial_dims = config.model.spatial_dims
     inference = config.inference.override(
         mode=args.mode,
@@ -95,29 +96,40 @@ def run(args: argparse.Namespace) -> int:
         inference=vars(inference),
         **result.scores.as_dict(result.classes),
     )
+    about |= dict(temporal={path: vars(steady) for path, steady in result.temporal.items()}) if result.temporal else {}
     return _conclude(args, result, about, results)
 
 
-def _of_classes(args: argparse.Namespace, config: "ClassifyConfig") -> int:
-    """Score a classifier: a table, and with --json or --work-dir what it says of each class."""
+def _of_whole_images(args: argparse.Namespace, config: "ClassifyConfig | ClipConfig") -> int:
+    """Score a classifier or a CLIP: a table, and with --json or --work-dir what it says of each class."""
     from densevit.checkpoint import find_weights
     from densevit.files import check_writable, sha256, write_text
     from densevit.processes import launched_as
-    from densevit.train.tasks.classify import score_class_checkpoint
 
     given = [name for name in OF_LABEL_MAPS if getattr(args, name)]
     if given:
-        raise ValueError(f"--{given[0].replace('_', '-')} is of label maps, and this config trains a classifier")
+        what = "a classifier" if config.task == "classify" else "a CLIP"
+        raise ValueError(f"--{given[0].replace('_', '-')} is of label maps, and this config trains {what}")
     results = [Path(args.work_dir) / "test_scores.json"] if args.work_dir else []
     results += [Path(args.json)] if args.json else []
     for path in results:
         check_writable(path.parent)
-    scores, classes = score_class_checkpoint(config, args.checkpoint, launcher=args.launcher, device=args.device)
+    options = dict(launcher=args.launcher, device=args.device)
+    if config.task == "classify":
+        from densevit.train.tasks.classify import score_class_checkpoint
+
+        scores, classes = score_class_checkpoint(config, args.checkpoint, **options)
+        found = scores.as_dict(classes)
+    else:
+        from densevit.train.tasks.clip import score_clip_checkpoint
+
+        scores = score_clip_checkpoint(config, args.checkpoint, **options)
+        found = scores.as_dict()
     if launched_as(args.launcher)[0] != 0:
         return 0
     say(f"{scores.text()}\n")
     about = dict(config=args.config, checkpoint=args.checkpoint)
-    about |= dict(checkpoint_sha256=sha256(find_weights(args.checkpoint)), **scores.as_dict(classes))
+    about |= dict(checkpoint_sha256=sha256(find_weights(args.checkpoint)), **found)
     for path in results:
         write_text(path, json.dumps(about, indent=2) + "\n")
     return 0
@@ -139,6 +151,7 @@ def _conclude(args: argparse.Namespace, result: "TestResult", about: dict[str, A
     scores = print_scores(args, measured)
     means = ", ".join(f"{name} {value:.2f}" for name, value in about.items() if isinstance(value, float))
     say(f"\n{means}\n\n{result.num_images} images\n")
+    say("".join(f"{path}: {steady}\n" for path, steady in result.temporal.items()))
     content = about | dict(evaluation=as_json(measured, scores, read_options(args)))
     for path in results:
         write_text(path, json.dumps(content, indent=2) + "\n")

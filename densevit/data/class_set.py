@@ -12,11 +12,9 @@ from densevit.registry import Registry
 CLASS_DATASETS = Registry("data set of classes")
 
 
-class ClassDataset(Dataset):
-    """`images` is a set of pictures or volumes without labels, `targets` the class of each, numbers from 0.
-
-    All that a model needs to know of the images is theirs. A sample's label is its class, int64 of no axis.
-    """
+class WholeImages(Dataset):
+    """Images that each have one answer as a whole: a set of pictures or volumes without labels, and what it says of
+    them to a model."""
 
     ignore_index = IGNORE
     has_cases = False
@@ -24,20 +22,30 @@ class ClassDataset(Dataset):
     label_values = None
     slices = None
 
-    def __init__(self, images: Dataset, targets: Sequence[int], *, classes: Sequence[str]):
-        if len(images) != len(targets):
-            raise ValueError(f"there are {len(images)} images and {len(targets)} classes; give one for each")
+    def __init__(self, images: Dataset, *, classes: Sequence[str]):
         self.images = images
-        self.targets = np.array(targets, dtype=np.int64)
         self.classes = check_classes(classes)
-        wrong = [i for i, target in enumerate(targets) if not 0 <= target < len(self.classes)]
-        if wrong:
-            raise ValueError(f"{images.names[wrong[0]]} has class {targets[wrong[0]]} of 0 to {len(self.classes) - 1}")
         self.palette = default_palette(len(self.classes))
         self.cases = images.cases
         self.spatial_dims, self.in_channels = images.spatial_dims, images.in_channels
         self.normalization, self.fill, self.spacing = images.normalization, images.fill, images.spacing
         self.exif, self.modality = getattr(images, "exif", None), getattr(images, "modality", None)
+
+
+class ClassDataset(WholeImages):
+    """`images` is a set of pictures or volumes without labels, `targets` the class of each, numbers from 0.
+
+    All that a model needs to know of the images is theirs. A sample's label is its class, int64 of no axis.
+    """
+
+    def __init__(self, images: Dataset, targets: Sequence[int], *, classes: Sequence[str]):
+        if len(images) != len(targets):
+            raise ValueError(f"there are {len(images)} images and {len(targets)} classes; give one for each")
+        super().__init__(images, classes=classes)
+        self.targets = np.array(targets, dtype=np.int64)
+        wrong = [i for i, target in enumerate(targets) if not 0 <= target < len(self.classes)]
+        if wrong:
+            raise ValueError(f"{images.names[wrong[0]]} has class {targets[wrong[0]]} of 0 to {len(self.classes) - 1}")
 
     def __getitem__(self, index: int) -> Sample:
         return replace(self.images[index], label=self.targets[index, ...])

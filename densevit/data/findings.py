@@ -14,7 +14,7 @@ from typing import Any
 
 import densevit
 from densevit.files import sha256
-from densevit.pictures.picture import IMAGE_ENDINGS
+from densevit.pictures.picture import IMAGE_ENDINGS, VIDEO_ENDINGS
 
 DETACHED = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 HEADER_BYTES = 2**16
@@ -127,7 +127,7 @@ def source_files(path: str | Path) -> list[Path]:
     if not path.is_file():
         return _missing(path)
     name = path.name.lower()
-    if name.endswith((*WHOLE_FILES, *IMAGE_ENDINGS)):
+    if name.endswith((*WHOLE_FILES, *IMAGE_ENDINGS, *VIDEO_ENDINGS)):
         return [path]
     if name.endswith((".mhd", ".nhdr")):
         with path.open("rb") as file:

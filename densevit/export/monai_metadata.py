@@ -45,7 +45,7 @@ def open_run(run: str | Path) -> Source:
     Raises FileNotFoundError where there are no weights, ValueError for a file that is no checkpoint of volumes.
     """
     opened = open_checkpoint(run)
-    if opened.header.image_dims != 3:
+    if not opened.header.is_of_volumes:
         raise ValueError(f"{opened.path} describes no 3D model; give the weights.safetensors of a run on volumes")
     return Source(opened.path, build_model(opened), opened.header)
 

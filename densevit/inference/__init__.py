@@ -5,12 +5,13 @@ from typing import Any
 
 from densevit.inference.native import NativeGrid
 from densevit.inference.network import accelerate, on_views, on_whole_cells, predict_logits
-from densevit.inference.options import InferenceOptions, SliceOptions
+from densevit.inference.options import ClipOptions, InferenceOptions, SliceOptions
 from densevit.inference.plan import WindowPlan, plan_windows
 from densevit.inference.sliding_window import sliding_window
 from densevit.inference.windows import Placement, Windows
 
 __all__ = [
+    "ClipOptions",
     "InferenceOptions",
     "NativeGrid",
     "Placement",

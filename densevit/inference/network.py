@@ -101,6 +101,19 @@ def over_slices(model: Predict, axis: int) -> Predict:
     return predict
 
 
+def over_steps(model: Predict, step: int) -> Predict:
+    """A network of clips whose frames are `step` apart, as one of all frames: (B, C, T, *S) -> (B, K, T, *S).
+
+    The `step` clips that lie between one another form one batch.
+    """
+
+    def predict(x: Tensor) -> Tensor:
+        clips = x.unflatten(2, (-1, step)).movedim(3, 1)  # (B, step, C, T / step, *S)
+        return model(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]).movedim(1, 3).flatten(2, 3)
+
+    return predict
+
+
 def accelerate(
     predict: Predict, *, amp: str | None = None, channels_last: bool = False, compile: str | None = None
 ) -> Predict:

@@ -46,6 +46,17 @@ class SliceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """A network sees `frames` frames of a video at once, `step` apart: every frame, every second, ..."""
+
+    frames: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        check_range(self, ["frames", "step"], least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class InferenceOptions:
     """What a config's `inference`, a checkpoint's header and the keywords of `Predictor` say, for every rank.
 
@@ -138,6 +149,23 @@ class InferenceOptions:
         if not any(-1 in axes for axes in mirrored):
             return replace(self, sides=sides.pairs)
         return replace(self, sides=sides.check(what="flips", otherwise="leave flips out"))
+
+    def on_clips(self, size: Sequence[int], clips: ClipOptions) -> "InferenceOptions":
+        """The same for a video (T, H, W) of `size`: one that is seen whole is seen in clips, each half over the next.
+
+        ValueError for windows of frames that are no multiple of the step between those that are seen together.
+        """
+        options, step = self, min(clips.step, size[0])
+        length = min(clips.frames, size[0] // step) * step
+        if self.mode == "whole":
+            stride = (max(1, length // 2), *size[1:])
+            options = replace(self, mode="slide_gaussian", roi_size=(length, *size[1:]), stride=stride)
+        if options.roi_size[0] % step:
+            raise ValueError(
+                f"roi_size must begin with a multiple of {step} frames, for the model sees frames together that are "
+                f"{step} apart, got {options.roi_size}"
+            )
+        return options
 
     def windows(self, size: Sequence[int]) -> Windows:
         """How `sliding_window` sees an image (*S) of `size`; an image that is seen whole is one window."""

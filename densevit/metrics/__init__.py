@@ -14,6 +14,7 @@ from densevit.metrics.policies import POLICIES, Fill, Policy
 from densevit.metrics.records import Counts, Record
 from densevit.metrics.scores import SegmentationScores, scores_from_counts, scores_from_records
 from densevit.metrics.summary import Detection, Row, Summary, accuracy, detection, summarize
+from densevit.metrics.temporal import TemporalConsistency, TemporalScores
 
 __all__ = [
     "POLICIES",
@@ -35,6 +36,8 @@ __all__ = [
     "Row",
     "SegmentationScores",
     "Summary",
+    "TemporalConsistency",
+    "TemporalScores",
     "accuracy",
     "border_cells",
     "border_distances",

@@ -17,6 +17,7 @@ from densevit.pictures.opening import PILS_WARNING, check_length, check_size, op
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".gif")
 ARRAY_ENDINGS = (".npy",)
+VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
 _asked_otherwise = Lock()
 
 

@@ -1,11 +1,11 @@
 """Predict many images: files in, label maps out; one bad file is reported and skipped."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,27 +13,32 @@ import torch
 from densevit.checkpoint import Header
 from densevit.files import about_file, check_writable
 from densevit.inference.memory import is_out_of_memory
-from densevit.predictor.inputs import Input, Opened
+from densevit.metrics.temporal import TemporalScores
+from densevit.pictures.video import Video
+from densevit.predictor.inputs import Input, Opened, Reader
 from densevit.predictor.labels import Stopwatch
 from densevit.predictor.outputs import Origin, Predicted, Writer, check_no_overwrite, input_digest
+from densevit.predictor.overlap import overlapped
 from densevit.predictor.picture_outputs import PictureWriter
 from densevit.predictor.predictor import Predictor
+from densevit.predictor.video_outputs import VideoWriter
+from densevit.predictor.videos import SeenVideo, VideoReader, are_videos
 from densevit.predictor.volume_outputs import ScanWriter
 from densevit.progress import Bars
 from densevit.quoting import printable, sentence
 
 logger = logging.getLogger("densevit")
-Item, Read, Made, Result = TypeVar("Item"), TypeVar("Read"), TypeVar("Made"), TypeVar("Result")
 
 
 @dataclass
 class PredictionReport:
     """What became of each input, by its (first) file: the files `written`, `resumed` (done before), or `failed` for a
-    reason."""
+    reason; and how steady the label maps of videos are."""
 
     written: dict[Path, list[Path]] = field(default_factory=dict)
     resumed: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
+    temporal: dict[Path, TemporalScores] = field(default_factory=dict)
 
     def add(self, path: Path, outcome: list[Path] | Exception) -> None:
         """Take down what was written of an input, or say why nothing was."""
@@ -57,15 +62,18 @@ def predict(
     share: tuple[int, int] = (0, 1),
     dicom_seg: bool = False,
     preview: Callable[..., Any] | None = None,
+    video: bool = False,
 ) -> PredictionReport:
-    """Predict files, folders and globs of pictures or of scans, and write label maps below the folder `output`.
+    """Predict files, folders and globs of pictures, scans or videos, and write label maps below the folder `output`.
 
     Pictures become NAME.png: `formats` are any of "label_ids" (the values of the label files: the default where they
     are others than the class numbers), "train_ids" (class numbers; 16-bit above 255 classes), "palette" (class numbers
     with colours) and "overlay" (colours over the picture); several lie in a folder each. Scans become NAME.nii.gz on
     their own grid, with measures of every structure in NAME.json and, of all scans, in volumes.csv; `dicom_seg` adds
-    NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png. Names are those of
-    `find_paths` and `name_inputs`.
+    NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png. Videos become a folder NAME
+    of such pictures, or for "overlay" NAME.mp4, and NAME.json. A model of clips is given videos; one of pictures sees
+    them frame by frame where an input is a video file, or `video` asks for it: folders of pictures are then videos.
+    Names are those of `find_paths` and `name_inputs`.
 
     `resume` leaves alone the inputs whose outputs all exist and say that they were made from the same model, options
     and files; all others, and without it all, are made anew. `share` is the number of this process and how many divide
@@ -78,23 +86,29 @@ def predict(
     output = Path(output)
     check_writable(output)
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
-    writer = _create_writer(predictor.header, output, formats=formats, dicom_seg=dicom_seg, preview=preview)
-    sources = predictor.reader.find(inputs, recursive=recursive, exclude=output)
+    inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    of_videos = (video or not predictor.header.is_of_volumes) and are_videos(inputs, predictor.header, asked=video)
+    bars = Bars(enabled=progress and share[0] == 0)
+    reader = VideoReader(predictor.header) if of_videos else predictor.reader
+    asked = dict(formats=formats, dicom_seg=dicom_seg, preview=preview, bars=bars if of_videos else None)
+    writer = _create_writer(predictor.header, output, **asked)
+    sources = reader.find(inputs, recursive=recursive, exclude=output)
     check_no_overwrite((path for each in sources for path in writer.targets(each)), [each.path for each in sources])
     rank, size = share
     sources = sources[rank::size]
-    steps = _Steps(predictor, writer, predictor.origin)
+    steps = (_VideoSteps if of_videos else _Steps)(predictor, reader, writer, predictor.origin)
     done = steps.find_done(sources) if resume else []
     names = {each.name for each in done}
     waiting = [each for each in sources if each.name not in names]
     report = PredictionReport(resumed=[each.path for each in done])
-    with Bars(enabled=progress and rank == 0) as bars:
+    with bars:
         bars.show("predict", len(done), len(sources))
         outcomes = overlapped(waiting, read=steps.read, work=steps.label, write=steps.write, expected=_is_of_one_input)
         for count, (source, outcome) in enumerate(outcomes, start=len(done) + 1):
             report.add(source.path, outcome)
             bars.show("predict", count, len(sources))
     writer.finish(steps.origin)
+    report.temporal = writer.scores if isinstance(writer, VideoWriter) else {}
     return report
 
 
@@ -105,8 +119,9 @@ def _create_writer(
     formats: Sequence[str] | None,
     dicom_seg: bool,
     preview: Callable[..., Any] | None,
+    bars: Bars | None,
 ) -> Writer:
-    """The writer of the images that a header is about; ValueError for what is not written of those."""
+    """The writer of what is predicted, videos where there are `bars`; ValueError for what is not written of those."""
     if header.is_of_volumes:
         if formats is not None:
             raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
@@ -116,6 +131,8 @@ def _create_writer(
             raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
     names = dict.fromkeys([formats] if formats is None or isinstance(formats, str) else formats)
     folders = {name: output / name if len(names) > 1 else output for name in names}
+    if bars is not None:
+        return VideoWriter(output, folders, header, on_frame=partial(bars.show, "frames"))
     return PictureWriter(folders, header, values=header.values)
 
 
@@ -124,12 +141,13 @@ class _Steps:
     """What is done with one input."""
 
     predictor: Predictor
+    reader: Reader
     writer: Writer
     origin: Origin
 
     def find_done(self, sources: Sequence[Input]) -> list[Input]:
         """The inputs whose results are of this very model, these options and these files; others are warned of."""
-        there = [each for each in sources if all(path.is_file() for path in self.writer.targets(each))]
+        there = [each for each in sources if all(path.exists() for path in self.writer.targets(each))]
         done = [each for each in there if self.writer.is_done(each, self._origin_of(each))]
         if len(done) < len(there):
             logger.warning(
@@ -146,9 +164,9 @@ class _Steps:
         stopwatch = Stopwatch()
         with stopwatch.measure("load"), about_file(source.path):
             origin = self._origin_of(source)  # before: what changes meanwhile is not done
-            opened = self.predictor.reader.open(source.source)
+            opened = self.reader.open(source.source)
         with stopwatch.measure("prepare"), about_file(source.path):
-            return opened, self.predictor.reader.prepare(opened), origin, stopwatch
+            return opened, self.reader.prepare(opened), origin, stopwatch
 
     def label(self, source: Input, ready: tuple[Opened, np.ndarray, Origin, Stopwatch]) -> Predicted:
         opened, image, origin, stopwatch = ready
@@ -164,44 +182,17 @@ class _Steps:
         return {**self.origin, "input": input_digest(source.paths)}
 
 
-def overlapped(
-    items: Sequence[Item],
-    *,
-    read: Callable[[Item], Read],
-    work: Callable[[Item, Read], Made],
-    write: Callable[[Item, Made], Result],
-    expected: Callable[[Exception], bool],
-) -> Iterator[tuple[Item, Result | Exception]]:
-    """Each item with what `write` returned, or with the exception that one of its steps raised; in order.
+class _VideoSteps(_Steps):
+    """Labels of a video are written as its frames become final; nothing is left for `write`."""
 
-    `read` and `write` run in a thread each, `work` in the caller's; no more than one item is in each step, so that
-    memory is bounded. An exception that is not `expected` is raised. However the iteration ends, what is being written
-    is finished first.
-    """
+    def label(self, source: Input, ready: tuple[Video, SeenVideo, Origin, Stopwatch]) -> list[Path]:
+        opened, video, origin, stopwatch = ready
+        with self.writer.taking(source, opened, origin=origin, stopwatch=stopwatch) as out:
+            self.predictor.label_frames(video, out, stopwatch=stopwatch)
+        return self.writer.targets(source)
 
-    def outcome(step: Callable[..., Any], item: Item, *made: Any) -> Any:
-        """What a step returns, or the exception that it raises; one of the step before is handed on."""
-        if made and isinstance(made[0], Exception):
-            return made[0]
-        try:
-            return step(item, *made)
-        except Exception as error:
-            if not expected(error):
-                raise
-            return error.with_traceback(None)  # whose frames hold what was read
-
-    with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
-        reading = [readers.submit(outcome, read, item) for item in items[:1]]
-        writing: list[tuple[Item, Future]] = []
-        for i, item in enumerate(items):
-            # What was read is taken out of its list, and nothing else holds it, so that it is freed when it was used.
-            made = reading.pop().result()
-            reading = [readers.submit(outcome, read, following) for following in items[i + 1 : i + 2]]
-            made = outcome(work, item, made)
-            yield from ((before, future.result()) for before, future in writing)
-            writing = [(item, writers.submit(outcome, write, item, made))]
-            del made
-        yield from ((before, future.result()) for before, future in writing)
+    def write(self, source: Input, predicted: list[Path]) -> list[Path]:
+        return predicted
 
 
 def _is_of_one_input(error: Exception) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from densevit.blocks.nd import resize
 from densevit.inference import (
+    ClipOptions,
     InferenceOptions,
     NativeGrid,
     Placement,
@@ -25,7 +26,7 @@ from densevit.inference import (
     plan_windows,
     sliding_window,
 )
-from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices
+from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices, over_steps
 from densevit.inference.reduce import labels as to_labels
 from densevit.inference.source import ArrayLike
 from densevit.labels import label_type
@@ -83,6 +84,7 @@ def label_image(
     options: InferenceOptions,
     size: Sequence[int] | None = None,
     slices: SliceOptions | None = None,
+    clips: ClipOptions | None = None,
     device: str | torch.device = "cpu",
     amp: str | None = None,
     max_memory: int | str | None = None,
@@ -92,15 +94,16 @@ def label_image(
     """(C, *S) -> the most probable class of each place (*size): logits are interpolated, and become labels in slabs.
 
     `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default. With
-    `slices` a model of pictures sees a volume slice by slice, and `options` speak of those. `amp` is "bf16" or
-    "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the labels: an integer array or a
-    memory map of `size`. `stopwatch` learns what the forwards took ("network") and all that makes labels of them
-    ("restore"). ValueError for options that do not fit the image.
+    `slices` a model of pictures sees a volume slice by slice, and `options` speak of those; with `clips` the image is a
+    video, and labels are made in the order of its frames. `amp` is "bf16" or "fp16"; `max_memory` ("4GB", or bytes)
+    bounds what windows take. `out` takes the labels: an integer array of `size`, or what stores like one. `stopwatch`
+    learns what the forwards took ("network") and all that makes labels of them ("restore"). ValueError for options that
+    do not fit the image.
     """
     device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
-    seen, image, windows = _by_windows(model, image, options, slices)
+    seen, image, windows = _by_windows(model, image, options, slices, clips)
     network = TimedNetwork(seen, device=device)
-    groups = dict(windows=windows, placement=Placement(window_device=device))
+    groups = dict(windows=windows, placement=Placement(axis=0 if clips else None, window_device=device))
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
@@ -127,12 +130,13 @@ def image_logits(
     *,
     options: InferenceOptions,
     slices: SliceOptions | None = None,
+    clips: ClipOptions | None = None,
     device: str | torch.device = "cpu",
     amp: str | None = None,
 ) -> Tensor:
     """(C, *S) -> the logits of which `label_image` makes labels, all of them, (K, *S) on `device`."""
     size = image.shape[1:]
-    seen, image, windows = _by_windows(model, image, options, slices)
+    seen, image, windows = _by_windows(model, image, options, slices, clips)
     with autocast(torch.device(device), amp):
         logits = sliding_window(seen, image, windows=windows, window_device=device)
         return resize(logits[None], size)[0]
@@ -151,17 +155,24 @@ def _finite(image: Tensor) -> Tensor:
 
 
 def _by_windows(
-    model: Network, image: Tensor | ArrayLike, options: InferenceOptions, slices: SliceOptions | None
+    model: Network,
+    image: Tensor | ArrayLike,
+    options: InferenceOptions,
+    slices: SliceOptions | None,
+    clips: ClipOptions | None,
 ) -> tuple[Network, Tensor | ArrayLike, Windows]:
     """What sees windows, the image that they are cut from, and the windows."""
     options = options.on_axes(len(image.shape) - 1 - (slices is not None))
+    if options.base_size is not None and (slices or clips):
+        raise ValueError("base_size is for pictures, and slices and frames keep the size that they have; leave it out")
     seen = as_asked(model, options)
+    if clips is not None:
+        options = options.on_clips(image.shape[1:], clips)
+        seen = seen if clips.step == 1 else over_steps(seen, min(clips.step, image.shape[1]))
     if slices is None:
         if options.base_size is not None:
             image = resize(torch.as_tensor(image[:])[None], fit_size(image.shape[1:], options.base_size))[0]
         return seen, image, options.windows(image.shape[1:])
-    if options.base_size is not None:
-        raise ValueError("base_size is for pictures, and slices keep the size that their volume has; leave it out")
     image = torch.from_numpy(neighbouring_slices(image.cpu().numpy(), slices.dim, slices.neighbours))
     windows = options.windows([n for axis, n in enumerate(image.shape[1:]) if axis != slices.dim])
 

@@ -62,10 +62,11 @@ def check_no_overwrite(written: Iterable[Path], read: Iterable[str | Path]) -> N
             raise ValueError(f"a prediction would overwrite {path}, which is read from; give another output folder")
 
 
-def model_digest(model: nn.Module, header: Header) -> str:
+def model_digest(model: nn.Module, header: Header | None) -> str:
     """64 hexadecimal digits of the kind of a model, of what its header says, and of every number in its weights."""
+    said = "" if header is None else json.dumps(header.as_dict(), sort_keys=True, default=str)
     layers = re.sub(r" at 0x[0-9a-f]+", "", f"{type(model).__qualname__} {model!r}")
-    found = hashlib.sha256(f"{layers} {json.dumps(header.as_dict(), sort_keys=True, default=str)}".encode())
+    found = hashlib.sha256(f"{layers} {said}".encode())
     for name, value in model.state_dict().items():
         if isinstance(value, Tensor):
             found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -66,13 +66,13 @@ class PictureWriter:
         label = self.numbers[predicted.label]
         for name, path in zip(self.folders, targets, strict=True):
             mark = origin_digest(predicted.origin, format=name) if predicted.origin else None
-            write_png(self._render(name, predicted.opened.image, label), path, mark=mark)
+            write_png(self.render(name, predicted.opened.image, label), path, mark=mark)
         return targets
 
     def finish(self, origin: Origin) -> None:
         pass
 
-    def _render(self, name: str, image: np.ndarray, label: np.ndarray) -> Image.Image:
+    def render(self, name: str, image: np.ndarray, label: np.ndarray) -> Image.Image:
         """Class numbers as the picture that is stored under a format's name; `image` is (C, H, W)."""
         if name == "overlay":
             return Image.fromarray(overlay(to_rgb(image), label, palette=self.palette))
@@ -112,6 +112,8 @@ class PredictionWriter:
     """
 
     def __init__(self, dataset: "Dataset", folders: Mapping[str | None, str | Path]):
+        if getattr(dataset, "clips", None) is not None:
+            raise ValueError("this set holds videos, whose label maps densevit predict writes; score it without --out")
         if dataset.has_cases:
             raise ValueError("predictions are written as pictures, and this set holds volumes; score it without --out")
         self.dataset = dataset

@@ -25,6 +25,7 @@ from densevit.predictor.outputs import Origin, model_digest
 from densevit.predictor.pictures import LargePicture, PictureReader
 from densevit.predictor.scans import ScanReader
 from densevit.predictor.structures import Cleaning
+from densevit.predictor.videos import SeenVideo, VideoReader
 from densevit.processes import pick_device
 from densevit.sides import read_sides
 from densevit.texts import parse_bytes
@@ -53,7 +54,8 @@ class Predictor:
     `model` is a weights.safetensors, the folder that holds it, that of a run, an opened `Checkpoint`, or a module. A
     `header` says what a module takes and how it was trained; that of a `Segmentor` may be left out. Pictures are files,
     lists of one file a channel, arrays (H, W, C) or tensors (C, H, W); scans are files, lists of one file a channel,
-    folders of a DICOM series, `Volume`s, or arrays (C, D, H, W) at the spacing of training.
+    folders of a DICOM series, `Volume`s, or arrays (C, D, H, W) at the spacing of training. For a header of clips an
+    image is a video: a file, a folder of frames, an array (T, H, W, C) or a tensor (C, T, H, W).
 
     `device` is by default the CPU, or where a module is; `amp` "bf16" or "fp16"; `max_memory` ("8GB", or bytes) bounds
     what windows take beside model and image; `read` says how scans are read, `clean` what of their label maps is made
@@ -127,34 +129,61 @@ class Predictor:
         return self(image).label
 
     def label_prepared(
-        self, image: np.ndarray | LargePicture, size: Sequence[int], *, stopwatch: Stopwatch | None = None
+        self,
+        image: np.ndarray | LargePicture | SeenVideo,
+        size: Sequence[int],
+        *,
+        out: Any = None,
+        stopwatch: Stopwatch | None = None,
     ) -> np.ndarray:
         """A prepared image -> its label map (*size), made tidy where that is asked for; `stopwatch` learns what took
-        how long."""
+        how long. `out`, an array of `size` or what stores like one, takes class numbers, and is returned as it is.
+        """
         stopwatch, header = stopwatch or Stopwatch(), self.header
         label = label_image(
             self.model,
             torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
             options=self._options,
             size=size,
-            out=np.empty(tuple(size), label_type(header.num_classes)),
+            out=np.empty(tuple(size), label_type(header.num_classes)) if out is None else out,
             slices=header.slices,
+            clips=header.clips,
             device=self.device,
             amp=self.amp,
             max_memory=self.max_memory,
             stopwatch=stopwatch,
         )
+        if out is not None:
+            return label
         with stopwatch.measure("clean"):
             label = label if header.label_values is None else header.values[label]
             self.clean(label, classes=header.classes, values=header.values)
         return label
 
+    def label_frames(self, video: SeenVideo, out: Any, *, stopwatch: Stopwatch | None = None) -> None:
+        """Write the class numbers of a video to `out`, an array (T, H, W) or what stores like one, in order.
+
+        A model of pictures sees frame by frame, a model of clips what its header says. ValueError for a predictor that
+        makes label maps tidy, which takes whole ones.
+        """
+        if self.clean != Cleaning():
+            raise ValueError("largest_component and fill_holes are not for videos; leave them out")
+        if self.header.clips is not None:
+            self.label_prepared(video, video.shape[1:], out=out, stopwatch=stopwatch)
+            return
+        for number in range(video.shape[1]):
+            frame = np.ascontiguousarray(video[:, number : number + 1][:, 0])
+            label = np.empty(frame.shape[1:], label_type(self.header.num_classes))
+            out[number : number + 1] = self.label_prepared(frame, label.shape, out=label, stopwatch=stopwatch)[None]
+
     def logits(self, image: Tensor) -> Tensor:
         """(C, *S) as the network sees it -> (K, *S), on the predictor's device."""
-        options = dict(options=self._options, slices=self.header.slices, device=self.device, amp=self.amp)
-        return image_logits(self.model, image, **options)
+        seen = dict(slices=self.header.slices, clips=self.header.clips)
+        return image_logits(self.model, image, options=self._options, **seen, device=self.device, amp=self.amp)
 
 
 def open_reader(header: Header, read: ReadOptions = REFUSING) -> Reader:
-    """The reader of the images that a header is about: of scans, or of pictures."""
+    """The reader of the images that a header is about: of scans, of videos, or of pictures."""
+    if header.clips is not None:
+        return VideoReader(header)
     return ScanReader(header, read) if header.is_of_volumes else PictureReader(header)

@@ -29,11 +29,16 @@ def open_dataset(config: ConfigFile, section: str) -> Dataset:
     return dataset
 
 
-def check_fits(dataset: Dataset, model: Any, *, section: str) -> None:
+FIT = dict(num_classes="classes", spatial_dims="spatial dimensions", in_channels="channels")
+
+
+def check_fits(dataset: Dataset, model: Any, *, section: str, classes: bool = True) -> None:
     """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
-    for key, what in (("num_classes", "classes"), ("spatial_dims", "spatial dimensions"), ("in_channels", "channels")):
+    for key, what in FIT.items():
         found = getattr(dataset, key)
-        wanted = getattr(model, key, found)  # a backbone alone has no number of classes
+        wanted = (
+            getattr(model, key, found) if classes or key != "num_classes" else found
+        )  # a CLIP or a backbone alone has none
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
 
@@ -94,15 +99,16 @@ def train_loader(
     )
 
 
-def warn_of_shared_cases(train: Dataset, val: Dataset) -> None:
+def warn_of_shared_cases(train: Dataset, val: Dataset, *, section: str = "train_data") -> None:
     """Say so where validation looks at what was trained on: its scores would then be too good."""
     seen, checked = ({os.path.realpath(name) for name in dataset.names} for dataset in (train, val))
     shared = sorted(seen & checked)
     if shared:
         logger.warning(
-            "%d of the %d cases of val_data are in train_data too, first %s: scores will be too good; "
+            "%d of the %d cases of val_data are in %s too, first %s: scores will be too good; "
             "give both sections the same split keys",
             len(shared),
             len(checked),
+            section,
             shared[0],
         )

@@ -18,6 +18,7 @@ from densevit.losses import check_loss
 from densevit.options import check_bools, check_range, fit
 from densevit.registry import BACKBONES, DECODERS, NETWORKS, check_known
 from densevit.segmentor import create_backbone
+from densevit.train.distillation.options import DenseDistillationOptions
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
 from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
@@ -143,7 +144,7 @@ class RunConfig:
     work_dir: str | None = None
     name: str = "config"
     task: str = "segment"
-    augments: ClassVar[Mapping[int, type]] = {}  # the options of train_data.augment, by the number of axes
+    augments: ClassVar[Mapping[int | str, type]] = {}  # options of train_data.augment, by rank or type of the data set
 
     def __post_init__(self) -> None:
         fit(self.load_from, WEIGHTS, where="load_from")
@@ -169,7 +170,8 @@ class ConfigFile(RunConfig):
     auxiliary: list[AuxiliaryOptions] = field(default_factory=list)
     deep_supervision: DeepSupervisionOptions | None = None
     inference: InferenceOptions = field(default_factory=InferenceOptions)
-    augments: ClassVar[Mapping[int, type]] = AUGMENTS
+    distillation: DenseDistillationOptions | None = None
+    augments: ClassVar[Mapping[int | str, type]] = AUGMENTS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -189,6 +191,9 @@ class ConfigFile(RunConfig):
             )
         if self.train_cfg.best == "mCaseDice" and not (of_volumes or self.train_data.dataset.get("slices")):
             raise ValueError("train_cfg.best 'mCaseDice' is the mean over the cases of 3D data; use 'mIoU' or 'mDice'")
+        learns = self.distillation is not None and self.distillation.shallow is not None
+        if learns and not self.auxiliary and self.deep_supervision is None:
+            raise ValueError("distillation.shallow is for heads that training adds; set auxiliary or deep_supervision")
         try:
             self.inference.on_axes(self.model.spatial_dims)
         except ValueError as error:

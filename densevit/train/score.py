@@ -1,37 +1,38 @@
 """Score a checkpoint on a config's test images."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from operator import eq
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.config import Config
 from torch import Tensor
 
-from densevit.checkpoint import Header, find_weights
+from densevit.checkpoint import find_weights
 from densevit.data import Sample
 from densevit.data.stream import EvalSet
-from densevit.data.volume_set import SPACING_TOLERANCE
 from densevit.evaluate import evaluate
 from densevit.evaluate.files import Measured
 from densevit.evaluate.samples import SampleMeasurer
 from densevit.inference import InferenceOptions
 from densevit.labels import colorize
-from densevit.metrics import MeasureOptions, SegmentationScores
-from densevit.normalization import create_normalization
+from densevit.metrics import MeasureOptions, SegmentationScores, TemporalScores
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
 from densevit.segmentor import Segmentor
+from densevit.train.as_trained import check_as_trained
 from densevit.train.config import check_config
 from densevit.train.data import open_samples
 from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import create_model, make_header
-from densevit.weights import load_weights, read_config
+from densevit.weights import load_weights
+
+if TYPE_CHECKING:
+    from densevit.data.clip_set import ClipDataset
+    from densevit.evaluate.clips import ClipSteadiness
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class TestResult:
     """Scores with the names that make them readable: `.scores.table(classes)`, `.scores.as_dict(classes)`.
 
     `measured` is what was measured of each case, where that was asked for: `densevit.evaluate.scores.score` makes means
-    and intervals of it.
+    and intervals of it. `temporal` says of each video of a set of clips how steady its label maps are.
     """
 
     scores: SegmentationScores
@@ -47,6 +48,7 @@ class TestResult:
     palette: list[tuple[int, int, int]]
     num_images: int
     measured: Measured | None = None
+    temporal: Mapping[str, TemporalScores] = field(default_factory=dict)
 
 
 def score_checkpoint(
@@ -73,7 +75,8 @@ def score_checkpoint(
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples, model = _open(config, section, checkpoint)
         measurer = None if options is None else SampleMeasurer(samples.dataset, options)
-        callbacks = [each for each in (measurer, on_prediction) if each is not None]
+        steadiness = None if getattr(samples.dataset, "clips", None) is None else _steadiness_of(samples.dataset)
+        callbacks = [each for each in (measurer, steadiness, on_prediction) if each is not None]
         evaluation = evaluate(
             model.to(chosen),
             samples,
@@ -84,8 +87,15 @@ def score_checkpoint(
             on_prediction=lambda *predicted: [each(*predicted) for each in callbacks],
         )
         measured = None if measurer is None else measurer.measured()
+        temporal = {} if steadiness is None else steadiness.measured()
     dataset = samples.dataset
-    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset), measured)
+    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset), measured, temporal)
+
+
+def _steadiness_of(dataset: "ClipDataset") -> "ClipSteadiness":
+    from densevit.evaluate.clips import ClipSteadiness  # few sets are of clips
+
+    return ClipSteadiness(dataset)
 
 
 def show_predictions(
@@ -127,41 +137,5 @@ def _open(config: ConfigFile, section: str, checkpoint: str | Path) -> tuple[Eva
     model = create_model(config.model, trained=True)
     weights = find_weights(checkpoint)
     load_weights(model, weights)
-    _check_as_trained(weights, make_header(config, samples.dataset))
+    check_as_trained(weights, make_header(config, samples.dataset))
     return samples, model
-
-
-def _check_as_trained(weights: Path, here: Header) -> None:
-    """ValueError where a weights file says that images were prepared otherwise than they are here.
-
-    Other projects' files, and those that do not say how, pass.
-    """
-    content = read_config(weights) if weights.suffix == ".safetensors" else None
-    if not content or "model" not in content:
-        return
-    there = Header.read(content, weights)
-    for key, is_alike in _ALIKE.items():
-        wanted, found = getattr(there, key), getattr(here, key)
-        if content.get(key) is not None and not is_alike(wanted, found):
-            raise ValueError(
-                f"{weights} was trained with {key} {wanted!r}, but the data set of this config has {found!r}; "
-                f"give that set the same {key}"
-            )
-
-
-def _same_normalization(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whatever is written out, and whatever is left to its default."""
-    first, second = (json.loads(json.dumps(asdict(create_normalization(each)))) for each in (wanted, found))
-    return wanted["type"] == found["type"] and first == second
-
-
-def _same_spacing(wanted: Sequence[float], found: Sequence[float] | None) -> bool:
-    return found is not None and np.allclose(wanted, found, rtol=SPACING_TOLERANCE, atol=0)
-
-
-_ALIKE: dict[str, Callable[[Any, Any], bool]] = {
-    "normalization": _same_normalization,
-    "spacing": _same_spacing,
-    "slices": lambda wanted, found: found is not None and (wanted.dim, wanted.count) == (found.dim, found.count),
-    "exif": eq,
-}

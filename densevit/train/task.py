@@ -24,7 +24,7 @@ from densevit.train.resume import list_settings
 if TYPE_CHECKING:
     from densevit.train.schema import RunConfig
 
-BUILT_IN = {name: f"densevit.train.tasks.{name}" for name in ("segment", "classify", "dino")}
+BUILT_IN = {name: f"densevit.train.tasks.{name}" for name in ("segment", "classify", "mean_teacher", "dino", "clip")}
 
 
 @dataclass(frozen=True)

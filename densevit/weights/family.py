@@ -37,6 +37,8 @@ class Release:
     backbone: tuple[Row, ...] = ()
     decoder: tuple[Row, ...] = ()
     class_head: tuple[Row, ...] = ()  # our names with `class_head.`; a model without such a head leaves them aside
+    # Our names with `text.`, and `logit_scale`, of a CLIP; other models leave them aside.
+    texts: tuple[Row, ...] = ()
     ignored: tuple[str, ...] = ()  # patterns of tensors for which our models have no place
     # Patterns of our names that it does not hold, such as norms that only a dense model has: the model keeps its own.
     absent: tuple[str, ...] = ()

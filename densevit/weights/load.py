@@ -19,6 +19,7 @@ from densevit.weights.names import (
     is_classifier,
     is_like,
     is_neck,
+    is_of_texts,
     plain_names,
     target_of,
     to_stages,
@@ -55,7 +56,7 @@ def load_weights(
     inflate: str | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> LoadReport:
-    """Load a checkpoint into a `Segmentor`, a `Classifier` or a backbone; all checks come before the first value.
+    """Load a checkpoint into a `Segmentor`, a `Classifier` (or `Clip`) or a backbone; all checks come before any value.
 
     `source` names the key map (see `known_sources`), or a publisher for any of its maps; None guesses it from tensors'
     names. `new_head` keeps the model's own classifier, for another set of classes; a `Classifier` then takes the
@@ -63,8 +64,7 @@ def load_weights(
     response of the old ones, "tile" repeats the old ones in turn; both keep the scale of the output. `inflate` fits
     weights of pictures to a model of volumes: "center" puts each kernel in the middle of the new axis, "mean" spreads
     it over that axis. A backbone takes its part of a whole model's checkpoint, and keeps its own neck where that has
-    none; position and relative-bias tables are resized to the model's. `state` are the tensors of `path`, where they
-    were read before: the file is then not opened.
+    none; position and relative-bias tables are resized to the model's. `state` are the tensors of `path`, read before.
 
     Raises ValueError when tensors are missing, unexpected or of other shapes, hold values that are not numbers, or were
     trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
@@ -76,7 +76,7 @@ def load_weights(
     asked = source
     try:
         source = guess_source(state, among=asked)
-        translation = to_ours(state, source, class_head=target.classifies and not new_head)
+        translation = to_ours(state, source, class_head=target.classifies and not new_head, texts=target.reads_texts)
         described = meta.get("model") if source == "densevit" else None
         alone = isinstance(described, Mapping) and bool(described.get("features_only"))
         translation = _take_part(translation, target, new_head=new_head, of_backbone=alone)
@@ -152,6 +152,7 @@ def _take_part(translation: Translation, target: Target, *, new_head: bool, of_b
         if (alone and not name.startswith("backbone."))
         or name.startswith(unused)
         or (name.startswith("class_head.") and not target.classifies)
+        or (is_of_texts(name) and not target.reads_texts)
         or (name not in target.tensors and is_like(name, lacking))
     }
     state = {name: tensor for name, tensor in staged.items() if name not in left_out}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 NECK = "backbone.neck."  # how names of a neck's tensors begin
+OF_TEXTS = ("text.", "logit_scale")
 _STAGED = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.(.+)")
 _COUNTED = re.compile(r"backbone\.blocks\.(\d+)\.(.+)")
 LEVEL_NORM = r"backbone\.out_norms\.\d+\."  # of what leaves a stage
@@ -42,6 +43,11 @@ def is_classifier(state: Iterable[str]) -> bool:
     return any(name.startswith("class_head.") for name in state)
 
 
+def is_of_texts(name: str) -> bool:
+    """True for a tensor that only a CLIP has: of its encoder of texts, or its temperature."""
+    return name.startswith(OF_TEXTS)
+
+
 @dataclass(frozen=True)
 class Target:
     """What is to be filled: a model's tensors by the names that they have in a `Segmentor`, its modules by path."""
@@ -53,6 +59,11 @@ class Target:
     def classifies(self) -> bool:
         """Whether the model is a `Classifier`, and no segmentor or backbone."""
         return is_classifier(self.tensors)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the model is a CLIP."""
+        return any(map(is_of_texts, self.tensors))
 
     def owner(self, name: str, *, levels: int = 1) -> nn.Module | None:
         """The module that holds the tensor of this name, or the one that holds that module (`levels=2`), ..."""

@@ -70,10 +70,10 @@ def _get_sources(name: str) -> dict[str, Release]:
     return found
 
 
-def to_ours(state: Mapping[str, Tensor], source: str, *, class_head: bool = True) -> Translation:
-    """Translate a release's state dict to our names: `backbone.*`, `decoder.*`, `head.*`, `class_head.*`.
+def to_ours(state: Mapping[str, Tensor], source: str, *, class_head: bool = True, texts: bool = False) -> Translation:
+    """Translate a release's state dict to our names: `backbone.*`, `decoder.*`, `head.*`, `class_head.*`, `text.*`.
 
-    Without `class_head`, what is of a classifier's head is ignored.
+    Without `class_head`, what is of a classifier's head is ignored, and without `texts` a CLIP's encoder of texts.
     """
     spec, cleaned = known_sources()[guess_source(state, among=source)], {}
     for plain, name in plain_names(state).items():
@@ -84,7 +84,8 @@ def to_ours(state: Mapping[str, Tensor], source: str, *, class_head: bool = True
         prefix = "" if any(name.startswith(spec.prefix) for name in cleaned) else spec.prefix
         return Translation({prefix + name: tensor for name, tensor in cleaned.items()})
     cleaned = {name.removeprefix(spec.prefix): tensor for name, tensor in cleaned.items()}
-    of_head, spec = replace(spec, backbone=(), decoder=()), spec if class_head else replace(spec, class_head=())
+    of_head = replace(spec, backbone=(), decoder=())
+    spec = replace(spec, class_head=spec.class_head if class_head else (), texts=spec.texts if texts else ())
     state, left, reshaped = _translate(cleaned, _rules(spec))
     unknown = _translate({name: cleaned[name] for name in left}, _rules(of_head))[1]
     ignored = [name for name in left if name not in unknown or is_like(name, spec.ignored)]
@@ -132,7 +133,7 @@ class Rule(NamedTuple):
 def _rules(release: Release, *, prefix: str = "", back: bool = False) -> list[Rule]:
     """Its rows with full names of parameters: ours with `backbone.`, theirs with `prefix`; `back` goes to theirs."""
     rows = [(row, prefix, "backbone.") for row in release.backbone]
-    rows += [(row, "", "") for row in (*release.decoder, *release.class_head)]
+    rows += [(row, "", "") for row in (*release.decoder, *release.class_head, *release.texts)]
     rules = []
     for (theirs, ours, *named), before_theirs, before_ours in rows:
         operations = OPERATIONS[named[0] if named else "same"]

@@ -21,3 +21,12 @@ def test_a_grid_trains_each_run_once_and_tells_score_time_and_memory(config, tmp
     assert row["iterations"] == row["settings"]["train_cfg"]["max_iters"]
     assert 0.1 < row["peak_gb"] < 24
     assert row["cpu_minutes"] > 0
+
+
+def test_runs_that_differ_in_their_seed_have_a_mean_and_a_deviation():
+    rows = [dict(run=f"a_seed{i}", metric="mIoU", score=score) for i, score in enumerate((1.0, 2.0, 3.0))]
+    found = train_grid.over_seeds([*rows, dict(run="b_seed0", metric="mIoU", score=5.0)])
+    assert found == [
+        {"run": "a", "seeds": 3, "mean mIoU": 2.0, "deviation": 1.0},
+        {"run": "b", "seeds": 1, "mean mIoU": 5.0, "deviation": None},
+    ]

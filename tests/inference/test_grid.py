@@ -65,7 +65,7 @@ def test_monai_windows_are_those_of_dense_patch_slices(axes):
 )
 @settings(max_examples=80, deadline=None)
 def test_the_weights_of_every_pixel_sum_to_one_and_none_is_negative(axes, grid, profile, floor, axis):
-    size, roi, stride = zip(*[(min(s, 30), r, max(t, r // 2, 1)) for s, r, t in axes], strict=True)
+    size, roi, stride = zip(*[(min(s, 18), r, max(t, r // 2, 1)) for s, r, t in axes], strict=True)
     made = make_axes(size, roi, stride, grid)
     layout = make_layout(made, axis=axis % len(made))
     weigh = make_blend(layout, profile=profile, floor=floor, device=torch.device("cpu"))

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from densevit.predictor.files import overlapped
+from densevit.predictor.overlap import overlapped
 
 
 class Thing:

@@ -111,6 +111,22 @@ def test_a_trained_classifier_starts_a_segmentor(backbone, pictures, tmp_path):
     assert len(same) >= len([name for name in given if name.startswith("backbone.")])
 
 
+def test_a_classifier_is_tuned_at_another_resolution(pictures, tmp_path):
+    def of_size(size, **more):
+        small = dict(dim=12, depth=4, num_heads=2, image_size=size)
+        given = config(pictures, model=dict(backbone="deit_tiny", num_classes=3, backbone_options=small, **more))
+        given["train_data"]["augment"] = dict(crop_size=(size, size))
+        return given | dict(train_cfg=dict(max_iters=1), view=dict(size=(size, size)), val_data=None)
+
+    first = train(of_size(32), work_dir=tmp_path / "first", device="cpu", progress=False)
+    larger = of_size(64, weights=str(first.work_dir))
+    tuned = check_config(larger).model.create()
+    table, grown = (model.backbone.state_dict() for model in (check_config(of_size(32)).model.create(), tuned))
+    (name,) = [name for name in grown if "pos_embed" in name and grown[name].shape != table[name].shape]
+    assert (table[name].shape[1], grown[name].shape[1]) == (1 + 2 * 2, 1 + 4 * 4)  # a class token and the cells
+    train(larger, work_dir=tmp_path / "second", device="cpu", progress=False)
+
+
 def test_volumes_are_classified_by_the_same_task(tmp_path):
     rng = np.random.default_rng(0)
     for name, level in (("dark", 0.0), ("bright", 3.0)):

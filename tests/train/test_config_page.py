@@ -13,6 +13,7 @@ from densevit.data.stream import RareClassOptions
 from densevit.inference import InferenceOptions
 from densevit.losses import LOSSES
 from densevit.train import schema
+from densevit.train.distillation.options import DenseDistillationOptions
 from densevit.train.optim import OptimizerOptions, ScheduleOptions
 from densevit.train.record import VisualizationOptions
 from densevit.train.tasks.supervision import AuxiliaryOptions, DeepSupervisionOptions
@@ -30,6 +31,7 @@ SECTIONS = {
     "rare_class_sampling": RareClassOptions,
     "auxiliary": AuxiliaryOptions,
     "deep_supervision": DeepSupervisionOptions,
+    "distillation": DenseDistillationOptions,
     "inference": InferenceOptions,
     "visualization": VisualizationOptions,
 }

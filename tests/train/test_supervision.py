@@ -147,7 +147,7 @@ def test_halving_weights_add_up_to_one(supervised):
 def test_the_main_map_keeps_the_decoders_dropout(supervised):
     supervised["model"]["decoder_options"]["dropout"] = 1.0
     model, batch = make(supervised)
-    outputs = model.supervision(model.segmentor, batch["image"])
+    outputs, _ = model.supervision(model.segmentor, batch["image"])
     assert torch.equal(outputs["main"].values, model.segmentor.head.bias.view(1, -1, 1, 1).expand(2, 3, 8, 8))
     assert outputs["level_1"].values.std() > 0
 
@@ -156,8 +156,8 @@ def test_a_supervised_step_can_be_compiled_whole(supervised):
     supervised["model"]["decoder_options"]["dropout"] = 0.0
     supervised["auxiliary"] = [dict(level=2, dim=8, dropout=0.0)]
     model, batch = make(supervised)
-    eager = model.supervision(model.segmentor, batch["image"])
-    compiled = torch.compile(model.supervision, fullgraph=True, backend="eager")(model.segmentor, batch["image"])
+    eager, _ = model.supervision(model.segmentor, batch["image"])
+    compiled, _ = torch.compile(model.supervision, fullgraph=True, backend="eager")(model.segmentor, batch["image"])
     assert compiled.keys() == eager.keys()
     for name, output in eager.items():
         torch.testing.assert_close(compiled[name].values, output.values)
@@ -191,7 +191,7 @@ def test_volumes_and_decoders_that_read_the_image_are_supervised_too(config, dec
     with torch.device("meta"):
         model = create_segment_model(check_config(config))
         segmentor = model.segmentor
-        outputs = model.supervision(segmentor, torch.empty(2, 1, 32, 40, 36))
+        outputs, _ = model.supervision(segmentor, torch.empty(2, 1, 32, 40, 36))
     assert outputs["auxiliary_2"].logits().shape == (2, 3, 2, 3, 3)
     expected = segmentor.forward_logits(torch.empty(2, 1, 32, 40, 36, device="meta"))
     assert outputs["main"].logits().shape == expected.shape

@@ -258,3 +258,11 @@ def test_a_network_of_pictures_is_trained_tested_and_predicts_on_volumes_by_comm
     assert nibabel.load(mask).shape == nibabel.load(scan).shape
     np.testing.assert_array_equal(nibabel.load(mask).affine, nibabel.load(scan).affine)
     assert tested["mCaseDice"] == pytest.approx(scalars(tmp_path / "run")[-1]["mCaseDice"])
+
+
+def test_volumes_without_labels_are_learned_from(config, tmp_path):
+    unlabelled = dict(dataset={**config["train_data"]["dataset"], "split": "val"})
+    config["train_cfg"].update(max_iters=1, checkpoint_interval=1, ema=0.5)
+    given = {**config, "task": "mean_teacher", "unlabelled_data": unlabelled, "val_data": None}
+    train(given, work_dir=tmp_path, device="cpu", progress=False)
+    assert {"loss_dice", "loss_cross_entropy_unlabelled", "loss_dice_unlabelled"} < scalars(tmp_path)[0].keys()

@@ -89,12 +89,13 @@ def randomize(model, *, seed=0):
 def copy_weights(peer, ours, *, source):
     """Copy a peer's state dict into our model through the key map; both must fit without remainder.
 
-    Only a classifier takes its head.
+    Only a classifier takes its head, and only a CLIP an encoder of texts.
     """
     whole = any(name.startswith("backbone.") for name in ours.state_dict())
     names = [name if whole else f"backbone.{name}" for name in ours.state_dict()]
     classifies = any(name.startswith("class_head.") for name in names)
-    translation = to_ours(peer.state_dict(), source, class_head=classifies)
+    texts = any(name.startswith("text.") for name in names)
+    translation = to_ours(peer.state_dict(), source, class_head=classifies, texts=texts)
     assert translation.unexpected == []
     state = to_stages(translation.state, names)
     ours.load_state_dict(state if whole else {name.removeprefix("backbone."): t for name, t in state.items()})

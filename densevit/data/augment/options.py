@@ -98,11 +98,25 @@ class AugmentOptions:
         """Whether left and right are exchanged, now and then."""
         return self.flip > 0
 
+    def without_classes(self) -> "AugmentOptions":
+        """The same for pictures without labels: crops are from anywhere."""
+        return replace(self, cat_max_ratio=1.0)
+
     def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
         """ValueError for what albumentations does not have, and for mirror images of classes with unknown sides."""
         from densevit.data.augment.augment_2d import Augment2D  # here, for it brings albumentations
 
         return Augment2D(self, fill=fill, sides=sides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipAugmentOptions(AugmentOptions):
+    """The same changes for all frames of a clip; `photometric` and `crop_size` are of each frame."""
+
+    def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
+        from densevit.data.augment.clip_2d import ClipAugment
+
+        return ClipAugment(self, fill=fill, sides=sides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +176,7 @@ class VolumeAugmentOptions:
         return Augment3D(self, sides=sides)
 
     def without_classes(self) -> "VolumeAugmentOptions":
-        """The same for volumes that are of one class each: crops are from anywhere."""
+        """The same for volumes without label maps: crops are from anywhere."""
         return replace(self, foreground=0.0, foreground_weights=None)
 
     def filled(self) -> "VolumeAugmentOptions":
@@ -223,7 +237,8 @@ class ClassAugmentOptions:
         return ClassAugment2D(self, fill=fill, sides=sides)
 
 
-AUGMENTS = {2: AugmentOptions, 3: VolumeAugmentOptions}  # by the number of spatial dimensions
+# By the number of spatial dimensions, or by the type of a data set that has others.
+AUGMENTS = {2: AugmentOptions, 3: VolumeAugmentOptions, "clips": ClipAugmentOptions}
 CLASS_AUGMENTS = {2: ClassAugmentOptions, 3: VolumeAugmentOptions}
 AnyAugmentOptions = AugmentOptions | VolumeAugmentOptions
 

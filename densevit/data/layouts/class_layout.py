@@ -4,59 +4,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from densevit.data.case import Case
-from densevit.data.case_cache import create_case_cache
 from densevit.data.class_set import CLASS_DATASETS, ClassDataset
-from densevit.data.dataset import Dataset
 from densevit.data.layouts.classes import read_classes
-from densevit.data.layouts.pairing import check_folder, check_root, is_hidden
+from densevit.data.layouts.image_layout import SPLITS, ImageLayout
+from densevit.data.layouts.pairing import check_folder, is_hidden
 from densevit.data.layouts.subjects import subjects_of
-from densevit.data.picture_set import PictureDataset
-from densevit.data.volume_set import VolumeDataset
-from densevit.options import read_options
-from densevit.pictures.coding import LabelCoding
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
 from densevit.texts import read_table
 from densevit.volumes.paths import FILE_ENDINGS
-from densevit.volumes.volume import ReadOptions
 
-SPLITS = ("train", "val", "test")
 PICTURES = (*IMAGE_ENDINGS, *ARRAY_ENDINGS)
 Files = dict[str, str]  # path below the root -> name of the class
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassLayout:
-    """The keys that both kinds have; images are pictures, or scans where they are .nii.gz, .nrrd, .mha and the like.
+class ClassLayout(ImageLayout):
+    """The keys that both kinds have, beside those of `ImageLayout`; val_every counts the images of each class.
 
-    split: "train", "val" or "test". val_every: for sets that are not split: of each class every n-th image belongs to
-        "val", the others to "train"; of a `group` of several images (`densevit.data.layouts.subjects`) all or none.
     classes: how folders or cells call the classes, in the order of their numbers, or a .txt or .json file of that; by
         default all that there are in any split, sorted. names: {what files call it: what people call it}.
-    in_channels, exif, normalization: see `PictureDataset` and `VolumeDataset`. spacing, read, cache: of scans.
     """
 
-    root: str
-    split: str = "train"
-    val_every: int = 0
-    group: str | dict | None = None
     classes: str | list | tuple | None = None
     names: dict = field(default_factory=dict)
-    in_channels: int | None = None
-    exif: str | None = None
-    normalization: dict | None = None
-    spacing: list | tuple | None = None
-    read: dict | None = None
-    cache: bool | dict | None = None
 
     def files(self, root: Path) -> dict[str, Files]:
         """The images of each split, or all as "train" where the set is not split."""
         raise NotImplementedError
 
     def open(self) -> ClassDataset:
-        if self.split not in SPLITS:
-            raise ValueError(f"split must be 'train', 'val' or 'test', got {self.split!r}")
-        root = check_root(self.root)
+        root = self.check_root()
         splits = self.files(root)
         classes = self._classes(root, sorted({name for files in splits.values() for name in files.values()}))
         chosen = self._divided(splits, root) if self.val_every else splits.get(self.split, {})
@@ -69,7 +46,9 @@ class ClassLayout:
         if strange is not None:
             raise ValueError(f"{root / strange[0]} is of the class {strange[1]!r}, which classes does not name")
         shown = [str(self.names.get(name, name)) for name in classes]
-        return ClassDataset(self._images(root, list(chosen)), [number[name] for name in chosen.values()], classes=shown)
+        return ClassDataset(
+            self.images_of(root, list(chosen)), [number[name] for name in chosen.values()], classes=shown
+        )
 
     def _classes(self, root: Path, found: Sequence[str]) -> list[str]:
         if self.classes is None:
@@ -81,8 +60,7 @@ class ClassLayout:
 
     def _divided(self, splits: Mapping[str, Files], root: Path) -> Files:
         """Every n-th subject of a class is for validation, beginning with the first."""
-        if self.val_every < 2 or self.split == "test":
-            raise ValueError(f"val_every must be 2 or more and has no split 'test', got {self.val_every}, {self.split}")
+        self.check_val_every()
         everything = {path: name for files in splits.values() for path, name in files.items()}
         subjects = subjects_of(list(everything), self.group, root=root)
         first = {subject: everything[path] for path, subject in sorted(subjects.items(), reverse=True)}
@@ -92,38 +70,6 @@ class ClassLayout:
         val = {subject for order in of_class.values() for subject in order[:: self.val_every]}
         wanted = self.split == "val"
         return {path: name for path, name in everything.items() if (subjects[path] in val) == wanted}
-
-    def _images(self, root: Path, paths: Sequence[str]) -> Dataset:
-        scans = [path for path in paths if is_scan(path)]
-        if scans and len(scans) < len(paths):
-            other = next(path for path in paths if path not in scans)
-            raise ValueError(f"{root} holds scans, such as {scans[0]}, and pictures, such as {other}; divide them")
-        files, normal = [str(root / path) for path in paths], {}
-        if self.normalization is not None:
-            normal = dict(normalization=self.normalization)
-        if not scans:
-            for key in ("spacing", "read", "cache"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"{key} is of scans, and {root} holds pictures; leave it out")
-            return PictureDataset(
-                [(path, None) for path in files],
-                classes=("image",),
-                coding=LabelCoding(num_classes=1),
-                exif=self.exif or "apply",
-                in_channels=self.in_channels or 3,
-                **normal,
-            )
-        count = self.in_channels or 1
-        return VolumeDataset(
-            [Case((path,)) for path in files],
-            classes=("image",),
-            label_values=[0],
-            channels=["image"] if count == 1 else [f"channel {i}" for i in range(count)],
-            spacing=self.spacing,
-            read=read_options(ReadOptions, self.read or {}, where="read"),
-            cache=create_case_cache(self.cache),
-            **normal,
-        )
 
 
 @CLASS_DATASETS.register({"class_folder": {}})
@@ -182,11 +128,6 @@ class ClassTable(ClassLayout):
                 raise ValueError(f"{path}, line {number}: {image} stands there twice; an image is of one class")
             found.setdefault(split, {})[image] = label
         return found
-
-
-def is_scan(path: str) -> bool:
-    """Whether it is a volume by its ending."""
-    return path.lower().endswith(FILE_ENDINGS)
 
 
 def _below(folder: Path, root: Path) -> Files:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from densevit.backbones.class_heads import DistilledHead
 from densevit.checkpoint import Header, find_weights
 from densevit.classifier import Classifier
 from densevit.data import Sample
@@ -20,7 +21,12 @@ from densevit.data.stream import EvalSet, TrainStream
 from densevit.processes import process_group, rank_and_size, share_buffers
 from densevit.progress import Bars
 from densevit.sides import read_sides
+from densevit.train.as_trained import check_as_trained
 from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
+from densevit.train.distillation.classes import distillation_loss
+from densevit.train.distillation.dense import mean_log_probability
+from densevit.train.distillation.options import ClassDistillationOptions
+from densevit.train.distillation.teachers import Teachers
 from densevit.train.mixing import mix, shares_of_classes
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.class_scores import ClassScores, score_classifier
@@ -29,18 +35,34 @@ from densevit.weights import load_weights, read_config
 
 
 class ClassifyModel(nn.Module):
-    """A classifier and its loss: image (B, C, *S), shares of classes (B, K) -> named losses."""
+    """A classifier and its loss: image (B, C, *S), shares of classes (B, K) -> named losses.
 
-    def __init__(self, classifier: Classifier, loss: str):
+    With `taught`, log p (B, K) of teachers, a distilled head learns the shares by its first token and that by its
+    second; another head learns both.
+    """
+
+    def __init__(self, classifier: Classifier, loss: str, distillation: ClassDistillationOptions | None = None):
         super().__init__()
-        self.classifier, self.loss = classifier, loss
+        self.classifier, self.loss, self.distillation = classifier, loss, distillation
 
-    def forward(self, image: Tensor, shares: Tensor) -> dict[str, Tensor]:
-        logits = self.classifier(image).float()
+    def forward(self, image: Tensor, shares: Tensor, taught: Tensor | None = None) -> dict[str, Tensor]:
+        head = self.classifier.class_head
+        if taught is None or not isinstance(head, DistilledHead):
+            logits = learner = self.classifier(image).float()
+        else:
+            logits, learner = (each.float() for each in head.pair(self.classifier.forward_features(image)))
         with torch.autocast(image.device.type, enabled=False):
-            if self.loss == "binary":
-                return dict(loss_binary=F.binary_cross_entropy_with_logits(logits, shares))
-            return dict(loss_cross_entropy=F.cross_entropy(logits, shares))
+            losses = self._on_labels(logits, shares)
+            if taught is None:
+                return losses
+            options = self.distillation
+            losses = {name: (1 - options.alpha) * loss for name, loss in losses.items()}
+            return losses | dict(loss_distil=options.alpha * distillation_loss(learner, taught, options))
+
+    def _on_labels(self, logits: Tensor, shares: Tensor) -> dict[str, Tensor]:
+        if self.loss == "binary":
+            return dict(loss_binary=F.binary_cross_entropy_with_logits(logits, shares))
+        return dict(loss_cross_entropy=F.cross_entropy(logits, shares))
 
 
 @register_task("classify", config=ClassifyConfig)
@@ -54,8 +76,6 @@ class ClassifyTask(NetworkTask):
         if config.load_from is not None:
             load_first(classifier, config.load_from)
         classifier.backbone.set_checkpointing(config.train_cfg.checkpointing)
-        if config.train_cfg.compile:
-            classifier.compile()
         self.dataset = open_class_dataset(config, "train_data")
         section = config.train_data
         augment = section.augment
@@ -67,8 +87,15 @@ class ClassifyTask(NetworkTask):
         if config.val_data is not None:
             self.samples = EvalSet(open_class_dataset(config, "val_data", like=self.dataset))
             warn_of_shared_cases(self.dataset, self.samples.dataset)
-        super().__init__(config, device, model=ClassifyModel(classifier, config.loss), num_images=len(self.dataset))
         self.header = make_class_header(config, self.dataset)
+        self.teachers = None
+        if config.distillation is not None:
+            taught_by = config.distillation
+            self.teachers = Teachers(taught_by.teachers, self.header, device=device, cache=taught_by.cache)
+        model = ClassifyModel(classifier, config.loss, config.distillation)
+        if config.train_cfg.compile:
+            (classifier if self.teachers is None else model).compile()
+        super().__init__(config, device, model=model, num_images=len(self.dataset))
 
     def named_parts(self) -> nn.Module:
         return self.model.classifier
@@ -81,7 +108,11 @@ class ClassifyTask(NetworkTask):
         config = self.config
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
         shares = shares_of_classes(label, config.model.num_classes, smoothing=config.label_smoothing)
-        return self.network(*mix(image, shares, config.mixing))
+        mixed, shares = mix(image, shares, config.mixing)
+        if self.teachers is None:
+            return self.network(mixed, shares)
+        logits = [seen.logits for seen in self.teachers(mixed)]
+        return self.network(mixed, shares, mean_log_probability(logits, temperature=config.distillation.temperature))
 
     def validate(
         self,
@@ -161,6 +192,7 @@ def score_class_checkpoint(
         named = (content or {}).get("classes")
         if named is not None and tuple(named) != dataset.classes:
             raise ValueError(f"{weights} was trained with other classes than {section} has; give both the same")
+        check_as_trained(weights, make_class_header(config, dataset))
         scores = score_classifier(
             model.to(chosen),
             EvalSet(dataset),

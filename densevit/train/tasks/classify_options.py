@@ -12,6 +12,7 @@ from densevit.data.dataset import check_dataset_config
 from densevit.data.view import ViewOptions
 from densevit.options import check_range, fit
 from densevit.registry import BACKBONES, check_known
+from densevit.train.distillation.options import ClassDistillationOptions
 from densevit.train.mixing import MixingOptions
 from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig
 
@@ -115,6 +116,7 @@ class ClassifyConfig(RunConfig):
     label_smoothing: float = 0.0
     mixing: MixingOptions = field(default_factory=MixingOptions)
     sides: tuple[tuple[str | int, str | int], ...] | None = None
+    distillation: ClassDistillationOptions | None = None
     augments: ClassVar[Mapping[int, type]] = CLASS_AUGMENTS
 
     def __post_init__(self) -> None:
@@ -122,5 +124,8 @@ class ClassifyConfig(RunConfig):
         check_range(self, ["label_smoothing"], least=0, most=1)
         if len(self.view.size) != self.model.spatial_dims:
             raise ValueError(f"view.size must have {self.model.spatial_dims} numbers, got {self.view.size}")
+        augment = self.train_data.augment
+        if isinstance(augment, VolumeAugmentOptions) and (augment.foreground or augment.foreground_weights):
+            raise ValueError("train_data.augment.foreground is for label maps, which classes of scans have not")
         if (self.mixing.mixup or self.mixing.cutmix) and self.train_data.batch_size < 2:
             raise ValueError("mixing needs two images in a batch; set train_data.batch_size to 2 or more")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,36 +23,60 @@ from densevit.train.schema import ConfigFile, ModelOptions
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.supervision import Supervision
 
+if TYPE_CHECKING:
+    from densevit.train.distillation.dense import DenseDistillation
+
 logger = logging.getLogger("densevit")
+
+
+# What training adds to a segmentor: its attribute, what it is, and the keys that ask for it.
+ADDED = {
+    "supervision": ("auxiliary heads or deep supervision", "auxiliary and deep_supervision"),
+    "distillation": ("levels of distillation", "distillation"),
+}
 
 
 class SegmentModel(nn.Module):
     """A segmentor, its loss, and what training adds to it: image (B, C, *S), label (B, *S) -> named losses."""
 
-    def __init__(self, segmentor: Segmentor, loss: nn.Module, supervision: Supervision | None = None):
+    def __init__(
+        self,
+        segmentor: Segmentor,
+        loss: nn.Module,
+        supervision: Supervision | None = None,
+        distillation: "DenseDistillation | None" = None,
+    ):
         super().__init__()
         self.segmentor = segmentor
         self.loss = loss
         self.supervision = supervision
+        self.distillation = distillation
 
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        segmentor = self.segmentor
         if self.supervision is None:
-            output = self.segmentor.forward_output(image)
+            features = segmentor.forward_levels(image)
+            outputs = {"main": segmentor.decoder(features).classify(segmentor.head)}
         else:
-            outputs = self.supervision(self.segmentor, image)
+            outputs, features = self.supervision(segmentor, image)
         with torch.autocast(image.device.type, enabled=False):  # sums over pixels want full precision
             if self.supervision is None:
-                return self.loss(output.float(), label)
-            return self.supervision.total(outputs, label, loss=self.loss)
+                losses = self.loss(outputs["main"].float(), label)
+            else:
+                losses = self.supervision.total(outputs, label, loss=self.loss)
+        if self.distillation is None:
+            return losses
+        maps = features[len(features) - len(segmentor.backbone.out_channels) :]
+        return self.distillation(losses, outputs, maps, image, label)
 
     def named_parts(self) -> nn.Module:
-        """What is trained: backbone, decoder, head, and auxiliary where there is one."""
-        if self.supervision is None:
-            return self.segmentor
-        return nn.ModuleDict({**dict(self.segmentor.named_children()), "auxiliary": self.supervision})
+        """What is trained: backbone, decoder, head, and auxiliary and distillation where they are there."""
+        parts = dict(auxiliary=self.supervision, distillation=self.distillation)
+        added = {name: part for name, part in parts.items() if part is not None}
+        return nn.ModuleDict({**dict(self.segmentor.named_children()), **added}) if added else self.segmentor
 
 
-def create_segment_model(config: ConfigFile) -> SegmentModel:
+def create_segment_model(config: ConfigFile, kind: type[SegmentModel] = SegmentModel) -> SegmentModel:
     """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
     segmentor, settings = create_model(config.model), config.train_cfg
     if config.load_from is not None:
@@ -66,7 +90,7 @@ def create_segment_model(config: ConfigFile) -> SegmentModel:
     if settings.compile:
         for part in [segmentor.backbone, segmentor.decoder] if supervision is None else [supervision]:
             part.compile()
-    return SegmentModel(segmentor, loss, supervision)
+    return kind(segmentor, loss, supervision)
 
 
 def make_header(config: ConfigFile, dataset: Dataset) -> Header:
@@ -84,6 +108,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         exif=(dataset.exif or "apply") if hasattr(dataset, "exif") else None,  # which sets of volumes do not have
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
+        clips=getattr(dataset, "clips", None),
         images=getattr(dataset, "image_names", None),  # which a data set of one's own need not have
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
         more=dict(custom_imports=imports) if imports else {},
@@ -96,15 +121,20 @@ class SegmentTask(NetworkTask):
     """The task of a config: models and data sets are opened here, so that mistakes are told before a run begins."""
 
     part = "segmentor"
+    model_type = SegmentModel
 
     def __init__(self, config: ConfigFile, device: torch.device):
-        model = create_segment_model(config)
+        model = create_segment_model(config, self.model_type)
         self.stream = open_stream(config)
         self.samples = None if config.val_data is None else open_samples(config, "val_data")
         if self.samples is not None:
             warn_of_shared_cases(self.stream.dataset, self.samples.dataset)
-        super().__init__(config, device, model=model, num_images=len(self.stream.dataset))
         self.header = make_header(config, self.stream.dataset)
+        if config.distillation is not None:
+            from densevit.train.distillation.dense import create_distillation  # here, for few runs have teachers
+
+            model.distillation = create_distillation(model.segmentor, config.distillation, self.header, device)
+        super().__init__(config, device, model=model, num_images=len(self.stream.dataset))
         self.counts = dict(ignored_batches=0)
 
     def named_parts(self) -> nn.Module:
@@ -113,9 +143,9 @@ class SegmentTask(NetworkTask):
     def open_batches(self, first_draw: int) -> DataLoader:
         return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def step(self, batch: Mapping[str, Any], **more: Tensor) -> dict[str, Tensor]:
         """Losses of dict(image (B, C, *S), label (B, *S), meta); a batch that is all ignored is counted, and teaches
-        nothing: its loss is 0 and so are its gradients.
+        nothing: its loss is 0 and so are its gradients. `more` is for a model that takes it.
         """
         if not bool((batch["label"] != IGNORE).any()):
             self.counts["ignored_batches"] += 1
@@ -123,7 +153,7 @@ class SegmentTask(NetworkTask):
                 names = ", ".join(str(meta["label"]) for meta in batch["meta"])
                 logger.warning("every pixel of the batch is ignored (%s)", names)
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
-        return self.network(image, label)
+        return self.network(image, label, **more)
 
     def validate(
         self,
@@ -158,20 +188,20 @@ class SegmentTask(NetworkTask):
         return np.concatenate([image, *maps], axis=1)
 
     def state(self) -> dict[str, Any]:
-        """The same, and the heads that training adds."""
-        heads = self.model.supervision
-        added = None if heads is None else dict(heads.state_dict())
-        return dict(supervision=added, **super().state())
+        """The same, and what training adds."""
+        parts = {name: getattr(self.model, name) for name in ADDED}
+        added = {name: None if part is None else dict(part.state_dict()) for name, part in parts.items()}
+        return {**added, **super().state()}
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        heads, saved = self.model.supervision, state.get("supervision") or {}
-        if saved.keys() != ({} if heads is None else heads.state_dict()).keys():
-            raise ValueError(
-                "the checkpoint was trained with other auxiliary heads or deep supervision; "
-                "choose another --work-dir, or set auxiliary and deep_supervision as they were"
-            )
-        if heads is not None:
-            heads.load_state_dict(saved)
+        for name, (what, keys) in ADDED.items():
+            part, saved = getattr(self.model, name), state.get(name) or {}
+            if saved.keys() != ({} if part is None else part.state_dict()).keys():
+                raise ValueError(
+                    f"the checkpoint was trained with other {what}; choose another --work-dir, or set {keys} as before"
+                )
+            if part is not None:
+                part.load_state_dict(saved)
         super().load(weights, state)
 
     def __str__(self) -> str:

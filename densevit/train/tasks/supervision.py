@@ -62,8 +62,9 @@ class FCNHead(nn.Module):
 class Supervision(nn.Module):
     """Runs a segmentor once: (B, C, *S) -> classified outputs {"main": (B, K, *S_0), "auxiliary_2": (B, K, *S_2), ...}.
 
-    The segmentor is handed in with each call and is no part of this module. `auxiliary` and `deep` are what a config's
-    keys ask for, each with `loss`; ValueError for a level that is not there and a decoder without levels.
+    What its decoder read comes with them. The segmentor is handed in with each call and is no part of this module.
+    `auxiliary` and `deep` are what a config's keys ask for, each with `loss`; ValueError for a level that is not there
+    and a decoder without levels.
     """
 
     def __init__(
@@ -93,16 +94,17 @@ class Supervision(nn.Module):
                 self.weights[name] = weight
                 self.losses[name] = create_loss(loss, ignore_index=ignore_index)
 
-    def forward(self, segmentor: Segmentor, image: Tensor) -> dict[str, Output]:
+    def forward(self, segmentor: Segmentor, image: Tensor) -> tuple[dict[str, Output], list[Tensor]]:
         features = segmentor.forward_levels(image)
         decoder = segmentor.decoder
         outputs = decoder.forward_levels(features) if self.levels else [decoder(features)]
         first = len(features) - len(segmentor.backbone.out_channels)  # 1 where the image itself is level 0
-        return {
+        classified = {
             "main": outputs[0].classify(segmentor.head),
             **{f"auxiliary_{i}": DenseMap(head(features[first + int(i)])) for i, head in self.heads.items()},
             **{f"level_{i}": outputs[int(i)].classify(head) for i, head in self.levels.items()},
         }
+        return classified, features
 
     def total(self, outputs: Mapping[str, Output], label: Tensor, *, loss: nn.Module) -> dict[str, Tensor]:
         """Weighted, named losses of what `forward` gave; `loss` is the main one, label (B, *S)."""

@@ -1,7 +1,7 @@
-"""The ResNets of CLIP's image encoder. What a file holds of the encoder of texts is left aside."""
+"""The ResNets of CLIP's image encoder. What a file holds of the encoder of texts is for a `Clip` alone."""
 
 from densevit.backbones.clip_resnet import VARIANTS
-from densevit.weights.families.clip_vit import OF_TEXTS
+from densevit.weights.families.clip_vit import OF_OPENAI, OF_TEXTS
 from densevit.weights.family import Family, Release, names_like, within
 
 _STEM, _BLOCK = "stages.0.downsample.", "stages.{i}.blocks.{j}."
@@ -38,6 +38,7 @@ FAMILY = Family(
                 (("k_proj", "v_proj"), "kv", "join"),
                 ("c_proj", "fc"),
             ),
+            texts=OF_OPENAI,
             ignored=OF_TEXTS,
         ),
         "timm_clip_resnet": Release(

@@ -1,6 +1,6 @@
-"""The ViTs of CLIP's image encoder. What a file holds of the encoder of texts is left aside."""
+"""The ViTs of CLIP's image encoder. What a file holds of the encoder of texts is for a `Clip` alone."""
 
-from densevit.backbones.clip_vit import VARIANTS
+from densevit.backbones.clip_vit import VARIANTS, QuickMlp
 from densevit.weights.families.unetr import POSITION, VARYING
 from densevit.weights.family import Family, Release, image_size, names_like, patch_size, within
 
@@ -10,14 +10,54 @@ OF_TEXTS = (
     *("input_resolution", "context_length", "vocab_size"),
 )
 
+OF_OPENAI = (  # and open_clip
+    ("token_embedding.weight!", "text.embed.weight!"),
+    ("positional_embedding!", "text.pos_embed!"),
+    *within(
+        "transformer.resblocks.{k}.",
+        "text.blocks.{k}.",
+        ("ln_1", "norm1"),
+        ("attn.in_proj_{p}", "attn.qkv"),
+        ("attn.out_proj", "attn.proj"),
+        ("ln_2", "norm2"),
+        ("mlp.c_fc", "mlp.fc1"),
+        ("mlp.c_proj", "mlp.fc2"),
+    ),
+    ("ln_final", "text.norm"),
+    ("text_projection!", "text.proj.weight!", "transposed"),
+    ("logit_scale!", "logit_scale!"),
+)
+_HUGGINGFACE = (
+    ("text_model.embeddings.token_embedding.weight!", "text.embed.weight!"),
+    ("text_model.embeddings.position_embedding.weight!", "text.pos_embed!"),
+    *within(
+        "text_model.encoder.layers.{k}.",
+        "text.blocks.{k}.",
+        ("layer_norm1", "norm1"),
+        (tuple(f"self_attn.{name}_proj" for name in "qkv"), "attn.qkv", "join_qkv"),
+        ("self_attn.out_proj", "attn.proj"),
+        ("layer_norm2", "norm2"),
+        *("mlp.fc1", "mlp.fc2"),
+    ),
+    ("text_model.final_layer_norm", "text.norm"),
+    ("text_projection", "text.proj"),
+    ("logit_scale!", "logit_scale!"),
+)
+# OpenAI's own archives say so; files of these names are otherwise of either.
+OF_EITHER = (
+    lambda shapes: "input_resolution" not in shapes,
+    "models of open_clip whose names lack -quickgelu were trained with GELU: make the model with quick_gelu=False, and "
+    "a Clip with text=dict(quick_gelu=False) too",
+)
+
 FAMILY = Family(
     name="clip_vit",
     variants=tuple(VARIANTS),
     releases={
         "openai_clip": Release(
-            title="CLIP of its authors",
+            title="CLIP of its authors and of open_clip",
             publisher="openai/CLIP",
-            hub=("ViT-B-16.pt",),
+            hub=("ViT-B-16.pt", "open_clip_pytorch_model.bin"),
             licence="MIT",
             trained_on="400 million pairs of images and texts",
             is_it=names_like(r"visual\.transformer\.resblocks\.0\.ln_1\."),
@@ -39,7 +79,9 @@ FAMILY = Family(
                 ("visual.ln_post", "norm"),
             ),
             class_head=(("visual.proj!", "class_head.fc.weight!", "transposed"),),
+            texts=OF_OPENAI,
             ignored=OF_TEXTS,
+            remarks_if=(OF_EITHER,),
         ),
         "huggingface_clip": Release(
             title="CLIP of transformers, whole or its vision model",
@@ -64,9 +106,11 @@ FAMILY = Family(
                 ("post_layernorm", "norm"),
             ),
             class_head=(("visual_projection", "class_head.fc"),),
+            texts=_HUGGINGFACE,
             ignored=(r"text_model\.", r"text_projection\.", r"logit_scale$", r"embeddings\.position_ids$"),
         ),
     },
     options=dict(image_size=image_size, patch_size=patch_size),
+    rules=dict(quick_gelu=lambda modules: any(isinstance(module, QuickMlp) for module in modules)),
     varying=VARYING,
 )
