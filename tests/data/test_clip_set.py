@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from densevit.data import create_dataset
-from densevit.data.augment.options import ClipAugmentOptions
+from densevit.data.augment.clip_options import ClipAugmentOptions
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.labels import IGNORE
 from densevit.pictures.video_file import writing_video
