@@ -48,6 +48,7 @@ UNPUBLISHED = (
     "cait_xxs24_all_mlp_camvid",
     "cait_xxs24_all_mlp_hippocampus",
     "camvid_short",
+    "timesformer_base_clips",
     "bit_r50x1_all_mlp_camvid",
     "bit_r50x1_all_mlp_hippocampus",
     "resnet18_all_mlp_camvid",

@@ -99,7 +99,8 @@ def report(found: "Examination") -> str:
 def describe(name: str, split: "Examined") -> str:
     """One line on a split."""
     number, broken = len(split.dataset), len(split.dataset) - split.readable
-    kind = "scans" if split.dataset.has_cases else "pictures"
+    of_clips = getattr(split.dataset, "clips", None) is not None
+    kind = "scans" if split.dataset.has_cases else "videos" if of_clips else "pictures"
     return f"{name}: {number} {kind} of {split.dataset.num_classes} classes" + (
         f", {broken} of which cannot be used" if broken else ""
     )

@@ -180,7 +180,8 @@ def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> Non
         raise ValueError("--format is for pictures, and this is a checkpoint of volumes")
     given = [flag for flag in SCAN_OPTIONS if getattr(args, flag[2:].replace("-", "_")) is not None]
     if given and not header.is_of_volumes:
-        raise ValueError(f"{given[0]} is for scans, and this is a checkpoint of pictures")
+        kind = "pictures" if header.clips is None else "clips"
+        raise ValueError(f"{given[0]} is for scans, and this is a checkpoint of {kind}")
 
 
 def _read_options(args: argparse.Namespace) -> "ReadOptions":

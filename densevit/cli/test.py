@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         inference=vars(inference),
         **result.scores.as_dict(result.classes),
     )
+    about |= dict(temporal={path: vars(steady) for path, steady in result.temporal.items()}) if result.temporal else {}
     return _conclude(args, result, about, results)
 
 
@@ -150,6 +151,7 @@ def _conclude(args: argparse.Namespace, result: "TestResult", about: dict[str, A
     scores = print_scores(args, measured)
     means = ", ".join(f"{name} {value:.2f}" for name, value in about.items() if isinstance(value, float))
     say(f"\n{means}\n\n{result.num_images} images\n")
+    say("".join(f"{path}: {steady}\n" for path, steady in result.temporal.items()))
     content = about | dict(evaluation=as_json(measured, scores, read_options(args)))
     for path in results:
         write_text(path, json.dumps(content, indent=2) + "\n")

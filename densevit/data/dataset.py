@@ -11,7 +11,7 @@ from torch import Tensor
 from densevit.data.case import Case
 from densevit.data.finding import Finding
 from densevit.data.label_check import Facts, LabelReport, Progress
-from densevit.inference import SliceOptions
+from densevit.inference import ClipOptions, SliceOptions
 from densevit.labels import Color
 from densevit.options import check_bools, check_fields
 from densevit.registry import Registry, check_known
@@ -62,8 +62,9 @@ class Dataset(Protocol):
     lies beyond the border of a training sample. `label_values` are the files' values of the classes, None where those
     are the class numbers. `spacing`, in mm (D, H, W), is that of volumes and None for pictures, as is the `modality`
     that sets of volumes may have; `slices` says how a network of pictures sees volumes slice by slice, and is None for
-    all others. Sets of photos have `exif` too, "ignore" where photos are seen as they are stored and not turned
-    upright. With `has_cases` each sample is a case, which is also scored by itself.
+    all others; `clips`, which frames of videos a network sees together. Sets of photos have `exif` too, "ignore" where
+    photos are seen as they are stored and not turned upright. With `has_cases` each sample is a case, which is also
+    scored by itself.
     """
 
     cases: Sequence[Case]
@@ -78,6 +79,7 @@ class Dataset(Protocol):
     has_cases: bool
     label_values: list[int] | None
     spacing: tuple[float, ...] | None = None
+    clips: ClipOptions | None = None
 
     @property
     def num_classes(self) -> int:

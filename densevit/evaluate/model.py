@@ -60,6 +60,7 @@ def evaluate(
             for done, sample in enumerate(drawn, start=1):
                 # On the label's own grid: a volume may have been resampled, a picture never is.
                 seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
+                seen |= dict(clips=getattr(dataset, "clips", None))  # which data sets of one's own need not have
                 prediction = torch.from_numpy(label_image(model, sample.image, **seen))
                 if dataset.has_cases:
                     case = str(order[done - 1])

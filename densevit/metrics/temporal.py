@@ -4,7 +4,7 @@ Legend: label maps (H, W) of class numbers.
 """
 
 from dataclasses import dataclass
-from math import nan
+from math import isnan, nan
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class TemporalScores:
     moved_miou: float
 
     def __str__(self) -> str:
+        if isnan(self.still):
+            return "one frame, which flickers in nothing"
         flicker, still, moved = (f"{100 * share:.2f} %" for share in (self.flicker, self.still, self.moved_miou))
         return f"flicker {flicker} of the {still} of pixels that stand still, mIoU with the moved map before {moved}"
 

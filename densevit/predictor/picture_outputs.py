@@ -112,6 +112,8 @@ class PredictionWriter:
     """
 
     def __init__(self, dataset: "Dataset", folders: Mapping[str | None, str | Path]):
+        if getattr(dataset, "clips", None) is not None:
+            raise ValueError("this set holds videos, whose label maps densevit predict writes; score it without --out")
         if dataset.has_cases:
             raise ValueError("predictions are written as pictures, and this set holds volumes; score it without --out")
         self.dataset = dataset

@@ -13,8 +13,7 @@ from densevit.checkpoint import Header
 from densevit.files import remove_folder, replacing, write_text
 from densevit.labels import label_type
 from densevit.metrics.temporal import NOWHERE, TemporalConsistency, TemporalScores
-from densevit.pictures.flow import find_motion, move_label, stands_still
-from densevit.pictures.video import Video, writing_video
+from densevit.pictures.video import Video
 from densevit.predictor.inputs import Input
 from densevit.predictor.labels import Stopwatch
 from densevit.predictor.outputs import Origin, is_same
@@ -46,6 +45,8 @@ class Steadiness:
         self.before: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, frame: np.ndarray, label: np.ndarray) -> None:
+        from densevit.pictures.flow import find_motion, move_label, stands_still  # which brings OpenCV
+
         if self.before is not None:
             earlier, label_before = self.before
             moved = move_label(label_before, find_motion(frame, earlier), nowhere=NOWHERE)
@@ -124,6 +125,8 @@ class VideoWriter:
 
     def _open(self, name: str, path: Path, video: Video, files: ExitStack) -> Take:
         """What writes one frame after another under a format's name: number, (H, W, 3), class numbers (H, W)."""
+        from densevit.pictures.video_file import writing_video
+
         if name == "overlay":
             put = files.enter_context(writing_video(path, size=video.image.shape[2:], fps=video.fps))
         else:

@@ -13,7 +13,7 @@ from torch import Tensor
 from densevit.checkpoint import Header
 from densevit.normalization import Normalization, create_normalization
 from densevit.pictures.picture import VIDEO_ENDINGS
-from densevit.pictures.video import Frames, Video, frame_files, open_video
+from densevit.pictures.video import Frames, Video, is_video_file, list_videos, open_video
 from densevit.predictor.inputs import Input, find_paths, name_inputs
 
 
@@ -84,7 +84,7 @@ def find_videos(
     """
 
     def look_in(folder: Path) -> list[Path]:
-        found = _below(folder, recursive=recursive)
+        found = list_videos(folder, recursive=recursive)
         if not found:
             raise FileNotFoundError(
                 f"{folder} holds no frames (pictures), no folder of frames and no file of {' '.join(VIDEO_ENDINGS)}"
@@ -92,21 +92,6 @@ def find_videos(
             )
         return found
 
-    found = find_paths(inputs, look_in=look_in, fits=lambda path: path.is_dir() or _is_file(path), exclude=exclude)
+    found = find_paths(inputs, look_in=look_in, fits=lambda path: path.is_dir() or is_video_file(path), exclude=exclude)
     places = ((path if path.is_dir() else path.with_suffix(""), root, (path,)) for path, root in found)
     return name_inputs(places, ending="/")
-
-
-def _below(folder: Path, *, recursive: bool, deeper: bool = True) -> list[Path]:
-    if frame_files(folder):
-        return [folder]
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    found: list[Path] = []
-    for path in visible:
-        found += [path] if _is_file(path) else []
-        found += _below(path, recursive=recursive, deeper=recursive) if deeper and path.is_dir() else []
-    return found
-
-
-def _is_file(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_ENDINGS and not path.is_dir()

@@ -23,13 +23,17 @@ def save_sample(path: str | Path, dataset: Dataset, sample: Sample) -> Path:
 
 
 def draw_sample(dataset: Dataset, sample: Sample) -> np.ndarray:
-    """A normalised sample as tensors, with the colours of its label: a picture twice, bare and coloured; of a volume
-    the planes through the middle of what is labelled. What lies beyond the border, and is ignored, stays bare.
+    """A normalised sample as tensors, with the colours of its label: a picture, or a frame of a clip, twice, bare and
+    coloured; of a volume the planes through the middle of what is labelled. What lies beyond the border, and is
+    ignored, stays bare.
     """
     image, label, palette = sample.image.numpy(), sample.label.numpy(), dataset.palette
-    if label.ndim == 3:
+    if getattr(dataset, "clips", None) is not None:
+        shown = dataset.shown(sample, sample.label)
+        bare, coloured = shown.image, overlay(shown.image, shown.label, palette=palette, alpha=0.4)
+    elif label.ndim == 3:
         return np.concatenate(planes_of(image, label, palette=palette, spacing=dataset.spacing), axis=1)
-    if dataset.slices is None:
+    elif dataset.slices is None:
         bare = dataset.shown(sample, sample.label).image
         coloured = overlay(bare, label, palette=palette, alpha=0.4)
     else:  # the slice in the middle is the one that is labelled

@@ -65,13 +65,14 @@ def check_config(config: RunConfig | Mapping[str, Any], *, path: str | Path | No
         raise ValueError(f"{path or 'the config'}: {error}") from None
 
 
-def _with_augment(plain: Mapping[str, Any], kinds: Mapping[int, type]) -> dict[str, Any]:
+def _with_augment(plain: Mapping[str, Any], kinds: Mapping[int | str, type]) -> dict[str, Any]:
     """The section `train_data` with the augmentation of the model's rank, as far as it is there."""
     section, model = plain.get("train_data"), plain.get("model")
     if not isinstance(section, Mapping) or not isinstance(model, Mapping) or "augment" not in section:
         return {}
-    rank = model.get("spatial_dims", 2)
-    known = rank if isinstance(rank, int) and rank in kinds else 2  # another one is refused with the model
+    rank, dataset = model.get("spatial_dims", 2), section.get("dataset")
+    rank = dataset["type"] if isinstance(dataset, Mapping) and dataset.get("type") in kinds else rank
+    known = rank if isinstance(rank, int | str) and rank in kinds else 2  # another one is refused with the model
     augment = read_options(kinds[known], section["augment"], where="train_data.augment")
     return {"train_data": {**section, "augment": augment}}
 

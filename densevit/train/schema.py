@@ -144,7 +144,7 @@ class RunConfig:
     work_dir: str | None = None
     name: str = "config"
     task: str = "segment"
-    augments: ClassVar[Mapping[int, type]] = {}  # the options of train_data.augment, by the number of axes
+    augments: ClassVar[Mapping[int | str, type]] = {}  # options of train_data.augment, by rank or type of the data set
 
     def __post_init__(self) -> None:
         fit(self.load_from, WEIGHTS, where="load_from")
@@ -171,7 +171,7 @@ class ConfigFile(RunConfig):
     deep_supervision: DeepSupervisionOptions | None = None
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     distillation: DenseDistillationOptions | None = None
-    augments: ClassVar[Mapping[int, type]] = AUGMENTS
+    augments: ClassVar[Mapping[int | str, type]] = AUGMENTS
 
     def __post_init__(self) -> None:
         super().__post_init__()

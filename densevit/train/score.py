@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.config import Config
@@ -19,7 +19,7 @@ from densevit.evaluate.files import Measured
 from densevit.evaluate.samples import SampleMeasurer
 from densevit.inference import InferenceOptions
 from densevit.labels import colorize
-from densevit.metrics import MeasureOptions, SegmentationScores
+from densevit.metrics import MeasureOptions, SegmentationScores, TemporalScores
 from densevit.processes import process_group, rank_and_size
 from densevit.progress import Bars
 from densevit.segmentor import Segmentor
@@ -30,13 +30,17 @@ from densevit.train.schema import ConfigFile
 from densevit.train.tasks.segment import create_model, make_header
 from densevit.weights import load_weights
 
+if TYPE_CHECKING:
+    from densevit.data.clip_set import ClipDataset
+    from densevit.evaluate.clips import ClipSteadiness
+
 
 @dataclass(frozen=True)
 class TestResult:
     """Scores with the names that make them readable: `.scores.table(classes)`, `.scores.as_dict(classes)`.
 
     `measured` is what was measured of each case, where that was asked for: `densevit.evaluate.scores.score` makes means
-    and intervals of it.
+    and intervals of it. `temporal` says of each video of a set of clips how steady its label maps are.
     """
 
     scores: SegmentationScores
@@ -44,6 +48,7 @@ class TestResult:
     palette: list[tuple[int, int, int]]
     num_images: int
     measured: Measured | None = None
+    temporal: Mapping[str, TemporalScores] = field(default_factory=dict)
 
 
 def score_checkpoint(
@@ -70,7 +75,8 @@ def score_checkpoint(
     with process_group(launcher, device) as chosen, Bars(enabled=progress and rank_and_size()[0] == 0) as shown:
         samples, model = _open(config, section, checkpoint)
         measurer = None if options is None else SampleMeasurer(samples.dataset, options)
-        callbacks = [each for each in (measurer, on_prediction) if each is not None]
+        steadiness = None if getattr(samples.dataset, "clips", None) is None else _steadiness_of(samples.dataset)
+        callbacks = [each for each in (measurer, steadiness, on_prediction) if each is not None]
         evaluation = evaluate(
             model.to(chosen),
             samples,
@@ -81,8 +87,15 @@ def score_checkpoint(
             on_prediction=lambda *predicted: [each(*predicted) for each in callbacks],
         )
         measured = None if measurer is None else measurer.measured()
+        temporal = {} if steadiness is None else steadiness.measured()
     dataset = samples.dataset
-    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset), measured)
+    return TestResult(evaluation.scores, tuple(dataset.classes), dataset.palette, len(dataset), measured, temporal)
+
+
+def _steadiness_of(dataset: "ClipDataset") -> "ClipSteadiness":
+    from densevit.evaluate.clips import ClipSteadiness  # few sets are of clips
+
+    return ClipSteadiness(dataset)
 
 
 def show_predictions(

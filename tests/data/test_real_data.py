@@ -100,3 +100,12 @@ def test_instance_ids_are_no_labels(shared_data):
     instances = next((root / "gtFine" / "val").rglob("*_instanceIds.png"))
     with pytest.raises(ValueError, match="instance ids"):
         dataset.codings["_labelTrainIds.png"].decode(read_label(instances), path=str(instances))
+
+
+def test_a_davis_video_is_a_set_of_one_labelled_clip(shared_data):
+    folders = dict(images="JPEGImages/480p", labels="Annotations/480p")
+    coding = dict(classes=["background", "car"], label_map={255: 1}, ignore_index="none")
+    dataset = create_dataset(dict(type="clips", root=str(shared_data / "video_carshadow"), **folders, **coding))
+    (case,) = dataset.cases
+    assert (len(case.labels), len(case.frames)) == (40, 40)
+    assert dataset.check().counts.sum() == 40 * 480 * 854

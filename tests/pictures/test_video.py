@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from densevit.pictures.video import open_video, writing_video
+from densevit.pictures.video import open_video
+from densevit.pictures.video_file import writing_video
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_turned_video_is_upright_unless_it_is_to_be_seen_as_stored(write):
     assert stored.image[:, :1, :, :8].min() > 200
 
 
-def test_a_video_that_was_cut_off_says_how_many_frames_are_missing(write):
+def test_a_video_that_was_cut_off_says_how_many_frames_are_missing(write, save, capfd):
     path = write()
     path.write_bytes(cut_off(path.read_bytes(), 0.8))
     with pytest.raises(ValueError, match=r"v.mp4 promises 8 frames and holds \d that can be decoded: it is damaged"):
@@ -74,8 +75,11 @@ def test_a_video_that_was_cut_off_says_how_many_frames_are_missing(write):
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(ValueError, match=r"v.mp4 is no video that OpenCV reads, or its end is missing"):
         open_video(path)
+    assert capfd.readouterr().err == ""  # OpenCV says nothing of its own
     with pytest.raises(FileNotFoundError):
         open_video(path.with_name("none.mp4"))
+    with pytest.raises(ValueError, match=r"v.png is called like no video \(.mp4"):
+        open_video(save(path.with_suffix(".png"), np.zeros((8, 8, 3), np.uint8)))
 
 
 def test_a_folder_of_frames_is_a_video_in_the_order_of_their_numbers(tmp_path, save, frames):

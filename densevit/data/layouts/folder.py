@@ -1,8 +1,10 @@
 """Any folder of images with a folder of label maps beside it, and a classes file; CamVid is one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
+from typing import ClassVar
 
 from densevit.data.dataset import DATASETS
 from densevit.data.layouts import pairing
@@ -46,6 +48,7 @@ class Folder:
     exif: str | None = None
     in_channels: int = 3
     normalization: dict | None = None
+    kind: ClassVar[Callable[..., PictureDataset]] = PictureDataset  # of (files, classes=..., coding=..., ...)
 
     def open(self) -> PictureDataset:
         root = pairing.check_root(self.root)
@@ -65,7 +68,7 @@ class Folder:
         if palette is None and coding.color_map:
             of_class = {index: color for color, index in reversed(coding.color_map.items())}
             palette = [of_class.get(index) for index in range(coding.num_classes)]
-        return PictureDataset(
+        return self.kind(
             files,
             classes=said.classes,
             palette=None if palette is None or None in palette else palette,
@@ -97,9 +100,6 @@ class Folder:
         return str(path).replace("{split}", self.split)
 
     def _files(self, root: Path) -> list[pairing.Pair]:
-        if self.val_every and (self.val_every < 2 or self.split not in ("train", "val")):
-            got = f"got val_every={self.val_every} and split {self.split!r}"
-            raise ValueError(f"val_every=n (2 or more) gives every n-th image to val and the others to train; {got}")
         rows = []
         if self.split_file is not None:
             split_file = root / self._here(self.split_file)
@@ -112,8 +112,7 @@ class Folder:
         if rows:
             images = pairing.select(images, [row[0] for row in rows], suffix=self.image_suffix, split_file=split_file)
         if self.val_every:
-            val = set(list(images)[:: self.val_every])
-            images = {name: path for name, path in images.items() if (name in val) == (self.split == "val")}
+            images = pairing.divide(images, self.val_every, split=self.split)
         labels = None if self.labels is None or not images else self._here(self.labels)
         return pairing.pair(images, root, labels, suffix=self.label_suffix, left_out=found)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from os import walk
 from pathlib import Path, PurePath
+from typing import Any
 from unicodedata import normalize
 
 from densevit.pictures.picture import ARRAY_ENDINGS, IMAGE_ENDINGS
@@ -105,6 +106,15 @@ def _advice(stem: str, labels: Mapping[str, str]) -> str:
     if not labels:
         return "the folder holds no pictures"
     return f"labels there are named like {PurePath(next(iter(labels.values()))).name} (see image_suffix, label_suffix)"
+
+
+def divide(found: Mapping[str, Any], val_every: int, *, split: str) -> dict[str, Any]:
+    """Every n-th of what was found by name for split "val", the others for "train"; ValueError for other splits."""
+    if val_every < 2 or split not in ("train", "val"):
+        got = f"got val_every={val_every} and split {split!r}"
+        raise ValueError(f"val_every=n (2 or more) gives every n-th image to val and the others to train; {got}")
+    val = {*list(found)[::val_every]}
+    return {name: each for name, each in found.items() if (name in val) == (split == "val")}
 
 
 def read_split_file(path: Path) -> list[list[str]]:

@@ -108,6 +108,7 @@ def make_header(config: ConfigFile, dataset: Dataset) -> Header:
         exif=(dataset.exif or "apply") if hasattr(dataset, "exif") else None,  # which sets of volumes do not have
         spacing=None if dataset.spacing is None else tuple(dataset.spacing),
         slices=dataset.slices,
+        clips=getattr(dataset, "clips", None),
         images=getattr(dataset, "image_names", None),  # which a data set of one's own need not have
         label_values=None if dataset.label_values is None else tuple(dataset.label_values),
         more=dict(custom_imports=imports) if imports else {},
