@@ -85,16 +85,16 @@ def test_a_video_that_was_cut_off_says_how_many_frames_are_missing(write, save, 
 
 
 def test_a_full_disk_is_told_when_a_video_is_written(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    def write():
+        with writing_video(tmp_path / "v.mp4", size=(64, 64), fps=25) as put:
+            for seed in range(20):
+                put(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        with (
-            pytest.raises(OSError, match="of 20 frames of a video could be written, as on a full disk"),
-            writing_video(tmp_path / "v.mp4", size=(64, 64), fps=25) as put,
-        ):
-            for _ in range(20):
-                put(noise)
+        with pytest.raises(OSError, match="of 20 frames of a video could be written, as on a full disk"):
+            write()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
