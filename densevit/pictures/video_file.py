@@ -98,7 +98,10 @@ def writing_video(path: Path, *, size: tuple[int, int], fps: float | None) -> It
         yield write
     finally:
         writer.release()
-    with _capture(path, True) as capture:  # OpenCV does not say that a disk is full
-        found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    if found < put:
-        raise OSError(f"{found} of {put} frames could be written to {path}, as on a full disk")
+    try:
+        with _capture(path, upright=True) as capture:
+            found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    except ValueError:
+        found = 0
+    if found < put:  # OpenCV raises nothing where a disk is full
+        raise OSError(f"only {found} of {put} frames of a video could be written, as on a full disk")
