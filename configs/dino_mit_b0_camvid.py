@@ -4,21 +4,21 @@ Far from a recipe for good features: it shows that the loss falls, that nothing 
 scored on the way, by neighbours among patches (docs/pretraining.md).
 Command: `densevit train configs/dino_mit_b0_camvid.py`; what starts from it says
 `model.backbone_options.weights=work_dirs/dino_mit_b0_camvid`.
-Time: see docs/pretraining.md.
+Time: 8 minutes on a CPU of two busy cores, and 2 for the validation.
 Score: none published for this recipe.
 """
 
 task = "dino"
 model = dict(backbone="mit_b0")
 head = dict(out_dim=1024, hidden_dim=512, bottleneck_dim=128)
-teacher = dict(momentum=0.996, temperature=0.02, first_temperature=0.02)
+teacher = dict(momentum=0.99, temperature=0.02, first_temperature=0.02)
 freeze_last_layer_iters = 20
-optimizer = dict(type="AdamW", lr=2.5e-4, weight_decay=0.04, no_decay=("norm", "bias"))
+optimizer = dict(type="AdamW", lr=5e-4, weight_decay=0.04, no_decay=("norm", "bias"))
 schedule = dict(type="cosine", min_lr=1e-6, warmup_iters=40, warmup_ratio=1e-3, end_weight_decay=0.4)
 train_cfg = dict(
-    max_iters=300,
-    val_interval=300,
-    checkpoint_interval=100,
+    max_iters=160,
+    val_interval=160,
+    checkpoint_interval=80,
     log_interval=10,
     clip_grad=3.0,
     clip_each=True,

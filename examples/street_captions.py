@@ -1,7 +1,7 @@
 """Rendered streets, cut into small pictures, with captions made of their labels: pairs for a tiny CLIP.
 
     python examples/street_captions.py data/street_captions
-    densevit train configs/clip_vit_tiny_street_pairs.py
+    densevit train configs/clip_convmixer_tiny_street_pairs.py
 
 The folder gets pairs.csv (two captions a picture), classes.csv (the class that fills half of a picture or more), the
 pictures of both, and the whole scenes in the layout of Cityscapes.

@@ -17,6 +17,22 @@ from densevit.weights.files import find_weights
 
 Built = TypeVar("Built", Segmentor, Classifier, Clip, FeatureModel)
 PRETRAINED = ("weights", "pretrained", "init_cfg")  # options that name weights to begin with
+FEATURES_ONLY = "features_only"
+# What a file may hold that is no segmentor, by a key of its model's description, and what is done with it.
+OTHER_KINDS = {
+    "text": (
+        "a CLIP, which has no classes of its own; name some: --classes road,car on the command line, "
+        "densevit.create_zero_shot_segmentor in Python"
+    ),
+    "class_head": (
+        "a classifier, which says what an image shows and not where; build it with densevit.create_classifier, or "
+        "train a segmentor that starts from its backbone"
+    ),
+    FEATURES_ONLY: (
+        "a backbone alone, which knows no classes; train a segmentor or a classifier that starts from it, by "
+        "model.backbone_options.weights"
+    ),
+}
 LARGEST = 4096  # a number in a model's description that is never refused, such as the size of an image
 
 
@@ -43,21 +59,9 @@ def open_checkpoint(
     path = find_weights(checkpoint)
     tensors, content = read_weights(path)
     header = Header.read(content, path)
-    if header.is_of_clip and not classifiers:
-        raise ValueError(
-            f"{path} holds a CLIP, which has no classes of its own; name some: --classes road,car on the "
-            "command line, densevit.create_zero_shot_segmentor in Python"
-        )
-    if header.is_of_classifier and not classifiers:
-        raise ValueError(
-            f"{path} holds a classifier, which says what an image shows and not where; build it with "
-            "densevit.create_classifier, or train a segmentor that starts from its backbone"
-        )
-    if header.is_of_backbone and not backbones:
-        raise ValueError(
-            f"{path} holds a backbone alone, which knows no classes; train a segmentor or a classifier that starts "
-            f"from it, by model.backbone_options.weights={str(path)!r}"
-        )
+    kind = next((key for key in OTHER_KINDS if key in header.model), None)
+    if kind is not None and not (backbones if kind == FEATURES_ONLY else classifiers):
+        raise ValueError(f"{path} holds {OTHER_KINDS[kind]}")
     return Checkpoint(header, tensors, path)
 
 

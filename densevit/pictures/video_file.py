@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from densevit.pictures.picture import VIDEO_ENDINGS, naming
 from densevit.pictures.video import Frames, Video
 
 EXACT = (".mp4", ".m4v", ".mov", ".avi")  # they say how many frames they have; others say how long they last
+_opening = Lock()
 USUAL_FPS = 25.0  # of folders, which do not say how fast their frames follow one another
 
 
@@ -52,14 +54,14 @@ def open_file(path: Path, channels: int, *, upright: bool) -> Video:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what OpenCV and FFmpeg print of a file that they cannot open."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)
-    try:
-        with environment_variable("OPENCV_FFMPEG_LOGLEVEL", "-8"):  # which is read when the first one is opened
+    """Without what OpenCV and FFmpeg print of a file that they cannot open; one thread at a time."""
+    with _opening, environment_variable("OPENCV_FFMPEG_LOGLEVEL", "-8"):  # which is read when the first one is opened
+        before = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(0)
+        try:
             yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
+        finally:
+            cv2.utils.logging.setLogLevel(before)
 
 
 @contextmanager
@@ -79,13 +81,27 @@ def _capture(path: Path, upright: bool) -> Iterator[cv2.VideoCapture]:
 def writing_video(path: Path, *, size: tuple[int, int], fps: float | None) -> Iterator[Callable[[np.ndarray], None]]:
     """Within the block a function takes one frame (H, W, 3) of `size` after another: MPEG-4 in the .mp4 at `path`.
 
-    The last row and column of odd sizes are left out. OSError where the file cannot be written.
+    The last row and column of odd sizes are left out. OSError where the file cannot be written to its end.
     """
+    put = 0
+
+    def write(frame: np.ndarray) -> None:
+        nonlocal put
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        put += 1
+
     with _quiet():
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps or USUAL_FPS, size[::-1])
     try:
         if not writer.isOpened():
             raise OSError(f"{path} cannot be written as a video of {size[1]} x {size[0]} pixels")
-        yield lambda frame: writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        yield write
     finally:
         writer.release()
+    try:
+        with _capture(path, upright=True) as capture:
+            found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    except ValueError:
+        found = 0
+    if found < put:  # OpenCV raises nothing where a disk is full
+        raise OSError(f"only {found} of {put} frames of a video could be written, as on a full disk")

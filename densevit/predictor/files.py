@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from densevit.checkpoint import Header
 from densevit.files import about_file, check_writable
 from densevit.inference.memory import is_out_of_memory
 from densevit.metrics.temporal import TemporalScores
@@ -71,32 +70,25 @@ def predict(
     with colours) and "overlay" (colours over the picture); several lie in a folder each. Scans become NAME.nii.gz on
     their own grid, with measures of every structure in NAME.json and, of all scans, in volumes.csv; `dicom_seg` adds
     NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png. Videos become a folder NAME
-    of such pictures, or for "overlay" NAME.mp4, and NAME.json. A model of clips is given videos; one of pictures sees
-    them frame by frame where an input is a video file, or `video` asks for it: folders of pictures are then videos.
-    Names are those of `find_paths` and `name_inputs`.
+    of such pictures, or for "overlay" NAME.mp4, and NAME.json; a model of pictures sees them frame by frame where an
+    input is a video file, or `video` says that folders are. Names are those of `find_paths` and `name_inputs`.
 
     `resume` leaves alone the inputs whose outputs all exist and say that they were made from the same model, options
     and files; all others, and without it all, are made anew. `share` is the number of this process and how many divide
     the inputs. For other inference settings than the checkpoint's own, give a `Predictor` in its place.
 
-    An input that cannot be read, predicted or written is logged as an error, listed in the report and skipped. Raises
-    FileNotFoundError for inputs that do not exist, ValueError for outputs that would overwrite an input or one another,
-    and PermissionError or NotADirectoryError for an output that takes no files.
+    An input that cannot be read, predicted or written is logged as an error, listed in the report and skipped. OSError
+    for inputs that do not exist and an output that takes no files, ValueError where outputs would overwrite something.
     """
     output = Path(output)
     check_writable(output)
     predictor = checkpoint if isinstance(checkpoint, Predictor) else Predictor(checkpoint, device=device)
-    inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    of_videos = (video or not predictor.header.is_of_volumes) and are_videos(inputs, predictor.header, asked=video)
-    bars = Bars(enabled=progress and share[0] == 0)
-    reader = VideoReader(predictor.header) if of_videos else predictor.reader
-    asked = dict(formats=formats, dicom_seg=dicom_seg, preview=preview, bars=bars if of_videos else None)
-    writer = _create_writer(predictor.header, output, **asked)
-    sources = reader.find(inputs, recursive=recursive, exclude=output)
+    inputs, bars = [inputs] if isinstance(inputs, str | Path) else list(inputs), Bars(enabled=progress and not share[0])
+    asked = dict(formats=formats, dicom_seg=dicom_seg, preview=preview, video=video, bars=bars)
+    steps = _create_steps(predictor, inputs, output, **asked)
+    sources, writer = steps.reader.find(inputs, recursive=recursive, exclude=output), steps.writer
     check_no_overwrite((path for each in sources for path in writer.targets(each)), [each.path for each in sources])
-    rank, size = share
-    sources = sources[rank::size]
-    steps = (_VideoSteps if of_videos else _Steps)(predictor, reader, writer, predictor.origin)
+    sources = sources[share[0] :: share[1]]
     done = steps.find_done(sources) if resume else []
     names = {each.name for each in done}
     waiting = [each for each in sources if each.name not in names]
@@ -112,28 +104,38 @@ def predict(
     return report
 
 
-def _create_writer(
-    header: Header,
+def _create_steps(
+    predictor: Predictor,
+    inputs: Sequence[str | Path],
     output: Path,
     *,
     formats: Sequence[str] | None,
     dicom_seg: bool,
     preview: Callable[..., Any] | None,
-    bars: Bars | None,
-) -> Writer:
-    """The writer of what is predicted, videos where there are `bars`; ValueError for what is not written of those."""
-    if header.is_of_volumes:
+    video: bool,
+    bars: Bars,
+) -> "_Steps":
+    """What is done with the images that a header is about, or with videos; ValueError for what is not done with those.
+
+    `bars` show the frames of videos.
+    """
+    header, origin = predictor.header, predictor.origin
+    if header.is_of_volumes and not video:
         if formats is not None:
             raise ValueError("formats are for pictures, and this is a checkpoint of volumes; leave them out")
-        return ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
+        writer = ScanWriter(output, header.classes, header.values, dicom_seg=dicom_seg, preview=preview)
+        return _Steps(predictor, predictor.reader, writer, origin)
+    of_videos = are_videos(inputs, header, asked=video)
     for name, asked in (("dicom_seg", dicom_seg), ("preview", preview is not None)):
         if asked:
-            raise ValueError(f"{name} is for scans, and this is a checkpoint of pictures; leave it out")
+            kind = "pictures" if header.clips is None else "clips"
+            raise ValueError(f"{name} is for scans, and this is a checkpoint of {kind}; leave it out")
     names = dict.fromkeys([formats] if formats is None or isinstance(formats, str) else formats)
     folders = {name: output / name if len(names) > 1 else output for name in names}
-    if bars is not None:
-        return VideoWriter(output, folders, header, on_frame=partial(bars.show, "frames"))
-    return PictureWriter(folders, header, values=header.values)
+    if of_videos:
+        writer = VideoWriter(output, folders, header, on_frame=partial(bars.show, "frames"))
+        return _VideoSteps(predictor, VideoReader(header), writer, origin)
+    return _Steps(predictor, predictor.reader, PictureWriter(folders, header, values=header.values), origin)
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,8 @@ def check_fits(dataset: Dataset, model: Any, *, section: str, classes: bool = Tr
     """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
     for key, what in FIT.items():
         found = getattr(dataset, key)
-        wanted = (
-            getattr(model, key, found) if classes or key != "num_classes" else found
-        )  # a CLIP or a backbone alone has none
+        skipped = key == "num_classes" and not classes
+        wanted = found if skipped else getattr(model, key, found)  # a CLIP or a backbone alone has no classes
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
 

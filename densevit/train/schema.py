@@ -10,6 +10,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from densevit.data.augment.clip_options import ClipAugmentOptions
 from densevit.data.augment.options import AUGMENTS, AnyAugmentOptions, VolumeAugmentOptions
 from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import RareClassOptions
@@ -171,7 +172,7 @@ class ConfigFile(RunConfig):
     deep_supervision: DeepSupervisionOptions | None = None
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     distillation: DenseDistillationOptions | None = None
-    augments: ClassVar[Mapping[int | str, type]] = AUGMENTS
+    augments: ClassVar[Mapping[int | str, type]] = {**AUGMENTS, "clips": ClipAugmentOptions}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from densevit.environment import ignore_warnings
 from densevit.texts import format_bytes
+from densevit.weights.scripted import is_scripted, read_scripted
 
 _loading = Lock()  # torch's list of allowed names belongs to the whole process
 MOST_GROWTH = 4  # how much larger than its file a checkpoint may be: torch does not compress, and numbers hardly shrink
@@ -100,6 +101,8 @@ def read_pickle(path: Path) -> Any:
     if not has_arrays:
         check_growth(path)
     try:
+        if not has_arrays and is_scripted(path):
+            return read_scripted(path)
         return _read_arrays(path) if has_arrays else _read_tensors(path)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))

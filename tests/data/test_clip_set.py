@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from densevit.data import create_dataset
-from densevit.data.augment.options import ClipAugmentOptions
+from densevit.data.augment.clip_options import ClipAugmentOptions
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.labels import IGNORE
+from densevit.pictures.video_file import writing_video
 
 
 @pytest.fixture
@@ -77,3 +78,16 @@ def test_what_does_not_fit_is_told(clip_set, tmp_path, save):
     (tmp_path / "train.txt").write_text("c\n")
     with pytest.raises(ValueError, match=r"names 'c', and the videos in .* are a, b"):
         create_dataset(dict(clip_set, split_file="train.txt"))
+
+
+def test_frames_of_a_video_file_are_called_by_their_numbers(tmp_path, save):
+    (tmp_path / "JPEGImages").mkdir()
+    with writing_video(tmp_path / "JPEGImages" / "drive.mp4", size=(16, 20), fps=10) as put:
+        for number in range(6):
+            put(np.full((16, 20, 3), 40 * number, np.uint8))
+    save(tmp_path / "Annotations" / "drive" / "000004.png", np.ones((16, 20), np.uint8))
+    dataset = create_dataset(dict(type="clips", root=str(tmp_path), classes=["a", "b"], num_frames=2))
+    sample = dataset[0]
+    assert [int(frame.mean()) for frame in sample.image.swapaxes(0, 1)] == pytest.approx(range(0, 240, 40), abs=4)
+    assert (sample.label[4] == 1).all()
+    assert (sample.label[[0, 1, 2, 3, 5]] == IGNORE).all()

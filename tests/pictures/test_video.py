@@ -1,5 +1,7 @@
 """Video files and folders of frames: every frame, in order, upright, or one sentence."""
 
+import resource
+import signal
 import struct
 
 import numpy as np
@@ -80,6 +82,22 @@ def test_a_video_that_was_cut_off_says_how_many_frames_are_missing(write, save, 
         open_video(path.with_name("none.mp4"))
     with pytest.raises(ValueError, match=r"v.png is called like no video \(.mp4"):
         open_video(save(path.with_suffix(".png"), np.zeros((8, 8, 3), np.uint8)))
+
+
+def test_a_full_disk_is_told_when_a_video_is_written(tmp_path):
+    def write():
+        with writing_video(tmp_path / "v.mp4", size=(64, 64), fps=25) as put:
+            for seed in range(20):
+                put(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="of 20 frames of a video could be written, as on a full disk"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_folder_of_frames_is_a_video_in_the_order_of_their_numbers(tmp_path, save, frames):

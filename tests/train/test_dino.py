@@ -1,7 +1,7 @@
 """DINO as a task of the one loop: pictures and volumes without labels, its teacher, and what starts from it."""
 
 import json
-from shutil import rmtree
+from shutil import copytree, rmtree
 
 import nibabel
 import numpy as np
@@ -43,11 +43,14 @@ def folder(root, split):
     return dict(type="folder", root=str(root), split=split)
 
 
+def validated(root):
+    return config(root, val_data=dict(dataset=folder(root, "val"), num_workers=0))
+
+
 @pytest.fixture(scope="module")
 def trained(scenes, tmp_path_factory):
     """Three iterations, validated by patches of the training pictures."""
-    options = config(scenes, val_data=dict(dataset=folder(scenes, "val"), num_workers=0))
-    return train(options, work_dir=tmp_path_factory.mktemp("dino") / "run", device="cpu", progress=False)
+    return train(validated(scenes), work_dir=tmp_path_factory.mktemp("dino") / "run", device="cpu", progress=False)
 
 
 @pytest.fixture
@@ -67,11 +70,10 @@ def test_losses_and_signs_of_collapse_are_logged_and_frozen_features_scored(trai
 
 
 def test_a_run_that_was_cut_goes_on_bit_for_bit(scenes, trained, tmp_path):
-    options = config(scenes)
-    train(options, work_dir=tmp_path, device="cpu", progress=False)
-    rmtree(tmp_path / "checkpoints" / "iter_3")
-    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "checkpoints" / "iter_2"))
-    result = train(options, work_dir=tmp_path, resume=True, device="cpu", progress=False)
+    folder = copytree(trained.work_dir, tmp_path / "run")
+    rmtree(folder / "checkpoints" / "iter_3")
+    (folder / "last_checkpoint").write_text(str(folder / "checkpoints" / "iter_2"))
+    result = train(validated(scenes), work_dir=folder, resume=True, device="cpu", progress=False)
     first, second = (read_weights(each.checkpoint)[0] for each in (trained, result))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -143,11 +145,13 @@ def test_its_weights_start_a_segmentor(tokens, trained):
     assert torch.equal(model.backbone.state_dict()[name], given[f"backbone.{name}"])
 
 
-def test_a_backbone_alone_predicts_nothing_and_is_analysed(scenes, trained, tmp_path):
+def test_a_backbone_alone_predicts_nothing_and_is_analysed(scenes, trained, tmp_path, capsys):
     assert open_checkpoint(trained.best, backbones=True).header.is_of_backbone
     for kind in (densevit.Predictor, densevit.ClassPredictor):
         with pytest.raises(ValueError, match="holds a backbone alone, which knows no classes; train a segmentor"):
             kind(trained.best)
+    assert main(["test", str(trained.work_dir / "config.py"), str(trained.work_dir), "--device", "cpu"]) == 2
+    assert "score its frozen features by densevit probe" in capsys.readouterr().err
     picture = next((scenes / "images" / "val").iterdir())
     command = ["analyze", str(trained.work_dir), str(picture), "-o", str(tmp_path), "--size", "32", "--quiet"]
     assert main(command) == 0

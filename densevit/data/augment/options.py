@@ -110,16 +110,6 @@ class AugmentOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipAugmentOptions(AugmentOptions):
-    """The same changes for all frames of a clip; `photometric` and `crop_size` are of each frame."""
-
-    def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
-        from densevit.data.augment.clip_2d import ClipAugment
-
-        return ClipAugment(self, fill=fill, sides=sides)
-
-
-@dataclass(frozen=True, kw_only=True)
 class VolumeAugmentOptions:
     """Random changes of volumes; sizes and flips are (depth, height, width).
 
@@ -237,8 +227,7 @@ class ClassAugmentOptions:
         return ClassAugment2D(self, fill=fill, sides=sides)
 
 
-# By the number of spatial dimensions, or by the type of a data set that has others.
-AUGMENTS = {2: AugmentOptions, 3: VolumeAugmentOptions, "clips": ClipAugmentOptions}
+AUGMENTS = {2: AugmentOptions, 3: VolumeAugmentOptions}  # by the number of spatial dimensions
 CLASS_AUGMENTS = {2: ClassAugmentOptions, 3: VolumeAugmentOptions}
 AnyAugmentOptions = AugmentOptions | VolumeAugmentOptions
 

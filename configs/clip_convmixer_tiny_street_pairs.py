@@ -1,17 +1,17 @@
 """A tiny CLIP on rendered streets with captions made of their labels (examples/street_captions.py makes them).
 
 Paper: https://arxiv.org/abs/2103.00020
-Command: `densevit train configs/clip_vit_tiny_street_pairs.py`.
-Time: X minutes on one CPU core (docs/pretraining.md).
-Score: X (docs/pretraining.md).
+Command: `densevit train configs/clip_convmixer_tiny_street_pairs.py`.
+Time: four minutes on one CPU core.
+Score: of 9 classes told by their names 79.5 top1 (docs/pretraining.md).
 """
 
 task = "clip"
 model = dict(
-    backbone="clip_vit_base_p16",
+    backbone="convmixer_768_32",
     width=64,
     text=dict(dim=128, depth=2, num_heads=2, context=32),
-    backbone_options=dict(dim=128, depth=4, num_heads=2, patch_size=8, image_size=64),
+    backbone_options=dict(dim=128, depth=6, patch_size=8, kernel_size=5),
 )
 tokenizer = 200
 optimizer = dict(
