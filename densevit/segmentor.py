@@ -207,7 +207,7 @@ def _build(registry: Registry, name: str, shape: Mapping[str, Any], options: Map
     given = {key: options.get(key, p.default) for key, p in takes.items()}
     for key in AT_LEAST_ONE.intersection(given):
         if isinstance(given[key], int) and given[key] < 1:
-            raise ValueError(f"{key} of {name} must be at least 1, got {given[key]}")
+            raise ValueError(f"{key} must be a whole number of at least 1, got {given[key]}")
     dim, heads = given.get("dim"), given.get("num_heads")
     if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
         raise ValueError(f"num_heads of {name} must divide its dim of {dim}, got {heads}")

@@ -341,8 +341,8 @@ def test_stages_of_which_there_are_too_few_are_refused_in_a_sentence(name, depth
     [
         ("vit_tiny", dict(num_heads=5), "num_heads of vit_tiny must divide its dim of 192, got 5"),
         ("t2t_vit_7", dict(num_heads=7), "num_heads of t2t_vit_7 must divide its dim of 256, got 7"),
-        ("vit_tiny", dict(image_size=0), "image_size of vit_tiny must be at least 1, got 0"),
-        ("timesformer_base", dict(num_frames=0), "num_frames of timesformer_base must be at least 1, got 0"),
+        ("vit_tiny", dict(image_size=0), "image_size must be a whole number of at least 1, got 0"),
+        ("timesformer_base", dict(num_frames=0), "num_frames must be a whole number of at least 1, got 0"),
         ("vt_resnet18", dict(num_tokens=0), "num_tokens must be at least 1, got 0"),
     ],
 )
