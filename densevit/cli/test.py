@@ -64,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, parse_overrides(args.cfg_options))
     if config.task in ("classify", "clip"):
         return _of_whole_images(args, config)
+    if not hasattr(config, "inference"):
+        raise ValueError(
+            f"{args.config} trains the task {config.task!r}, which predicts nothing that could be scored; score its "
+            "frozen features by densevit probe, with a config of segmentation or classification"
+        )
     spatial_dims = config.model.spatial_dims
     inference = config.inference.override(
         mode=args.mode,

@@ -145,11 +145,13 @@ def test_its_weights_start_a_segmentor(tokens, trained):
     assert torch.equal(model.backbone.state_dict()[name], given[f"backbone.{name}"])
 
 
-def test_a_backbone_alone_predicts_nothing_and_is_analysed(scenes, trained, tmp_path):
+def test_a_backbone_alone_predicts_nothing_and_is_analysed(scenes, trained, tmp_path, capsys):
     assert open_checkpoint(trained.best, backbones=True).header.is_of_backbone
     for kind in (densevit.Predictor, densevit.ClassPredictor):
         with pytest.raises(ValueError, match="holds a backbone alone, which knows no classes; train a segmentor"):
             kind(trained.best)
+    assert main(["test", str(trained.work_dir / "config.py"), str(trained.work_dir), "--device", "cpu"]) == 2
+    assert "score its frozen features by densevit probe" in capsys.readouterr().err
     picture = next((scenes / "images" / "val").iterdir())
     command = ["analyze", str(trained.work_dir), str(picture), "-o", str(tmp_path), "--size", "32", "--quiet"]
     assert main(command) == 0

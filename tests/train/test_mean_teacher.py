@@ -36,6 +36,7 @@ def test_a_run_that_was_cut_goes_on_to_the_last_bit(config, tmp_path):
     assert_same(final_state(resumed), final_state(straight))
     row = scalars(tmp_path / "straight")[-1]
     assert row["loss"] == pytest.approx(row["loss_cross_entropy"] + row["loss_cross_entropy_unlabelled"], rel=1e-5)
+    assert 0 <= row["sure_share"] <= 1
     assert open_checkpoint(straight.checkpoint).header.classes == ("ground", "box", "sky")
 
 

@@ -109,6 +109,7 @@ class MeanTeacherTask(SegmentTask):
         weak, inside = (batch["unlabelled"][key].to(self.device, non_blocking=True) for key in ("image", "label"))
         taught, share = self._teach(weak, inside != IGNORE)
         strong, taught = cut_and_mix(strengthen(weak, options.strong), taught, options.strong)
+        self.observed = dict(sure_share=share)
         weight = share * options.weight_after(self.average.updates)
         return super().step(batch, strong=strong, taught=taught, weight=weight)
 
