@@ -166,12 +166,11 @@ def _open(args: argparse.Namespace) -> "Checkpoint":
     """The checkpoint, or with --classes the segmentor that a CLIP becomes."""
     from densevit.checkpoint import open_checkpoint
 
-    names = class_names(args)
-    if names is None:
+    if args.classes is None and args.templates is None:
         return open_checkpoint(args.checkpoint)
     from densevit.predictor.zero_shot import segmentor_of
 
-    return segmentor_of(args.checkpoint, names, templates=args.templates)
+    return segmentor_of(args.checkpoint, class_names(args), templates=args.templates)
 
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:
