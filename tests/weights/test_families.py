@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 import densevit
+from densevit.clip.model import WIDTHS
 from densevit.weights import Family, describe, known_families, known_sources, register_family
 from tests.test_docs import python_blocks
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "densevit"
 # What may name a family beside its backbone file and its record: defaults, and our own rendered demonstrations.
+# CLIP's texts have widths that were published with each encoder of images, and its files are of two kinds.
 DEFAULTS = {
+    "clip/model.py": set(WIDTHS),
+    "predictor/clip_files.py": {"clip_vit_base_p16", "clip_resnet50"},
     "cli/fingerprint.py": {"swin_unetr_tiny"},
     "cli/models.py": {"mit_b0"},
     "doctor/fingerprint/propose.py": {"swin_unetr_tiny"},
