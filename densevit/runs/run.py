@@ -26,8 +26,9 @@ from densevit.weights import read_config
 
 # What a run says of itself when it begins, when it goes on, and when it ends before its end.
 BEGUN = re.compile(
-    r"^\S+ INFO +(?P<model>\S.*), (?P<parameters>\d{1,9}\.\d+) M parameters; (?P<train>\d{1,15}) training images, "
-    r"(?P<val>\d{1,15}|none) for validation, on (?P<device>.+), (?P<precision>fp32|bf16|fp16)$",
+    r"^\S+ INFO +(?P<model>\S.*), (?P<parameters>\d{1,9}\.\d+) M parameters; (?:[^;\n]*; )?"
+    r"(?P<train>\d{1,15}) training images, (?P<val>\d{1,15}|none) for validation(?:; [^;\n]*)?, "
+    r"on (?P<device>.+), (?P<precision>fp32|bf16|fp16)$",
     re.MULTILINE,
 )
 RESUMED = re.compile(r"^\S+ INFO +resuming from \S.*iter_(\d{1,15})$", re.MULTILINE)

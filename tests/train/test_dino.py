@@ -13,6 +13,7 @@ import densevit
 from densevit.analyze.masks import attention_masks, label_of_heads
 from densevit.checkpoint import open_checkpoint
 from densevit.cli.main import main
+from densevit.runs.run import open_runs
 from densevit.train import check_config, train
 from densevit.train.schedules import cosine
 from densevit.train.task import kind_of
@@ -67,6 +68,7 @@ def test_losses_and_signs_of_collapse_are_logged_and_frozen_features_scored(trai
     assert all(np.isfinite(row[name]) for row in losses for name in signs)
     assert trained.scores["mIoU"] > 20  # three colours: even random features tell them apart
     assert trained.best is not None
+    assert open_runs([trained.work_dir])[0].facts()["parameters"] > 0
 
 
 def test_a_run_that_was_cut_goes_on_bit_for_bit(scenes, trained, tmp_path):

@@ -8,6 +8,7 @@ import torch
 
 from densevit.checkpoint import open_checkpoint
 from densevit.labels import IGNORE
+from densevit.runs.run import open_runs
 from densevit.train import check_config, train
 from densevit.train.strong_view import StrongOptions, cut_and_mix, strengthen
 from densevit.train.task import kind_of
@@ -37,6 +38,9 @@ def test_a_run_that_was_cut_goes_on_to_the_last_bit(config, tmp_path):
     row = scalars(tmp_path / "straight")[-1]
     assert row["loss"] == pytest.approx(row["loss_cross_entropy"] + row["loss_cross_entropy_unlabelled"], rel=1e-5)
     assert 0 <= row["sure_share"] <= 1
+    (told,) = open_runs([tmp_path / "straight"])
+    assert told.facts()["training images"] == 8
+    assert told.facts()["parameters"] > 3e6
     assert open_checkpoint(straight.checkpoint).header.classes == ("ground", "box", "sky")
 
 
