@@ -19,7 +19,7 @@ from densevit.inference import ClipOptions
 from densevit.labels import IGNORE, Color
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.reading import read_label
-from densevit.pictures.video import Video, open_video
+from densevit.pictures.video import Video, normalize_frames, open_video
 from densevit.volumes.grid import Grid
 
 
@@ -145,7 +145,7 @@ class ClipDataset(PictureDataset):
         return label
 
     def _normalized(self, sample: Sample) -> Sample:
-        return replace(sample, image=np.stack([self.normalize(frame) for frame in sample.image.swapaxes(0, 1)], axis=1))
+        return replace(sample, image=normalize_frames(sample.image, self.normalize))
 
 
 def _is_labelled(label: Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from densevit.normalization import MEAN_STD
+from densevit.normalization import MEAN_STD, Normalization
 from densevit.pictures.picture import IMAGE_ENDINGS, VIDEO_ENDINGS, naming
 from densevit.pictures.reading import read_input
 
@@ -47,6 +47,11 @@ class Frames:
     def again(self) -> "Frames":
         """The same frames for another reader, at another place."""
         return Frames(self.shape, self._decode)
+
+
+def normalize_frames(frames: np.ndarray, normalize: Normalization) -> np.ndarray:
+    """(C, T, H, W) -> float32 of the same shape, each frame by itself, as a picture is."""
+    return np.stack([normalize(frame) for frame in frames.swapaxes(0, 1)], axis=1)
 
 
 @dataclass(frozen=True)

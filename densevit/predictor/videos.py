@@ -13,7 +13,7 @@ from torch import Tensor
 from densevit.checkpoint import Header
 from densevit.normalization import Normalization, create_normalization
 from densevit.pictures.picture import VIDEO_ENDINGS
-from densevit.pictures.video import Frames, Video, is_video_file, list_videos, open_video
+from densevit.pictures.video import Frames, Video, is_video_file, list_videos, normalize_frames, open_video
 from densevit.predictor.inputs import Input, find_paths, name_inputs
 
 
@@ -28,8 +28,7 @@ class SeenVideo:
         self.normalize = normalize
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        frames = self.image[index]
-        return np.stack([self.normalize(frame) for frame in frames.swapaxes(0, 1)], axis=1)
+        return normalize_frames(self.image[index], self.normalize)
 
 
 class VideoReader:
