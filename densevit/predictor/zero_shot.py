@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from densevit.checkpoint import Checkpoint, Header, build_clip, build_model
+from densevit.clip import Clip
 from densevit.clip.prompts import TEMPLATES, class_embeddings
 from densevit.clip.tokenizer import TextTokenizer
 from densevit.clip.zero_shot import ZeroShotClassifier, dense_state
@@ -47,10 +48,7 @@ def segmentor_of(
 
     Images are seen in windows of the size that CLIP was trained on, pictures first fitted into a box of three of them.
     """
-    opened = open_clip(checkpoint)
-    model = build_clip(opened)
-    options = dict(templates=_templates(opened, templates))
-    embeddings = class_embeddings(model, classes, tokenizer or tokenizer_of(opened), **options)
+    opened, model, embeddings = _name(checkpoint, classes, templates, tokenizer)
     described, state = dense_state(model, embeddings)
     own = {key: opened.header.model[key] for key in ("backbone", "spatial_dims", "in_channels")}
     given = {**(opened.header.model.get("backbone_options") or {}), **described["backbone_options"]}
@@ -71,19 +69,24 @@ def classifier_of(
     tokenizer: TextTokenizer | None = None,
 ) -> tuple[nn.Module, Header, Path]:
     """A classifier of named classes, the header that names them, and where the CLIP lies."""
-    opened = open_clip(checkpoint)
-    model = build_clip(opened)
-    options = dict(templates=_templates(opened, templates))
-    embeddings = class_embeddings(model, classes, tokenizer or tokenizer_of(opened), **options)
+    opened, model, embeddings = _name(checkpoint, classes, templates, tokenizer)
     described = dict(opened.header.model, num_classes=len(classes))
     del described["text"]
     header = replace(opened.header, model=described, classes=tuple(classes), palette=_palette(classes))
     return ZeroShotClassifier(model, embeddings).eval(), header, opened.path
 
 
-def _templates(opened: Checkpoint, given: Sequence[str] | None) -> Sequence[str]:
-    said = opened.header.more.get("templates")
-    return given or (said if isinstance(said, list | tuple) else TEMPLATES)
+def _name(
+    checkpoint: str | Path | Checkpoint,
+    classes: Sequence[str],
+    templates: Sequence[str] | None,
+    tokenizer: TextTokenizer | None,
+) -> tuple[Checkpoint, Clip, Tensor]:
+    """What was read, its CLIP, and the vectors of the classes (K, width); templates are those of training if None."""
+    opened = open_clip(checkpoint)
+    model, said = build_clip(opened), opened.header.more.get("templates")
+    templates = templates or (said if isinstance(said, list | tuple) else TEMPLATES)
+    return opened, model, class_embeddings(model, classes, tokenizer or tokenizer_of(opened), templates=templates)
 
 
 def _palette(classes: Sequence[str]) -> tuple:
