@@ -93,7 +93,10 @@ class LogitCache:
         return torch.from_numpy(np.stack(kept)).to(image.device).float()
 
     def _path(self, image: Tensor) -> Path:
-        found = hashlib.blake2b(f"{self.digest} {image.dtype} {tuple(image.shape)}".encode(), digest_size=16)
+        kind = image.device.type
+        precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
+        said = f"{self.digest} {precision} {image.dtype} {tuple(image.shape)}"
+        found = hashlib.blake2b(said.encode(), digest_size=16)
         found.update(image.detach().cpu().contiguous().numpy().data)
         name = found.hexdigest()
         return self.folder / name[:2] / f"{name}.npy"
