@@ -1,15 +1,21 @@
 """Images that each are of one class: pictures, or volumes, and the number of a class for each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from densevit.data.dataset import Augment, Dataset, Sample
+from densevit.data.dataset import DATASETS, Augment, Dataset, Sample
 from densevit.labels import IGNORE, check_classes, default_palette
 from densevit.registry import Registry
 
 CLASS_DATASETS = Registry("data set of classes")
+
+
+def registry_of(dataset: Mapping[str, Any]) -> Registry:
+    """The data sets of classes, where a description is of one of these, else those of label maps."""
+    return CLASS_DATASETS if dataset.get("type") in CLASS_DATASETS.names() else DATASETS
 
 
 class WholeImages(Dataset):

@@ -1,4 +1,4 @@
-"""Images whose labels, where they have any, are not looked at."""
+"""Images without labels, as samples of training that say where an image ends."""
 
 from dataclasses import replace
 

@@ -29,6 +29,11 @@ class ViewOptions:
         if self.crop_ratio is not None and not 0 < self.crop_ratio <= 1:
             raise ValueError(f"crop_ratio must be above 0 and at most 1, got {self.crop_ratio}")
 
+    def check_axes(self, spatial_dims: int) -> None:
+        """ValueError where it is of images with other axes."""
+        if len(self.size) != spatial_dims:
+            raise ValueError(f"view.size must have {spatial_dims} numbers, got {self.size}")
+
     def of(self, image: Tensor) -> Tensor:
         """(C, *S) -> (C, *size): the middle of the image, with zeros, the mean of what is normalised, around it."""
         if image.ndim - 1 != len(self.size):

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,8 +10,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from densevit.data import Dataset, create_dataset
+from densevit.data.class_set import registry_of
+from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import EvalSet, TrainStream, collate, draws
+from densevit.data.views import without_labels
 from densevit.processes import rank_and_size
+from densevit.registry import Registry
 from densevit.sides import Sides, read_sides
 from densevit.train.schema import ConfigFile, RunConfig
 from densevit.workers import Workers
@@ -29,17 +33,49 @@ def open_dataset(config: ConfigFile, section: str) -> Dataset:
     return dataset
 
 
-FIT = dict(num_classes="classes", spatial_dims="spatial dimensions", in_channels="channels")
-
-
 def check_fits(dataset: Dataset, model: Any, *, section: str, classes: bool = True) -> None:
-    """Raise ValueError where the data set of a section has other classes, axes or channels than the model."""
-    for key, what in FIT.items():
-        found = getattr(dataset, key)
-        skipped = key == "num_classes" and not classes
-        wanted = found if skipped else getattr(model, key, found)  # a CLIP or a backbone alone has no classes
+    """Raise ValueError where the data set of a section has other axes or channels than the model, or other `classes`.
+
+    A CLIP and a backbone alone have none.
+    """
+    of_classes = {"num_classes": "classes"} if classes and hasattr(model, "num_classes") else {}
+    for key, what in {**of_classes, "spatial_dims": "spatial dimensions", "in_channels": "channels"}.items():
+        wanted, found = getattr(model, key), getattr(dataset, key)
         if found != wanted:
             raise ValueError(f"model.{key} is {wanted} but {section} has {found} {what}; set model.{key}={found}")
+
+
+def open_fitting(
+    given: Mapping[str, Any], model: Any, *, registry: Registry, section: str, classes: bool = True
+) -> Dataset:
+    """The set of a registry that is described, its labels unchecked; ValueError where it does not fit the model."""
+    dataset = check_dataset_config(given, registry).open()
+    check_fits(dataset, model, section=section, classes=classes)
+    return dataset
+
+
+def open_images(given: Mapping[str, Any], model: Any, *, section: str) -> Dataset:
+    """A set whose labels are not read; ValueError where its images do not fit the model.
+
+    Where it says that there are no label maps, it need not name classes.
+    """
+    if "labels" in given and given["labels"] in (None, "none") and "classes" not in given:
+        given = {**given, "classes": ["image"]}
+    return without_labels(open_fitting(given, model, registry=registry_of(given), section=section, classes=False))
+
+
+def prepared_as(config: RunConfig, dataset: Dataset, **more: Any) -> dict[str, Any]:
+    """What a header says of how images became numbers, as its keywords; `more` are texts of the task itself."""
+    imports = config.import_names
+    of_pictures = (getattr(dataset, "exif", None) or "apply") if dataset.spacing is None else None
+    return dict(
+        normalization=dataset.normalization,
+        exif=of_pictures,
+        spacing=None if dataset.spacing is None else tuple(dataset.spacing),
+        slices=dataset.slices,
+        modality=getattr(dataset, "modality", None),
+        more={**more, **(dict(custom_imports=imports) if imports else {})},
+    )
 
 
 def open_samples(config: ConfigFile, section: str) -> EvalSet:

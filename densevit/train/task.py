@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from densevit.checkpoint import Header
+from densevit.data.stream import collate
 from densevit.processes import distribute
 from densevit.registry import check_known
 from densevit.segmentor import load_given
@@ -104,6 +105,8 @@ class NetworkTask:
     """
 
     part: str
+    stream: Any  # samples by draw number, as `densevit.data.stream.TrainStream`
+    join: Callable[[list], dict[str, Any]] = staticmethod(collate)  # samples -> batch
     before_update: Callable[[], None] | None = None
 
     def __init__(self, config: "RunConfig", device: torch.device, *, model: nn.Module, num_images: int):
@@ -123,6 +126,14 @@ class NetworkTask:
     def final_model(self) -> nn.Module:
         """The network to validate and to predict with: the averaged one if there is one."""
         return self.average.model if self.average else self.saved
+
+    def named_parts(self) -> nn.Module:
+        return self.saved
+
+    def open_batches(self, first_draw: int) -> DataLoader:
+        from densevit.train.data import train_loader  # here, for it knows configs, which know tasks
+
+        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device, join=self.join)
 
     def after_update(self) -> None:
         if self.average is not None:

@@ -104,5 +104,6 @@ def test_what_does_not_fit_is_refused_and_validation_images_are_told(config, bal
     with pytest.raises(ValueError, match=r"model\.spatial_dims is 2 but unlabelled_data has 3"):
         train(other, work_dir=tmp_path, device="cpu", progress=False)
     same = semi_supervised(config, val_data=config["val_data"])
-    kind_of("mean_teacher").open(check_config(same), torch.device("cpu"))
+    task = kind_of("mean_teacher").open(check_config(same), torch.device("cpu"))
+    assert {case.label for case in task.unlabelled.dataset.cases} == {None}  # of a set that has labels
     assert "3 of the 3 cases of val_data are in unlabelled_data too" in caplog.text

@@ -220,6 +220,10 @@ class ClassAugmentOptions:
         """Whether left and right are exchanged, now and then."""
         return self.flip > 0
 
+    def without_classes(self) -> "ClassAugmentOptions":
+        """The same: no class is looked at where crops lie."""
+        return self
+
     def create(self, *, fill: Sequence[float], sides: Sides = NO_SIDES) -> Augment:
         """ValueError for what albumentations does not have, and for mirror images of classes with unknown sides."""
         from densevit.data.augment.class_2d import ClassAugment2D

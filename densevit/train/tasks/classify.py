@@ -8,21 +8,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from densevit.backbones.class_heads import DistilledHead
 from densevit.checkpoint import Header, find_weights
 from densevit.classifier import Classifier
 from densevit.data import Sample
-from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.class_set import CLASS_DATASETS, ClassDataset
-from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.processes import process_group, rank_and_size, share_buffers
 from densevit.progress import Bars
 from densevit.sides import read_sides
 from densevit.train.as_trained import check_as_trained
-from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
+from densevit.train.data import open_fitting, prepared_as, warn_of_shared_cases
 from densevit.train.distillation.classes import distillation_loss
 from densevit.train.distillation.dense import mean_log_probability
 from densevit.train.distillation.options import ClassDistillationOptions
@@ -78,10 +75,8 @@ class ClassifyTask(NetworkTask):
         classifier.backbone.set_checkpointing(config.train_cfg.checkpointing)
         self.dataset = open_class_dataset(config, "train_data")
         section = config.train_data
-        augment = section.augment
-        if isinstance(augment, VolumeAugmentOptions):
-            augment = augment.without_classes()
-        made = augment.create(fill=self.dataset.fill, sides=read_sides(self.dataset.classes, config.sides))
+        sides = read_sides(self.dataset.classes, config.sides)
+        made = section.augment.without_classes().create(fill=self.dataset.fill, sides=sides)
         self.stream = TrainStream(self.dataset, made, seed=config.seed, repeats=section.repeats)
         self.samples = None
         if config.val_data is not None:
@@ -96,12 +91,6 @@ class ClassifyTask(NetworkTask):
         if config.train_cfg.compile:
             (classifier if self.teachers is None else model).compile()
         super().__init__(config, device, model=model, num_images=len(self.dataset))
-
-    def named_parts(self) -> nn.Module:
-        return self.model.classifier
-
-    def open_batches(self, first_draw: int) -> DataLoader:
-        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Losses of dict(image (B, C, *S), label (B), meta), mixed as the config says."""
@@ -144,8 +133,7 @@ class ClassifyTask(NetworkTask):
 
 def open_class_dataset(config: ClassifyConfig, section: str, *, like: ClassDataset | None = None) -> ClassDataset:
     """The set of a section; ValueError where it does not fit the model, or has other classes than `like`."""
-    dataset = check_dataset_config(getattr(config, section).dataset, CLASS_DATASETS).open()
-    check_fits(dataset, config.model, section=section)
+    dataset = open_fitting(getattr(config, section).dataset, config.model, registry=CLASS_DATASETS, section=section)
     if like is not None and dataset.classes != like.classes:
         pairs = zip(dataset.classes, like.classes, strict=True)
         here, there = next((a, b) for a, b in pairs if a != b)
@@ -155,17 +143,12 @@ def open_class_dataset(config: ClassifyConfig, section: str, *, like: ClassDatas
 
 def make_class_header(config: ClassifyConfig, dataset: ClassDataset) -> Header:
     """The header of the classifier, its classes and how it sees images."""
-    imports = config.import_names
     view = dict(size=list(config.view.size), crop_ratio=config.view.crop_ratio)
     return Header(
         model=config.model.described(),
         classes=tuple(dataset.classes),
         palette=tuple(dataset.palette),
-        normalization=dataset.normalization,
-        exif=dataset.exif,
-        spacing=None if dataset.spacing is None else tuple(dataset.spacing),
-        modality=dataset.modality,
-        more=dict(view=view, loss=config.loss, **(dict(custom_imports=imports) if imports else {})),
+        **prepared_as(config, dataset, view=view, loss=config.loss),
     )
 
 

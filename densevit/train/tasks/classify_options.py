@@ -122,8 +122,7 @@ class ClassifyConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, ["label_smoothing"], least=0, most=1)
-        if len(self.view.size) != self.model.spatial_dims:
-            raise ValueError(f"view.size must have {self.model.spatial_dims} numbers, got {self.view.size}")
+        self.view.check_axes(self.model.spatial_dims)
         augment = self.train_data.augment
         if isinstance(augment, VolumeAugmentOptions) and (augment.foreground or augment.foreground_weights):
             raise ValueError("train_data.augment.foreground is for label maps, which classes of scans have not")

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from densevit.checkpoint import Header
 from densevit.clip import Clip
@@ -15,9 +14,7 @@ from densevit.clip.model import LARGEST_SCALE
 from densevit.clip.prompts import check_tokenizer
 from densevit.clip.tokenizer import TextTokenizer, find_tokenizer, learn_tokenizer
 from densevit.data import Sample
-from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.class_set import CLASS_DATASETS, ClassDataset
-from densevit.data.dataset import check_dataset_config
 from densevit.data.pair_set import PAIR_DATASETS, PairDataset
 from densevit.data.stream import EvalSet, TrainStream
 from densevit.losses.contrastive import contrastive_loss
@@ -25,7 +22,7 @@ from densevit.predictor.clip_files import open_clip, tokenizer_of
 from densevit.processes import process_group, rank_and_size, share_buffers
 from densevit.progress import Bars
 from densevit.sides import Sides
-from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
+from densevit.train.data import open_fitting, prepared_as, warn_of_shared_cases
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.clip_options import ClipConfig
 from densevit.train.tasks.clip_scores import ClipScores, score_clip
@@ -61,9 +58,7 @@ class ClipTask(NetworkTask):
         clip.backbone.set_checkpointing(config.train_cfg.checkpointing)
         if config.train_cfg.compile:
             clip.compile()
-        augment = config.train_data.augment
-        if isinstance(augment, VolumeAugmentOptions):
-            augment = augment.without_classes()
+        augment = config.train_data.augment.without_classes()
         made = augment.create(fill=self.dataset.fill, sides=Sides(declared=True))
         self.stream = TrainStream(self.dataset, made, seed=config.seed)
         self.samples = None
@@ -73,12 +68,6 @@ class ClipTask(NetworkTask):
         self.classes = open_zero_shot(config)
         super().__init__(config, device, model=ClipModel(clip), num_images=len(self.dataset))
         self.header = make_clip_header(config, self.dataset, self.tokenizer)
-
-    def named_parts(self) -> nn.Module:
-        return self.model.clip
-
-    def open_batches(self, first_draw: int) -> DataLoader:
-        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Losses of dict(image (B, C, *S), label (B), the numbers of the texts, meta)."""
@@ -122,18 +111,14 @@ class ClipTask(NetworkTask):
 
 def open_pairs(config: ClipConfig, section: str) -> PairDataset:
     """The set of a section; ValueError where it does not fit the model."""
-    dataset = check_dataset_config(getattr(config, section).dataset, PAIR_DATASETS).open()
-    check_fits(dataset, config.model, section=section)
-    return dataset
+    return open_fitting(getattr(config, section).dataset, config.model, registry=PAIR_DATASETS, section=section)
 
 
 def open_zero_shot(config: ClipConfig) -> ClassDataset | None:
     """The images by class, None without them; ValueError where they do not fit the model."""
     if config.zero_shot is None:
         return None
-    dataset = check_dataset_config(config.zero_shot.dataset, CLASS_DATASETS).open()
-    check_fits(dataset, config.model, section="zero_shot")
-    return dataset
+    return open_fitting(config.zero_shot.dataset, config.model, registry=CLASS_DATASETS, section="zero_shot")
 
 
 def open_tokenizer(config: ClipConfig, dataset: PairDataset) -> TextTokenizer:
@@ -148,17 +133,9 @@ def open_tokenizer(config: ClipConfig, dataset: PairDataset) -> TextTokenizer:
 
 def make_clip_header(config: ClipConfig, dataset: PairDataset, tokenizer: TextTokenizer) -> Header:
     """The header of the model, how it sees images, and how it reads texts."""
-    imports = config.import_names
     view = dict(size=list(config.view.size), crop_ratio=config.view.crop_ratio)
     more = dict(view=view, templates=list(config.templates), tokenizer=tokenizer.text)
-    return Header(
-        model=config.model.described(tokenizer.size),
-        normalization=dataset.normalization,
-        exif=dataset.exif,
-        spacing=None if dataset.spacing is None else tuple(dataset.spacing),
-        modality=dataset.modality,
-        more={**more, **(dict(custom_imports=imports) if imports else {})},
-    )
+    return Header(model=config.model.described(tokenizer.size), **prepared_as(config, dataset, **more))
 
 
 def score_clip_checkpoint(

@@ -120,8 +120,7 @@ class ClipConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_templates(self.templates)
-        if len(self.view.size) != self.model.spatial_dims:
-            raise ValueError(f"view.size must have {self.model.spatial_dims} numbers, got {self.view.size}")
+        self.view.check_axes(self.model.spatial_dims)
         if isinstance(self.tokenizer, int) and self.tokenizer < 1:
             raise ValueError(f"tokenizer must be a file, or how many pairs are merged, got {self.tokenizer}")
         if self.train_cfg.best != "recall" and self.zero_shot is None:

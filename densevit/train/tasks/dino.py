@@ -10,17 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from densevit.data import Sample
 from densevit.data.views import ViewStream, collate_views
-from densevit.train.data import train_loader, warn_of_shared_cases
+from densevit.train.data import open_images, warn_of_shared_cases
 from densevit.train.dino.collapse import observe, said_of_collapse
 from densevit.train.dino.loss import Centre, dino_loss
 from densevit.train.dino.network import DinoNetwork
 from densevit.train.schedules import cosine, warm_up
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
-from densevit.train.tasks.dino_data import make_backbone_header, open_images
+from densevit.train.tasks.dino_data import make_backbone_header
 from densevit.train.tasks.dino_options import DinoConfig
 from densevit.train.tasks.dino_scores import FrozenScores
 
@@ -48,6 +47,7 @@ class DinoTask(NetworkTask):
     """The task of a config of DINO: the student is trained, and the backbone of its teacher is saved."""
 
     part = "student"
+    join = staticmethod(collate_views)
 
     def __init__(self, config: DinoConfig, device: torch.device):
         backbone = config.model.create()
@@ -75,12 +75,6 @@ class DinoTask(NetworkTask):
     def final_model(self) -> nn.Module:
         """The teacher, which is better than its student all through training."""
         return self.teacher
-
-    def named_parts(self) -> nn.Module:
-        return self.model.student
-
-    def open_batches(self, first_draw: int) -> DataLoader:
-        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device, join=collate_views)
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The loss of dict(views [(B, C, *size)], meta); the centre follows once it is computed."""

@@ -7,19 +7,14 @@ from typing import Any, ClassVar, Literal
 from densevit.backbones.base import Backbone
 from densevit.classifier import published_for_classes
 from densevit.data.augment.view_options import MULTI_CROPS, AnyMultiCrop, MultiCropOptions
-from densevit.data.class_set import CLASS_DATASETS
-from densevit.data.dataset import DATASETS, check_dataset_config
+from densevit.data.class_set import CLASS_DATASETS, registry_of
+from densevit.data.dataset import check_dataset_config
 from densevit.data.view import ViewOptions
 from densevit.options import check_range, fit
-from densevit.registry import BACKBONES, Registry, check_known
+from densevit.registry import BACKBONES, check_known
 from densevit.segmentor import create_backbone
 from densevit.train.dino.network import DinoHead, load_head
 from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig, TrainDataOptions
-
-
-def registry_of(dataset: Mapping[str, Any]) -> Registry:
-    """The data sets of classes, where it is one of these, else those of label maps."""
-    return CLASS_DATASETS if dataset.get("type") in CLASS_DATASETS.names() else DATASETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +181,8 @@ class DinoConfig(RunConfig):
             raise ValueError(
                 "val_data of classes needs view, the size at which images are seen, as dict(size=(224, 224))"
             )
-        if self.view is not None and len(self.view.size) != self.model.spatial_dims:
-            raise ValueError(f"view.size must have {self.model.spatial_dims} numbers, got {self.view.size}")
+        if self.view is not None:
+            self.view.check_axes(self.model.spatial_dims)
         if asked.of_classes == (self.train_cfg.best == "mIoU"):
             scores = "'top1' or 'mAcc'" if asked.of_classes else "'mIoU'"
             raise ValueError(

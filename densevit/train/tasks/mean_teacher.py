@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from densevit.data import create_dataset
 from densevit.data.dataset import check_dataset_config
 from densevit.data.unlabelled import PairedStream, collate_pairs, unlabelled_stream
 from densevit.labels import IGNORE
 from densevit.options import check_range
-from densevit.train.data import check_fits, train_loader, warn_of_shared_cases
+from densevit.train.data import open_images, train_loader, warn_of_shared_cases
 from densevit.train.schema import ConfigFile
 from densevit.train.strong_view import StrongOptions, cut_and_mix, strengthen
 from densevit.train.task import register_task
@@ -94,8 +93,7 @@ class MeanTeacherTask(SegmentTask):
 
     def __init__(self, config: MeanTeacherConfig, device: torch.device):
         super().__init__(config, device)
-        images = create_dataset(config.unlabelled_data.dataset)
-        check_fits(images, config.model, section="unlabelled_data", classes=False)
+        images = open_images(config.unlabelled_data.dataset, config.model, section="unlabelled_data")
         if self.samples is not None:
             warn_of_shared_cases(images, self.samples.dataset, section="unlabelled_data")
         self.unlabelled = unlabelled_stream(images, config.train_data.augment, seed=config.seed)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from densevit.checkpoint import Header
 from densevit.checkpoint.files import without_weights
@@ -18,7 +17,7 @@ from densevit.labels import IGNORE, colorize
 from densevit.losses import create_loss
 from densevit.processes import share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
-from densevit.train.data import named_sides, open_samples, open_stream, train_loader, warn_of_shared_cases
+from densevit.train.data import named_sides, open_samples, open_stream, warn_of_shared_cases
 from densevit.train.schema import ConfigFile, ModelOptions
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.supervision import Supervision
@@ -39,18 +38,12 @@ ADDED = {
 class SegmentModel(nn.Module):
     """A segmentor, its loss, and what training adds to it: image (B, C, *S), label (B, *S) -> named losses."""
 
-    def __init__(
-        self,
-        segmentor: Segmentor,
-        loss: nn.Module,
-        supervision: Supervision | None = None,
-        distillation: "DenseDistillation | None" = None,
-    ):
+    def __init__(self, segmentor: Segmentor, loss: nn.Module, supervision: Supervision | None = None):
         super().__init__()
         self.segmentor = segmentor
         self.loss = loss
         self.supervision = supervision
-        self.distillation = distillation
+        self.distillation: DenseDistillation | None = None  # which needs to know the data
 
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         segmentor = self.segmentor
@@ -139,9 +132,6 @@ class SegmentTask(NetworkTask):
 
     def named_parts(self) -> nn.Module:
         return self.model.named_parts()
-
-    def open_batches(self, first_draw: int) -> DataLoader:
-        return train_loader(self.stream, self.config, first_draw=first_draw, device=self.device)
 
     def step(self, batch: Mapping[str, Any], **more: Tensor) -> dict[str, Tensor]:
         """Losses of dict(image (B, C, *S), label (B, *S), meta); a batch that is all ignored is counted, and teaches
