@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "densevit predict CHECKPOINT INPUTS... -o OUT [options]"
     parser.add_argument("checkpoint", help="the folder of a run, or a weights.safetensors; it holds all that is needed")
     parser.add_argument(
-        "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; or scans"
+        "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; scans; or videos"
     )
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="folder of the results")
     parser.add_argument(
