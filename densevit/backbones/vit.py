@@ -64,9 +64,10 @@ def vit(
     `taps` are the blocks, counted from 0, whose outputs leave as levels; the end of each quarter by default. `norm`
     says which of them pass the final norm: "last", "all" or "none".
     `position` is "learned" (made for images of `image_size`: 224 in 2D, 96 in 3D; resized to others, by cubic
-    interpolation in 2D and linear in 3D), "sincos" or None. `resizing="dino"` resizes as DINO's authors do, whose
-    factor of (n + 0.1) / N gives slightly other tables. `num_tokens` are put before those of the patches: 1 is
-    the class token of ViT, 2 are those of the distilled DeiT. `num_registers` follow them, as in DINOv2.
+    interpolation in 2D and linear in 3D), "sincos" (of MAE and MONAI), "big_vision_sincos" or None.
+    `resizing="dino"` resizes as DINO's authors do, whose factor of (n + 0.1) / N gives slightly other tables.
+    `num_tokens` are put before those of the patches: 1 is the class token of ViT, 2 are those of the distilled DeiT.
+    `num_registers` follow them, as in DINOv2.
     """
     patch = nd.ntuple(patch_size, spatial_dims)
     grid = nd.table_grid(spatial_dims, image_size, patch)

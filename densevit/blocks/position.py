@@ -60,6 +60,8 @@ class LearnedPositions(nn.Module):
     positions of their own, which are the table's first rows.
     """
 
+    kind = "learned"
+
     def __init__(
         self,
         dim: int,
@@ -88,14 +90,19 @@ class LearnedPositions(nn.Module):
 
 
 class SinCosPositions(nn.Module):
-    """Add fixed sines and cosines: (B, *S, C) -> (B, *S, C), or Tokens whose prefix has no position."""
+    """Add fixed sines and cosines: (B, *S, C) -> (B, *S, C), or Tokens whose prefix has no position.
 
-    def __init__(self, dim: int, *, num_tokens: int = 0, num_registers: int = 0):
+    `kind` is "sincos", whose wavelengths end before 10000, or "big_vision_sincos", whose last one is 10000.
+    """
+
+    def __init__(self, dim: int, *, kind: str = "sincos", num_tokens: int = 0, num_registers: int = 0):
         super().__init__()
+        self.kind = kind
         self.tokens = PrefixTokens(dim, num_tokens=num_tokens, num_registers=num_registers)
 
     def forward(self, x: Tensor) -> Tensor | Tokens:
-        table = sincos_positions(x.shape[1:-1], x.shape[-1], device=x.device)
+        to_end = self.kind == "big_vision_sincos"
+        table = sincos_positions(x.shape[1:-1], x.shape[-1], device=x.device, to_end=to_end)
         return self.tokens(x + table.to(x.dtype))
 
 
@@ -113,11 +120,11 @@ def make_positions(
     before = dict(num_tokens=num_tokens, num_registers=num_registers)
     if kind == "learned":
         return LearnedPositions(dim, grid=grid, mode=mode, resizing=resizing, **before)
-    if kind == "sincos":
-        return SinCosPositions(dim, **before)
+    if kind in ("sincos", "big_vision_sincos"):
+        return SinCosPositions(dim, kind=kind, **before)
     if kind is None:
         return PrefixTokens(dim, **before)
-    raise ValueError(f"position must be 'learned', 'sincos' or None, got {kind!r}")
+    raise ValueError(f"position must be 'learned', 'sincos', 'big_vision_sincos' or None, got {kind!r}")
 
 
 def resize_positions(
@@ -153,14 +160,17 @@ def resize_cubic(grid: Tensor, size: Sequence[int], *, antialias: bool = False) 
     return grid
 
 
-def sincos_positions(size: Sequence[int], dim: int, *, device: torch.device | None = None) -> Tensor:
+def sincos_positions(
+    size: Sequence[int], dim: int, *, device: torch.device | None = None, to_end: bool = False
+) -> Tensor:
     """(*S, C) of sines and cosines of each coordinate at dim / (2 * axes) frequencies, as in MAE and MONAI.
 
-    The second axis has the first channels, then come the first and the third; what does not divide stays 0. It is
-    computed each time: an axis at a time, that costs next to nothing, and nothing need be kept.
+    The second axis has the first channels, then come the first and the third; what does not divide stays 0. With
+    `to_end` the last frequency is 1 / 10000, as in big_vision. The table is computed each time: an axis at a time, that
+    costs next to nothing, and nothing need be kept.
     """
     count = dim // (2 * len(size))
-    rates = 10000.0 ** -(torch.arange(count, device=device) / count)
+    rates = 10000.0 ** -(torch.arange(count, device=device) / max(count - to_end, 1))
     waves = []
     for axis in (1, 0, 2)[: len(size)]:  # 2D: columns, rows; 3D: H, D, W
         angles = torch.arange(size[axis], device=device)[:, None] * rates  # (S_axis, count)

@@ -1,6 +1,8 @@
 """Rows of key maps for files of flax, whose layers have kernels, biases and scales under names with slashes."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from densevit.weights.family import Release, Row, Shapes, names_like
 
@@ -24,12 +26,15 @@ def norm(
     return tuple((*pair, operation) for pair in names)
 
 
-def attention(theirs: str, ours: str) -> tuple[Row, ...]:
-    """Self-attention, whose heads are an axis of their own."""
-    parts = [f"{theirs}/{part}" for part in ("query", "key", "value")]
+def attention(theirs: str, ours: str, *, layers: tuple[str, ...] = ("qkv",)) -> tuple[Row, ...]:
+    """Attention, whose heads are an axis of their own; each of our `layers` holds some of queries, keys and values."""
+    names = dict(q="query", k="key", v="value")
     return (
-        (tuple(f"{part}/kernel!" for part in parts), f"{ours}.qkv.weight!", "flax_qkv"),
-        (tuple(f"{part}/bias!" for part in parts), f"{ours}.qkv.bias!", "flax_qkv"),
+        *(
+            (tuple(f"{theirs}/{names[part]}/{t}!" for part in layer), f"{ours}.{layer}.{p}!", f"flax_{layer}")
+            for layer in layers
+            for t, p in (("kernel", "weight"), ("bias", "bias"))
+        ),
         (f"{theirs}/out/kernel!", f"{ours}.proj.weight!", "flax_out"),
         (f"{theirs}/out/bias!", f"{ours}.proj.bias!"),
     )
@@ -42,19 +47,48 @@ def mlp(theirs: str, ours: str) -> tuple[Row, ...]:
 
 def transformer(embed: str) -> tuple[Row, ...]:
     """A ViT; `embed` is our module that makes its tokens."""
-    theirs, ours = "Transformer/encoderblock_{k}/", "blocks.{k}."
     return (
         *layer("embedding", f"{embed}proj"),
         ("cls!", f"{embed}position.tokens.cls_token!"),
         ("Transformer/posembed_input/pos_embedding!", f"{embed}position.pos_embed!"),
-        *norm(f"{theirs}LayerNorm_0", f"{ours}norm1"),
-        *attention(f"{theirs}MultiHeadDotProductAttention_1", f"{ours}attn"),
-        *norm(f"{theirs}LayerNorm_2", f"{ours}norm2"),
-        *mlp(f"{theirs}MlpBlock_3", f"{ours}mlp"),
+        *_blocks("LayerNorm_0", "MultiHeadDotProductAttention_1", "LayerNorm_2", "MlpBlock_3"),
+    )
+
+
+def big_vision_transformer(embed: str) -> tuple[Row, ...]:
+    """A ViT of big_vision, whose table of positions has no row for the class token."""
+    token, table = f"{embed}position.tokens.cls_token!", f"{embed}position.pos_embed!"
+    return (
+        *layer("embedding", f"{embed}proj"),
+        (("cls!", "pos_embedding!"), (token, table), "give_class_position"),
+        ("pos_embedding!", table),
+        ("cls!", token),
+        *_blocks("LayerNorm_0", "MultiHeadDotProductAttention_0", "LayerNorm_1", "MlpBlock_0"),
+    )
+
+
+def map_head(theirs: str, ours: str) -> tuple[Row, ...]:
+    """Attention pooling of big_vision, but for the classifier behind it."""
+    return (
+        (f"{theirs}/probe!", f"{ours}.probe!"),
+        *attention(f"{theirs}/MultiHeadDotProductAttention_0", ours, layers=("q", "kv")),
+        *norm(f"{theirs}/LayerNorm_0", f"{ours}.norm_mlp"),
+        *mlp(f"{theirs}/MlpBlock_0", f"{ours}.mlp"),
+    )
+
+
+def _blocks(norm1: str, attn: str, norm2: str, feed_forward: str) -> tuple[Row, ...]:
+    theirs, ours = "Transformer/encoderblock_{k}/", "blocks.{k}."
+    return (
+        *norm(f"{theirs}{norm1}", f"{ours}norm1"),
+        *attention(f"{theirs}{attn}", f"{ours}attn"),
+        *norm(f"{theirs}{norm2}", f"{ours}norm2"),
+        *mlp(f"{theirs}{feed_forward}", f"{ours}mlp"),
         *norm("Transformer/encoder_norm", "norm"),
     )
 
 
+_PRE_LOGITS = "pre_logits/"
 VIT = Release(  # what the files of ViT's authors share
     title="",
     publisher="google-research/vision_transformer",
@@ -63,12 +97,22 @@ VIT = Release(  # what the files of ViT's authors share
     is_it=lambda _: False,
     cleanups=((r"^opt/target/", ""),),  # of whole states of training
     class_head=layer("head", "class_head.fc"),
-    ignored=("pre_logits/",),
+    ignored=(_PRE_LOGITS,),
     remarks=("its authors take GELU by tanh, and densevit exactly, as timm and transformers do with these weights",),
     remarks_if=(
         (
-            named("pre_logits/"),
+            names_like(rf"(opt/target/|params/)?(img/)?{_PRE_LOGITS}"),
             "its classifier reads one more layer, pre_logits, which has no place here; train a new head",
         ),
     ),
 )
+
+
+def of_big_vision(**facts: Any) -> Release:
+    """What the files of big_vision's ViTs share; `facts` are those of a release."""
+    rows = dict(
+        backbone=big_vision_transformer("stages.0.downsample."),
+        class_head=(*VIT.class_head, *map_head("MAPHead_0", "class_head")),
+        remarks=("its authors take GELU by tanh, and densevit exactly",),
+    )
+    return replace(VIT, publisher="google-research/big_vision", cleanups=((r"^(params/)?(img/)?", ""),), **rows | facts)

@@ -112,13 +112,13 @@ def _to_spread(tensors: list[Tensor]) -> list[Tensor]:
     return [tensors[0][None, None, None]]
 
 
-def _from_flax_qkv(tensors: list[Tensor]) -> list[Tensor]:
-    """Kernels (C, H, K) of queries, keys and values -> (3 C, C); biases (H, K) -> (3 C)."""
+def _from_flax_heads(tensors: list[Tensor]) -> list[Tensor]:
+    """Kernels (C, H, K), such as those of queries, keys and values -> (3 C, C); biases (H, K) -> (3 C)."""
     return [torch.cat([t.flatten(1).mT if t.ndim == 3 else t.flatten() for t in tensors])]
 
 
-def _to_flax_qkv(tensors: list[Tensor]) -> list[Tensor]:
-    return [_heads(part.mT if part.ndim == 2 else part, -1) for part in tensors[0].chunk(3)]
+def _to_flax_heads(parts: int) -> "Operation":
+    return lambda tensors: [_heads(part.mT if part.ndim == 2 else part, -1) for part in tensors[0].chunk(parts)]
 
 
 def _from_flax_out(tensors: list[Tensor]) -> list[Tensor]:
@@ -162,6 +162,6 @@ OPERATIONS: dict[str, tuple[Operation, Operation]] = {
     "flax": (_from_flax, _to_flax),
     "flax_pointwise": (lambda t: _pointwise(_from_flax(t)), lambda t: _to_flax(_unpointwise(t))),
     "spread": (_from_spread, _to_spread),
-    "flax_qkv": (_from_flax_qkv, _to_flax_qkv),
+    **{f"flax_{parts}": (_from_flax_heads, _to_flax_heads(len(parts))) for parts in ("q", "kv", "qkv")},
     "flax_out": (_from_flax_out, _to_flax_out),
 }

@@ -154,10 +154,13 @@ def _tuple(names: Names) -> tuple[str, ...]:
 
 
 def _translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Translated state, the names that no rule (or only half a rule) fits, remarks on tensors of another shape."""
+    """Translated state, the names that no rule fits as a whole, remarks on tensors of another shape.
+
+    The first rule that fits a name counts, or a later one where the file lacks other tensors of the first.
+    """
     inputs = [(re.compile(_pattern(name)), rule, k) for rule in rules for k, name in enumerate(rule.inputs)]
     groups: dict[tuple, dict[int, str]] = {}  # (rule, what its placeholders stand for) -> position -> name
-    left, translated, reshaped = [], {}, []
+    left, translated, reshaped, halves = [], {}, [], {}
     for name in state:
         found = next(((rule, k, m) for pattern, rule, k in inputs if (m := pattern.fullmatch(name))), None)
         if found is None:
@@ -167,13 +170,17 @@ def _translate(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[dict
             groups.setdefault((rule, _captured(m)), {})[k] = name
     for (rule, captured), names in groups.items():
         if len(names) < len(rule.inputs):
-            left.extend(names.values())
+            halves.update(dict.fromkeys(names.values(), rule))
             continue
         before = {names[k]: state[names[k]] for k in range(len(names))}
         after = _operate(rule, [_fill(name, dict(captured)) for name in rule.outputs], before)
         translated.update(after)
         if [t.shape for t in after.values()] != [t.shape for t in before.values()]:
             reshaped.append(f"{_list_shapes(after)} from {_list_shapes(before)}")
+    if halves:
+        others = [rule for rule in rules if rule not in halves.values()]
+        more = _translate({name: state[name] for name in halves}, others)
+        return translated | more[0], left + more[1], reshaped + more[2]
     return translated, left, reshaped
 
 

@@ -61,17 +61,18 @@ def test_the_table_learns_at_every_size(size):
     assert (positions.tokens.cls_token.grad != 0).all()
 
 
+@pytest.mark.parametrize("to_end", [False, True])
 @pytest.mark.parametrize(("spatial_dims", "dim"), [(2, 8), (2, 10), (3, 12), (3, 16)])
-def test_sines_and_cosines_are_those_of_each_coordinate(spatial_dims, dim):
+def test_sines_and_cosines_are_those_of_each_coordinate(spatial_dims, dim, to_end):
     size = GRIDS[spatial_dims]
-    table = sincos_positions(size, dim)
+    table = sincos_positions(size, dim, to_end=to_end)
     assert table.shape == (*size, dim)
     count = dim // (2 * spatial_dims)
     order = {2: (1, 0), 3: (1, 0, 2)}[spatial_dims]
     for cell in product(*map(range, size)):
         expected = []
         for axis in order:
-            angles = [cell[axis] / 10000 ** (i / count) for i in range(count)]
+            angles = [cell[axis] / 10000 ** (i / (count - to_end)) for i in range(count)]
             expected += [*map(sin, angles), *map(cos, angles)]
         expected += [0.0] * (dim - len(expected))
         assert table[cell].tolist() == pytest.approx(expected, abs=1e-6)
@@ -118,7 +119,7 @@ def test_positions_made_under_inference_mode_serve_training_afterwards():
 
 
 def test_unknown_kinds_and_counts_are_refused():
-    with pytest.raises(ValueError, match="position must be 'learned', 'sincos' or None, got 'rope'"):
+    with pytest.raises(ValueError, match="must be 'learned', 'sincos', 'big_vision_sincos' or None, got 'rope'"):
         make_positions("rope", 8, grid=(3, 4), mode="bilinear")
     with pytest.raises(ValueError, match=r"num_tokens must be 0, 1 \(class\) or 2 .* got 3"):
         PrefixTokens(8, num_tokens=3)

@@ -59,7 +59,8 @@ def test_levels_and_logits_are_those_of_timm(name, depths, taps, size):
                 assert largest_difference(a, b) <= tolerance * b.abs().max()
 
 
-def test_levels_are_those_of_dpt_in_transformers():
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float, 1e-5), (torch.double, 1e-10)], ids=str)
+def test_levels_are_those_of_dpt_in_transformers(dtype, tolerance):
     transformers = import_peer("transformers")
     bit = dict(
         model_type="bit",
@@ -76,13 +77,13 @@ def test_levels_are_those_of_dpt_in_transformers():
     theirs = randomize(transformers.DPTModel(transformers.DPTConfig(**shape, **hybrid), add_pooling_layer=False))
     shape = dict(stem_dim=32, depths=(1, 1, 2), dim=48, depth=4, num_heads=3, image_size=64)
     ours = copy_weights(theirs, densevit.create_backbone("vit_base_r50_s16", **shape), source="huggingface_dpt_hybrid")
-    image = picture(64, 64)
+    theirs, ours, image = theirs.to(dtype), ours.to(dtype), picture(64, 64).to(dtype)
     with torch.inference_mode():
         found, expected = ours(image), theirs(image, output_hidden_states=True)
         tokens = (expected.hidden_states[3], expected.last_hidden_state)
         maps = [*expected.intermediate_activations, *(t[:, 1:].mT.unflatten(2, (4, 4)) for t in tokens)]
         for a, b in zip(found, maps, strict=True):
-            assert largest_difference(a, b) <= 1e-5 * b.abs().max()
+            assert largest_difference(a, b) <= tolerance * b.abs().max()
 
 
 @pytest.mark.parametrize(

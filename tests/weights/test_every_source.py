@@ -35,6 +35,7 @@ RELEASES = {
     "huggingface_vit": ("deit_tiny", dict(num_tokens=1), dict(depth=4)),
     "huggingface_deit": ("deit_tiny_distilled", {}, dict(depth=4)),
     "google_vit": ("vit_small", {}, dict(depth=4, dim=96)),
+    "bigvision_vit": ("vit_small", dict(num_tokens=0), dict(depth=4, dim=96)),
     "google_mixer": ("mixer_small_p16", {}, dict(depth=4, dim=48)),
     "mmseg_vit": ("vit_base", dict(num_tokens=1, image_size=512), dict(depth=4, dim=96, num_heads=4)),
     "monai_vit": ("unetr_vit_base", dict(spatial_dims=3), dict(depth=2, taps=(0, 1), dim=96, num_heads=4)),
@@ -112,8 +113,9 @@ WHOLE = [
 ]
 
 
-# Sources whose tensors have the names of another one: test_rules.py, backbones/test_vt_resnet.py.
+# Sources whose tensors have the names of another one: test_rules.py, test_npz.py, backbones/test_vt_resnet.py.
 NAMED = {"monai_legacy_swin_unetr", "monai_v2_swin_unetr", "dino_vit", "torchvision_vt_resnet"}
+NAMED |= {"bigvision_siglip", "bigvision_sincos_vit"}
 # Sources that do not keep all that a model of ours holds: parity/test_dinov2.py.
 LOSSY = {"timm_dinov2_reg", "timm_dinov2_reg_giant"}
 

@@ -30,6 +30,13 @@ def of_mlp(name, dim, hidden):
     return of_layer(f"{name}/Dense_0", dim, hidden) | of_layer(f"{name}/Dense_1", hidden, dim)
 
 
+def of_attention(name):
+    heads = (HEADS, DIM // HEADS)
+    parts = [f"{name}/{part}" for part in ("query", "key", "value")]
+    shapes = {f"{part}/kernel": (DIM, *heads) for part in parts} | {f"{part}/bias": heads for part in parts}
+    return shapes | of_layer(f"{name}/out", *heads, DIM)
+
+
 def vit_shapes():
     """Of a file of google-research/vision_transformer, by its names."""
     shapes = {"cls": (1, 1, DIM), "Transformer/posembed_input/pos_embedding": (1, CELLS + 1, DIM)}
@@ -39,11 +46,25 @@ def vit_shapes():
         block = f"Transformer/encoderblock_{k}"
         shapes |= of_norm(f"{block}/LayerNorm_0") | of_norm(f"{block}/LayerNorm_2")
         shapes |= of_mlp(f"{block}/MlpBlock_3", DIM, 4 * DIM)
-        attention, heads = f"{block}/MultiHeadDotProductAttention_1", (HEADS, DIM // HEADS)
-        for part in ("query", "key", "value"):
-            shapes |= {f"{attention}/{part}/kernel": (DIM, *heads), f"{attention}/{part}/bias": heads}
-        shapes |= of_layer(f"{attention}/out", *heads, DIM)
+        shapes |= of_attention(f"{block}/MultiHeadDotProductAttention_1")
     return shapes
+
+
+def big_vision_shapes(pool, *, stacked=False, table=True):
+    """Of a ViT of google-research/big_vision; `stacked` are the files of models that loop over their blocks."""
+    of_block = of_norm("LayerNorm_0") | of_norm("LayerNorm_1") | of_mlp("MlpBlock_0", DIM, 4 * DIM)
+    of_block |= of_attention("MultiHeadDotProductAttention_0")
+    shapes = of_layer("embedding", PATCH, PATCH, 3, DIM) | of_layer("head", DIM, CLASSES)
+    shapes |= of_norm("Transformer/encoder_norm") | ({"pos_embedding": (1, CELLS, DIM)} if table else {})
+    shapes |= {"cls": (1, 1, DIM)} if pool == "token" else {}
+    if pool == "map":
+        of_head = {"probe": (1, 1, DIM)} | of_norm("LayerNorm_0") | of_mlp("MlpBlock_0", DIM, 4 * DIM)
+        of_head |= of_attention("MultiHeadDotProductAttention_0")
+        shapes |= {f"MAPHead_0/{name}": shape for name, shape in of_head.items()}
+    if stacked:
+        return shapes | {f"Transformer/encoderblock/{name}": (DEPTH, *shape) for name, shape in of_block.items()}
+    blocks = range(DEPTH)
+    return shapes | {f"Transformer/encoderblock_{k}/{name}": of_block[name] for k in blocks for name in of_block}
 
 
 def mixer_shapes():
@@ -79,6 +100,65 @@ def test_a_vit_has_the_logits_of_timms_own_reader(tmp_path, prefix):
     image = picture(IMAGE, IMAGE)
     with torch.inference_mode():
         assert largest_difference(ours(image), theirs(image)) <= 1e-5 * theirs(image).abs().max()
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize(("pool", "prefix"), [("avg", ""), ("token", "params/"), ("map", "params/img/")])
+def test_a_vit_of_big_vision_has_the_logits_of_timms_own_reader(tmp_path, pool, prefix, stacked):
+    import_peer("timm")
+    from timm.models.vision_transformer import VisionTransformer
+
+    path = written(tmp_path / "release.npz", big_vision_shapes(pool, stacked=stacked), prefix=prefix)
+    options = dict(class_token=pool == "token", global_pool=pool, no_embed_class=True, fc_norm=False)
+    theirs = VisionTransformer(
+        img_size=IMAGE, patch_size=PATCH, embed_dim=DIM, depth=DEPTH, num_heads=HEADS, num_classes=CLASSES, **options
+    )
+    theirs.double().eval().load_pretrained(path)
+    head = dict(avg="mean", token=None, map="map")[pool]
+    ours = densevit.create_classifier(
+        "vit_tiny", num_classes=CLASSES, head=head, head_options=dict(num_heads=HEADS) if pool == "map" else None, **VIT
+    )
+    report = load_weights(ours.double().eval(), path)
+    source = "bigvision_siglip" if "img/" in prefix else "bigvision_vit"
+    assert (report.source, report.complete, report.ignored, report.fresh) == (source, True, (), ())
+    image = picture(IMAGE, IMAGE).double()
+    with torch.inference_mode():
+        assert largest_difference(ours(image), theirs(image)) <= 1e-12 * theirs(image).abs().max()
+
+
+def test_the_image_encoder_of_siglip_leaves_texts_aside_and_has_no_classes_of_its_own(tmp_path):
+    shapes = {f"img/{name}": shape for name, shape in big_vision_shapes("map").items() if "/head/" not in f"/{name}"}
+    shapes |= {"txt/Embed_0/embedding": (7, DIM), "t": (1,), "b": (1,)}
+    path = written(tmp_path / "webli.npz", shapes, prefix="params/")
+    heads = dict(head="map", head_options=dict(num_heads=HEADS))
+    ours = densevit.create_classifier("vit_tiny", num_classes=CLASSES, **heads, **VIT)
+    report = load_weights(ours, path)
+    assert (report.source, report.complete) == ("bigvision_siglip", True)
+    assert report.ignored == ("txt/Embed_0/embedding", "t", "b")
+    assert report.fresh == ("class_head.fc.weight", "class_head.fc.bias")
+    assert load_weights(densevit.create_backbone("vit_tiny", **VIT), path).complete
+
+
+def test_fixed_positions_of_big_vision_are_asked_for_in_a_sentence(tmp_path):
+    path = written(tmp_path / "vit_s16.npz", big_vision_shapes("avg", table=False))
+    with pytest.raises(ValueError, match="need position='big_vision_sincos' and the model has position='sincos'"):
+        densevit.create_backbone("vit_tiny", **VIT, position="sincos", weights=path)
+    with pytest.raises(ValueError, match="missing"):
+        densevit.create_backbone("vit_tiny", **VIT, weights=path)
+    ours = densevit.create_classifier("vit_tiny", num_classes=CLASSES, head="mean", **VIT, position="big_vision_sincos")
+    report = load_weights(ours, path)
+    assert (report.source, report.complete, report.fresh) == ("bigvision_sincos_vit", True, ())
+
+
+def test_numbers_of_sixteen_bits_are_those_of_bfloat16(tmp_path):
+    path = written(tmp_path / "single.npz", big_vision_shapes("avg"))
+    arrays = {name: torch.from_numpy(array).bfloat16() for name, array in np.load(path).items()}
+    np.savez(tmp_path / "half.npz", **{name: t.view(torch.int16).numpy().view("V2") for name, t in arrays.items()})
+    state, _ = read_checkpoint(tmp_path / "half.npz")
+    assert state.keys() == arrays.keys()
+    assert all(torch.equal(state[name], arrays[name]) for name in arrays)
+    assert load_weights(densevit.create_backbone("vit_tiny", **VIT), tmp_path / "half.npz").complete
 
 
 @pytest.mark.parity

@@ -11,7 +11,7 @@ from re import match
 from torch import nn
 
 from densevit.backbones.vit import VARIANTS
-from densevit.blocks.position import LearnedPositions
+from densevit.blocks.position import LearnedPositions, SinCosPositions
 from densevit.weights import flax
 from densevit.weights.families import unetr
 from densevit.weights.families.own import huggingface_block
@@ -82,6 +82,14 @@ def _is_google(shapes: Shapes) -> bool:
     return plain(shapes) and not flax.named("conv_root/")(shapes)
 
 
+def _is_big_vision(*, images: str = "", table: bool = True) -> Callable[[Shapes], bool]:
+    """Whether they are of a ViT of big_vision, whose names begin so, with a table of positions or without one."""
+    prefix = f"(params/)?{images}"
+    blocks = names_like(rf"{prefix}embedding/kernel$", rf"{prefix}Transformer/encoderblock_0/LayerNorm_1/")
+    tables = names_like(rf"{prefix}pos_embedding$")
+    return lambda shapes: blocks(shapes) and tables(shapes) == table
+
+
 def _is_huggingface(shapes: Shapes) -> bool:
     hub, version_5 = huggingface_block("", "", on_hub="attention"), huggingface_block("", "")
     on_hub = has_plain_blocks(r"((vit|deit)\.)?encoder\.layer\.0\.", modules=_modules(hub))
@@ -101,6 +109,12 @@ def _modules(rows: Collection[Row]) -> list[str]:
 def _resizing(modules: Collection[nn.Module]) -> str | None:
     """How a model's table of positions is resized; None without one."""
     return next((module.resizing for module in modules if isinstance(module, LearnedPositions)), None)
+
+
+def _position(modules: Collection[nn.Module]) -> str | None:
+    """The kind of a model's positions."""
+    kinds = (module.kind for module in modules if isinstance(module, LearnedPositions | SinCosPositions))
+    return next(kinds, None)
 
 
 def _lacks_a_head(shapes: Shapes) -> bool:
@@ -181,6 +195,27 @@ FAMILY = Family(
             backbone=flax.transformer("stages.0.downsample."),
             absent=ABSENT,
         ),
+        "bigvision_siglip": flax.of_big_vision(
+            title="image encoder of SigLIP and of PaliGemma in big_vision, .npz files of flax",
+            hub=("webli_en_b16_224_63724782.npz",),
+            trained_on="WebLI",
+            is_it=_is_big_vision(images="img/"),
+            ignored=(*flax.VIT.ignored, r"txt/", r"llm/", r"[tb]$"),
+            absent=(*ABSENT, r"class_head\.fc\."),
+        ),
+        "bigvision_vit": flax.of_big_vision(
+            title="ViT of big_vision, .npz files of flax",
+            hub=("flexivit_b_i1k.npz",),
+            is_it=_is_big_vision(),
+            absent=ABSENT,
+        ),
+        "bigvision_sincos_vit": flax.of_big_vision(
+            title="ViT of big_vision with fixed positions, .npz files of flax",
+            trained_on="ImageNet-1k",
+            is_it=_is_big_vision(table=False),
+            absent=ABSENT,
+            options=dict(position="big_vision_sincos"),
+        ),
         "mmseg_vit": Release(
             title="ViT of mmsegmentation 1.x, the backbone",
             publisher="open-mmlab/mmsegmentation",
@@ -196,7 +231,7 @@ FAMILY = Family(
     },
     options=unetr.OPTIONS,
     varying=unetr.VARYING,
-    rules=dict(resizing=_resizing),
+    rules=dict(resizing=_resizing, position=_position),
     classifier=dict(num_tokens=1),
     mmseg={"ViT": "vit"},
     crop_options=unetr.FAMILY.crop_options,
