@@ -34,13 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iters", type=int, default=80, help="of each training (80)")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each kind (2)")
     parser.add_argument("--busy", type=int, default=2, metavar="N", help="busy processes beside (2)")
+    parser.add_argument("--waits", nargs="+", choices=list(WAITS), default=list(WAITS), help="default both")
     parser.add_argument("--threads", type=int, default=None, metavar="N", help="of torch; default its own choice")
     parser.add_argument("--json", metavar="FILE")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row for each way of waiting, idle and busy."""
-    kinds = list(product(WAITS, sorted({0, arguments.busy})))
+    kinds = list(product(arguments.waits, sorted({0, arguments.busy})))
     speeds: dict[tuple[str, int], list[float]] = {kind: [] for kind in kinds}
     with TemporaryDirectory() as folder:
         make_street_scenes(Path(folder) / "scenes", num_train=16, num_val=2, size=(128, 256), seed=0)
