@@ -8,9 +8,9 @@ import numpy as np
 
 from densevit.data.augment.augment_2d import SidedFlip, check_mirrors, plain_fill
 from densevit.data.augment.extra_2d import A, create_extra
-from densevit.data.augment.options import NO_SIDES, ClassAugmentOptions, RandAugmentOptions
+from densevit.data.augment.options import NO_SIDES, ClassAugmentOptions
+from densevit.data.augment.rand_augment import rand_augment
 from densevit.data.dataset import Sample
-from densevit.labels import IGNORE
 from densevit.sides import Sides
 
 
@@ -44,25 +44,3 @@ class ClassAugment2D:
         self.pipeline.set_random_state(rng, Random(int(rng.integers(1 << 62))))
         done = self.pipeline(image=given, mask=sample.label)
         return replace(sample, image=done["image"].transpose(2, 0, 1), label=done["mask"], foreground=None)
-
-
-def rand_augment(options: RandAugmentOptions, *, fill: float | Sequence[float]) -> A.SomeOf:
-    """Some of fourteen changes, a change perhaps twice; each draws its strength evenly, up to that of the magnitude."""
-    part, kept = options.magnitude / 10, dict(fill=fill, fill_mask=IGNORE, p=1.0)
-    shear, shift, around = np.degrees(0.3) * part, 0.45 * part, (1 - 0.9 * part, 1 + 0.9 * part)
-    none = dict(brightness=(1, 1), contrast=(1, 1), saturation=(1, 1), hue=(0, 0))
-    changes = [
-        A.AutoContrast(method="pil", p=1.0),
-        A.Equalize(mode="pil", p=1.0),
-        A.InvertImg(p=1.0),
-        A.Affine(rotate=(-30 * part, 30 * part), **kept),
-        A.Affine(shear=dict(x=(-shear, shear), y=(0, 0)), **kept),
-        A.Affine(shear=dict(x=(0, 0), y=(-shear, shear)), **kept),
-        A.Affine(translate_percent=dict(x=(-shift, shift), y=(0, 0)), **kept),
-        A.Affine(translate_percent=dict(x=(0, 0), y=(-shift, shift)), **kept),
-        A.Posterize(num_bits=(max(1, 8 - round(4 * part)), 7), p=1.0),
-        A.Solarize(threshold_range=(1 - part, 1.0), p=1.0),
-        *(A.ColorJitter(**{**none, name: around}, p=1.0) for name in ("brightness", "contrast", "saturation")),
-        A.Sharpen(alpha=(0.0, 0.9 * part), lightness=(1.0, 1.0), p=1.0),
-    ]
-    return A.SomeOf(changes, n=options.count, replace=True, p=1.0)
