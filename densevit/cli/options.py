@@ -57,8 +57,8 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="windows predicted together")
 
 
-def add_class_names(parser: argparse.ArgumentParser) -> None:
-    """Classes by their names, for a CLIP."""
+def add_class_names(parser: argparse.ArgumentParser, *, of_pixels: bool = False) -> None:
+    """Classes by their names, for a CLIP; `of_pixels` with what MaskCLIP does to label maps."""
     parser.add_argument(
         "--classes",
         metavar="NAMES",
@@ -71,6 +71,22 @@ def add_class_names(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="with --classes: what is said of them, {} being the name; of several texts the mean; by default those of "
         "training, or 'a photo of a {}.'",
+    )
+    if not of_pixels:
+        return
+    share = dict(type=float, nargs="?", metavar="P")
+    parser.add_argument(
+        "--prompt-denoising",
+        const=0.5,
+        **share,
+        help="with --classes: leave out classes that have this probability in no cell of an image or window (0.5)",
+    )
+    parser.add_argument(
+        "--key-smoothing",
+        const=1.0,
+        **share,
+        help="with --classes: cells whose likeliest class has at most this probability get the mean of cells like them "
+        "(1: all)",
     )
 
 
@@ -87,6 +103,15 @@ def class_names(args: argparse.Namespace) -> tuple[str, ...] | None:
     if args.classes.lower().endswith((".txt", ".json")) and Path(args.classes).is_file():
         return tuple(read_classes(args.classes).classes)
     return tuple(name.strip() for name in args.classes.split(","))
+
+
+def refinements(args: argparse.Namespace) -> dict[str, float]:
+    """Those that were chosen, as keywords."""
+    chosen = dict(prompt_denoising=args.prompt_denoising, key_smoothing=args.key_smoothing)
+    chosen = {name: share for name, share in chosen.items() if share is not None}
+    if chosen and args.classes is None:
+        raise ValueError(f"--{next(iter(chosen)).replace('_', '-')} is of --classes; name these too")
+    return chosen
 
 
 def per_axis(values: Sequence[int] | None, *, spatial_dims: int = 2) -> tuple[int, ...] | None:

@@ -33,6 +33,7 @@ from densevit.cli.options import (
     class_names,
     in_words,
     per_axis,
+    refinements,
 )
 from densevit.quoting import message
 
@@ -91,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="skip the inputs whose outputs this model made with these options"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_class_names(parser)
+    add_class_names(parser, of_pixels=True)
     add_inference_options(parser)
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
@@ -166,11 +167,11 @@ def _open(args: argparse.Namespace) -> "Checkpoint":
     """The checkpoint, or with --classes the segmentor that a CLIP becomes."""
     from densevit.checkpoint import open_checkpoint
 
-    if args.classes is None and args.templates is None:
+    if [args.classes, args.templates, args.prompt_denoising, args.key_smoothing] == [None] * 4:
         return open_checkpoint(args.checkpoint)
     from densevit.predictor.zero_shot import segmentor_of
 
-    return segmentor_of(args.checkpoint, class_names(args), templates=args.templates)
+    return segmentor_of(args.checkpoint, class_names(args), templates=args.templates, **refinements(args))
 
 
 def _refuse_options_of_others(args: argparse.Namespace, header: "Header") -> None:

@@ -26,15 +26,21 @@ def create_zero_shot_segmentor(
     *,
     templates: Sequence[str] | None = None,
     tokenizer: TextTokenizer | None = None,
+    prompt_denoising: float = 0.0,
+    key_smoothing: float = 0.0,
 ) -> Segmentor:
     """A segmentor of classes that nobody trained it for, from a CLIP, as MaskCLIP makes it: (B, C, *S) -> (B, K, *S).
 
     `checkpoint` is what `open_clip` reads: a run with task="clip", or a file of OpenAI, open_clip or transformers.
     `templates` are texts with {} for the name, as in training, or "a photo of a {}."; `tokenizer` is by default that of
-    the checkpoint or of the files beside it. The model takes images normalised as CLIP's; `densevit.Predictor`, given
-    what `segmentor_of` makes of the same arguments, does that. https://arxiv.org/abs/2112.01071
+    the checkpoint or of the files beside it. `prompt_denoising` (0.5 in the paper) takes classes out of an image in no
+    cell of which they have this probability; with `key_smoothing` cells whose likeliest class has at most this one
+    (1 in the paper: all) get the mean of those with alike keys. Zero is for neither. The model takes images normalised
+    as CLIP's; `densevit.Predictor`, given what `segmentor_of` makes of the same arguments, does that.
+    https://arxiv.org/abs/2112.01071
     """
-    return build_model(segmentor_of(checkpoint, classes, templates=templates, tokenizer=tokenizer))
+    refined = dict(prompt_denoising=prompt_denoising, key_smoothing=key_smoothing)
+    return build_model(segmentor_of(checkpoint, classes, templates=templates, tokenizer=tokenizer, **refined))
 
 
 def segmentor_of(
@@ -43,13 +49,16 @@ def segmentor_of(
     *,
     templates: Sequence[str] | None = None,
     tokenizer: TextTokenizer | None = None,
+    prompt_denoising: float = 0.0,
+    key_smoothing: float = 0.0,
 ) -> Checkpoint:
     """The same segmentor as an opened checkpoint, whose header names the classes, for `Predictor`.
 
     Images are seen in windows of the size that CLIP was trained on, pictures first fitted into a box of three of them.
     """
     opened, model, embeddings = _name(checkpoint, classes, templates, tokenizer)
-    described, state = dense_state(model, embeddings)
+    refined = dict(prompt_denoising=prompt_denoising, key_smoothing=key_smoothing)
+    described, state = dense_state(model, embeddings, **refined)
     own = {key: opened.header.model[key] for key in ("backbone", "spatial_dims", "in_channels")}
     given = {**(opened.header.model.get("backbone_options") or {}), **described["backbone_options"]}
     description = {**described, **own, "backbone_options": given}

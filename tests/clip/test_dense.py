@@ -1,5 +1,7 @@
 """MaskCLIP's reading of single cells, as its equations in loops; classes by their names."""
 
+from math import exp, log
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,9 +30,9 @@ def clip(backbone, tokenizer, **options):
     return randomize(densevit.create_clip(backbone, width=10, text=text, **SMALL[backbone] | options)).eval()
 
 
-def segmentor(model, backbone, classes, **options):
-    described, state = dense_state(model, classes)
-    described["backbone_options"] = SMALL[backbone] | options | described["backbone_options"]
+def segmentor(model, backbone, classes, **refined):
+    described, state = dense_state(model, classes, **refined)
+    described["backbone_options"] = SMALL[backbone] | described["backbone_options"]
     made = densevit.create_segmentor(backbone, **described)
     made.load_state_dict(state)
     return made.eval()
@@ -87,6 +89,66 @@ def test_the_mean_of_a_backbone_without_class_token_is_read_by_cells_and_a_class
     vit = densevit.create_clip("deit_tiny", width=10, text=text, dim=48, depth=4, num_heads=3)
     with pytest.raises(ValueError, match="zero-shot segmentation reads single cells"):
         dense_state(vit, classes)
+
+
+def shares_of(logits):
+    """(K, H, W) -> for each cell the probability of each class, by its definition."""
+    cells = logits.flatten(1).T.tolist()
+    return [[exp(value) / sum(exp(other) for other in cell) for value in cell] for cell in cells]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["clip_vit_base_p16", "clip_resnet50"])
+def test_keys_smooth_the_classes_of_cells_as_in_the_equation_of_maskclip(tokenizer, backbone):
+    """pred_i = sum over j of cos(k_i, k_j) pred_j, where the likeliest class of a cell has less than the threshold."""
+    model, classes = clip(backbone, tokenizer), F.normalize(torch.randn(3, 10), dim=1)
+    image = torch.randn(1, 3, 64, 128)
+    before = shares_of(segmentor(model, backbone, classes).forward_logits(image)[0])
+    threshold = sum(sorted(map(max, before))[len(before) // 2 - 1 :][:2]) / 2  # between two cells
+    if backbone == "clip_resnet50":
+        layer, cells = model.class_head.kv, model.backbone(image)[-1][0]
+        keys = [layer.weight.chunk(2)[0] @ cell + layer.bias.chunk(2)[0] for cell in cells.flatten(1).T]
+    else:
+        last = model.backbone.stages[-1].blocks[-1]
+        tokens = model.backbone.features(image, blocks=[2], norm=False).levels[0].grid[0].flatten(0, 1)
+        layer = last.attn.qkv
+        keys = [layer.weight.chunk(3)[1] @ last.norm1(token) + layer.bias.chunk(3)[1] for token in tokens]
+    for limit in (threshold, 1.0):
+        found = segmentor(model, backbone, classes, key_smoothing=limit).forward_logits(image)[0].flatten(1).T
+        for i, own in enumerate(before):
+            expected = own
+            if max(own) <= limit:
+                cosines = [float(keys[i] @ key / keys[i].norm() / key.norm()) for key in keys]
+                sums = [sum(c * other[k] for c, other in zip(cosines, before, strict=True)) for k in range(3)]
+                expected = [value / sum(map(abs, cosines)) for value in sums]
+            expected = [log(max(value, 1e-6)) for value in expected]
+            assert found[i].tolist() == pytest.approx(expected, abs=2e-3), i
+        assert any(max(own) <= limit for own in before)
+
+
+def test_a_class_that_no_cell_is_sure_of_is_left_out_unless_all_are(tokenizer):
+    model, classes = clip("clip_vit_base_p16", tokenizer), F.normalize(torch.randn(3, 10), dim=1)
+    images = torch.randn(2, 3, 64, 96)
+    before = segmentor(model, "clip_vit_base_p16", classes).forward_logits(images)
+    best = [[max(column) for column in zip(*shares_of(logits), strict=True)] for logits in before]
+    threshold = (sorted(best[0])[1] + sorted(best[0])[2]) / 2  # which one class of the first image reaches
+    found = segmentor(model, "clip_vit_base_p16", classes, prompt_denoising=threshold).forward_logits(images)
+    for image, reached in enumerate(best):
+        left = [k for k in range(3) if reached[k] >= threshold] or [0, 1, 2]
+        for k in range(3):
+            kept = before[image, k] if k in left else torch.full_like(before[image, k], -100)
+            assert torch.allclose(found[image, k], kept, atol=1e-5)
+    assert len([k for k in range(3) if best[0][k] >= threshold]) == 1
+
+
+def test_refinements_that_cannot_be_are_refused_in_a_sentence(tokenizer):
+    classes = F.normalize(torch.randn(3, 10), dim=1)
+    with pytest.raises(ValueError, match="key_smoothing compares the keys of a last attention, which this image"):
+        dense_state(clip("mit_b0", tokenizer), classes, key_smoothing=1.0)
+    with pytest.raises(ValueError, match="two blocks, and this encoder has one"):
+        dense_state(clip("clip_vit_base_p16", tokenizer, depth=1), classes, key_smoothing=1.0)
+    with pytest.raises(ValueError, match="prompt_denoising must be a probability from 0 to 1, got 50"):
+        segmentor(clip("clip_vit_base_p16", tokenizer), "clip_vit_base_p16", classes, prompt_denoising=50)
 
 
 def test_classes_are_means_over_templates_of_vectors_of_length_1(tokenizer):

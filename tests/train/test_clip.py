@@ -104,15 +104,22 @@ def test_the_command_names_classes_of_pictures_and_of_pixels(pairs, trained, tmp
     label = np.asarray(Image.open(tmp_path / "out" / "two.png"))
     assert label.shape == two.shape[:2]
     assert set(np.unique(label)) <= {0, 1, 2}
+    refined = ["--prompt-denoising", "--key-smoothing", "0.9"]
+    assert main(["predict", run, str(tmp_path / "two.png"), "-o", str(tmp_path / "refined"), *names, *refined]) == 0
+    assert np.asarray(Image.open(tmp_path / "refined" / "two.png")).shape == label.shape
     assert main(["predict", run, str(tmp_path / "two.png"), "-o", str(tmp_path / "out")]) == 2
+    assert main(["predict", run, str(tmp_path / "two.png"), "-o", str(tmp_path / "out"), *refined]) == 2
     assert main(["classify", run, str(tmp_path / "two.png"), "--templates", "a {}"]) == 2
     said = capsys.readouterr().err
     assert "name some: --classes road,car" in said
     assert "--templates are said of --classes" in said
+    assert "--prompt-denoising is of --classes; name these too" in said
 
 
-def test_the_segmentor_of_names_is_a_checkpoint_like_any_other(trained, tmp_path):
-    opened = segmentor_of(trained.work_dir, ["apple", "sky"], templates=["a photo of a {}.", "only {}"])
+@pytest.mark.parametrize("refined", [{}, dict(prompt_denoising=0.5, key_smoothing=1.0)], ids=str)
+def test_the_segmentor_of_names_is_a_checkpoint_like_any_other(trained, tmp_path, refined):
+    opened = segmentor_of(trained.work_dir, ["apple", "sky"], templates=["a photo of a {}.", "only {}"], **refined)
+    assert refined.items() <= opened.header.model["decoder_options"].items()
     assert (opened.header.classes, opened.header.inference.roi_size) == (("apple", "sky"), (32, 32))
     write_checkpoint(tmp_path / "weights.safetensors", opened.tensors, opened.header)
     picture = np.zeros((50, 70, 3), np.uint8)
