@@ -11,7 +11,8 @@ from densevit.quoting import shown
 
 Builder = Callable[..., Any]
 QUOTES = "'\""
-INTEGRATIONS = ("mmseg", "monai", "dna")  # whose names begin with theirs and a dot, once they are imported
+OF_NETWORKS = ("monai", "dna", "smp", "transformers")  # integrations that have whole networks
+INTEGRATIONS = ("mmseg", *OF_NETWORKS)  # whose names begin with theirs and a dot, once they are imported
 
 
 def check_known(
@@ -108,7 +109,7 @@ class Registry:
 BACKBONES = Registry("backbone")
 DECODERS = Registry("decoder")
 NETWORKS = Registry(  # whole ones, of elsewhere
-    "network", scopes={name: f"densevit.integrations.{name}.networks" for name in ("monai", "dna")}
+    "network", scopes={name: f"densevit.integrations.{name}.networks" for name in OF_NETWORKS}
 )
 register_backbone = BACKBONES.register
 register_decoder = DECODERS.register

@@ -58,8 +58,8 @@ EDGES = {
     "tensorboard": ["train", "report/board"],
     "tokenizers": ["clip/tokenizer"],
     "timm": [],
-    "transformers": [],
-    "segmentation_models_pytorch": [],
+    "transformers": ["integrations/transformers"],
+    "segmentation_models_pytorch": ["integrations/smp"],
     "torchvision": [],
     "einops": [],
 }

@@ -64,6 +64,9 @@ def test_shown_code_runs_from_the_top_of_the_page_to_its_end(page):
         import_mmseg()
     if page.stem == "nnunet_networks":
         import_peer("dynamic_network_architectures")
+    if page.stem == "whole_networks":
+        import_peer("segmentation_models_pytorch")
+        import_peer("transformers")
     namespace = {"__name__": "shown"}
     with warnings.catch_warnings():
         if page.stem == "monai":

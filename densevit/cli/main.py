@@ -25,6 +25,8 @@ EXTRAS = dict(
     mmseg=("mmseg", "mmcv"),
     clip=("tokenizers",),
     dna=("dynamic_network_architectures",),
+    smp=("segmentation_models_pytorch",),
+    transformers=("transformers",),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why

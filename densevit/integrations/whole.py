@@ -3,12 +3,17 @@
 Legend: B batch, C image channels, K classes, *S spatial size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from inspect import Parameter, Signature
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from densevit.blocks import nd
+
+OF_PICTURES = (2,)  # what spatial_dims may be for packages of pictures
+OURS = ("spatial_dims", "in_channels", "num_classes", "divisor")  # keywords of every builder of a whole network
 
 
 class WholeNetwork(nn.Module):
@@ -78,3 +83,24 @@ class WholeNetwork(nn.Module):
                 f"{type(self.network).__name__} is no backbone of densevit and cannot recompute its blocks; set "
                 "checkpointing=False"
             )
+
+
+def check_pictures(name: str, spatial_dims: int) -> None:
+    """ValueError unless pictures are asked for; `name` is that of a network which knows nothing else."""
+    if spatial_dims not in OF_PICTURES:
+        raise ValueError(f"{name} is a network of pictures, got spatial_dims={spatial_dims}; leave it out")
+
+
+def build_on_cpu(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` makes, moved to the default device: some constructors read numbers from tensors."""
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        network = build()
+    return network.to(device)
+
+
+def state_keywords(build: Callable[..., WholeNetwork], theirs: Iterable[Parameter]) -> None:
+    """Let the signature of a builder name the keywords of a network beside ours: configs are checked by it."""
+    named = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in theirs if p.kind is not Parameter.VAR_KEYWORD]
+    ours = set(OURS).difference(p.name for p in named)
+    build.__signature__ = Signature([*named, *(Parameter(key, Parameter.KEYWORD_ONLY) for key in sorted(ours))])

@@ -112,6 +112,8 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
         ("highdicom", "medical"),
         ("zarr", "bigdata"),
         ("dynamic_network_architectures", "dna"),
+        ("segmentation_models_pytorch", "smp"),
+        ("transformers", "transformers"),
         ("mmengine", "train"),
     ],
 )

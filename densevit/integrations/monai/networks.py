@@ -4,17 +4,16 @@ MedNeXtS, B, M and L are the variants of its paper (https://arxiv.org/abs/2303.0
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from inspect import Parameter, Signature, signature
+from inspect import signature
 from math import prod
 from typing import Any
 
-import torch
 from monai.networks import nets
 from monai.networks.nets.mednext import create_mednext
 from torch import nn
 
 from densevit.blocks import nd
-from densevit.integrations.whole import WholeNetwork
+from densevit.integrations.whole import WholeNetwork, build_on_cpu, state_keywords
 from densevit.registry import register_network
 
 NAMES = (
@@ -86,17 +85,15 @@ def _builder(name: str) -> Callable[..., WholeNetwork]:
         divisor: int | Sequence[int] | None = None,
         **options: Any,
     ) -> WholeNetwork:
-        # Always on the CPU, because some of these constructors read numbers from tensors.
-        device = torch.get_default_device()
-        with torch.device("cpu"):
-            network = kind(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=num_classes, **options)
+        shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=num_classes)
+        network = build_on_cpu(lambda: kind(**shape, **options))
         given = {key: parameter.default for key, parameter in parameters.items()} | options
         if divisor is None and isinstance(network, nets.SegResNetDS):
             divisor = network.shape_factor()
         if divisor is None:
             divisor = _DIVISORS.get(name, lambda *_: COARSEST)(given, spatial_dims)
         return WholeNetwork(
-            network.to(device),
+            network,
             spatial_dims=spatial_dims,
             in_channels=in_channels,
             num_classes=num_classes,
@@ -105,10 +102,7 @@ def _builder(name: str) -> Callable[..., WholeNetwork]:
         )
 
     given_here = ("out_channels", "variant")
-    theirs = [p.replace(kind=Parameter.KEYWORD_ONLY) for key, p in parameters.items() if key not in given_here]
-    names = [p.name for p in theirs]
-    ours = [Parameter(key, Parameter.KEYWORD_ONLY) for key in ("num_classes", "divisor") if key not in names]
-    build.__signature__ = Signature([*theirs, *ours])
+    state_keywords(build, (parameter for key, parameter in parameters.items() if key not in given_here))
     return build
 
 
