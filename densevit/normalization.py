@@ -175,6 +175,19 @@ class CT(Window):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnitRange(Normalization):
+    """The smallest value of each channel and image becomes 0, the largest 1."""
+
+    kind, zero = "unit_range", (0.0,)
+
+    def of(self, image: np.ndarray) -> Normalize:
+        axes = tuple(range(1, image.ndim))
+        low, high = (extreme(axis=axes, keepdims=True).astype(np.float32) for extreme in (image.min, image.max))
+        width = np.where(high > low, high - low, np.float32(1))
+        return lambda part: (part.astype(np.float32) - low) / width
+
+
+@dataclass(frozen=True, kw_only=True)
 class ByChannel(Normalization):
     """Each channel by a normalization of its own, as a dictionary of its type and options: CT and PET in one set."""
 
@@ -201,7 +214,7 @@ class ByChannel(Normalization):
         return lambda part: np.concatenate([of(each[None]) for of, each in zip(measured, part, strict=True)])
 
 
-KINDS = {each.kind: each for each in (MeanStd, ZScore, Window, CT, ByChannel)}
+KINDS = {each.kind: each for each in (MeanStd, ZScore, Window, CT, UnitRange, ByChannel)}
 
 
 def as_written_before(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,9 +233,10 @@ def in_full(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def create_normalization(config: Mapping[str, Any]) -> Normalization:
-    """The function that dict(type="mean_std" | "zscore" | "window" | "ct" | "by_channel", ...) describes.
+    """The function that a dictionary of its type and options describes: dict(type="zscore", nonzero=True).
 
-    ValueError for another type, and for options that do not fit.
+    Types are "mean_std", "zscore", "window", "ct", "unit_range" and "by_channel". ValueError for another type, and for
+    options that do not fit.
     """
     check_known(config.get("type") if isinstance(config, Mapping) else config, KINDS, what="no normalization named")
     kind, options = KINDS[config["type"]], {key: value for key, value in config.items() if key != "type"}

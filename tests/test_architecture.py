@@ -33,7 +33,8 @@ LAYERS = [
     "doctor",
     "export train",
     "analyze",
-    "quickstart integrations cli",
+    "quickstart integrations",
+    "cli",
     "__main__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}
@@ -53,7 +54,7 @@ EDGES = {
     "PIL": ["data", "pictures", "synthetic", "predictor", "report"],
     "matplotlib": ["report"],
     "jinja2": ["report"],
-    "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes"],
+    "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes", "volumes"],
     "safetensors": ["data/case_cache", "weights", "checkpoint"],
     "tensorboard": ["train", "report/board"],
     "tokenizers": ["clip/tokenizer"],

@@ -23,7 +23,7 @@ NAMED_FILE = re.compile(r"\b(?:tools|configs|docs|tests|examples)/[\w/]+\.(?:py|
 def shown_commands(text: str) -> list[str]:
     """Lines of the verbs below, by script or by `densevit`, as the parser of `densevit` reads them."""
     joined = text.replace("\\\n", " ")
-    verbs = "train|test|predict|evaluate|report|analyze|doctor|fingerprint|export|models"
+    verbs = "train|test|predict|evaluate|report|analyze|doctor|fingerprint|export|import|models"
     by_script = r"\S*python\S* tools/(train|test|predict|evaluate|report|analyze|doctor)\.py"
     script = rf"^(?:\$ )?(?:{by_script}|densevit ({verbs})) ([^#&|\n]+)"
     return [f"{a or b} {rest.strip()}" for a, b, rest in re.findall(script, joined, re.MULTILINE)]

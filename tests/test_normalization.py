@@ -13,6 +13,7 @@ KINDS = [
     dict(type="window", low=-175.0, high=250.0),
     dict(type="ct", low=-64.0, high=148.0, mean=33.0, std=41.0),
     dict(type="mean_std", mean=[10.0, 2000.0], std=[300.0, 50.0]),
+    dict(type="unit_range"),
     dict(type="by_channel", channels=[dict(type="window", low=-175.0, high=250.0), dict(type="zscore")]),
 ]
 
@@ -152,3 +153,12 @@ def test_a_wrong_description_is_one_sentence(config, said):
     with pytest.raises(ValueError, match=said) as caught:
         create_normalization(config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_unit_range_spans_each_channel_of_an_image():
+    image = np.random.default_rng(0).normal(size=(2, 5, 6)).astype(np.float32) * [[[3.0]], [[50.0]]]
+    out = create_normalization(dict(type="unit_range"))(image)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out.min((1, 2)), 0)
+    np.testing.assert_allclose(out.max((1, 2)), 1)
+    np.testing.assert_allclose(create_normalization(dict(type="unit_range"))(np.ones((1, 2, 2))), 0)

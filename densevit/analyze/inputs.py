@@ -18,6 +18,7 @@ from densevit.inference.network import neighbouring_slices
 from densevit.predictor import Predictor
 from densevit.predictor.labels import fit_size
 from densevit.report.thumbnails import draw_plane
+from densevit.volumes.seen_scan import SeenScan
 from densevit.volumes.volume import Volume
 
 LONGEST = {2: 512, 3: 128}  # by rank: pixels along each axis, where neither the caller nor the checkpoint says a size
@@ -127,10 +128,13 @@ def _size(predictor: Predictor, size: Sequence[int] | None, *, most: Sequence[in
 def _read(predictor: Predictor, source: str | Path, name: str) -> Seen:
     """The whole image, resized as at inference."""
     opened = predictor.reader.open(source)
-    image = predictor.reader.prepare(opened)[:]
+    prepared = predictor.reader.prepare(opened)
+    image = prepared[:]
     raw = opened.image if opened.image.shape == image.shape else image
     header, inference = predictor.header, predictor.inference
     spacing = opened.grid.spacing if isinstance(opened, Volume) and header.spacing is None else header.spacing
+    if isinstance(prepared, SeenScan):
+        raw, spacing = image, prepared.spacing
     spacing, original = _of_slice(predictor, spacing), _of_slice(predictor, opened.image.shape[1:])
     if header.slices is not None:
         axis = header.slices.dim

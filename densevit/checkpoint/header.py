@@ -15,6 +15,7 @@ from densevit.normalization import MEAN_STD, ZSCORE, as_written_before, in_full
 from densevit.options import about, check_fields, check_range, fit, read_options
 from densevit.quoting import sentence
 from densevit.volumes.modality import modalities_of_normalization
+from densevit.volumes.seen_scan import ScanOptions
 
 VERSION = 2  # of the header; 1, which its files do not say, is that of densevit 0.1.0
 MOST = 2**16  # classes, and channels
@@ -64,9 +65,10 @@ class Header:
     `label_values` is what stands for each class in label files, None for the class numbers. Of volumes: `spacing`,
     millimetres between voxels (D, H, W), None where scans are seen as they are; `slices`, for a 2D model that sees
     volumes slice by slice; `images`, how the file of each channel was called ("t1.nii.gz", "*_t1.nii.gz"), None where
-    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`). `clips` says which
-    frames of a video a 3D model sees together; its images are then videos (T, H, W) and not volumes. `training`
-    holds the iteration and the scores of the weights, `more` what else was said.
+    names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`); `scans`, how they
+    are turned, cut out and resampled, to a spacing of their own, where that is done in another way than ours. `clips`
+    says which frames of a video a 3D model sees together; its images are then videos (T, H, W) and not volumes.
+    `training` holds the iteration and the scores of the weights, `more` what else was said.
 
     Raises ValueError, in one sentence, for what does not fit together.
     """
@@ -82,6 +84,7 @@ class Header:
     label_values: tuple[int, ...] | None = None
     slices: SliceOptions | None = None
     clips: ClipOptions | None = None
+    scans: ScanOptions | None = None
     images: tuple[str, ...] | None = None
     modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
@@ -108,12 +111,16 @@ class Header:
             raise ValueError(f"the model takes {self.in_channels} channels, which are not those of {count} slices")
         if self.clips is not None and (self.image_dims, self.slices, self.spacing) != (3, None, None):
             raise ValueError("clips are of videos, which a model with spatial_dims=3 sees, without slices and spacing")
+        if self.scans is not None and not (self.is_of_volumes and self.spacing is None):
+            raise ValueError("scans are volumes, and hold the spacing at which these are seen; leave out spacing")
+        masked = (self.scans and self.scans.masked) or None
         numbers = normalization.get("channels") or normalization.get("mean")
+        of_channels = {"modality": self.modality, "normalization": numbers, "scans.masked": masked}
         of_classes = dict(classes=classes, palette=palette, label_values=self.label_values)
         for size, what, lists in (
             (self.num_classes, "outputs of the model", of_classes),
             (self.image_dims, "axes of its images", dict(spacing=self.spacing)),
-            (self.image_channels, "channels of its images", dict(modality=self.modality, normalization=numbers)),
+            (self.image_channels, "channels of its images", of_channels),
         ):
             for name, given in lists.items():
                 if isinstance(given, list | tuple) and len(given) != size:

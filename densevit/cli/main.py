@@ -33,8 +33,9 @@ WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # 
 ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
 COMMANDS = (
     *("train", "test", "predict", "classify", "probe", "evaluate", "report"),
-    *("analyze", "doctor", "fingerprint", "export", "models"),
+    *("analyze", "doctor", "fingerprint", "export", "import", "models"),
 )
+HOMES = {"import": "import_model"}  # modules that cannot be called as their command
 
 
 def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -43,7 +44,7 @@ def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"densevit {densevit.__version__}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in commands:
-        command = import_module(f"densevit.cli.{name}")
+        command = import_module(f"densevit.cli.{HOMES.get(name, name)}")
         verb = verbs.add_parser(
             name,
             help=(command.__doc__ or "").partition("\n")[0],  # `python -OO` has no docstrings

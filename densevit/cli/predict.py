@@ -94,7 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_class_names(parser, of_pixels=True)
     add_inference_options(parser)
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average with the image mirrored from left to right, or with --no-flip with no mirrored one",
+    )
     parser.add_argument("--scales", type=float, nargs="+", metavar="S", help="average over sizes: 0.75 1.0 1.25")
     parser.add_argument(
         "--max-memory", metavar="AMOUNT", help="of windows beside model and image, such as 4GB; says what it plans"
@@ -143,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         roi_size=per_axis(args.roi_size, spatial_dims=header.spatial_dims),
         stride=per_axis(args.stride, spatial_dims=header.spatial_dims),
         batch_size=args.batch_size,
-        flips=(-1,) if args.flip else None,
+        flips={None: None, True: (-1,), False: ()}[args.flip],
         scales=args.scales,
     )
     with _log_to_stderr(logging.INFO if args.max_memory else logging.WARNING, args):

@@ -47,6 +47,11 @@ def open_run(run: str | Path) -> Source:
     opened = open_checkpoint(run)
     if not opened.header.is_of_volumes:
         raise ValueError(f"{opened.path} describes no 3D model; give the weights.safetensors of a run on volumes")
+    if opened.header.scans is not None:
+        raise ValueError(
+            f"{opened.path} sees scans turned, cut out and resampled as another program did, which a bundle does not "
+            "hold; predict with it by `densevit predict`"
+        )
     return Source(opened.path, build_model(opened), opened.header)
 
 

@@ -35,9 +35,18 @@ class Line:
     weight: Tensor
 
     @classmethod
-    def make(cls, length: int, *, scale: float, offset: float, size: int) -> "Line":
-        """Voxel x lies at `scale * x + offset` on an axis of `size` planes, or at its nearest end."""
-        place = (torch.arange(length, dtype=torch.float64) * scale + offset).clamp(0, size - 1)
+    def make(cls, length: int, *, scale: float, offset: float, size: int, nearest: bool = False) -> "Line":
+        """Voxel x lies at `scale * x + offset` on an axis of `size` planes, or at its nearest end.
+
+        With `nearest` it takes the nearest plane alone, of two the upper one.
+        """
+        x = torch.arange(length, dtype=torch.float64)
+        if nearest:
+            # From the middles of voxels, as scipy and nnU-Net count: rounding decides between two planes as there.
+            place = (scale * (x + 0.5) - 0.5 + (offset - (scale / 2 - 0.5))).clamp(0, size - 1)
+            plane = (place + 0.5).floor().long()
+            return cls(plane, plane, torch.zeros_like(x))
+        place = (x * scale + offset).clamp(0, size - 1)
         below = place.floor()
         return cls(below.long(), place.ceil().long(), place - below)
 

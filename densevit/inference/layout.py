@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import ceil, prod
 
 Index = tuple[int, ...]  # of a window, one number per axis
 
@@ -49,10 +49,18 @@ def dense_starts(size: int, roi: int, stride: int) -> tuple[int, ...]:
     return (*range(0, size - roi, stride), size - roi)
 
 
-GRIDS = {"even": even_starts, "mmseg": dense_starts, "monai": dense_starts}
+def nnunet_starts(size: int, roi: int, stride: float) -> tuple[int, ...]:
+    """Evenly spaced starts as nnU-Net rounds them; half of an odd roi is no whole number of pixels there."""
+    if size <= roi:
+        return (-((roi - size) // 2),)
+    steps = ceil((size - roi) / stride)
+    return tuple(round((size - roi) / steps * i) for i in range(steps + 1))
 
 
-def make_axes(size: Sequence[int], roi_size: Sequence[int], stride: Sequence[int], grid: str) -> tuple[Axis, ...]:
+GRIDS = {"even": even_starts, "mmseg": dense_starts, "monai": dense_starts, "nnunet": nnunet_starts}
+
+
+def make_axes(size: Sequence[int], roi_size: Sequence[int], stride: Sequence[float], grid: str) -> tuple[Axis, ...]:
     """The windows of an image, axis by axis.
 
     In mmsegmentation's grid an axis shorter than the roi shrinks the window; in the others the window is padded.

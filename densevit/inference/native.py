@@ -20,12 +20,14 @@ MOST_VALUES = 2**23  # interpolated at once, as long as one plane does not have 
 class NativeGrid:
     """A grid to give results on: its voxel x lies at `scale * x + offset` (per axis) on the network's grid.
 
-    Voxels beyond the network's grid get what lies at its border.
+    Voxels beyond the network's grid get what lies at its border. Logits are linear between planes; along the axes of
+    `nearest` those of the nearest plane are taken.
     """
 
     size: tuple[int, ...]
     scale: tuple[float, ...]
     offset: tuple[float, ...]
+    nearest: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.size) == len(self.scale) == len(self.offset) or min(self.size, default=0) < 1:
@@ -35,12 +37,16 @@ class NativeGrid:
                 f"scale must be positive and offset finite on every axis, got {self.scale} and {self.offset}; "
                 "for a flipped axis flip the logits first"
             )
+        if not set(self.nearest) <= set(range(len(self.size))):
+            raise ValueError(f"nearest must name axes, 0 to {len(self.size) - 1}, got {self.nearest}")
 
     @classmethod
-    def same_extent(cls, size: Sequence[int], working_size: Sequence[int]) -> "NativeGrid":
+    def same_extent(
+        cls, size: Sequence[int], working_size: Sequence[int], *, nearest: Sequence[int] = ()
+    ) -> "NativeGrid":
         """Both grids cover the same box with their voxels: `F.interpolate(align_corners=False)`, nnU-Net's export."""
         scale = _ratios(working_size, size, what="sizes")
-        return cls(tuple(size), scale, tuple(s / 2 - 0.5 for s in scale))
+        return cls(tuple(size), scale, tuple(s / 2 - 0.5 for s in scale), tuple(nearest))
 
     @classmethod
     def same_origin(
@@ -49,6 +55,14 @@ class NativeGrid:
         """The centres of both grids' first voxels coincide: MONAI's `Spacing` and its inverse. Spacings in mm."""
         scale = _ratios(spacing, working_spacing, what="spacings")
         return cls(tuple(size), scale, (0.0,) * len(scale))
+
+    def lines(self, working_size: Sequence[int]) -> list[Line]:
+        """Where its voxels lie on the network's grid, along each axis."""
+        steps = zip(self.size, self.scale, self.offset, working_size, strict=True)
+        return [
+            Line.make(n, scale=scale, offset=offset, size=size, nearest=axis in self.nearest)
+            for axis, (n, scale, offset, size) in enumerate(steps)
+        ]
 
 
 def _ratios(numerators: Sequence[float], denominators: Sequence[float], *, what: str) -> tuple[float, ...]:
@@ -70,8 +84,7 @@ class Restorer:
     ) -> None:
         if len(working_size) != len(native.size):
             raise ValueError(f"the native grid {native.size} needs as many axes as the image, {tuple(working_size)}")
-        steps = zip(native.size, native.scale, native.offset, working_size, strict=True)
-        self._lines = [Line.make(n, scale=scale, offset=offset, size=size) for n, scale, offset, size in steps]
+        self._lines = native.lines(working_size)
         self._axis = axis
         self._plane = prod(native.size) // native.size[axis]  # voxels
         self._reduce = reduce

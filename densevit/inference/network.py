@@ -154,6 +154,8 @@ def as_asked(model: Predict, options: InferenceOptions) -> Predict:
     if not options.flips and options.scales == (1.0,):
         return whole_cells
     at_once = options.batch_size if options.mode == "whole" and options.batch_size != "auto" else None
+    if options.mode == "slide_nnunet":
+        at_once = 1  # its windows fill the memory by themselves: eight mirrors at once would take eight times as much
     views = dict(flips=options.flips, scales=options.scales, sides=options.sides or ())
     return on_views(whole_cells, **views, batch_size=at_once)
 

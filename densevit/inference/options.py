@@ -10,6 +10,8 @@ from densevit.sides import read_sides
 
 Flip = int | tuple[int, ...]
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (D, H, W), which point to superior, anterior and right
+# How windows of each mode are placed and weighed, see `Windows`.
+SLIDES = {"slide": ("mmseg", "constant"), "slide_gaussian": ("even", "gaussian"), "slide_nnunet": ("nnunet", "nnunet")}
 SIZES = ("roi_size", "stride", "divisor", "base_size")  # one number, or one for each axis
 LARGEST, LARGEST_SCALE = 2**16, 16  # sizes and factors beyond which no memory holds what is asked for
 
@@ -60,14 +62,14 @@ class ClipOptions:
 class InferenceOptions:
     """What a config's `inference`, a checkpoint's header and the keywords of `Predictor` say, for every rank.
 
-    `mode` is "whole", "slide" (windows on mmsegmentation's grid, averaged) or "slide_gaussian" (evenly spaced windows
-    whose middle counts more, as is usual for volumes). `roi_size` is the size of a window and `stride` the step from
-    one to the next, half a window if None; an int stands for every axis. `batch_size` counts windows, or views of the
-    whole image, and "auto" measures. Each window, or the whole image, is also seen once for every entry of `flips`, a
-    spatial axis or several (-1 is the last, left to right), at each of `scales`, to which it is resized; the logits of
-    all are averaged. `divisor`: zeros fill what the model sees up to multiples of it; 1 for none, None for what the
-    model needs (`Segmentor.divisor`). `base_size`: the image is first resized to the largest size that fits into this
-    box, long side to long side.
+    `mode` is "whole", "slide" (windows on mmsegmentation's grid, averaged), "slide_gaussian" (evenly spaced windows
+    whose middle counts more, as is usual for volumes) or "slide_nnunet" (the same on nnU-Net's grid, view after view).
+    `roi_size` is the size of a window and `stride` the step from one to the next, half a window if None; an int stands
+    for every axis. `batch_size` counts windows, or views of the whole image, and "auto" measures. Each window, or the
+    whole image, is also seen once for every entry of `flips`, a spatial axis or several (-1 is the last, left to
+    right), at each of `scales`, to which it is resized; the logits of all are averaged. `divisor`: zeros fill what the
+    model sees up to multiples of it; 1 for none, None for what the model needs (`Segmentor.divisor`). `base_size`: the
+    image is first resized to the largest size that fits into this box, long side to long side.
 
     `sides` are pairs of classes that are each other's mirror image, by name or number: where a view is mirrored from
     left to right, their logits change places. None is for what the classes' names say, () for no sides; training's
@@ -76,7 +78,7 @@ class InferenceOptions:
     Raises ValueError, one sentence that begins with the name of a field, for what no image could be seen by.
     """
 
-    mode: Literal["whole", "slide", "slide_gaussian"] = "whole"
+    mode: Literal["whole", "slide", "slide_gaussian", "slide_nnunet"] = "whole"
     roi_size: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     batch_size: int | Literal["auto"] = 1
@@ -106,7 +108,7 @@ class InferenceOptions:
         for key in ("roi_size", "stride"):
             if options.mode == "whole" and key in given:
                 raise ValueError(
-                    f"{key} belongs to modes 'slide' and 'slide_gaussian', but images are seen whole; ask for one too"
+                    f"{key} belongs to modes {', '.join(map(repr, SLIDES))}, but images are seen whole; ask for one too"
                 )
         return options
 
@@ -171,7 +173,7 @@ class InferenceOptions:
         """How `sliding_window` sees an image (*S) of `size`; an image that is seen whole is one window."""
         if self.mode == "whole":
             return Windows(roi_size=tuple(size), stride=tuple(size), blend="constant", batch_size=self.batch_size)
-        grid, blend = {"slide": ("mmseg", "constant"), "slide_gaussian": ("even", "gaussian")}[self.mode]
+        grid, blend = SLIDES[self.mode]
         return Windows(roi_size=self.roi_size, stride=self.stride, grid=grid, blend=blend, batch_size=self.batch_size)
 
 

@@ -21,13 +21,22 @@ AUTO_WINDOWS = 4  # in a step, at least: so that larger batches can be tried
 Blend = Callable[[Index], Tensor]
 
 
-def gaussian(roi: int) -> Tensor:
-    """(roi,) float64: 1 at the centre, with a sigma of 1/8 of the roi."""
-    x = (torch.arange(roi, dtype=torch.float64) - (roi - 1) / 2) / (0.125 * roi)
+def gaussian(roi: int, *, centre: float | None = None) -> Tensor:
+    """(roi,) float64: 1 at the centre, by default the middle, with a sigma of 1/8 of the roi."""
+    x = (torch.arange(roi, dtype=torch.float64) - ((roi - 1) / 2 if centre is None else centre)) / (0.125 * roi)
     return torch.exp(-0.5 * x**2)
 
 
-PROFILES = {"constant": partial(torch.ones, dtype=torch.float64), "gaussian": gaussian}
+def nnunet_gaussian(roi: int) -> Tensor:
+    """The same about a pixel: of two in the middle the second."""
+    return gaussian(roi, centre=roi // 2)
+
+
+PROFILES = {
+    "constant": partial(torch.ones, dtype=torch.float64),
+    "gaussian": gaussian,
+    "nnunet": nnunet_gaussian,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +45,11 @@ class Windows:
 
     A window has `roi_size` pixels, and the next one begins `stride` pixels further on: at most the roi. Without a
     stride, neighbours share `overlap`, a fraction of the roi. One number stands for every axis. `grid` spaces windows
-    evenly ("even"), or exactly as those packages do ("monai", "mmseg"). Where windows overlap, their logits are
-    averaged with the weights of `blend`: "gaussian" (sigma 1/8 of the roi; on MONAI's grid with MONAI's least weight)
-    or "constant". `padding` fills windows larger than the image: a number, "replicate" or "reflect". `batch_size`
-    windows are seen in one forward; "auto" measures how many, see `BatchSize`. `fixed_batch` fills the last batch up to
-    that number, for compiled networks.
+    evenly ("even"), or exactly as those packages do ("monai", "mmseg", "nnunet"). Where windows overlap, their logits
+    are averaged with the weights of `blend`: "gaussian" (sigma 1/8 of the roi; on MONAI's grid with MONAI's least
+    weight), "nnunet" (the same about nnU-Net's middle pixel) or "constant". `padding` fills windows larger than the
+    image: a number, "replicate" or "reflect". `batch_size` windows are seen in one forward; "auto" measures how many,
+    see `BatchSize`. `fixed_batch` fills the last batch up to that number, for compiled networks.
 
     Raises ValueError for values that no window could have.
     """
@@ -74,11 +83,13 @@ class Windows:
         """No weight is smaller before weights are made to sum to 1. MONAI has such a bound; others have none."""
         return MONAI_FLOOR if self.grid == "monai" and self.blend == "gaussian" else 0.0
 
-    def _strides(self, roi_size: Sequence[int]) -> tuple[int, ...]:
+    def _strides(self, roi_size: Sequence[int]) -> tuple[float, ...]:
         if self.stride is None:
             overlap = _per_axis(self.overlap, len(roi_size))
             if len(overlap) != len(roi_size) or not all(0 <= o < 1 for o in overlap):
                 raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap}; a fraction of the roi")
+            if self.grid == "nnunet":
+                return tuple(max(1, r * (1 - o)) for r, o in zip(roi_size, overlap, strict=True))
             lost = 0.0 if self.grid == "monai" else 1e-6  # 10 * (1 - 0.8) is a little less than 2, and MONAI takes 1
             return tuple(max(1, int(r * (1 - o) + lost)) for r, o in zip(roi_size, overlap, strict=True))
         stride = _per_axis(self.stride, len(roi_size))

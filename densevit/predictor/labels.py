@@ -83,6 +83,7 @@ def label_image(
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
+    nearest: Sequence[int] = (),
     slices: SliceOptions | None = None,
     clips: ClipOptions | None = None,
     device: str | torch.device = "cpu",
@@ -93,12 +94,12 @@ def label_image(
 ) -> np.ndarray:
     """(C, *S) -> the most probable class of each place (*size): logits are interpolated, and become labels in slabs.
 
-    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default. With
-    `slices` a model of pictures sees a volume slice by slice, and `options` speak of those; with `clips` the image is a
-    video, and labels are made in the order of its frames. `amp` is "bf16" or "fp16"; `max_memory` ("4GB", or bytes)
-    bounds what windows take. `out` takes the labels: an integer array of `size`, or what stores like one. `stopwatch`
-    learns what the forwards took ("network") and all that makes labels of them ("restore"). ValueError for options that
-    do not fit the image.
+    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default, and
+    along the axes of `nearest` it is reached by the nearest planes. With `slices` a model of pictures sees a volume
+    slice by slice, and `options` speak of those; with `clips` the image is a video, and labels are made in the order of
+    its frames. `amp` is "bf16" or "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the
+    labels: an integer array of `size`, or what stores like one. `stopwatch` learns what the forwards took ("network")
+    and all that makes labels of them ("restore"). ValueError for options that do not fit the image.
     """
     device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
     seen, image, windows = _by_windows(model, image, options, slices, clips)
@@ -115,7 +116,11 @@ def label_image(
                 plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
                 logger.info("%s", plan)
                 planned = plan.options
-            native = None if tuple(image.shape[1:]) == size else NativeGrid.same_extent(size, image.shape[1:])
+            native = (
+                None
+                if tuple(image.shape[1:]) == size
+                else NativeGrid.same_extent(size, image.shape[1:], nearest=nearest)
+            )
             sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
     if stopwatch is not None:
         stopwatch.seconds["network"] += network.seconds()

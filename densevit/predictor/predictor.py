@@ -29,6 +29,7 @@ from densevit.predictor.videos import SeenVideo, VideoReader
 from densevit.processes import pick_device
 from densevit.sides import read_sides
 from densevit.texts import parse_bytes
+from densevit.volumes.seen_scan import SeenScan
 from densevit.volumes.volume import REFUSING, ReadOptions, Volume
 
 logger = logging.getLogger("densevit")
@@ -130,21 +131,25 @@ class Predictor:
 
     def label_prepared(
         self,
-        image: np.ndarray | LargePicture | SeenVideo,
+        image: np.ndarray | LargePicture | SeenVideo | SeenScan,
         size: Sequence[int],
         *,
         out: Any = None,
         stopwatch: Stopwatch | None = None,
     ) -> np.ndarray:
         """A prepared image -> its label map (*size), made tidy where that is asked for; `stopwatch` learns what took
-        how long. `out`, an array of `size` or what stores like one, takes class numbers, and is returned as it is.
+        how long. `out`, an array of `size` or what stores like one, takes class numbers, and is returned as it is; of a
+        `SeenScan` it takes those of its part.
         """
-        stopwatch, header = stopwatch or Stopwatch(), self.header
+        stopwatch, header, nearest, seen = stopwatch or Stopwatch(), self.header, (), None
+        if isinstance(image, SeenScan):
+            seen, image, size, nearest = image, image.image, image.box_size, image.nearest
         label = label_image(
             self.model,
             torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
             options=self._options,
             size=size,
+            nearest=nearest,
             out=np.empty(tuple(size), label_type(header.num_classes)) if out is None else out,
             slices=header.slices,
             clips=header.clips,
@@ -155,6 +160,7 @@ class Predictor:
         )
         if out is not None:
             return label
+        label = label if seen is None else seen.restore(label)
         with stopwatch.measure("clean"):
             label = label if header.label_values is None else header.values[label]
             self.clean(label, classes=header.classes, values=header.values)

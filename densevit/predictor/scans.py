@@ -17,6 +17,7 @@ from densevit.volumes.grid import Grid
 from densevit.volumes.modality import check_modality
 from densevit.volumes.paths import FILE_ENDINGS, READABLE, case_name, looks_like_dicom, walk_files
 from densevit.volumes.resample import check_memory, prepare_image
+from densevit.volumes.seen_scan import SeenScan
 from densevit.volumes.volume import REFUSING, ReadOptions, Volume, open_volume
 
 logger = logging.getLogger("densevit")
@@ -28,7 +29,7 @@ class ScanReader:
     """Scans for a checkpoint: of as many channels as its header says, normalised and resampled as in training."""
 
     def __init__(self, header: Header, read: ReadOptions = REFUSING):
-        self.channels, self.spacing = header.image_channels, header.spacing
+        self.channels, self.spacing, self.scans = header.image_channels, header.spacing, header.scans
         self.modalities, self.read = header.modalities, read
         self.normalize = create_normalization(header.normalization)
         self.find = partial(find_scans, channels=self.channels, images=header.images or (), modality=read.modality)
@@ -45,10 +46,11 @@ class ScanReader:
                 f"expected a scan or an array (D, H, W) or (C, D, H, W), got {image.dtype} of shape {image.shape}"
             )
         image = image.reshape(-1, *image.shape[-3:]).astype(np.float32)
-        affine = np.diag([*(self.spacing or (1.0, 1.0, 1.0))[::-1], 1.0])
+        spacing = self.spacing if self.scans is None else self.scans.array_spacing
+        affine = np.diag([*(spacing or (1.0, 1.0, 1.0))[::-1], 1.0])
         return Volume(image, Grid(image.shape[1:], affine), Path("array"), affine)
 
-    def prepare(self, opened: Volume) -> np.ndarray:
+    def prepare(self, opened: Volume) -> np.ndarray | SeenScan:
         """What the network sees of a scan: float32 (C, *S), normalised, at the spacing of training.
 
         ValueError for another number of channels, and for a scan that is known to be of another modality or unit.
@@ -68,6 +70,8 @@ class ScanReader:
                         "-1000: is it a CT, and were its values rescaled?",
                         path,
                     )
+        if self.scans is not None:
+            return self.scans.see(opened, normalize=self.normalize, max_bytes=self.read.max_bytes)
         check_memory(path, opened.grid, spacing=self.spacing, channels=self.channels, max_bytes=self.read.max_bytes)
         return prepare_image(image, opened.grid, normalize=self.normalize, spacing=self.spacing)
 

@@ -46,6 +46,11 @@ def check_as_trained(weights: Path, here: Header) -> None:
 
 def check_prepared_alike(name: object, there: Header, here: Any, *, keys: Iterable[str] = PREPARED) -> None:
     """The same of a header, which `name` has, and of another header or a data set; None there is not compared."""
+    if there.scans is not None:
+        raise ValueError(
+            f"{name} sees scans turned, cut out and resampled as another program did, which data sets of a config are "
+            "not; write its label maps by `densevit predict`, and compare these by `densevit evaluate`"
+        )
     for key in keys:
         wanted, found = getattr(there, key), getattr(here, key, None)
         if wanted is not None and not PREPARED[key](wanted, found):

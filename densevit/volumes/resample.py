@@ -1,7 +1,8 @@
 """Scans on grids of other spacings: the same box in millimetres, divided into more or fewer voxels.
 
 Values are linear between voxel centres, voxels at the border beyond them: what `F.interpolate` does with
-`align_corners=False`. A linear ramp stays exact where the new centres lie between the old ones.
+`align_corners=False`. A linear ramp stays exact where the new centres lie between the old ones. Images can be resampled
+by cubic splines too (`cubic.py`), and one axis by its nearest planes.
 Legend: size (D, H, W), image (C, D, H, W), label (D, H, W).
 """
 
@@ -13,12 +14,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from densevit.inference.interpolate import interpolate
+from densevit.inference.native import NativeGrid
 from densevit.normalization import Normalize
 from densevit.texts import format_bytes
+from densevit.volumes.cubic import resample_cubic
 from densevit.volumes.grid import Grid, times
 
 logger = logging.getLogger("densevit")
 SAME_SPACING = 1e-3  # relative: spacings that differ by rounding are the same, and a scan that fits is never resampled
+SAME_COARSENESS = 1e-6  # relative: files round their spacings to float32
 
 
 def check_spacing(spacing: Sequence[float] | None) -> None:
@@ -71,14 +76,39 @@ def resampled_grid(grid: Grid, size: Sequence[int]) -> Grid:
     return Grid(tuple(size), grid.affine @ step)
 
 
-def resample_image(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """(C, D, H, W) -> float32 (C, *size); the array itself where it has that size."""
+def resample_image(
+    image: np.ndarray, size: Sequence[int], *, cubic: bool = False, nearest: int | None = None
+) -> np.ndarray:
+    """(C, D, H, W) -> float32 (C, *size); the array itself where it has that size.
+
+    `cubic` takes splines in the place of straight lines, `nearest` the nearest planes along that axis.
+    """
     if image.shape[1:] == tuple(size):
         return image
     out = np.empty((len(image), *size), np.float32)
     for channel, target in zip(image, out, strict=True):
-        target[...] = _interpolate(torch.from_numpy(np.ascontiguousarray(channel, np.float32)), size).numpy()
+        values = torch.from_numpy(np.ascontiguousarray(channel, np.float32))
+        if cubic:
+            target[...] = resample_cubic(values, size, nearest=nearest).numpy()
+        elif nearest is not None:
+            grid = NativeGrid.same_extent(size, values.shape, nearest=(nearest,))
+            target[...] = interpolate(values[None], grid.lines(values.shape))[0].numpy()
+        else:
+            target[...] = _interpolate(values, size).numpy()
     return out
+
+
+def lone_axis(first: Sequence[float], second: Sequence[float], *, ratio: float) -> int | None:
+    """The axis that nnU-Net resamples by itself, between grids of these spacings; None where it is done with the rest.
+
+    It is the coarsest one of the first spacing that is more than `ratio` times as coarse along one axis as along
+    another, unless two axes are equally coarse. https://doi.org/10.1038/s41592-020-01008-z
+    """
+    for spacing in (first, second):
+        if max(spacing) > ratio * min(spacing):
+            coarsest = [axis for axis, mm in enumerate(spacing) if mm > (1 - SAME_COARSENESS) * max(spacing)]
+            return coarsest[0] if len(coarsest) == 1 else None
+    return None
 
 
 def prepare_image(

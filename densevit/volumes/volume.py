@@ -33,6 +33,13 @@ class Volume:
     source: Any = None
     modalities: tuple[str, ...] = ()
 
+    def axes_of_file(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """Of each of the file's axes (Z, Y, X): which one of (D, H, W) it is, and whether it runs the other way."""
+        from nibabel.orientations import io_orientation
+
+        turns = io_orientation(self.affine)[::-1]
+        return tuple(2 - int(place) for place, _ in turns), tuple(bool(way < 0) for _, way in turns)
+
     def on_own_axes(self, label: np.ndarray) -> np.ndarray:
         """A label map (D, H, W) of this volume in the file's order of axes (X, Y, Z)."""
         from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform

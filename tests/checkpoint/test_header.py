@@ -23,6 +23,7 @@ VOLUMES = dict(PICTURES, spatial_dims=3, in_channels=1)
         dict(model=VOLUMES, spacing=(2.0, 1.5, 1.5), label_values=(0, 7), training=dict(iteration=3)),
         dict(model=dict(PICTURES, in_channels=3), slices=dict(axis="coronal", neighbours=1), spacing=(1.0, 1.0, 1.0)),
         dict(model=PICTURES, converted=dict(source="mmseg")),
+        dict(model=VOLUMES, scans=dict(order=(2, 0, 1), spacing=(None, 1.0, 1.0), masked=(True,), uneven=3.0)),
     ],
     ids=lambda said: "-".join(said),
 )
@@ -31,8 +32,8 @@ def test_a_header_comes_back_from_json_as_it_was(said):
     written = json.loads(json.dumps(header.as_dict()))
     again = Header.read(written, PATH)
     assert json.loads(json.dumps(again.as_dict())) == written
-    assert (again.model, again.inference, again.slices, again.more) == (
-        header.model, header.inference, header.slices, header.more
+    assert (again.model, again.inference, again.slices, again.scans, again.more) == (
+        header.model, header.inference, header.slices, header.scans, header.more
     )  # fmt: skip
 
 
@@ -85,6 +86,7 @@ def test_a_model_made_here_has_a_header_too():
         (dict(header_version=3, version="9.0"), "was written by densevit 9.0, a newer one than this"),
         (dict(spacing=[1.0, 1.0, 1.0]), "spacing has 3 entries, for 2 axes of its images"),
         (dict(label_values=[0, -1]), "label_values must be from 0 to 2147483647"),
+        (dict(scans=dict(crop="nonzero")), "scans are volumes, and hold the spacing at which these are seen"),
         (dict(slices=dict(axis="oblique")), "slices.axis must be a whole number or 'axial' or 'coronal' or 'sagittal'"),
         (dict(slices=dict(axis=3)), "slices.axis must be from 0 to 2, got 3"),
         (dict(inference=dict(mode="slide", roi_size=[8, 8, 8])), "roi_size must be one number for each of 2 axes"),

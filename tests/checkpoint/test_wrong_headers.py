@@ -46,6 +46,10 @@ SCANS = dict(
 SLICES = dict(
     model=dict(MODEL, in_channels=3), slices=dict(axis="axial", neighbours=1), normalization=dict(type="zscore")
 )
+IMPORTED = dict(
+    model=dict(MODEL, spatial_dims=3, in_channels=1),
+    scans=dict(axes="file", order=[1, 0, 2], spacing=[None, 1.0, 1.0], crop="nonzero", masked=[True], uneven=3.0),
+)
 OLD = dict(
     model=MODEL,
     base_size=[64, 96],
@@ -82,7 +86,11 @@ def refusal(work):
     return None
 
 
-@pytest.mark.parametrize("header", [PICTURES, SCANS, SLICES, OLD], ids=["pictures", "scans", "slices", "old"])
+@pytest.mark.parametrize(
+    "header",
+    [PICTURES, SCANS, SLICES, IMPORTED, OLD],
+    ids=["pictures", "scans", "slices", "imported", "old"],
+)
 def test_every_key_at_every_wrong_value_is_read_or_refused_by_one_sentence(header):
     assert refusal(lambda: Header.read(header, PATH)) is None
     refused = []

@@ -1,12 +1,14 @@
 from itertools import pairwise, product
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from densevit.inference.layout import GRIDS, dense_starts, even_starts, make_axes, make_layout
-from densevit.inference.windows import PROFILES, make_blend
+from densevit.inference.windows import PROFILES, Windows, make_blend
 from tools.peers import import_peer
 
 
@@ -76,3 +78,20 @@ def test_the_weights_of_every_pixel_sum_to_one_and_none_is_negative(axes, grid, 
         assert weights.shape == tuple(part.stop - part.start for part in layout.inside(index))
         total[layout.covered(index)] += weights
     torch.testing.assert_close(total, torch.ones(size), rtol=0, atol=1e-5)
+
+
+@given(size=st.integers(20, 400), roi=st.integers(1, 20))
+def test_nnunets_grid_is_that_of_its_own_formula(size, roi):
+    """compute_steps_for_sliding_window of nnunetv2 2.8.1, half a window a step."""
+    count = int(np.ceil((size - roi) / (roi * 0.5))) + 1 if roi > 1 else size
+    step = (size - roi) / max(count - 1, 1)
+    wanted = [int(np.round(step * i)) for i in range(count)]
+    assert list(Windows(roi_size=(roi,), grid="nnunet").layout((size,)).axes[0].starts) == wanted
+
+
+@pytest.mark.parametrize("roi", [7, 8, 1])
+def test_nnunets_weights_are_a_gaussian_about_the_second_of_two_middle_pixels(roi):
+    wanted = np.zeros(roi)
+    wanted[roi // 2] = 1
+    wanted = gaussian_filter(wanted, roi / 8, mode="constant")
+    np.testing.assert_allclose(PROFILES["nnunet"](roi), wanted / wanted.max(), rtol=1e-9)

@@ -348,3 +348,20 @@ def test_a_grid_of_another_rank_than_the_image_is_explained_before_the_network_r
     grid = NativeGrid.same_extent((8, 8, 8), (4, 4, 4))
     with pytest.raises(ValueError, match=r"\(8, 8, 8\) needs as many axes as the image, \(4, 4\)"):
         sliding_window(pytest.fail, torch.zeros(1, 4, 4), roi_size=4, reduce="labels", native=grid)
+
+
+@pytest.mark.parametrize(("size", "native_size"), SIZES[3:], ids=str)
+@pytest.mark.parametrize("reduce", [keep, labels], ids=["logits", "labels"])
+def test_along_an_axis_of_nearest_planes_logits_are_not_interpolated(size, native_size, reduce):
+    logits = make_logits(size)
+    grid = NativeGrid.same_extent(native_size, size, nearest=(0,))
+    places = size[0] / native_size[0] * (np.arange(native_size[0]) + 0.5) - 0.5
+    chosen = map_coordinates(np.arange(size[0]), [places], order=0, mode="nearest")
+    within = F.interpolate(logits.movedim(1, 0), native_size[1:], mode="bilinear").movedim(0, 1)
+    for axis in range(3):
+        assert_close(restore(logits, grid, reduce=reduce, axis=axis), reduce(within[:, chosen]))
+
+
+def test_nearest_planes_are_along_axes_that_there_are():
+    with pytest.raises(ValueError, match=r"nearest must name axes, 0 to 1, got \(2,\)"):
+        NativeGrid.same_extent((4, 4), (2, 2), nearest=(2,))

@@ -2,15 +2,14 @@
 
 ResEncUNet is the network of the presets ResEnc M, L and XL (https://arxiv.org/abs/2404.09556), which differ in the
 memory that they fill, thus in crops and batches: `presets.plan_crop` gives those. PlainConvUNet is nnU-Net's default.
+Those of given stages are in `unet`.
 """
 
 from collections.abc import Sequence
 
-from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-from torch import nn
-
 from densevit.blocks import nd
 from densevit.integrations.dna.plan import plan_stages
+from densevit.integrations.dna.unet import build_unet
 from densevit.integrations.whole import WholeNetwork
 from densevit.registry import register_network
 
@@ -42,21 +41,16 @@ def planned_unet(
     if count < 2:
         raise ValueError(f"crop_size={sizes} cannot be halved once; give an axis 12 voxels, or two axes 8")
     blocks = [BLOCKS[min(i, len(BLOCKS) - 1)] for i in range(count)] if residual else [2] * count
-    network = (ResidualEncoderUNet if residual else PlainConvUNet)(
-        in_channels,
-        count,
-        [min(dim * 2**i, WIDEST[spatial_dims]) for i in range(count)],
-        nd.CONV[spatial_dims],
-        stages.kernel_sizes,
-        stages.strides,
-        blocks,
-        num_classes,
-        [1 if residual else 2] * (count - 1),
-        conv_bias=True,
-        norm_op=nd.INSTANCE_NORM[spatial_dims],
-        norm_op_kwargs=dict(eps=1e-5, affine=True),
-        nonlin=nn.LeakyReLU,
-        nonlin_kwargs=dict(inplace=True),
+    network = build_unet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        residual=residual,
+        dims=[min(dim * 2**i, WIDEST[spatial_dims]) for i in range(count)],
+        kernel_sizes=stages.kernel_sizes,
+        strides=stages.strides,
+        depths=blocks,
+        decoder_depths=[1 if residual else 2] * (count - 1),
         deep_supervision=deep_supervision,
     )
     network.apply(network.initialize)

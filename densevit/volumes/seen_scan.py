@@ -1,0 +1,174 @@
+"""A scan turned, cut out, normalised and resampled in a way of its own before a network sees it, and the way back.
+
+Legend: image (C, D, H, W) with axes to superior, anterior and right; seen (C, *S), axes in the network's order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+
+from densevit.normalization import Normalize
+from densevit.options import check_range
+from densevit.texts import format_bytes
+from densevit.volumes.grid import times
+from densevit.volumes.resample import lone_axis, resample_image
+from densevit.volumes.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """How scans become what a network sees, where that is another way than that of our own training.
+
+    `axes` are "standard" (to superior, anterior and right) or those of the "file" (Z, Y, X), whatever they point to;
+    `order` says which of them the network sees first, second and third. `spacing` are millimetres between voxels along
+    the network's axes, None where an axis stays as it is. `crop` "nonzero" leaves out the border in which all channels
+    are 0: it becomes class 0. `masked` says of each channel whether it is normalised by the voxels inside the outline
+    of what is not 0 alone, the others staying as they are. `resampling` of images is "linear" or "cubic", see
+    `resample_cubic`; logits are linear. Beyond a ratio of `uneven` between the spacings of two axes, the coarsest is
+    resampled by itself, to nearest planes, see `lone_axis`.
+    """
+
+    axes: Literal["standard", "file"] = "standard"
+    order: tuple[int, int, int] = (0, 1, 2)
+    spacing: tuple[float | None, float | None, float | None] = (None, None, None)
+    crop: Literal["nonzero"] | None = None
+    masked: tuple[bool, ...] = ()
+    resampling: Literal["linear", "cubic"] = "linear"
+    uneven: float | None = None
+
+    def __post_init__(self) -> None:
+        if sorted(self.order) != [0, 1, 2]:
+            raise ValueError(f"order must name the axes 0, 1 and 2, each once, got {self.order}")
+        if any(mm is not None and not 1e-6 <= mm <= 1e4 for mm in self.spacing):
+            raise ValueError(f"spacing must be from 1e-6 to 1e4 mm along each axis, or None, got {self.spacing}")
+        check_range(self, ["uneven"], least=1)
+
+    @property
+    def array_spacing(self) -> tuple[float, ...]:
+        """Millimetres (D, H, W) of an array that says none: those at which nothing has to be resampled."""
+        return tuple(self.spacing[self.order.index(axis)] or 1.0 for axis in range(3))
+
+    def see(self, volume: Volume, *, normalize: Normalize, max_bytes: int) -> "SeenScan":
+        """What a network sees of a scan; ValueError where that would take more than `max_bytes`."""
+        turn = self._turn(volume)
+        image, spacing = turn.of(volume.image), turn.of_axes(volume.grid.spacing)
+        mask = _nonzero(image) if self.crop is not None or any(self.masked) else None
+        box = _box(mask) if self.crop is not None else tuple(slice(0, n) for n in image.shape[1:])
+        wanted = [mm or own for mm, own in zip(self.spacing, spacing, strict=True)]
+        size = _resized(box, spacing, wanted)
+        needed = 4 * len(image) * prod(size)
+        if needed > max(max_bytes, image.nbytes):
+            raise ValueError(
+                f"{volume.path} has voxels of {times(round(mm, 4) for mm in spacing)} mm, and at "
+                f"{times(round(mm, 4) for mm in wanted)} mm it would take {format_bytes(needed)}, where "
+                f"{format_bytes(max_bytes)} are allowed; correct its spacing, or raise max_bytes"
+            )
+        inside = None if mask is None else mask[box]
+        image = self._normalized(image[(slice(None), *box)], inside, normalize)
+        first = self.uneven and lone_axis(spacing, wanted, ratio=self.uneven)
+        back = self.uneven and lone_axis(wanted, spacing, ratio=self.uneven)
+        seen = resample_image(image, size, cubic=self.resampling == "cubic", nearest=first)
+        part = dict(size=turn.of(volume.image[0]).shape, box=box)
+        return SeenScan(image=seen, spacing=tuple(wanted), turn=turn, **part, nearest=() if back is None else (back,))
+
+    def _turn(self, volume: Volume) -> "Turn":
+        if self.axes == "standard":
+            return Turn(self.order, ())
+        places, flipped = volume.axes_of_file()
+        order = tuple(places[axis] for axis in self.order)
+        return Turn(order, tuple(k for k, axis in enumerate(self.order) if flipped[axis]))
+
+    def _normalized(self, image: np.ndarray, mask: np.ndarray | None, normalize: Normalize) -> np.ndarray:
+        """(C, *S) normalised, and channels that are `masked` where the outline `mask` (*S) is."""
+        seen = np.ascontiguousarray(normalize(image))
+        if any(self.masked):
+            from scipy.ndimage import binary_fill_holes
+
+            inside = binary_fill_holes(mask)
+            within = normalize(image[:, inside])
+            for channel in np.flatnonzero(self.masked):
+                seen[channel] = image[channel]
+                seen[channel][inside] = within[channel]
+        return seen
+
+
+@dataclass(frozen=True)
+class Turn:
+    """`order`: which of the axes (D, H, W) the network sees first, second and third; `flipped` of these run back."""
+
+    order: tuple[int, ...]
+    flipped: tuple[int, ...]
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """(..., D, H, W) -> (..., *S), a view."""
+        before = array.ndim - len(self.order)
+        array = array.transpose(*range(before), *(before + axis for axis in self.order))
+        return np.flip(array, [before + axis for axis in self.flipped])
+
+    def of_axes(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Numbers of the axes (D, H, W), such as a spacing, in the network's order."""
+        return tuple(values[axis] for axis in self.order)
+
+    def back(self, array: np.ndarray) -> np.ndarray:
+        """(*S) -> (D, H, W), a view."""
+        return np.flip(array, self.flipped).transpose(np.argsort(self.order))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenScan:
+    """`image` (C, *S) is what a network sees of the part `box` of a scan that has `size`, all in its order of axes.
+
+    `spacing` are the millimetres between its voxels. Logits go back to that part by their nearest planes along the axes
+    `nearest`, and linearly along the others.
+    """
+
+    image: np.ndarray
+    spacing: tuple[float, ...]
+    turn: Turn
+    size: tuple[int, ...]
+    box: tuple[slice, ...]
+    nearest: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.image.shape
+
+    @property
+    def box_size(self) -> tuple[int, ...]:
+        """Of the part, in voxels of the scan."""
+        return tuple(part.stop - part.start for part in self.box)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.image[index]
+
+    def restore(self, label: np.ndarray) -> np.ndarray:
+        """A label map of the part -> that of the whole scan (D, H, W), 0 elsewhere."""
+        whole = np.zeros(self.size, label.dtype)
+        whole[self.box] = label
+        return np.ascontiguousarray(self.turn.back(whole))
+
+
+def _nonzero(image: np.ndarray) -> np.ndarray:
+    """(C, *S) -> where any channel is not 0, (*S)."""
+    mask = image[0] != 0
+    for channel in image[1:]:
+        mask |= channel != 0
+    return mask
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest part that holds all of a mask; the whole where it is empty."""
+    box = []
+    for axis, length in enumerate(mask.shape):
+        filled = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, length))
+    return tuple(box)
+
+
+def _resized(box: Sequence[slice], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
+    """Voxels of the spacing that is wanted in a part of a scan, rounded as nnU-Net does."""
+    steps = zip(box, spacing, wanted, strict=True)
+    return tuple(max(1, round(own / mm * (part.stop - part.start))) for part, own, mm in steps)
