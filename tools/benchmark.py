@@ -20,6 +20,7 @@ COMMANDS = {
     "native": "logits to labels on the file's own grid: seconds, memory, equality with other ways",
     "augment": "one training crop of a volume: milliseconds by step, beside MONAI's chain, on CPU and GPU",
     "scan": "one CT from file to mask on a CPU, where the time goes: beside MONAI's chain with Invertd",
+    "nnunet": "one scan from file to mask by a folder that nnU-Net trained: seconds, memory, equality, beside nnU-Net",
     "case_cache": "cases from their files and from the cache on disk: seconds a case, the same arrays",
     "metrics": "all metrics of a pair of label maps: seconds, memory, the same numbers, beside MONAI's",
     "training_memory": "the peak of a training step on volumes, beside what `densevit fingerprint` estimates",

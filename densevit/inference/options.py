@@ -75,6 +75,9 @@ class InferenceOptions:
     left to right, their logits change places. None is for what the classes' names say, () for no sides; training's
     flips follow it too.
 
+    With `overlapping`, classes lie within one another, as an organ and its tumour do: a place gets the last of them
+    whose logit is above 0, and the first class where none is.
+
     Raises ValueError, one sentence that begins with the name of a field, for what no image could be seen by.
     """
 
@@ -87,6 +90,7 @@ class InferenceOptions:
     divisor: int | tuple[int, ...] | None = None
     base_size: tuple[int, ...] | None = None
     sides: tuple[tuple[str | int, str | int], ...] | None = None
+    overlapping: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, SIZES, least=1, most=LARGEST)

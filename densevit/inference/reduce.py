@@ -11,6 +11,10 @@ from torch import Tensor
 from densevit.registry import check_known
 
 Reduce = Callable[[Tensor], Tensor]
+NO_NUMBER = (
+    "the model's answer is not a number: numbers of mixed precision may have overflown, predict without it or with "
+    "amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
+)
 
 
 def logits(x: Tensor) -> Tensor:
@@ -22,10 +26,7 @@ def labels(x: Tensor) -> Tensor:
     """The likeliest class, the first of equals: (K, *S) -> (*S) int64. ValueError where NaN leaves none."""
     best, label = x.max(0) if x.stride(0) == 1 or len(x) > 255 else _max(x)
     if best.isnan().any():  # the largest logit is NaN as soon as one is
-        raise ValueError(
-            "the model's answer is not a number: numbers of mixed precision may have overflown, predict without "
-            "it or with amp='bf16'; otherwise the checkpoint is bad, take an earlier one"
-        )
+        raise ValueError(NO_NUMBER)
     return label
 
 
@@ -35,6 +36,18 @@ def _max(x: Tensor) -> tuple[Tensor, Tensor]:
     rank = torch.arange(len(x), 0, -1, dtype=torch.uint8, device=x.device).view(-1, *(1 for _ in x.shape[1:]))
     reached = torch.eq(x, best).view(torch.uint8).mul_(rank)  # K for the first class, if it is the best, 1 for the last
     return best, len(x) - reached.amax(0).long()
+
+
+def regions(x: Tensor) -> Tensor:
+    """Of classes that lie within one another, the last whose logit is above 0; else the first: (K, *S) -> (*S) int64.
+
+    ValueError where a logit is no number.
+    """
+    if x.isnan().any():
+        raise ValueError(NO_NUMBER)
+    rank = torch.arange(1, len(x), device=x.device).view(-1, *(1 for _ in x.shape[1:]))
+    above = (x[1:] > 0) * rank
+    return above.amax(0) if len(above) else torch.zeros(x.shape[1:], dtype=torch.int64, device=x.device)
 
 
 def probabilities(x: Tensor) -> Tensor:
@@ -58,6 +71,7 @@ def of_classes(classes: Sequence[int], reduce: Reduce = probabilities) -> Reduce
 
 REDUCTIONS: dict[str, Reduce] = {
     "labels": labels,
+    "regions": regions,
     "logits": logits,
     "probabilities": probabilities,
     "multilabel": multilabel(),

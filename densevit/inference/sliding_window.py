@@ -16,7 +16,7 @@ from densevit.inference.distributed import collect, stream_share
 from densevit.inference.layout import Layout
 from densevit.inference.native import NativeGrid, Restorer
 from densevit.inference.output import Output
-from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction
+from densevit.inference.reduce import REDUCTIONS, Reduce, labels, named_reduction, regions
 from densevit.inference.source import ArrayLike, Source, check_source
 from densevit.inference.stream import Foreground, Work, stream
 from densevit.inference.windows import Keywords, Placement, Windows, grouped, make_blend
@@ -96,7 +96,7 @@ def _reduced(
     """
     restorer = native and Restorer(native, working_size=layout.size, axis=layout.axis, reduce=reduce)
     for begin, logits in planes:
-        output.largest = len(logits) - 1 if reduce is labels else None
+        output.largest = len(logits) - 1 if reduce in (labels, regions) else None
         place = [0] * len(layout.size)
         place[layout.axis] = begin
         if restorer is not None:

@@ -27,7 +27,7 @@ from densevit.inference import (
     sliding_window,
 )
 from densevit.inference.network import as_asked, autocast, neighbouring_slices, over_slices, over_steps
-from densevit.inference.reduce import labels as to_labels
+from densevit.inference.reduce import REDUCTIONS
 from densevit.inference.source import ArrayLike
 from densevit.labels import label_type
 
@@ -102,6 +102,7 @@ def label_image(
     and all that makes labels of them ("restore"). ValueError for options that do not fit the image.
     """
     device, start, size = torch.device(device), time.perf_counter(), tuple(size or image.shape[1:])
+    reduce = "regions" if options.overlapping else "labels"
     seen, image, windows = _by_windows(model, image, options, slices, clips)
     network = TimedNetwork(seen, device=device)
     groups = dict(windows=windows, placement=Placement(axis=0 if clips else None, window_device=device))
@@ -109,7 +110,7 @@ def label_image(
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
         if slices is None and max_memory is None and windows.roi_size == tuple(image.shape[1:]) == size:
-            out[...] = to_labels(network(_finite(torch.as_tensor(image[:]))[None].to(device))[0]).cpu().numpy()
+            out[...] = REDUCTIONS[reduce](network(_finite(torch.as_tensor(image[:]))[None].to(device))[0]).cpu().numpy()
         else:
             planned: dict[str, Any] = {}
             if max_memory is not None:
@@ -121,7 +122,7 @@ def label_image(
                 if tuple(image.shape[1:]) == size
                 else NativeGrid.same_extent(size, image.shape[1:], nearest=nearest)
             )
-            sliding_window(network, image, **groups, **planned, reduce="labels", native=native, out=out)
+            sliding_window(network, image, **groups, **planned, reduce=reduce, native=native, out=out)
     if stopwatch is not None:
         stopwatch.seconds["network"] += network.seconds()
         stopwatch.seconds["restore"] += time.perf_counter() - start - network.seconds()

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import densevit
-from densevit.inference import sliding_window
+from densevit.inference import reduce, sliding_window
 from tests.inference.common import Recorder, make_image, make_network
 from tools.peers import import_mmseg, import_peer
 
@@ -234,3 +235,16 @@ def test_networks_of_either_memory_layout_give_the_same_sum(size):
         lambda windows: (windows * 2).movedim(1, -1).contiguous().movedim(-1, 1), image, roi_size=roi_size
     )
     torch.testing.assert_close(last, expected)
+
+
+def test_regions_are_the_last_class_above_0_and_no_number_is_refused():
+    logits = torch.tensor([[9.0, 9, 9, 9], [1, 1, -1, -1], [-1, 2, 3, -1]])
+    assert reduce.regions(logits).tolist() == [1, 2, 2, 0]
+    assert reduce.regions(logits[:1]).tolist() == [0, 0, 0, 0]
+    with pytest.raises(ValueError, match="the model's answer is not a number"):
+        reduce.regions(logits * float("nan"))
+    out = np.zeros((6, 7), np.uint8)
+    network = torch.nn.Conv2d(1, 3, 3, padding=1)
+    image = torch.randn(1, 6, 7, generator=torch.Generator().manual_seed(0))
+    sliding_window(network, image, roi_size=(6, 7), reduce="regions", out=out)
+    assert np.array_equal(out, reduce.regions(network(image[None])[0].detach()))

@@ -104,3 +104,12 @@ def test_training_is_measured_idle_and_beside_busy_processes(tmp_path):
     ]
     assert all(row["it/s"] > 0 for row in rows)
     assert "busy processes" in printed
+
+
+@pytest.mark.skipif(find_spec("dynamic_network_architectures") is None, reason="nnU-Net's networks are not installed")
+def test_a_folder_of_nnunet_is_predicted_from_file_to_mask(tmp_path):
+    arguments = ("--size", "20", "24", "22", "--patch-size", "16", "16", "16", "--classes", "3", "--dim", "2")
+    result, _ = run_benchmark(tmp_path, "nnunet", *arguments, "--systems", "densevit")
+    (row,) = result["rows"]
+    assert row["seconds"] > 0
+    assert row["same"] == 1

@@ -6,6 +6,7 @@ Legend: B batch, C image channels, K classes, *S spatial size.
 from collections.abc import Sequence
 from math import prod
 
+import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU
 from torch import Tensor, nn
@@ -85,6 +86,18 @@ class MeanOfFolds(nn.Module):
         return total.div_(len(self.folds))
 
 
+class WithBackground(nn.Module):
+    """A network of classes that overlap, (B, C, *S) -> (B, K - 1, *S), after a class whose logit is 0: (B, K, *S)."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(x)
+        return torch.cat([torch.zeros_like(logits[:, :1]), logits], 1)
+
+
 @register_network({"dna.UNet": dict(residual=False), "dna.ResUNet": dict(residual=True)})
 def unet_of_stages(
     *,
@@ -104,10 +117,12 @@ def unet_of_stages(
     negative_slope: float = 0.01,
     norm_last: bool = False,
     num_folds: int = 1,
+    background: bool = True,
 ) -> WholeNetwork:
     """The U-Net of these stages, see `build_unet`; or `num_folds` of them, whose logits are averaged.
 
-    It has no deep supervision, and each parameter once, by the name that nnU-Net's checkpoints have first.
+    Where the first class, the background, is no output of theirs, its logit is 0. There is no deep supervision, and
+    each parameter is there once, by the name that nnU-Net's checkpoints have first.
     """
     options = dict(residual=residual, dims=dims, kernel_sizes=kernel_sizes, strides=strides, depths=depths)
     options |= dict(decoder_depths=decoder_depths, bias=bias, norm=norm, norm_eps=norm_eps, norm_affine=norm_affine)
@@ -115,9 +130,11 @@ def unet_of_stages(
     shape = dict(spatial_dims=spatial_dims, in_channels=in_channels, num_classes=num_classes)
     if num_folds < 1:
         raise ValueError(f"num_folds must be at least 1, got {num_folds}")
-    folds = [_with_names_once(build_unet(**shape, **options)) for _ in range(num_folds)]
+    outputs = shape | dict(num_classes=num_classes - (not background))
+    folds = [_with_names_once(build_unet(**outputs, **options)) for _ in range(num_folds)]
     divisor = [prod(axis) for axis in zip(*(nd.ntuple(stride, spatial_dims) for stride in strides), strict=True)]
-    return WholeNetwork(folds[0] if num_folds == 1 else MeanOfFolds(folds), **shape, divisor=divisor)
+    network = folds[0] if num_folds == 1 else MeanOfFolds(folds)
+    return WholeNetwork(network if background else WithBackground(network), **shape, divisor=divisor)
 
 
 def _with_names_once(network: nn.Module) -> nn.Module:

@@ -16,9 +16,12 @@ NORMS = {"InstanceNorm": "instance", "BatchNorm": "batch"}
 
 
 def describe_model(
-    configuration: Configuration, *, in_channels: int, num_classes: int, num_folds: int, trainer: str
+    configuration: Configuration, *, in_channels: int, num_classes: int, num_folds: int, trainer: str, regions: bool
 ) -> dict[str, Any]:
-    """Keywords of `create_segmentor`; ValueError for a network that is no U-Net of nnU-Net's planners."""
+    """Keywords of `create_segmentor`; of `regions` the background is no output of the network.
+
+    ValueError for a network that is no U-Net of nnU-Net's planners.
+    """
     options = _new_style(configuration) if "architecture" in configuration.content else _old_style(configuration)
     residual = options.pop("residual")
     if trainer == BATCH_NORM:
@@ -29,7 +32,7 @@ def describe_model(
         num_classes=num_classes,
         spatial_dims=len(configuration.patch_size),
         in_channels=in_channels,
-        backbone_options={**options, "num_folds": num_folds},
+        backbone_options={**options, "num_folds": num_folds, "background": not regions},
     )
 
 

@@ -67,12 +67,14 @@ def import_nnunet(
         num_classes=len(description.classes),
         num_folds=len(read),
         trainer=first.trainer,
+        regions=description.regions,
     )
     modality = tuple(map(modality_of_name, description.channels))
     header = Header(
         model=model,
         classes=description.classes,
-        inference=inference(configuration, first.mirrored),
+        label_values=description.values,
+        inference=inference(configuration, first.mirrored, overlapping=description.regions),
         normalization=normalization(plans, configuration, channels=channels),
         scans=scan_options(plans, configuration, axes=axes),
         slices=slices(configuration),
@@ -80,7 +82,8 @@ def import_nnunet(
         more=dict(nnunet=_origin(plans.content, first, read)),
     )
     network = create_segmentor(**model)
-    _load(network.backbone.network, read)
+    inner = network.backbone.network
+    _load(inner.network if description.regions else inner, read)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     write_checkpoint(output / WEIGHTS, network, header)

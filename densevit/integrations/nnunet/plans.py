@@ -68,10 +68,16 @@ class Configuration:
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """What dataset.json says: names of the channels and of the classes, the first of which is the background."""
+    """What dataset.json says: names of the channels and of the classes, the first of which is the background.
+
+    `values` stand for the classes in label maps. With `regions` the others overlap: the network has an output for each
+    but the background, and where several are there the last one counts.
+    """
 
     channels: tuple[str, ...]
     classes: tuple[str, ...]
+    values: tuple[int, ...]
+    regions: bool
 
 
 def read_plans(path: Path) -> Plans:
@@ -91,7 +97,26 @@ def read_description(path: Path) -> DatasetDescription:
     channels = _get(content, key, dict[str, Any] | list[Any], None, where=path)
     names = list(channels.values()) if isinstance(channels, dict) else channels
     labels = _get(content, "labels", dict[str, Any], None, where=path)
-    return DatasetDescription(tuple(map(str, names)), _classes(labels, path))
+    channels = tuple(map(str, names))
+    if any(isinstance(given, list) and len(given) > 1 for given in labels.values()):
+        return DatasetDescription(channels, *_regions(content, labels, path), regions=True)
+    classes = _classes(labels, path)
+    return DatasetDescription(channels, classes, tuple(range(len(classes))), regions=False)
+
+
+def _regions(content: Json, labels: Json, path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of regions that may overlap, in the order of the network's outputs, and the value that each of them writes
+    over those before it; the background first.
+    """
+    order = _get(content, "regions_class_order", tuple[int, ...], None, where=path)
+    names = [name for name, given in labels.items() if name != "ignore" and given not in (0, [0])]
+    if len(order) != len(names) or len({0, *order}) <= len(order) or min(order, default=0) < 1:
+        raise ValueError(
+            f"{path} has the regions {', '.join(names)} and regions_class_order {list(order)}, and a value above 0 of "
+            "its own is expected for each; predict it with nnU-Net"
+        )
+    background = next((name for name, given in labels.items() if given in (0, [0])), "background")
+    return check_classes([background, *names]), (0, *order)
 
 
 def _classes(labels: Json, path: Path) -> tuple[str, ...]:
@@ -101,11 +126,6 @@ def _classes(labels: Json, path: Path) -> tuple[str, ...]:
         if name == "ignore":
             continue
         several = given if isinstance(given, list) else [given]
-        if len(several) > 1:
-            raise ValueError(
-                f"{path} has regions that overlap ({name} is {several}), which label maps of one class a voxel do not "
-                "hold; predict it with nnU-Net"
-            )
         if len(several) != 1 or not str(several[0]).isdecimal():
             raise ValueError(f"{path} gives the label {name} the value {given!r}, and a whole number is expected")
         values[int(several[0])] = name

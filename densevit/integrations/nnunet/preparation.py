@@ -60,7 +60,9 @@ def normalization(plans: Plans, configuration: Configuration, *, channels: int) 
     return dict(type="by_channel", channels=made)
 
 
-def inference(configuration: Configuration, mirrored: tuple[int, ...]) -> InferenceOptions:
+def inference(
+    configuration: Configuration, mirrored: tuple[int, ...], *, overlapping: bool = False
+) -> InferenceOptions:
     """Windows of the plan, half over the next, each seen in all mirrors along the axes `mirrored`."""
     flips = [axes for count in range(1, len(mirrored) + 1) for axes in combinations(mirrored, count)]
     return InferenceOptions(
@@ -68,6 +70,7 @@ def inference(configuration: Configuration, mirrored: tuple[int, ...]) -> Infere
         roi_size=configuration.patch_size,
         flips=tuple(flips),
         sides=(),  # nnU-Net leaves classes as they are in mirrors
+        overlapping=overlapping,
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -14,16 +13,15 @@ from densevit.cli import main
 from densevit.integrations.nnunet import import_nnunet
 from densevit.integrations.nnunet.architecture import describe_model
 from densevit.integrations.nnunet.plans import read_plans
-from tests.integrations.nnunet import folders
-from tests.integrations.nnunet.folders import DATASET, configuration, plans, write_folder
-from tools.peers import import_peer
+from tools.peers import nnunet as peer
+from tools.peers.nnunet import DATASET, configuration, plans, states, write_folder
 
 
 def described(tmp_path, content, *, trainer="nnUNetTrainer"):
     path = tmp_path / "plans.json"
     path.write_text(json.dumps(plans({"3d_fullres": content})))
     found = read_plans(path).configuration("3d_fullres")
-    return describe_model(found, in_channels=1, num_classes=3, num_folds=1, trainer=trainer)
+    return describe_model(found, in_channels=1, num_classes=3, num_folds=1, trainer=trainer, regions=False)
 
 
 def without(content, *keys):
@@ -33,18 +31,18 @@ def without(content, *keys):
 def test_old_and_new_plans_say_the_same_network(tmp_path):
     new = configuration()
     new["architecture"]["arch_kwargs"]["features_per_stage"] = [8, 12, 12]
-    old = without(configuration(), "architecture") | folders.old_style()
+    old = without(configuration(), "architecture") | peer.old_style()
     options = described(tmp_path, new)["backbone_options"]
     assert {key: options[key] for key in described(tmp_path, old)["backbone_options"]} == (
         described(tmp_path, old)["backbone_options"]
     )
-    assert without(options, "num_folds", *described(tmp_path, old)["backbone_options"]) == dict(
+    assert without(options, "num_folds", "background", *described(tmp_path, old)["backbone_options"]) == dict(
         bias=True, norm="instance", norm_eps=1e-5, norm_affine=True, negative_slope=0.01, norm_last=False
     )
 
 
 def test_a_residual_encoder_has_a_network_of_its_own_and_a_trainer_may_take_batch_norm(tmp_path):
-    content = configuration(architecture=folders.architecture(residual=True))
+    content = configuration(architecture=peer.architecture(residual=True))
     assert described(tmp_path, content)["backbone"] == "dna.ResUNet"
     made = described(tmp_path, configuration(), trainer="nnUNetTrainerBN")
     assert (made["backbone"], made["backbone_options"]["norm"]) == ("dna.UNet", "batch")
@@ -66,6 +64,7 @@ def changed(**kwargs):
     return content
 
 
+REGIONS = dict(background=0, whole=[1, 2], core=2)
 FAULTS = {
     "another network": (
         dict(content=configuration(architecture=dict(network_class_name="mine.Net", arch_kwargs={}))),
@@ -105,9 +104,10 @@ FAULTS = {
         dict(plans=dict(foreground_intensity_properties_per_channel={})),
         "lacks percentile_00_5, percentile_99_5, mean, std of channel 0, which its CTNormalization needs",
     ),
-    "regions": (
-        dict(dataset=DATASET | dict(labels=dict(background=0, whole=[1, 2], core=2), regions_class_order=[1, 2])),
-        r"has regions that overlap \(whole is \[1, 2\]\)",
+    "regions without an order": (dict(dataset=DATASET | dict(labels=REGIONS)), "lacks the key 'regions_class_order'"),
+    "regions of one value": (
+        dict(dataset=DATASET | dict(labels=REGIONS, regions_class_order=[1, 1])),
+        r"has the regions whole, core and regions_class_order \[1, 1\], and a value above 0 of its own is expected",
     ),
     "gaps": (
         dict(dataset=DATASET | dict(labels=dict(background=0, liver=2))),
@@ -164,29 +164,14 @@ def test_no_code_of_a_checkpoint_runs(tmp_path, capsys):
         import_nnunet(folder, tmp_path / "ours")
 
 
-def states(content, *, channels=1, folds=1):
-    """Random weights of the networks that a configuration names, by their own package, and these networks."""
-    unet = import_peer("dynamic_network_architectures.architectures.unet")
-    rank, architecture = len(content["patch_size"]), content["architecture"]
-    kwargs = deepcopy(architecture["arch_kwargs"])
-    modules = dict(conv_op=f"Conv{rank}d", norm_op=f"InstanceNorm{rank}d", nonlin="LeakyReLU")
-    kwargs |= {key: getattr(torch.nn, name) for key, name in modules.items()}
-    networks = []
-    for fold in range(folds):
-        torch.manual_seed(fold)
-        network = getattr(unet, architecture["network_class_name"].rpartition(".")[2])(
-            input_channels=channels, num_classes=3, deep_supervision=False, **kwargs
-        )
-        for name, parameter in network.named_parameters():
-            if "seg_layers" in name or "norm" in name:
-                torch.nn.init.normal_(parameter, std=0.0 if name.endswith("seg_layers.1.bias") else 1.0)
-        networks.append(network.eval())
-    return networks, [network.state_dict() for network in networks]
-
-
 NETWORKS = {
     "plain": dict(content=configuration()),
-    "residual, two folds": dict(content=configuration(architecture=folders.architecture(residual=True)), folds=2),
+    "residual, two folds": dict(content=configuration(architecture=peer.architecture(residual=True)), folds=2),
+    "of regions": dict(
+        content=configuration(),
+        dataset=DATASET | dict(labels=REGIONS | dict(ignore=3), regions_class_order=[7, 2]),
+        outputs=2,
+    ),
     "of pictures": dict(content=configuration(2), name="2d", mirrored=(0, 1)),
 }
 
@@ -194,7 +179,7 @@ NETWORKS = {
 @pytest.mark.parametrize("case", NETWORKS.values(), ids=NETWORKS)
 def test_an_imported_network_gives_the_mean_of_its_folds_and_stores_each_number_once(tmp_path, case):
     content, count, name = case["content"], case.get("folds", 1), case.get("name", "3d_fullres")
-    networks, weights = states(content, folds=count)
+    networks, weights = states(content, folds=count, outputs=case.get("outputs", 3))
     folder = write_folder(
         tmp_path / "results",
         plans({name: content}),
@@ -202,17 +187,24 @@ def test_an_imported_network_gives_the_mean_of_its_folds_and_stores_each_number_
         folds=range(count),
         states=weights,
         mirrored=case.get("mirrored"),
+        dataset=case.get("dataset", DATASET),
     )
     assert main(["import", "nnunet", str(folder), "-o", str(tmp_path / "ours")]) == 0
     opened = open_checkpoint(tmp_path / "ours")
     image = torch.randn(1, 1, *content["patch_size"])
     with torch.no_grad():
         wanted = sum(network(image) for network in networks) / count
-        torch.testing.assert_close(build_model(opened)(image), wanted)
+        found = build_model(opened)(image)
+    torch.testing.assert_close(found[:, -wanted.shape[1] :], wanted)
+    assert found.shape[1] == 3
     numbers = sum(parameter.numel() for network in networks for parameter in network.parameters())
     assert sum(tensor.numel() for tensor in opened.tensors.values()) == numbers
     header = opened.header
-    assert header.classes == ("background", "Anterior", "Posterior")
+    overlapping = "outputs" in case
+    assert header.classes == (("background", "whole", "core") if overlapping else tuple(DATASET["labels"]))
+    assert header.values.tolist() == ([0, 7, 2] if overlapping else [0, 1, 2])
+    assert header.inference.overlapping is overlapping
+    assert not overlapping or not found[:, 0].any()
     assert header.modality == ("CT",)
     assert header.inference.roi_size == tuple(content["patch_size"])
     assert len(header.inference.flips) == (3 if "mirrored" in case else 0)

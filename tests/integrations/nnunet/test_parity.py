@@ -13,10 +13,9 @@ import torch
 from densevit import Predictor
 from densevit.integrations.nnunet import import_nnunet
 from densevit.volumes.volume import open_volume
-from tests.integrations.nnunet.folders import architecture, configuration, plans, write_folder
-from tests.integrations.nnunet.test_folder import states
 from tests.integrations.nnunet.test_prediction import save
 from tools.peers import import_peer
+from tools.peers.nnunet import architecture, configuration, plans, states, write_folder
 
 CASES = {
     "plain": (configuration(), dict(transpose_forward=[1, 0, 2], transpose_backward=[1, 0, 2]), 1),

@@ -16,10 +16,11 @@ from densevit.integrations.nnunet import preparation
 from densevit.integrations.nnunet.plans import Plans
 from densevit.train.as_trained import check_as_trained
 from densevit.volumes.volume import open_volume
-from tests.integrations.nnunet import folders, oracle
+from tests.integrations.nnunet import oracle
 from tests.predictor.scans import save_checkpoint
+from tools.peers import nnunet as made
 
-CT = folders.INTENSITIES
+CT = made.INTENSITIES
 SCANS = dict(order=(1, 0, 2), spacing=(1.0, 1.0, 1.0), masked=(True,))
 
 
@@ -93,8 +94,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_labels_are_those_of_nnunets_equations(tmp_path, case):
     rank, order, mirrored = case.get("rank", 3), case.get("order", (0, 1, 2)), case.get("mirrored", (0, 2))
-    plan = folders.configuration(rank, **case.get("configuration", {}))
-    plans = Plans(folders.plans(dict(it=plan), transpose_forward=list(order)), tmp_path / "plans.json")
+    plan = made.configuration(rank, **case.get("configuration", {}))
+    plans = Plans(made.plans(dict(it=plan), transpose_forward=list(order)), tmp_path / "plans.json")
     configuration, channels = plans.configuration("it"), len(plan["normalization_schemes"])
     network = Toy(rank, channels)
     header = Header.of_model(
@@ -170,3 +171,18 @@ def test_analysis_sees_a_scan_as_the_network_does(tmp_path):
     (seen,) = read_images(Predictor(run), [scan], size=[8, 8, 8])
     assert seen.spacing == pytest.approx((1, 1, 1))
     assert seen.original == (13, 25, 27)
+
+
+def test_of_regions_the_last_that_is_there_counts_on_the_scans_own_grid(tmp_path):
+    configuration = Plans(made.plans(dict(it=made.configuration())), tmp_path).configuration("it")
+    network, scans = Toy(3, 1), preparation.scan_options(Plans(made.plans({}), tmp_path), configuration, axes=None)
+    inference = preparation.inference(configuration, (), overlapping=True)
+    header = Header.of_model(network, inference=inference, scans=scans, label_values=(0, 7, 2))
+    scan = save(tmp_path, spacing=(1.3, 0.9, 1.7), axes="RAS", channels=1)[0]
+    predictor = Predictor(network, header)
+    seen = predictor.reader.prepare(predictor.reader.open(scan))
+    logits = torch.nn.functional.interpolate(predictor(scan).logits[None], seen.box_size, mode="trilinear")[0]
+    part = np.where(logits[2] > 0, 2, np.where(logits[1] > 0, 7, 0))
+    found = predictor.label(scan)
+    assert (found == seen.restore(part)).mean() > 0.9999
+    assert set(np.unique(found)) == {0, 2, 7}

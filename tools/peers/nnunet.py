@@ -6,6 +6,8 @@ from copy import deepcopy
 import numpy as np
 import torch
 
+from tools.peers import import_peer
+
 STAGES = 3
 KERNELS = [[1, 3, 3], [3, 3, 3], [3, 3, 3]]
 STRIDES = [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
@@ -137,3 +139,23 @@ def write_folder(
         (folder / f"fold_{fold}").mkdir()
         torch.save(content, folder / f"fold_{fold}" / "checkpoint_final.pth")
     return folder
+
+
+def states(content, *, channels=1, folds=1, outputs=3):
+    """Random weights of the networks that a configuration names, by their own package, and these networks."""
+    unet = import_peer("dynamic_network_architectures.architectures.unet")
+    rank, architecture = len(content["patch_size"]), content["architecture"]
+    kwargs = deepcopy(architecture["arch_kwargs"])
+    modules = dict(conv_op=f"Conv{rank}d", norm_op=f"InstanceNorm{rank}d", nonlin="LeakyReLU")
+    kwargs |= {key: getattr(torch.nn, name) for key, name in modules.items()}
+    networks = []
+    for fold in range(folds):
+        torch.manual_seed(fold)
+        network = getattr(unet, architecture["network_class_name"].rpartition(".")[2])(
+            input_channels=channels, num_classes=outputs, deep_supervision=False, **kwargs
+        )
+        for name, parameter in network.named_parameters():
+            if "seg_layers" in name or "norm" in name:
+                torch.nn.init.normal_(parameter, std=0.0 if name.endswith("seg_layers.1.bias") else 1.0)
+        networks.append(network.eval())
+    return networks, [network.state_dict() for network in networks]
