@@ -23,6 +23,8 @@ _HOMES = {
     "register_backbone": "registry",
     "register_decoder": "registry",
     "load_weights": "weights",
+    "list_weights": "weights",
+    "fetch_weights": "weights",
     "sliding_window": "inference",
     "ConfusionMatrix": "metrics",
     "Predictor": "predictor",

@@ -12,8 +12,8 @@ from densevit.backbones.base import Backbone, Features
 from densevit.backbones.class_heads import HEADS, ClassHead, PooledHead
 from densevit.options import check_bools
 from densevit.registry import BACKBONES, check_known
-from densevit.segmentor import create_backbone, load_given
-from densevit.weights import family_of
+from densevit.segmentor import create_backbone
+from densevit.weights import family_of, load_given
 
 TOKENS = {"num_tokens", "class_token"}  # options for what a head that reads the grid alone does not need
 
@@ -88,7 +88,7 @@ def create_classifier(
     make_head = None if head is None else partial(HEADS[head], backbone.out_channels[-1], **(head_options or {}))
     model = Classifier(backbone, num_classes=num_classes, make_head=make_head)
     if weights is not None:
-        load_given(model, weights)
+        load_given(model, weights, backbone=name)
     return model
 
 

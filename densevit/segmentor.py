@@ -14,7 +14,7 @@ from densevit.blocks import nd
 from densevit.decoders import DECODERS, Decoder, FirstMap, Output
 from densevit.options import check_bools
 from densevit.registry import NETWORKS, Registry
-from densevit.weights import load_weights, published_options
+from densevit.weights import load_given, published_options
 
 AT_LEAST_ONE = {"dim", "depth", "num_heads", "patch_size", "image_size", "num_frames", "token_dim"}
 HUGE = 2**16  # larger than a width of any layer that there is
@@ -92,7 +92,8 @@ def create_backbone(
 ) -> nn.Module:
     """Build a backbone by name: (B, in_channels, *S) -> list of (B, C_i, *S_i), fine to coarse.
 
-    `weights` is a file that `load_weights` reads, or its keywords: `dict(path="mit_b2.pth", inflate="center")`;
+    `weights` is a file that `load_weights` reads, the name of published weights (`list_weights`), "imagenet" for the
+    family's own, or a dictionary of keywords: `dict(path="mit_b2.pth", inflate="center")`;
     `frozen` counts the stages that training leaves alone; `checkpointing` trades time for memory in training;
     `neck` ("simple_fpn", "feature2pyramid" or dict(type="simple_fpn", dim=128)) makes a pyramid of a plain backbone's
     maps; `options` go to the family (`drop_path=0.1`, ...). Unknown names and options raise KeyError and TypeError.
@@ -104,7 +105,7 @@ def create_backbone(
         levels = dict(in_channels=backbone.out_channels, in_strides=backbone.out_strides)
         backbone.attach(make_neck(neck, spatial_dims=spatial_dims, **levels))
     if weights is not None:
-        load_given(backbone, weights)
+        load_given(backbone, weights, backbone=name)
     if frozen:
         backbone.freeze(frozen)
     if checkpointing:
@@ -146,7 +147,7 @@ def create_segmentor(
     `spatial_dims` is 2 and `in_channels` 3 unless given. `backbone` may also be a module of one's own that keeps the
     contract of `Backbone`: then both are the module's, and ValueError refuses others, as it does `backbone_options`.
     Where a paper pairs the two, its decoder options are the defaults (SegFormer-B2 to B5: `dim=768`). `weights` is a
-    checkpoint of the whole model, or keywords of `load_weights`; one of the backbone alone goes in
+    checkpoint of the whole model, the name of a published one, or keywords; one of the backbone alone goes in
     `backbone_options=dict(weights=...)`. With `decoder=None` the backbone is a whole network whose maps are logits,
     such as "monai.SegResNet", built with `backbone_options`.
     """
@@ -169,7 +170,7 @@ def create_segmentor(
         made = _create_decoder_on(encoder, decoder, published_options(backbone, decoder) | dict(decoder_options or {}))
     model = Segmentor(encoder, made, num_classes=num_classes)
     if weights is not None:
-        load_given(model, weights)
+        load_given(model, weights, backbone=None if isinstance(backbone, nn.Module) else backbone, decoder=decoder)
     return model
 
 
@@ -247,10 +248,3 @@ def _create_decoder_on(backbone: nn.Module, name: str, options: Mapping[str, Any
         spatial_dims=backbone.spatial_dims,
         **(dict(image_channels=backbone.in_channels) if takes_image else {}) | dict(options),
     )
-
-
-def load_given(model: nn.Module, weights: str | Path | Mapping[str, Any]) -> None:
-    """Load a file, or by the keywords of `load_weights`; the model keeps (path, report) in `load_reports`."""
-    keywords = weights if isinstance(weights, Mapping) else {"path": weights}
-    report = load_weights(model, **keywords)
-    vars(model).setdefault("load_reports", []).append((str(keywords["path"]), report))

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import urllib.request
 from pathlib import Path
 from uuid import uuid4
 
@@ -97,3 +98,25 @@ def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A local hub, of which the clients of the Hugging Face hub and of torch think as of the true one."""
+    from huggingface_hub import close_session, constants
+
+    from tests.local_hub import AddressesAtHub, local_hub
+
+    with local_hub() as served:
+        template = f"{served.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        before = torch.hub.get_dir()
+        torch.hub.set_dir(str(tmp_path / "torch"))
+        urllib.request.install_opener(urllib.request.build_opener(AddressesAtHub(served)))
+        yield served
+        close_session()  # whose connections go to this server
+        urllib.request.install_opener(None)
+        torch.hub.set_dir(before)

@@ -55,6 +55,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes", "volumes"],
+    "huggingface_hub": ["weights/hub"],
     "safetensors": ["data/case_cache", "weights", "checkpoint"],
     "tensorboard": ["train", "report/board"],
     "tokenizers": ["clip/tokenizer"],

@@ -1,6 +1,7 @@
 """Convert a released checkpoint to our safetensors: `python tools/convert_weights.py mit_b2.pth mit_b2.safetensors`.
 
-The model is recognised by its tensors; the options below overrule that. Exit code 2 and one sentence on any fault.
+IN is a file, or the name of published weights (`densevit weights list`), which are fetched. The model is recognised by
+its tensors; the options below overrule that. Exit code 2 and one sentence on any fault.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from densevit.weights import (
     guess_source,
     known_sources,
     load_weights,
+    locate,
     needed_options,
     read_checkpoint,
     save_weights,
@@ -37,7 +39,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, as attributes."""
     sources = "; ".join(f"{name}: {source.title}" for name, source in known_sources().items())
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], epilog=f"Sources: {sources}.")
-    parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors")
+    parser.add_argument("input", type=Path, help=".pth, .pt, .bin or .safetensors, or a name of published weights")
     parser.add_argument("output", type=Path, help=".safetensors to write")
     parser.add_argument("--source", help="key map, or publisher (timm); guessed from the tensors' names")
     parser.add_argument("--backbone", "--model", metavar="NAME", help="such as mit_b2; recognised by its tensors")
@@ -79,20 +81,22 @@ def convert(args: argparse.Namespace) -> int:
     import_modules(args.custom_imports, folders=[Path()])
     if args.output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {args.output}")
-    state, meta = read_checkpoint(args.input)
-    source = guess_source(state, among=args.source)
+    fetched = locate(args.input)
+    state, meta = read_checkpoint(fetched.path)
+    asked = args.source or (fetched.origin and fetched.origin.source)
+    source = guess_source(state, among=asked)
     ours = to_ours(state, source)
     described = meta.get("model") if source == "densevit" else None
     options = model_options(ours.state, args, source=source, described=described)
     model, given = build(options), _parse_pairs(args.backbone_options)
-    needed = {} if known_sources()[source].unsure and args.source != source else needed_options(model.modules(), source)
+    needed = {} if known_sources()[source].unsure and asked != source else needed_options(model.modules(), source)
     if source != "densevit" and needed.keys() - given.keys():
         options["backbone_options"] = {**options.get("backbone_options", {}), **needed, **given}
         model = build(options)
     report = load_weights(
         model,
-        args.input,
-        source=args.source,
+        fetched,
+        source=asked,
         new_head=args.new_head,
         adapt_channels=args.adapt_channels,
         inflate=args.inflate,
@@ -100,6 +104,8 @@ def convert(args: argparse.Namespace) -> int:
     kept = {} if args.new_head else classes_of(meta, options.get("num_classes"))
     if "num_classes" in options:
         kept |= named_classes(args, options["num_classes"], known="classes" in kept)
+    if fetched.origin is not None or report.origin.started_from is not None:
+        kept["started_from"] = [report.origin.as_dict()]
     save_weights(model, args.output, config={"model": options, **kept, "converted": {"source": source}})
     print(printable(report, keep="\n"))
     count = sum(p.numel() for p in model.parameters())

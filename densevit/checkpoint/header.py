@@ -68,7 +68,7 @@ class Header:
     names say nothing; `modality`, what each channel was in training (`densevit.volumes.modality`); `scans`, how they
     are turned, cut out and resampled, to a spacing of their own, where that is done in another way than ours. `clips`
     says which frames of a video a 3D model sees together; its images are then videos (T, H, W) and not volumes.
-    `training` holds the iteration and the scores of the weights, `more` what else was said.
+    `training` holds the iteration and the scores, `started_from` what it began with (None: not known), `more` the rest.
 
     Raises ValueError, in one sentence, for what does not fit together.
     """
@@ -88,6 +88,7 @@ class Header:
     images: tuple[str, ...] | None = None
     modality: tuple[str, ...] | None = None
     training: dict[str, Any] | None = None
+    started_from: tuple[dict[str, Any], ...] | None = None
     version: str = densevit.__version__
     more: dict[str, Any] = field(default_factory=dict)
 

@@ -27,13 +27,14 @@ EXTRAS = dict(
     dna=("dynamic_network_architectures",),
     smp=("segmentation_models_pytorch",),
     transformers=("transformers",),
+    hub=("huggingface_hub",),
 )  # what brings a package that is missing; all others come with [train]
 WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 WRITER = re.compile(r"enforce fail at inline_container|PytorchStreamWriter")  # torch's, which does not say why
 ANSWERED = ("train", "test", "predict", "fingerprint")  # in their own words; what others say names no such option
 COMMANDS = (
     *("train", "test", "predict", "classify", "probe", "evaluate", "report"),
-    *("analyze", "doctor", "fingerprint", "export", "import", "models"),
+    *("analyze", "doctor", "fingerprint", "export", "import", "models", "weights"),
 )
 HOMES = {"import": "import_model"}  # modules that cannot be called as their command
 

@@ -122,10 +122,17 @@ def _weight_rows(backbones: list[str]) -> list[Row]:
             trained_on=release.trained_on,
             release=release.title,
             such_as=", ".join(release.hub) or None,
+            by_name=_by_name([file.name for file in release.files]),
         )
         for name, release in known_sources().items()
         if name in listed
     ]
+
+
+def _by_name(names: list[str]) -> str | None:
+    """The files that `weights=` fetches by their names: the first and how many more."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}" if names else None
 
 
 def _remark(title: str, spatial_dims: int) -> str:
@@ -134,7 +141,8 @@ def _remark(title: str, spatial_dims: int) -> str:
         "backbones": f", costs of one image of {size}",
         "decoders": f", costs on the maps that {DECODERS_ON} makes of it",
         "references": ", largest differences with the same random weights, single precision",
-        "weights": ", releases that load_weights reads; licences are those of the publishers' repositories",
+        "weights": ", releases that load_weights reads, and how many of their files `densevit weights` knows by name; "
+        "licences are those of the publishers' repositories",
     }.get(title, "")
 
 

@@ -53,9 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the config, predict and score every image; the first process prints."""
-    from densevit.checkpoint import find_weights
     from densevit.data import create_dataset
-    from densevit.files import check_writable, sha256
+    from densevit.files import check_writable
     from densevit.predictor.picture_outputs import PredictionWriter
     from densevit.processes import launched_as
     from densevit.train.config import load_config, parse_overrides
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     about = dict(
         config=args.config,
         checkpoint=args.checkpoint,
-        checkpoint_sha256=sha256(find_weights(args.checkpoint)),
+        **_about_weights(args.checkpoint),
         num_images=result.num_images,
         inference=vars(inference),
         **result.scores.as_dict(result.classes),
@@ -105,10 +104,20 @@ def run(args: argparse.Namespace) -> int:
     return _conclude(args, result, about, results)
 
 
+def _about_weights(checkpoint: str) -> dict[str, Any]:
+    """What the scores are of: the checksum of the file, and the weights that its training began with, if it says so."""
+    from densevit.checkpoint import find_weights
+    from densevit.files import sha256
+    from densevit.weights import read_config
+
+    path = find_weights(checkpoint)
+    begun = (read_config(path) or {}).get("started_from")
+    return dict(checkpoint_sha256=sha256(path)) | ({} if begun is None else dict(started_from=begun))
+
+
 def _of_whole_images(args: argparse.Namespace, config: "ClassifyConfig | ClipConfig") -> int:
     """Score a classifier or a CLIP: a table, and with --json or --work-dir what it says of each class."""
-    from densevit.checkpoint import find_weights
-    from densevit.files import check_writable, sha256, write_text
+    from densevit.files import check_writable, write_text
     from densevit.processes import launched_as
 
     given = [name for name in OF_LABEL_MAPS if getattr(args, name)]
@@ -134,7 +143,7 @@ def _of_whole_images(args: argparse.Namespace, config: "ClassifyConfig | ClipCon
         return 0
     say(f"{scores.text()}\n")
     about = dict(config=args.config, checkpoint=args.checkpoint)
-    about |= dict(checkpoint_sha256=sha256(find_weights(args.checkpoint)), **found)
+    about |= dict(**_about_weights(args.checkpoint), **found)
     for path in results:
         write_text(path, json.dumps(about, indent=2) + "\n")
     return 0

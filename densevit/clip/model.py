@@ -13,7 +13,8 @@ from densevit.backbones.base import Backbone
 from densevit.classifier import Classifier
 from densevit.clip.text import TextEncoder, TextOptions
 from densevit.options import read_options
-from densevit.segmentor import create_backbone, load_given
+from densevit.segmentor import create_backbone
+from densevit.weights import load_given
 
 FIRST_SCALE, LARGEST_SCALE = math.log(1 / 0.07), math.log(100)
 # The published width of the space of both, and that of the encoder of texts.
@@ -80,5 +81,5 @@ def create_clip(
     read = read_options(TextOptions, {"dim": of_texts, **(text or {})}, where="text")
     model = Clip(create_backbone(name, **options), width=shared if width is None else width, text=read)
     if weights is not None:
-        load_given(model, weights)
+        load_given(model, weights, backbone=name)
     return model

@@ -22,7 +22,7 @@ from densevit.runs.folder import (
     read_settings,
     section,
 )
-from densevit.weights import read_config
+from densevit.weights import read_config, tell_origins
 
 # What a run says of itself when it begins, when it goes on, and when it ends before its end.
 BEGUN = re.compile(
@@ -171,6 +171,7 @@ class Run:
             "training images": int(begun["train"]) if begun else None,
             "validation images": int(begun["val"]) if begun.get("val", "none") != "none" else None,
             "resumed at": ", ".join(map(str, self.resumed)) or ("never" if begun else None),
+            "started from": None if self.header is None else tell_origins(self.header.started_from),
             "densevit": self.header.version if self.header else None,
             "config": sha256(self.folder / CONFIG)[:12],
         }

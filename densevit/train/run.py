@@ -19,6 +19,7 @@ from densevit.train.config import check_config, dump_config
 from densevit.train.folder import held_warnings, move_earlier_run, only_run_in, run_logging
 from densevit.train.loop import Loop
 from densevit.train.optim import OptimizerStep, create_optimizer
+from densevit.train.origins import differing_normalization, name_origins
 from densevit.train.record import Recorder, truncate_scalars
 from densevit.train.resume import find_resumption, set_seed
 from densevit.train.schema import RunConfig
@@ -64,6 +65,7 @@ def train(
         first = rank_and_size()[0] == 0
         with held_warnings() as warnings:
             task = kind_of(config.task).open(config, chosen)
+            task.header = name_origins(task.header, [report for _, report in task.load_reports])
             if first:
                 held.enter_context(only_run_in(folder))
                 clean_up(folder)
@@ -126,6 +128,9 @@ def _introduce(config: RunConfig, task: Task) -> None:
     logger.info("%s, on %s, %s", task, where, settings.amp or "fp32")
     for path, report in task.load_reports:
         logger.info("weights of %s: %s", path, report)
+        differing = differing_normalization(report.origin, task.header.normalization)
+        if differing:
+            logger.warning("%s", differing)
     samples = task.batch_size * settings.accumulate * size
     logger.info("%d samples an iteration, %d iterations, seed %d", samples, settings.max_iters, config.seed)
 

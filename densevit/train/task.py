@@ -18,9 +18,9 @@ from densevit.checkpoint import Header
 from densevit.data.stream import collate
 from densevit.processes import distribute
 from densevit.registry import check_known
-from densevit.segmentor import load_given
 from densevit.train.average import WeightAverage
 from densevit.train.resume import list_settings
+from densevit.weights import load_given
 
 if TYPE_CHECKING:
     from densevit.train.schema import RunConfig
@@ -163,10 +163,13 @@ class NetworkTask:
             self.average.updates = 0 if raw is None else state["average_updates"]
 
 
-def load_first(network: nn.Module, given: str | Mapping[str, Any]) -> None:
-    """Give a network the weights of a config's `load_from`; a ValueError begins with that key."""
+def load_first(network: nn.Module, given: str | Mapping[str, Any], **named: str | None) -> None:
+    """Give a network the weights of a config's `load_from`; a ValueError begins with that key.
+
+    `named` are its `backbone` and `decoder`, as `load_given` takes them.
+    """
     try:
-        load_given(network, given)
+        load_given(network, given, **named)
     except ValueError as error:
         raise ValueError(f"load_from: {error}") from error
 

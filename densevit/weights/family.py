@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import nn
 
+from densevit.weights.published import PublishedFile
+
 Names = str | tuple[str, ...]
 Row = tuple[Names, Names] | tuple[Names, Names, str]
 Shapes = Mapping[str, tuple[int, ...]]  # name -> shape of its tensor
@@ -29,6 +31,7 @@ class Release:
     is_it: Callable[[Shapes], bool]  # by names and shapes
     publisher: str | None = None  # None here and below where our sources do not say
     hub: tuple[str, ...] = ()  # names under which they are published, as examples
+    files: tuple[PublishedFile, ...] = ()  # those that can be asked for by name
     licence: str | None = None  # of the publisher's repository
     trained_on: str | None = None
     variants: tuple[str, ...] = ()  # members of the family that were released so; all of them where it is empty

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from densevit.files import replacing
 from densevit.texts import parse_json
-from densevit.weights.npz import read_arrays
 from densevit.weights.pickles import read_pickle
 
 WEIGHTS = "weights.safetensors"  # in each of the folders
@@ -64,6 +63,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         state, config = read_weights(path)
         return state, config or {}
     if path.suffix == ".npz":
+        from densevit.weights.npz import read_arrays  # here, for few files are such
+
         return read_arrays(path), {}
     content = read_pickle(path)
     meta = content.get("meta") if isinstance(content, dict) else None

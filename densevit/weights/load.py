@@ -4,13 +4,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from densevit.quoting import shown
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
+from densevit.weights.named import Fetched, locate
 from densevit.weights.names import (
     CLASS_TOKENS,
     UNREAD,
@@ -24,17 +27,30 @@ from densevit.weights.names import (
     target_of,
     to_stages,
 )
+from densevit.weights.origin import say_licence
 from densevit.weights.rename import Translation, guess_source, to_ours
 from densevit.weights.report import LoadReport, differing_rules, explain
 
 logger = logging.getLogger("densevit")
 
 
+Given = str | Path | Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """The keywords of `load_weights` that a config may hold."""
+    """What a config may hold: a file or published weights by name, how they are fetched, and how they are loaded.
 
-    path: str
+    `path` is a file or a name, `name` a name alone; `revision`, `sha256`, `file` and `commercial` are of
+    `fetch_weights`, the others of `load_weights`.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+    file: str | None = None
+    commercial: bool = False
     source: str | None = None
     strict: bool = True
     new_head: bool = False
@@ -43,11 +59,13 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         _check_options(self.adapt_channels, self.inflate)
+        if (self.path is None) is (self.name is None):
+            raise ValueError("needs one of the keys path (a file) and name (published weights)")
 
 
 def load_weights(
     model: nn.Module,
-    path: str | Path,
+    path: str | Path | Fetched,
     *,
     source: str | None = None,
     strict: bool = True,
@@ -58,6 +76,7 @@ def load_weights(
 ) -> LoadReport:
     """Load a checkpoint into a `Segmentor`, a `Classifier` (or `Clip`) or a backbone; all checks come before any value.
 
+    `path` is a file, the name of published weights (see `list_weights`), or what `fetch_weights` gave.
     `source` names the key map (see `known_sources`), or a publisher for any of its maps; None guesses it from tensors'
     names. `new_head` keeps the model's own classifier, for another set of classes; a `Classifier` then takes the
     backbone of any file. `adapt_channels` fits the first convolution to other input channels: "sum" gives each the mean
@@ -70,10 +89,12 @@ def load_weights(
     trained by a network that does something else with them (`Release.options`), unless `strict` is False: then what
     fits is loaded and the report says what did not.
     """
-    path, target = Path(path), target_of(model)
+    target = target_of(model)
     _check_options(adapt_channels, inflate)
+    fetched = path if isinstance(path, Fetched) else locate(path) if state is None else Fetched(Path(path))
+    path, known = fetched.path, fetched.origin
     state, meta = read_checkpoint(path) if state is None else (state, {})
-    asked = source
+    asked = source = source or (None if known is None else known.source)
     try:
         source = guess_source(state, among=asked)
         translation = to_ours(state, source, class_head=target.classifies and not new_head, texts=target.reads_texts)
@@ -83,7 +104,8 @@ def load_weights(
         translation = adapt(translation, target, channels=adapt_channels, inflate=inflate)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    report = replace(_compare(translation, target, new_head=new_head), source=source)
+    origin = fetched.origin_when_read(meta, source)
+    report = replace(_compare(translation, target, new_head=new_head), source=source, origin=origin)
     if strict and not report.complete:
         raise ValueError(f"{path} does not fit this model: {explain(report, translation.state, target.tensors)}")
     doubts = [
@@ -98,7 +120,34 @@ def load_weights(
         for name in report.matched:
             target.tensors[name].copy_(translation.state[name])
     _log(report, path)
+    say_licence(origin)
     return report
+
+
+def load_given(model: nn.Module, weights: Given, *, backbone: str | None = None, decoder: str | None = None) -> None:
+    """Load a file or published weights, which `weights` names; the model keeps (name, report) in `load_reports`.
+
+    `weights` may be a dictionary of the keywords of `fetch_weights` and `load_weights`; `backbone` and `decoder` say of
+    what short names such as "imagenet" are meant.
+    """
+    asked, choice, keywords = _read(weights)
+    fetched = locate(asked, backbone=backbone, decoder=decoder, **choice)
+    report = load_weights(model, fetched, **keywords)
+    vars(model).setdefault("load_reports", []).append((fetched.name, report))
+
+
+def _read(weights: Given) -> tuple[str | Path, dict[str, Any], dict[str, Any]]:
+    """A file or name, keywords of `fetch_weights`, and keywords of `load_weights`."""
+    if not isinstance(weights, Mapping):
+        return weights, {}, {}
+    rest = {key: value for key, value in weights.items() if key not in ("path", "name")}
+    asked = [weights[key] for key in ("path", "name") if weights.get(key) is not None]
+    if len(asked) != 1:
+        raise ValueError(
+            f"weights must hold the path of a file or the name of published weights, got {shown(dict(weights))}"
+        )
+    choice = {key: rest.pop(key) for key in ("revision", "sha256", "file", "commercial") if key in rest}
+    return asked[0], choice, rest
 
 
 def find_broken(tensors: Mapping[str, Tensor]) -> str | None:

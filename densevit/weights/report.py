@@ -12,6 +12,7 @@ from densevit.weights.describe import Description, describe
 from densevit.weights.families import family_of, known_families, known_sources
 from densevit.weights.family import STEM, Rule
 from densevit.weights.names import is_backbone, is_classifier
+from densevit.weights.origin import Origin
 
 _SHOWN = 8  # names of one kind in the table
 _KINDS = ("missing", "mismatched", "unexpected", "ignored", "reshaped", "inflated", "fresh")
@@ -32,6 +33,7 @@ class LoadReport:
     inflated: tuple[str, ...] = ()  # came without the model's first axis
     fresh: tuple[str, ...] = ()  # left as they are, on request or because the release has no such tensor
     remarks: tuple[str, ...] = ()  # sentences on what cannot be told from the file
+    origin: Origin | None = None  # of the file
 
     @property
     def complete(self) -> bool:

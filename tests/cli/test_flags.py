@@ -1,6 +1,7 @@
 """Errors of the library, told in the flags of the command line."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,15 @@ def test_a_config_and_its_command_are_answered_in_their_own_words(tmp_path, caps
     assert "choose dataset.read.geometry=" in capsys.readouterr().err
 
 
+def flags_below(parser):
+    """Those of a parser and of the commands below it."""
+    below = [action.choices.values() for action in parser._actions if isinstance(action.choices, dict)]
+    own = {flag for action in parser._actions for flag in action.option_strings}
+    return own.union(*(flags_below(each) for each in chain(*below)))
+
+
 def test_errors_name_flags_that_a_command_has():
-    verbs = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
-    there = {flag for verb in verbs.values() for action in verb._actions for flag in action.option_strings}
+    there = flags_below(build_parser())
     named = set()
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] not in ("export", "quickstart", "cli", "workers.py"):  # of other programs

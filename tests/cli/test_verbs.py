@@ -107,6 +107,7 @@ def test_test_prints_and_writes_the_scores_of_its_own_predictions(checkpoint, co
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["mIoU"] == pytest.approx(100 * expected.mIoU)
     assert scores["num_images"] == 2
+    assert scores["started_from"] == []
     assert scores["checkpoint_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert json.loads((work_dir / "test_scores.json").read_text()) == scores
     out = capsys.readouterr().out

@@ -41,6 +41,7 @@ def test_a_finished_run_says_what_it_was_and_what_it_scored(opened):
         "training images": 8,
         "validation images": 3,
         "resumed at": "never",
+        "started from": None,
         "densevit": "0.1.0",
     }
 

@@ -51,7 +51,7 @@ def test_the_log_of_a_run_holds_the_report_of_every_file_that_it_began_with(othe
     ("place", "value", "message"),
     [
         ("load_from", dict(path="a", newhead=True), r"unknown key 'load_from\.newhead'; did you mean new_head"),
-        ("load_from", dict(new_head=True), r"the key 'load_from\.path' is missing"),
+        ("load_from", dict(new_head=True), r"load_from: needs one of the keys path .* and name"),
         ("load_from", dict(path="a", inflate="middle"), r"load_from.*inflate must be None, 'center' or 'mean'"),
         ("load_from", dict(path="a", strict=1), r"load_from\.strict must be True or False"),
         ("model", dict(weights=dict(path=3)), r"weights\.path must be text"),

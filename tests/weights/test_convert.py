@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 import densevit
 from densevit.checkpoint import open_checkpoint
 from densevit.data.layouts import cityscapes
-from densevit.weights import read_weights, save_weights, to_theirs
+from densevit.weights import read_config, read_weights, save_weights, to_theirs
 from tests.predictor.common import read, save_photo
 from tests.weights.common import backbone, equal, release, segformer
 from tools.peers.common import randomize
@@ -248,3 +249,11 @@ def test_a_classifier_keeps_its_head_where_that_is_asked_for(convert, tmp_path, 
     torch.save(to_theirs(expected.backbone.state_dict(), "timm_vit"), tmp_path / "alone.pth")
     assert convert(tmp_path / "alone.pth", tmp_path / "out.safetensors", "--classifier") == 2
     assert "holds no classifier of whole images; leave --classifier out" in capsys.readouterr().err
+
+
+def test_published_weights_are_converted_by_their_name_and_keep_their_licence(hub, convert, tmp_path):
+    state = {name: tensor.contiguous() for name, tensor in release(backbone(), "huggingface_segformer").items()}
+    hub.files["nvidia/mit-b0/model.safetensors"] = save(state)
+    assert convert("nvidia/mit-b0", tmp_path / "out.safetensors") == 0
+    [begun] = read_config(tmp_path / "out.safetensors")["started_from"]
+    assert (begun["name"], begun["licence"]) == ("nvidia/mit-b0", "NVIDIA NSCL, non-commercial")

@@ -41,7 +41,7 @@ def test_a_family_is_named_in_its_backbone_file_and_its_record_alone():
         *known_sources(),
         *(name for family in known_families().values() for name in family.variants),
     } - {"densevit"}
-    homes = (PACKAGE / "backbones", PACKAGE / "weights" / "families")
+    homes = (PACKAGE / "backbones", PACKAGE / "weights" / "families", PACKAGE / "weights" / "published")
     elsewhere = {}
     for path in PACKAGE.rglob("*.py"):
         found = strings(path) & (names - {"unetr"})  # which is a decoder too

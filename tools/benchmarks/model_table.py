@@ -145,7 +145,8 @@ TEXT = """# Models
 * An error of 0 is equality of every bit: the reference calls the same attention kernel on the same numbers. With
   `attn_implementation="eager"` transformers' Swin and ViT differ by some 1e-6 too. Errors above 1e-5 are of maps that
   no norm bounds; relative to the largest value of the map they are below it, see "References".
-* Weights are the releases whose checkpoints `load_weights` reads; they are listed at the end.
+* Weights are the releases whose checkpoints `load_weights` reads; they are listed at the end. `by_name` are files that
+  `weights="NAME"` fetches; `densevit weights list` shows all of them (docs/weights.md).
 
 Everything here is made by `python tools/model_table.py --macs --cost --parity`.
 

@@ -71,7 +71,7 @@ class ClassifyTask(NetworkTask):
     def __init__(self, config: ClassifyConfig, device: torch.device):
         classifier = config.model.create()
         if config.load_from is not None:
-            load_first(classifier, config.load_from)
+            load_first(classifier, config.load_from, backbone=config.model.backbone)
         classifier.backbone.set_checkpointing(config.train_cfg.checkpointing)
         self.dataset = open_class_dataset(config, "train_data")
         section = config.train_data

@@ -53,7 +53,7 @@ class ClipTask(NetworkTask):
         self.tokenizer = open_tokenizer(config, self.dataset)
         clip = config.model.create(vocab=self.tokenizer.size)
         if config.load_from is not None:
-            load_first(clip, config.load_from)
+            load_first(clip, config.load_from, backbone=config.model.backbone)
         check_tokenizer(clip, self.tokenizer)
         clip.backbone.set_checkpointing(config.train_cfg.checkpointing)
         if config.train_cfg.compile:

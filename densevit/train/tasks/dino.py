@@ -52,7 +52,7 @@ class DinoTask(NetworkTask):
     def __init__(self, config: DinoConfig, device: torch.device):
         backbone = config.model.create()
         if config.load_from is not None:
-            load_first(backbone, config.load_from)
+            load_first(backbone, config.load_from, backbone=config.model.backbone)
         student = DinoNetwork(backbone, config.head.create(backbone.out_channels[-1]))
         self.teacher = deepcopy(student).requires_grad_(False).to(device)
         self.centre = Centre(config.head.out_dim, momentum=config.teacher.centre_momentum).to(device)

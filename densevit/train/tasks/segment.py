@@ -73,7 +73,7 @@ def create_segment_model(config: ConfigFile, kind: type[SegmentModel] = SegmentM
     """What a config says of model, loss, auxiliary heads and deep supervision, with the weights that it names."""
     segmentor, settings = create_model(config.model), config.train_cfg
     if config.load_from is not None:
-        load_first(segmentor, config.load_from)
+        load_first(segmentor, config.load_from, backbone=config.model.backbone, decoder=config.model.decoder)
     segmentor.backbone.set_checkpointing(settings.checkpointing)
     loss = create_loss(config.loss, ignore_index=IGNORE)
     supervision = None

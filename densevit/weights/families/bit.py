@@ -3,6 +3,7 @@
 from densevit.backbones.bit import VARIANTS
 from densevit.weights import flax
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
+from densevit.weights.published import HALF, at_address, at_hub
 
 _LAST_NORM: Row = ("norm", "out_norms.3")
 
@@ -32,6 +33,32 @@ def _is_timm(shapes: Shapes) -> bool:
     return named and not any(name.endswith("running_mean") for name in shapes)
 
 
+_SIZES = tuple(name.removeprefix("bit_r") for name in VARIANTS)
+_TIMM_FILES = (
+    *at_hub(
+        "timm/resnetv2_{}_bit.goog_in21k_ft_in1k",
+        ((f"bit_r{size}", size) for size in _SIZES),
+        num_classes=1000,
+        trained_on="ImageNet-21k, then ImageNet-1k",
+        short="imagenet",
+        normalization=HALF,
+    ),
+    *at_hub(
+        "timm/resnetv2_{}_bit.goog_in21k",
+        ((f"bit_r{size}", size) for size in _SIZES),
+        num_classes=21843,
+        trained_on="ImageNet-21k",
+        normalization=HALF,
+    ),
+)
+_GOOGLE_FILES = at_address(
+    "https://storage.googleapis.com/bit_models/BiT-M-R{}.npz",
+    ((f"bit_r{size}", size) for size in _SIZES),
+    num_classes=21843,
+    trained_on="ImageNet-21k",
+    normalization=HALF,
+)
+
 FAMILY = Family(
     name="bit",
     variants=tuple(VARIANTS),
@@ -45,6 +72,7 @@ FAMILY = Family(
             is_it=_is_timm,
             backbone=(("stem.conv", "stages.0.downsample.proj"), *_block("stages.{i}.blocks.{j}."), _LAST_NORM),
             class_head=(("head.fc", "class_head.fc", "pointwise"),),
+            files=_TIMM_FILES,
         ),
         "google_bit": Release(
             title="BiT of its authors, .npz files",
@@ -58,6 +86,7 @@ FAMILY = Family(
                 ("resnet/head/conv2d/kernel!", "class_head.fc.weight!", "flax_pointwise"),
                 ("resnet/head/conv2d/bias!", "class_head.fc.bias!"),
             ),
+            files=_GOOGLE_FILES,
         ),
         "huggingface_bit": Release(
             title="BiT of transformers",

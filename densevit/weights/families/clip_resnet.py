@@ -3,9 +3,29 @@
 from densevit.backbones.clip_resnet import VARIANTS
 from densevit.weights.families.clip_vit import OF_OPENAI, OF_TEXTS
 from densevit.weights.family import Family, Release, names_like, within
+from densevit.weights.published import CLIP, at_address, at_hub
 
 _STEM, _BLOCK = "stages.0.downsample.", "stages.{i}.blocks.{j}."
 _CONVS = ("proj", "convs.0", "convs.1")
+
+_DATA = dict(trained_on="400 million pairs of images and texts", normalization=CLIP)
+_OPENAI_FILES = at_address(
+    "https://openaipublic.azureedge.net/clip/models/{1}/RN{0}.pt",
+    (
+        ("clip_resnet50", ("50", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762")),
+        ("clip_resnet101", ("101", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599")),
+        ("clip_resnet50x4", ("50x4", "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd")),
+        ("clip_resnet50x16", ("50x16", "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa")),
+        ("clip_resnet50x64", ("50x64", "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c")),
+    ),
+    **_DATA,
+)
+_TIMM_FILES = at_hub(
+    "timm/resnet{}_clip.openai",
+    ((f"clip_resnet{size}", size) for size in ("50", "101", "50x4", "50x16", "50x64")),
+    licence="MIT",
+    **_DATA,
+)
 
 FAMILY = Family(
     name="clip_resnet",
@@ -40,6 +60,7 @@ FAMILY = Family(
             ),
             texts=OF_OPENAI,
             ignored=OF_TEXTS,
+            files=_OPENAI_FILES,
         ),
         "timm_clip_resnet": Release(
             title="ResNets of CLIP of timm",
@@ -66,6 +87,7 @@ FAMILY = Family(
                 (("k", "v"), "kv", "join"),
                 ("proj", "fc"),
             ),
+            files=_TIMM_FILES,
         ),
     },
 )

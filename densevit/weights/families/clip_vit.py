@@ -3,6 +3,7 @@
 from densevit.backbones.clip_vit import VARIANTS, QuickMlp
 from densevit.weights.families.unetr import POSITION, VARYING
 from densevit.weights.family import Family, Release, image_size, names_like, patch_size, within
+from densevit.weights.published import CLIP, at_address, at_hub
 
 _BLOCK = "blocks.{k}."
 OF_TEXTS = (
@@ -50,6 +51,30 @@ OF_EITHER = (
     "a Clip with text=dict(quick_gelu=False) too",
 )
 
+_DATA = dict(trained_on="400 million pairs of images and texts", normalization=CLIP)
+# The folders of OpenAI's files are their SHA-256.
+_OPENAI_FILES = at_address(
+    "https://openaipublic.azureedge.net/clip/models/{1}/ViT-{0}.pt",
+    (
+        ("clip_vit_base_p32", ("B-32", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af")),
+        ("clip_vit_base_p16", ("B-16", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f")),
+        ("clip_vit_large_p14", ("L-14", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836")),
+        ("clip_vit_large_p14_336", ("L-14-336px", "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02")),
+    ),
+    **_DATA,
+)
+_HUGGINGFACE_FILES = at_hub(
+    "openai/clip-vit-{}",
+    (
+        ("clip_vit_base_p32", "base-patch32"),
+        ("clip_vit_base_p16", "base-patch16"),
+        ("clip_vit_large_p14", "large-patch14"),
+        ("clip_vit_large_p14_336", "large-patch14-336"),
+    ),
+    licence="MIT",
+    **_DATA,
+)
+
 FAMILY = Family(
     name="clip_vit",
     variants=tuple(VARIANTS),
@@ -82,6 +107,7 @@ FAMILY = Family(
             texts=OF_OPENAI,
             ignored=OF_TEXTS,
             remarks_if=(OF_EITHER,),
+            files=_OPENAI_FILES,
         ),
         "huggingface_clip": Release(
             title="CLIP of transformers, whole or its vision model",
@@ -108,6 +134,7 @@ FAMILY = Family(
             class_head=(("visual_projection", "class_head.fc"),),
             texts=_HUGGINGFACE,
             ignored=(r"text_model\.", r"text_projection\.", r"logit_scale$", r"embeddings\.position_ids$"),
+            files=_HUGGINGFACE_FILES,
         ),
     },
     options=dict(image_size=image_size, patch_size=patch_size),

@@ -2,6 +2,7 @@
 
 from densevit.backbones.convmixer import VARIANTS
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, patch_size, within
+from densevit.weights.published import at_hub
 
 _DEPTHS = (20, 32)  # of those released
 
@@ -18,6 +19,14 @@ def _kernel_size(shapes: Shapes) -> int:
     return next(shape[2] for name, shape in shapes.items() if name.endswith(".dwconv.weight"))
 
 
+_FILES = at_hub(
+    "timm/{}.in1k",
+    zip(VARIANTS, VARIANTS, (81.37, 80.16, 76.94), strict=True),
+    num_classes=1000,
+    trained_on="ImageNet-1k",
+    score="{} % top-1 on ImageNet",
+    short="imagenet",
+)
 _PUBLISHED = dict(
     hub=("convmixer_1536_20_ks9_p7.pth.tar", "convmixer_768_32_ks7_p7_relu.pth.tar"),
     licence="MIT",
@@ -41,6 +50,7 @@ FAMILY = Family(
             is_it=names_like(r"stem\.0\.weight$", r"blocks\.0\.0\.fn\.0\."),
             backbone=_rows("stem.", "blocks.{k}."),
             class_head=(("head", "class_head.fc"),),
+            files=_FILES,
             **_PUBLISHED,
         ),
     },

@@ -14,6 +14,7 @@ from densevit.weights.family import (
     patch_size,
     within,
 )
+from densevit.weights.published import at_address, at_hub
 
 BLOCK, PATCHES = "blocks.{k}.", "stages.0.downsample.proj"
 CLASS_HEAD: Row = ("linear_head", "class_head.fc")
@@ -79,6 +80,21 @@ def _is_packed(shapes: Shapes) -> bool:
     return first[0] > 0 and first[0] == 2 * second[1]
 
 
+_FACTS = dict(licence="Apache-2.0", trained_on="LVD-142M")
+_SIZES = ("small", "base", "large", "giant")
+_PLACE = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{0}14/dinov2_vit{0}14_"
+_FACEBOOK_FILES = (
+    *at_address(f"{_PLACE}pretrain.pth", ((f"dinov2_{size}", size[0]) for size in _SIZES), **_FACTS),
+    *at_address(f"{_PLACE}reg4_pretrain.pth", ((f"dinov2_reg_{size}", size[0]) for size in _SIZES), **_FACTS),
+    # Those of timm that have the authors' names.
+    *at_hub("timm/vit_{}_patch14_dinov2.lvd142m", ((f"dinov2_{size}", size) for size in _SIZES[:3]), **_FACTS),
+)
+_HUGGINGFACE_FILES = (
+    *at_hub("facebook/dinov2-{}", ((f"dinov2_{size}", size) for size in _SIZES), **_FACTS),
+    *at_hub("facebook/dinov2-with-registers-{}", ((f"dinov2_reg_{size}", size) for size in _SIZES), **_FACTS),
+)
+
+
 def _timm(title: str, *, registers: bool, packed: bool) -> Release:
     tokens = (_TIMM_REGISTERS,) if registers else (("cls_token!", _CLASS_TOKEN), ("pos_embed!", _TABLE))
     body = _PACKED if packed else within(BLOCK, BLOCK, *_PLAIN)
@@ -87,6 +103,7 @@ def _timm(title: str, *, registers: bool, packed: bool) -> Release:
         return _SCALED(shapes) and ("reg_token" in shapes, _is_packed(shapes)) == (registers, packed)
 
     variants = [name for name in VARIANTS if ("reg" in name, "giant" in name) == (registers, packed)]
+    name = "timm/vit_{}_patch14_reg4_dinov2.lvd142m" if registers else "timm/vit_{}_patch14_dinov2.lvd142m"
     return Release(
         title=title,
         publisher="huggingface/pytorch-image-models",
@@ -94,6 +111,7 @@ def _timm(title: str, *, registers: bool, packed: bool) -> Release:
         is_it=is_it,
         backbone=(*tokens, *_TIMM_TOKENS, *body),
         ignored=(r"head\.",),
+        files=at_hub(name, ((each, each.rpartition("_")[2]) for each in variants), **_FACTS),
     )
 
 
@@ -116,6 +134,7 @@ FAMILY = Family(
             backbone=_OFFICIAL,
             class_head=(CLASS_HEAD,),
             ignored=(*UNUSED, r"head\."),
+            files=_FACEBOOK_FILES,
         ),
         "huggingface_dinov2": Release(
             title="DINOv2 of transformers, the model or the classifier",
@@ -125,6 +144,7 @@ FAMILY = Family(
             cleanups=((r"^dinov2(_with_registers)?\.", ""),),
             backbone=_HUGGINGFACE,
             class_head=(("classifier", "class_head.fc"),),
+            files=_HUGGINGFACE_FILES,
             ignored=UNUSED,
         ),
     },

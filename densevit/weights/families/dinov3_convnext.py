@@ -1,8 +1,9 @@
 """DINOv3's ConvNeXts."""
 
 from densevit.backbones.dinov3_convnext import VARIANTS
-from densevit.weights.families.dinov3_vit import LICENCE, TRAINED_ON
+from densevit.weights.families.dinov3_vit import LICENCE, TRAINED_ON, WEB
 from densevit.weights.family import Family, Release, Row, names_like, within
+from densevit.weights.published import at_hub
 
 _BLOCK, _DOWN = "stages.{i}.blocks.{j}.", "stages.{i}.downsample."
 
@@ -23,6 +24,8 @@ def _downsampling(stem: str, later: str) -> tuple[Row, ...]:
 _OFFICIAL = ("dwconv", "norm", "pwconv1", "pwconv2", "gamma")
 _TIMM = ("conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma")
 _HUGGINGFACE = ("depthwise_conv", "layer_norm", "pointwise_conv1", "pointwise_conv2", "gamma")
+
+_SIZES = tuple((name, name.removeprefix("dinov3_convnext_")) for name in VARIANTS)
 
 FAMILY = Family(
     name="dinov3_convnext",
@@ -50,6 +53,7 @@ FAMILY = Family(
             is_it=names_like(r"stem\.0\.", r"stages\.0\.blocks\.0\.conv_dw\."),
             backbone=(*_downsampling("stem.", _DOWN), *_rows(_BLOCK, _TIMM, "head.norm")),
             ignored=(r"head\.fc\.",),
+            files=at_hub("timm/convnext_{}.dinov3_lvd1689m", _SIZES, **WEB),
         ),
         "huggingface_dinov3_convnext": Release(
             title="DINOv3 ConvNeXt of transformers",
@@ -62,6 +66,7 @@ FAMILY = Family(
                 *_downsampling("stages.0.downsample_layers.", "stages.{i}.downsample_layers."),
                 *_rows("stages.{i}.layers.{j}.", _HUGGINGFACE, "layer_norm"),
             ),
+            files=at_hub("facebook/dinov3-convnext-{}-pretrain-lvd1689m", _SIZES, gated=True, **WEB),
         ),
     },
 )

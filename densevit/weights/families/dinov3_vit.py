@@ -3,6 +3,7 @@
 from densevit.backbones.dinov3_vit import VARIANTS
 from densevit.weights.families.dinov2 import BLOCK, CLASS_HEAD, PATCHES, UNUSED
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, patch_size, within
+from densevit.weights.published import PublishedFile, at_hub
 
 # The authors' own licence, of code and weights: it must be accepted, and forbids some uses.
 LICENCE = "DINOv3 License"
@@ -56,6 +57,27 @@ _GATED = tuple(name for name, options in VARIANTS.items() if "gated_ratio" in op
 _PLAIN = tuple(name for name in VARIANTS if name not in _GATED)
 
 
+SATELLITE = dict(  # 255 times the numbers of the release
+    type="mean_std", mean=(109.65, 104.805, 75.48), std=(54.315, 39.78, 36.465)
+)
+WEB, EARTH = dict(trained_on="LVD-1689M"), dict(trained_on="SAT-493M", normalization=SATELLITE)
+_LETTERS = dict(small="s", small_plus="splus", base="b", large="l", huge_plus="hplus", **{"7b": "7b"})
+
+
+def _files(timm: str, huggingface: str, *, gated: bool) -> tuple[PublishedFile, ...]:
+    """Of the variants with a gate or without, by the pattern that is given; those of transformers ask for consent."""
+    found: list[PublishedFile] = []
+    for size, letters in _LETTERS.items():
+        name = f"dinov3_vit_{size}"
+        if (name in _GATED) is gated:
+            words = letters.replace("plus", "16plus") if "plus" in letters else f"{letters}16"
+            for data, facts in (("lvd1689m", WEB), ("sat493m", EARTH)):
+                if data == "lvd1689m" or size in ("large", "7b"):
+                    found += at_hub(timm, [(name, (size, data))], **facts) if timm else ()
+                    found += at_hub(huggingface, [(name, (words, data))], gated=True, **facts) if huggingface else ()
+    return tuple(found)
+
+
 def _timm(*, gated: bool) -> Release:
     layer = "fc1_g" if gated else "fc1"
     return Release(
@@ -67,6 +89,7 @@ def _timm(*, gated: bool) -> Release:
         is_it=names_like(r"reg_token$", r"blocks\.0\.gamma_1$", rf"blocks\.0\.mlp\.{layer}\."),
         backbone=_TIMM_GATED if gated else _TIMM,
         ignored=(r"head\.", r"fc_norm\."),
+        files=_files("timm/vit_{}_patch16_dinov3.{}", "", gated=gated),
         absent=(r".*\.attn\.qv_bias$",),  # left out where they are zero, as in a fresh model
     )
 
@@ -83,6 +106,7 @@ def _huggingface(*, gated: bool) -> Release:
         is_it=names_like(r"layer\.0\.layer_scale1\.", rf"layer\.0\.mlp\.{layer}\."),
         backbone=(*_HUGGINGFACE, *(_HUGGINGFACE_GATED if gated else _HUGGINGFACE_MLP)),
         ignored=(*UNUSED, r"rope_embeddings\."),
+        files=_files("", "facebook/dinov3-vit{}-pretrain-{}", gated=gated),
     )
 
 

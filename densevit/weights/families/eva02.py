@@ -5,6 +5,7 @@ from densevit.weights.families import unetr
 from densevit.weights.families.dinov2 import BLOCK, PATCHES
 from densevit.weights.families.unetr import POSITION
 from densevit.weights.family import Family, Release, Row, image_size, names_like, patch_size, within
+from densevit.weights.published import CLIP, PublishedFile, at_hub
 
 _EDGES = (
     ("cls_token!", f"{POSITION}tokens.cls_token!"),
@@ -62,7 +63,32 @@ def _timm(*, larger: bool) -> Release:
         ),
         class_head=_CLASS_HEAD,
         absent=(r"backbone\.out_norms\.",),
+        files=_files(larger=larger),
     )
+
+
+def _files(*, larger: bool) -> tuple[PublishedFile, ...]:
+    """Those of timm."""
+    rows = [
+        *(((size, 224, "mim_in22k"), "ImageNet-22k", None) for size in ("tiny", "small", "base", "large")),
+        *(((size, 336, "mim_in22k_ft_in1k"), "ImageNet-22k, then ImageNet-1k", 1000) for size in ("tiny", "small")),
+        *(((size, 448, "mim_in22k_ft_in1k"), "ImageNet-22k, then ImageNet-1k", 1000) for size in ("base", "large")),
+        (("large", 224, "mim_m38m"), "Merged-38M", None),
+        (("large", 448, "mim_m38m_ft_in1k"), "Merged-38M, then ImageNet-1k", 1000),
+    ]
+    found: list[PublishedFile] = []
+    for words, data, classes in rows:
+        if (f"eva02_{words[0]}" in _LARGER) is larger:
+            found += at_hub(
+                "timm/eva02_{}_patch14_{}.{}",
+                [(f"eva02_{words[0]}", words)],
+                trained_on=data,
+                num_classes=classes,
+                options=dict(image_size=words[1]) if words[1] > 224 else {},
+                normalization=CLIP,
+                short="imagenet" if words[2] == "mim_in22k_ft_in1k" else None,
+            )
+    return tuple(found)
 
 
 FAMILY = Family(

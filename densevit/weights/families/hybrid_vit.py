@@ -7,6 +7,7 @@ from densevit.weights import flax
 from densevit.weights.families.own import huggingface_block
 from densevit.weights.families.unetr import VARYING
 from densevit.weights.family import Family, Release, Row, Shapes, image_size_on, names_like, within
+from densevit.weights.published import HALF, PublishedFile, at_hub
 
 _NUMBERED = [(f"{kind}{n + 1}", f"{kind}s.{n}") for n in range(3) for kind in ("conv", "norm")]
 _THEIR_STEM, _UNIT = "patch_embed.backbone.", "stages.{i}.downsample.units.blocks.{j}."
@@ -18,6 +19,26 @@ def _units(theirs: str) -> tuple[Row, ...]:
     """A block of the ResNet."""
     skip = (("downsample.conv", "skip"), ("downsample.norm", "skip_norm"))
     return within(theirs, _UNIT, *_NUMBERED, *skip)
+
+
+_TUNED = dict(num_classes=1000, trained_on="ImageNet-21k, then ImageNet-1k", normalization=HALF)
+_OF_21K = dict(trained_on="ImageNet-21k", normalization=HALF)
+_AUGREG = ("vit_tiny_r_s16_p8", "vit_small_r26_s32", "vit_large_r50_s32")
+
+
+def _files(stages: int) -> tuple[PublishedFile, ...]:
+    """Those of timm. R50+B/16 was trained before the others, of which R26+B/32 was not released."""
+    sizes = [(name, name) for name in _variants(stages) if name in _AUGREG]
+    old = [("vit_base_r50_s16_384", "vit_base_r50_s16_384")] if stages == 3 else []
+    older = [("vit_base_r50_s16", "vit_base_r50_s16_224")] if stages == 3 else []
+    at_384 = dict(options=dict(image_size=384))
+    return (
+        *at_hub("timm/{}_224.augreg_in21k_ft_in1k", sizes, **_TUNED, short="imagenet"),
+        *at_hub("timm/{}_384.augreg_in21k_ft_in1k", sizes, **_TUNED, **at_384),
+        *at_hub("timm/{}_224.augreg_in21k", sizes, **_OF_21K, num_classes=21843),
+        *at_hub("timm/{}.orig_in21k_ft_in1k", old, **_TUNED, short="imagenet"),
+        *at_hub("timm/{}.orig_in21k", older, **_OF_21K),
+    )
 
 
 def _release(stages: int) -> Release:
@@ -44,6 +65,7 @@ def _release(stages: int) -> Release:
         class_head=(("head", "class_head.fc"),),
         ignored=(r"pre_logits\.", r"head\."),
         absent=_ABSENT,
+        files=_files(stages),
     )
 
 

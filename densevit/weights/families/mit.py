@@ -5,6 +5,7 @@ from densevit.weights.families import pvt_v2
 from densevit.weights.families.own import MMSEG_FPN, MMSEG_IGNORED, MMSEG_UPER
 from densevit.weights.families.pvt_v2 import BLOCK, EMBEDDING
 from densevit.weights.family import DecoderTraits, Family, Pair, Release, Shapes, names_like, within
+from densevit.weights.published import mit as published
 
 _OFFICIAL_DECODER = (
     ("decode_head.linear_c{i+1}.proj", "decoder.project.{i}"),
@@ -112,6 +113,7 @@ FAMILY = Family(
             decoder=_OFFICIAL_DECODER,
             class_head=pvt_v2.CLASS_HEAD,
             ignored=(r"decode_head\.conv_seg\.",),
+            files=published.SMP,
         ),
         "huggingface_segformer": Release(
             title="SegFormer of transformers",
@@ -122,6 +124,7 @@ FAMILY = Family(
             backbone=HUGGINGFACE,
             decoder=_HUGGINGFACE_DECODER,
             class_head=(("classifier", "class_head.fc"),),
+            files=published.NVIDIA,
         ),
         "mmseg_segformer": Release(
             title="SegFormer of mmsegmentation 1.x, whole or the backbone",
@@ -133,6 +136,7 @@ FAMILY = Family(
             backbone=_MMSEG,
             decoder=(*_MMSEG_DECODER, *MMSEG_UPER, *MMSEG_FPN),
             ignored=(*MMSEG_IGNORED, r"head\."),
+            files=published.MMSEG,
         ),
     },
     decoders={"all_mlp": DecoderTraits(names_like(r"fuse\.weight"), _all_mlp_options)},

@@ -5,6 +5,7 @@ from dataclasses import replace
 from densevit.backbones.mlp_mixer import VARIANTS
 from densevit.weights import flax
 from densevit.weights.family import Family, Release, Shapes, image_of, names_like, patch_size, within
+from densevit.weights.published import HALF, at_hub
 
 # What has a number for each cell, and the final norm.
 _VARYING = r"\.attn\.(fc1\.weight|fc2\.weight|fc2\.bias)$|backbone\.(out_)?norms?\."
@@ -15,6 +16,19 @@ def _image_size(shapes: Shapes) -> int | list[int] | None:
     cells = next(shape[1] for name, shape in shapes.items() if name.endswith(".attn.fc1.weight"))
     return image_of(cells, shapes)
 
+
+_SIZES = (("mixer_base_p16", "b16"), ("mixer_large_p16", "l16"))
+_FILES = (
+    *at_hub(
+        "timm/mixer_{}_224.goog_in21k_ft_in1k",
+        _SIZES,
+        num_classes=1000,
+        trained_on="ImageNet-21k, then ImageNet-1k",
+        short="imagenet",
+        normalization=HALF,
+    ),
+    *at_hub("timm/mixer_{}_224.goog_in21k", _SIZES, num_classes=21843, trained_on="ImageNet-21k", normalization=HALF),
+)
 
 FAMILY = Family(
     name="mlp_mixer",
@@ -38,6 +52,7 @@ FAMILY = Family(
                 ("norm", "norm"),
             ),
             class_head=(("head", "class_head.fc"),),
+            files=_FILES,
         ),
         "google_mixer": replace(
             flax.VIT,

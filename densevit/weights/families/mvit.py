@@ -8,6 +8,7 @@ from densevit.backbones.mvit import VARIANTS_V1, VARIANTS_V2
 from densevit.blocks.pooling_attention import PoolingAttention
 from densevit.blocks.tokens import GridTokens
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
+from densevit.weights.published import VIDEO, at_address, at_hub
 
 # What all releases have in common beside the places of a block.
 _NAMES = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -92,6 +93,35 @@ def _class_residual(modules: Collection[nn.Module]) -> bool | None:
     return "all" in residuals if has_token and residuals else None
 
 
+_TOPS = dict(tiny=82.3, small=83.6, base=84.4, large=85.3)  # % on ImageNet, of the authors
+_OF_1K = dict(num_classes=1000, trained_on="ImageNet-1k", score="{} % top-1 on ImageNet")
+_TIMM_FILES = at_hub(
+    "timm/mvitv2_{}.fb_in1k",
+    ((f"mvit_v2_{size}", size, top) for size, top in _TOPS.items()),
+    licence="Apache-2.0",
+    short="imagenet",
+    **_OF_1K,
+)
+_FACEBOOK_FILES = at_address(
+    "https://dl.fbaipublicfiles.com/mvit/mvitv2_models/MViTv2_{}_in1k.pyth",
+    ((f"mvit_v2_{size}", size[0].upper(), top) for size, top in _TOPS.items()),
+    **_OF_1K,
+)
+_TORCHVISION_FILES = at_address(
+    "https://download.pytorch.org/models/{1}.pth",
+    (
+        ("mvit_v1_base", ("V1_B", "mvit_v1_b-dbeb1030"), 78.477),
+        ("mvit_v2_small", ("V2_S", "mvit_v2_s-ae3be167"), 80.757),
+    ),
+    name="MViT_{0}_Weights.KINETICS400_V1",
+    licence="BSD-3-Clause",
+    num_classes=400,
+    trained_on="Kinetics-400",
+    score="{} % top-1 on Kinetics-400",
+    options=dict(spatial_dims=3, pyramid="video"),
+    normalization=VIDEO,
+)
+
 FAMILY = Family(
     name="mvit",
     variants=(*VARIANTS_V1, *VARIANTS_V2),
@@ -104,6 +134,7 @@ FAMILY = Family(
             is_it=names_like(r"blocks\.\d+\.attn\.pool_k\.pool\."),
             backbone=_TORCHVISION,
             class_head=(("head.1", "class_head.fc"),),
+            files=_TORCHVISION_FILES,
             absent=_FINER_NORMS,
             options=dict(class_residual=False),
         ),
@@ -127,6 +158,7 @@ FAMILY = Family(
             is_it=names_like(r"stages[._]\d+\.blocks\.\d+\.attn\.pool_k\.weight"),
             backbone=_TIMM,
             class_head=(("head.fc", "class_head.fc"),),
+            files=_TIMM_FILES,
             cleanups=((r"^stages_(\d)", r"stages.\1"),),
             absent=_FINER_NORMS,
             options=dict(class_residual=True),
@@ -156,6 +188,7 @@ FAMILY = Family(
             variants=tuple(VARIANTS_V2),
             is_it=names_like(r"blocks\.\d+\.attn\.pool_k\.weight"),
             backbone=(*_official("h", "w"), ("norm", "out_norms.3")),
+            files=_FACEBOOK_FILES,
             class_head=(("head.projection", "class_head.fc"),),
             absent=_FINER_NORMS,
             options=dict(class_residual=False),

@@ -9,6 +9,7 @@ from densevit.weights.families import mit, pvt_v2
 from densevit.weights.families.own import MMSEG_FPN, MMSEG_IGNORED
 from densevit.weights.families.pvt_v2 import BLOCK, EMBEDDING
 from densevit.weights.family import Family, Release, image_size, names_like, within
+from densevit.weights.published import at_address
 
 _OFFICIAL = (
     ("pos_embed{i+1}!", "stages.{i}.downsample.position.pos_embed!"),
@@ -27,6 +28,7 @@ _HUGGINGFACE = (
     *mit.HUGGINGFACE,
 )
 _ABSENT = (r"backbone\.stages\.3\.downsample\.position\.tokens\.",)
+_TOP = dict(tiny=75.1, small=79.8, medium=81.2, large=81.7)
 
 FAMILY = Family(
     name="pvt_v1",
@@ -45,6 +47,14 @@ FAMILY = Family(
             class_head=(("norm", "class_head.pool_norm"), *pvt_v2.CLASS_HEAD),
             ignored=MMSEG_IGNORED,
             absent=_ABSENT,
+            files=at_address(
+                "https://github.com/whai362/PVT/releases/download/v2/pvt_{}.pth",
+                ((f"pvt_v1_{size}", size, top) for size, top in _TOP.items()),
+                score="{} % top-1 on ImageNet",
+                num_classes=1000,
+                trained_on="ImageNet-1k",
+                short="imagenet",
+            ),
         ),
         "huggingface_pvt_v1": Release(
             title="PVT v1 of transformers",

@@ -2,6 +2,7 @@
 
 from densevit.backbones.pvt_v2 import VARIANTS
 from densevit.weights.family import Family, Pair, Release, Row, Shapes, names_like, within
+from densevit.weights.published import at_address, at_hub
 
 BLOCK, EMBEDDING = "stages.{i}.blocks.{j}.", "stages.{i}.downsample."
 _ATTENTION = ("attn.q", "attn.kv", "attn.proj", ("attn.sr", "attn.sr.conv"), ("attn.norm", "attn.sr.norm"))
@@ -20,6 +21,11 @@ _TIMM = (
     *within(BLOCK, BLOCK, *_NAMES, "mlp.dwconv"),
     ("stages.{i}.norm", "stages.{i}.norm"),
 )
+
+
+_ON_IMAGENET = dict(score="{} % top-1 on ImageNet", num_classes=1000, trained_on="ImageNet-1k")
+_TOP = dict(pvt_v2_b0=70.5, pvt_v2_b1=78.7, pvt_v2_b2=82.0, pvt_v2_b2_li=82.1, pvt_v2_b3=83.1, pvt_v2_b4=83.6)
+_TOP |= dict(pvt_v2_b5=83.8)
 
 
 def is_official(shapes: Shapes) -> bool:
@@ -41,6 +47,11 @@ FAMILY = Family(
             is_it=is_official,
             backbone=OFFICIAL,
             class_head=CLASS_HEAD,
+            files=at_address(
+                "https://github.com/whai362/PVT/releases/download/v2/{}.pth",
+                ((name, name, top) for name, top in _TOP.items() if name != "pvt_v2_b2_li"),
+                **_ON_IMAGENET,
+            ),
         ),
         "timm_pvt_v2": Release(
             title="PVT v2 of timm",
@@ -50,6 +61,13 @@ FAMILY = Family(
             backbone=_TIMM,
             class_head=CLASS_HEAD,
             cleanups=((r"^stages_(\d)", r"stages.\1"),),
+            files=at_hub(
+                "timm/{}.in1k",
+                ((name, name, top) for name, top in _TOP.items()),
+                **_ON_IMAGENET,
+                licence="Apache-2.0",
+                short="imagenet",
+            ),
         ),
     },
     pairs=tuple(Pair(f"pvt_v2_b{i}", "fpn", 150) for i in range(6)),

@@ -3,6 +3,7 @@
 from densevit.backbones.swin import VARIANTS
 from densevit.weights.families.own import HUGGINGFACE_UPER, MMSEG_IGNORED, MMSEG_UPER, huggingface_block
 from densevit.weights.family import Family, Pair, Release, Row, names_like, patch_size, window_size, within
+from densevit.weights.published import swin as published
 
 TABLE = "relative_position_bias_table!"
 VARYING = r"\.relative_position_bias_table$|backbone\.out_norms\."
@@ -55,6 +56,8 @@ _HUGGINGFACE = (
     ),
     *within("encoder.layers.{i}.downsample.", "stages.{i+1}.downsample.", *_MERGING),
 )
+
+
 _WITHOUT_SWIN = ((r"^(backbone\.)?swin\.", ""),)
 _MERGES = r"(backbone\.)?layers\.0\.downsample\.reduction\."
 
@@ -74,6 +77,7 @@ FAMILY = Family(
             backbone=(*_OFFICIAL, ("norm{i}", "out_norms.{i}")),
             decoder=MMSEG_UPER,
             ignored=(*BUFFERS, *MMSEG_IGNORED),
+            files=published.MICROSOFT_UPERNET,
         ),
         "microsoft_swin": Release(
             title="Swin classifier as its authors released it",
@@ -86,6 +90,7 @@ FAMILY = Family(
             class_head=(("head", "class_head.fc"),),
             ignored=BUFFERS,
             absent=_ABSENT,
+            files=published.MICROSOFT,
         ),
         "timm_swin": Release(
             title="Swin of timm",
@@ -96,6 +101,7 @@ FAMILY = Family(
             ignored=BUFFERS,
             cleanups=((r"^layers_(\d)", r"layers.\1"),),
             absent=_ABSENT,
+            files=published.TIMM,
         ),
         "torchvision_swin": Release(
             title="Swin classifier of torchvision",
@@ -106,6 +112,7 @@ FAMILY = Family(
             class_head=(("head", "class_head.fc"),),
             ignored=BUFFERS,
             absent=_ABSENT,
+            files=published.TORCHVISION,
         ),
         "huggingface_swin_backbone": Release(
             title="Swin of transformers with a norm for each stage, whole with UPerNet or the backbone",
@@ -117,6 +124,7 @@ FAMILY = Family(
             decoder=HUGGINGFACE_UPER,
             ignored=(*BUFFERS, r"layernorm\.", r"auxiliary_head\."),
             cleanups=_WITHOUT_SWIN,
+            files=published.HUGGINGFACE_UPERNET,
         ),
         "huggingface_swin": Release(
             title="Swin classifier of transformers",
@@ -128,6 +136,7 @@ FAMILY = Family(
             ignored=BUFFERS,
             cleanups=_WITHOUT_SWIN,
             absent=_ABSENT,
+            files=published.HUGGINGFACE,
         ),
         "mmseg_swin": Release(
             title="Swin of mmsegmentation 1.x, whole with UPerNet or the backbone",
@@ -140,6 +149,7 @@ FAMILY = Family(
             decoder=MMSEG_UPER,
             ignored=(*BUFFERS, *MMSEG_IGNORED, r"head\."),
             absent=_ABSENT,
+            files=published.MMSEG,
         ),
     },
     options=dict(patch_size=patch_size, window_size=window_size),

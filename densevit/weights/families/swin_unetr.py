@@ -12,6 +12,7 @@ from densevit.backbones.swin import UNETR_VARIANTS
 from densevit.blocks.window import PatchMerging
 from densevit.weights.families import swin, unetr
 from densevit.weights.family import Family, Pair, Release, names_like, within
+from densevit.weights.published import at_address
 
 _ENCODER = (
     ("patch_embed.proj", "stages.0.downsample.proj"),
@@ -66,6 +67,13 @@ FAMILY = Family(
             is_it=names_like(r"(swinViT\.)?layers1\.0\.blocks\.0\.mlp\.fc1\."),
             options=dict(merge_order="legacy"),
             unsure="",
+            files=at_address(
+                "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/{}.pt",
+                [("swin_unetr_base", "model_swinvit")],
+                options=dict(spatial_dims=3, in_channels=1, merge_order="legacy"),
+                trained_on="CT scans without labels",
+                normalization=None,
+            ),
         ),
         "monai_swin_unetr": _MONAI,
         "monai_v2_swin_unetr": replace(

@@ -3,6 +3,7 @@
 from densevit.backbones.t2t_vit import PATCH, VARIANTS
 from densevit.weights.families.unetr import POSITION, VARYING
 from densevit.weights.family import Family, Release, Row, image_size_on, names_like, within
+from densevit.weights.published import PublishedFile, at_address
 
 _STEM, _BLOCK = "stages.0.downsample.", "blocks.{k}."
 
@@ -15,6 +16,24 @@ def _step(theirs: str, ours: str, kernel: int, names: tuple[Row | str, ...], lin
         (f"{theirs}{linear}.weight!", f"{ours}proj.weight!", windows),
         (f"{theirs}{linear}.bias!", f"{ours}proj.bias!"),
         *within(theirs, ours, "norm2", *names),
+    )
+
+
+_TOPS = {"t2t_vit_7": 71.7, "t2t_vit_10": 75.2, "t2t_vit_12": 76.5, "t2t_vit_14": 81.5, "t2t_vit_19": 81.9}
+_TOPS |= {"t2t_vit_24": 82.3, "t2t_vit_t_14": 81.7, "t2t_vit_t_19": 82.4, "t2t_vit_t_24": 82.6}  # % on ImageNet
+
+
+def _files(variants: tuple[str, ...]) -> tuple[PublishedFile, ...]:
+    """Their names begin with the score."""
+    words = {name: name.removeprefix("t2t_vit_").replace("t_", "t").rjust(3, "_") for name in variants}
+    names = {name: f"{_TOPS[name]}_T2T_ViT{'t' if 't' in word else ''}_" for name, word in words.items()}
+    return at_address(
+        "https://github.com/yitu-opensource/T2T-ViT/releases/download/main/{}.pth.tar",
+        ((name, names[name] + name.rpartition("_")[2], _TOPS[name]) for name in variants),
+        num_classes=1000,
+        trained_on="ImageNet-1k",
+        score="{} % top-1 on ImageNet",
+        short="imagenet",
     )
 
 
@@ -40,6 +59,7 @@ def _release(
             ("norm", "norm"),
         ),
         class_head=(("head", "class_head.fc"),),
+        files=_files(variants),
     )
 
 

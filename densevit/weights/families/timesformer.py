@@ -2,6 +2,7 @@
 
 from densevit.backbones.timesformer import VARIANTS
 from densevit.weights.family import STEM, Family, Release, Shapes, image_size, names_like, patch_size, within
+from densevit.weights.published import VIDEO, at_hub
 
 _POSITION, _BLOCK = "stages.0.downsample.position.", "blocks.{k}."
 _CLASS_TOKEN = f"{_POSITION}tokens.cls_token!"
@@ -56,6 +57,24 @@ def _attention(shapes: Shapes) -> str | None:
     return "joint" if _TIME in shapes else "space"
 
 
+_SETS = dict(k400=(400, "Kinetics-400"), k600=(600, "Kinetics-600"), ssv2=(174, "Something-Something v2"))
+_TOPS = dict(base=(77.9, 79.1, 59.1), hr=(79.6, 81.8, 61.8))  # % on each of them
+_FILES = tuple(
+    file
+    for size, tops in _TOPS.items()
+    for (tag, (classes, data)), top in zip(_SETS.items(), tops, strict=True)
+    for file in at_hub(
+        f"facebook/timesformer-{{}}-finetuned-{tag}",
+        [(f"timesformer_{size}", size, top)],
+        licence="CC-BY-NC-4.0",
+        num_classes=classes,
+        trained_on=data,
+        score=f"{{}} % top-1 on {data}",
+        options=dict(spatial_dims=3),
+        normalization=VIDEO,
+    )
+)
+
 FAMILY = Family(
     name="timesformer",
     variants=tuple(VARIANTS),
@@ -78,6 +97,7 @@ FAMILY = Family(
             prefix="timesformer.",
             backbone=_HUGGINGFACE,
             class_head=(("classifier", "class_head.fc"),),
+            files=_FILES,
         ),
     },
     options=dict(

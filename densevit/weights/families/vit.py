@@ -17,6 +17,7 @@ from densevit.weights.families import unetr
 from densevit.weights.families.own import huggingface_block
 from densevit.weights.families.unetr import ABSENT, POSITION
 from densevit.weights.family import Family, Release, Row, Shapes, names_like, within
+from densevit.weights.published import vit as published
 
 _BLOCK, _PATCHES = "blocks.{k}.", "stages.0.downsample.proj"
 _CLASS_TOKEN, _POSITIONS = f"{POSITION}tokens.cls_token!", f"{POSITION}pos_embed!"
@@ -130,6 +131,7 @@ _CLASSIFIER = Release(
     title="ViT of timm and of DeiT's authors",
     publisher="huggingface/pytorch-image-models, facebookresearch/deit",
     hub=("deit_small_patch16_224.pth",),
+    files=published.TIMM,
     is_it=has_plain_blocks(r"blocks\.0\.", modules=_NAMES),
     backbone=_TIMM,
     class_head=(("head", "class_head.fc"), ("head_dist", "class_head.fc_dist"), *_MAP_HEAD),
@@ -148,6 +150,7 @@ _TRANSFORMERS = Release(
     title="ViT and DeiT of transformers",
     publisher="huggingface/transformers",
     hub=("model.safetensors", "pytorch_model.bin"),
+    files=published.HUGGINGFACE,
     is_it=_is_huggingface,
     prefix="vit.",
     backbone=_HUGGINGFACE,
@@ -172,12 +175,14 @@ FAMILY = Family(
             prefix="backbone.",
             remarks_if=(),
             options=dict(resizing="dino"),
+            files=published.DINO,
         ),
         "timm_vit": _CLASSIFIER,
         "huggingface_deit": replace(
             _TRANSFORMERS,
             title="distilled DeiT of transformers",
             is_it=_is_distilled,
+            files=published.HUGGINGFACE_DISTILLED,
             prefix="deit.",
             class_head=(
                 ("cls_classifier", "class_head.fc"),

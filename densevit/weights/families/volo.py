@@ -4,6 +4,7 @@ from math import prod
 
 from densevit.backbones.volo import STRIDES, VARIANTS
 from densevit.weights.family import STEM, Family, Release, Row, Shapes, names_like, within
+from densevit.weights.published import at_hub
 
 _STEM, _POSITION = "stages.0.downsample.", "stages.1.downsample.position.pos_embed"
 _COMMON = ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
@@ -30,6 +31,26 @@ def _window(shapes: Shapes) -> tuple[int, ...] | None:
     axes = len(shapes[STEM]) - 2
     return next((w for w in ((3,) * axes, (1, *(3,) * (axes - 1))) if prod(w) ** 2 * dim == 32 * rows), None)
 
+
+_FILES = tuple(
+    file
+    for side, tops in (
+        (224, dict(d1=84.2, d2=85.2, d3=85.4, d4=85.7, d5=86.1)),
+        (384, dict(d1=85.2, d2=86.0)),
+        (448, dict(d3=86.3, d4=86.8, d5=87.0)),
+        (512, dict(d5=87.1)),
+    )
+    for size, top in tops.items()
+    for file in at_hub(
+        f"timm/volo_{{}}_{side}.sail_in1k",
+        [(f"volo_{size}", size, top)],
+        num_classes=1000,
+        trained_on="ImageNet-1k",
+        score="{} % top-1 on ImageNet",
+        options=dict(image_size=side) if side > 224 else {},
+        short=None if side > 224 else "imagenet",
+    )
+)
 
 FAMILY = Family(
     name="volo",
@@ -60,6 +81,7 @@ FAMILY = Family(
                 ("head", "class_head.fc"),
                 ("aux_head", "class_head.fc_cells"),
             ),
+            files=_FILES,
         )
     },
     options=dict(image_size=_image_size, window=_window),

@@ -23,6 +23,7 @@ FAMILY = Family(
                 *chain(*(within(f"layer{i + 1}.{{j}}.", f"stages.{i}.blocks.{{j}}.", *BLOCK) for i in range(_SHARED))),
             ),
             class_head=(),
+            files=(),
             ignored=(rf"layer{_SHARED + 1}\.", r"fc\."),
             absent=(rf"backbone\.stages\.{_SHARED}\.",),
         )

@@ -3,6 +3,7 @@
 from densevit.backbones.xcit import VARIANTS
 from densevit.weights.family import FEATURE2PYRAMID, Family, Release, Row, names_like, within
 from densevit.weights.names import NECK
+from densevit.weights.published import PublishedFile, at_address, at_hub
 
 _STEM, _CLASS_BLOCK = "stages.0.downsample.", "class_head.class_blocks.{j}."
 _DOUBLINGS = 4  # of the largest stem
@@ -18,10 +19,39 @@ def _stem() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+# % on ImageNet by patches of 16 and 8: of 224 pixels; of 224 and of 384 from a teacher.
+_TOPS = dict(
+    nano_12=((69.9, 72.2, 75.4), (73.8, 76.3, 77.8)),
+    tiny_12=((77.1, 78.6, 80.9), (79.7, 81.2, 82.4)),
+    tiny_24=((79.4, 80.4, 82.6), (81.9, 82.6, 83.7)),
+    small_12=((82.0, 83.3, 84.7), (83.4, 84.2, 85.1)),
+    small_24=((82.6, 83.9, 85.1), (83.9, 84.9, 85.6)),
+    medium_24=((82.7, 84.3, 85.4), (83.7, 85.1, 85.8)),
+    large_24=((82.9, 84.9, 85.8), (84.4, 85.4, 86.0)),
+)
+_KINDS = (("224", "in1k", ""), ("224", "dist_in1k", "_dist"), ("384", "dist_in1k", "_dist"))
+
+
+def _files(*, on_timm: bool) -> tuple[PublishedFile, ...]:
+    found: list[PublishedFile] = []
+    for size, rows in _TOPS.items():
+        for patch, tops in zip((16, 8), rows, strict=True):
+            for n, top in enumerate(tops):
+                side, tag, dist = _KINDS[n]
+                member = (f"xcit_{size}_p{patch}", f"xcit_{size}_p{patch}_{side}", top)
+                facts = dict(num_classes=1000, trained_on="ImageNet-1k", score="{} % top-1 on ImageNet")
+                place = f"https://dl.fbaipublicfiles.com/xcit/{{}}{dist}.pth"
+                short = dict(short=None if n else "imagenet")
+                files = at_hub(f"timm/{{}}.fb_{tag}", [member], **facts, **short)
+                found += files if on_timm else at_address(place, [member], **facts)
+    return tuple(found)
+
+
 def _release(title: str, publisher: str, position: str, class_attention: tuple[Row, ...]) -> Release:
     return Release(
         title=title,
         publisher=publisher,
+        files=_files(on_timm=position == "pos_embed"),
         hub=("xcit_nano_12_p16_224.pth", "xcit_small_12_p8_384_dist.pth"),
         licence="Apache-2.0",
         trained_on="ImageNet-1k",
