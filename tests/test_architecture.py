@@ -55,7 +55,7 @@ EDGES = {
     "matplotlib": ["report"],
     "jinja2": ["report"],
     "scipy": ["evaluate", "metrics", "predictor/structures", "report/planes", "volumes"],
-    "huggingface_hub": ["weights/hub"],
+    "huggingface_hub": ["weights/hub", "integrations/transformers/networks"],
     "safetensors": ["data/case_cache", "weights", "checkpoint"],
     "tensorboard": ["train", "report/board"],
     "tokenizers": ["clip/tokenizer"],
