@@ -110,7 +110,16 @@ DATASET = dict(
 
 
 def write_folder(
-    folder, plans, *, name="3d_fullres", dataset=DATASET, folds=(0,), mirrored=(0, 1, 2), states=None, **extra
+    folder,
+    plans,
+    *,
+    name="3d_fullres",
+    dataset=DATASET,
+    folds=(0,),
+    mirrored=(0, 1, 2),
+    states=None,
+    trainer="nnUNetTrainer",
+    **extra,
 ):
     """Write it as nnUNetv2_train leaves it; `states` are the network weights of each fold."""
     folder.mkdir(parents=True)
@@ -132,7 +141,7 @@ def write_folder(
                 unpack_dataset=True,
                 device=torch.device("cuda"),
             ),
-            trainer_name="nnUNetTrainer",
+            trainer_name=trainer,
             inference_allowed_mirroring_axes=mirrored,
             **extra,
         )

@@ -1,5 +1,6 @@
 """The network of a configuration as our model's description, `create_segmentor(**description)`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from densevit.quoting import shown
 RESIDUAL = {"PlainConvUNet": False, "ResidualEncoderUNet": True}
 # Trainers whose networks are others than the plans say, and what they change.
 BATCH_NORM = "nnUNetTrainerBN"
+PRIMUS = re.compile(r"nnUNet_Primus(?:_|V([23]))([SBML])_Trainer\w*")
+SIZES = dict(S="small", B="base", M="medium", L="large")
 # Arguments that change nothing in prediction, or nothing by the values that planners write.
 UNUSED = ("n_stages", "dropout_op", "dropout_op_kwargs", "deep_supervision", "conv_op")
 SLOPES = {"LeakyReLU": 0.01, "ReLU": 0.0}
@@ -20,8 +23,19 @@ def describe_model(
 ) -> dict[str, Any]:
     """Keywords of `create_segmentor`; of `regions` the background is no output of the network.
 
-    ValueError for a network that is no U-Net of nnU-Net's planners.
+    ValueError for a network that is neither a U-Net of nnU-Net's planners nor a Primus.
     """
+    shape = dict(num_classes=num_classes, spatial_dims=len(configuration.patch_size), in_channels=in_channels)
+    primus = PRIMUS.fullmatch(trainer)
+    if primus is not None:
+        if num_folds > 1 or regions:
+            raise ValueError(
+                f"{configuration.path} is of a Primus, of which one fold is imported, and no overlapping regions; give "
+                "--folds 0 (folds=[0] in Python), or predict it with nnU-Net"
+            )
+        backbone = f"primus_{f'v{primus[1]}_' if primus[1] else ''}{SIZES[primus[2]]}"
+        options = dict(image_size=list(configuration.patch_size))
+        return dict(backbone=backbone, decoder="patch_decode", **shape, backbone_options=options)
     options = _new_style(configuration) if "architecture" in configuration.content else _old_style(configuration)
     residual = options.pop("residual")
     if trainer == BATCH_NORM:
@@ -29,9 +43,7 @@ def describe_model(
     return dict(
         backbone="dna.ResUNet" if residual else "dna.UNet",
         decoder=None,
-        num_classes=num_classes,
-        spatial_dims=len(configuration.patch_size),
-        in_channels=in_channels,
+        **shape,
         backbone_options={**options, "num_folds": num_folds, "background": not regions},
     )
 

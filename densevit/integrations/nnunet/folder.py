@@ -4,7 +4,6 @@ All folds go into one file: the mean of their logits in each window is the mean 
 are read, resampled and written once. https://doi.org/10.1038/s41592-020-01008-z
 """
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from densevit.integrations.nnunet.plans import Configuration, read_description, 
 from densevit.integrations.nnunet.preparation import inference, normalization, scan_options, slices
 from densevit.segmentor import create_segmentor
 from densevit.volumes.modality import modality_of_name
-from densevit.weights import find_broken
+from densevit.weights import find_broken, load_weights
 from densevit.weights.pickles import read_pickle
 
-logger = logging.getLogger("densevit")
 FOLD = re.compile(r"fold_(\d+|all)")
 # Second names of parameters in nnU-Net's networks, which hold nothing of their own.
 SECOND_NAMES = re.compile(r"\.all_modules\.|^decoder\.encoder\.")
@@ -82,8 +80,11 @@ def import_nnunet(
         more=dict(nnunet=_origin(plans.content, first, read)),
     )
     network = create_segmentor(**model)
-    inner = network.backbone.network
-    _load(inner.network if description.regions else inner, read)
+    if model["decoder"] is None:
+        inner = network.backbone.network
+        _load(inner.network if description.regions else inner, read)
+    else:
+        load_weights(network, first.path, state=first.weights)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     write_checkpoint(output / WEIGHTS, network, header)

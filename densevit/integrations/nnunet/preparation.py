@@ -16,12 +16,17 @@ READERS: dict[str, Literal["file", "standard"]] = {
 }
 AXES = ("Z", "Y", "X")  # of what nnU-Net reads, before it transposes
 UNEVEN = 3.0  # nnU-Net's ratio of spacings, which its plans do not hold
+USUAL = ("LabelManager", "DefaultPreprocessor")
 SPLINES, LINEAR = "resample_data_or_seg_to_shape", "resample_torch_fornnunet"
 ORDERS = {3: "cubic", 1: "linear"}
 
 
 def scan_options(plans: Plans, configuration: Configuration, *, axes: str | None) -> ScanOptions:
     """How scans are turned, cut out and resampled; `axes` in the place of those of the plans' reader of images."""
+    made_by = plans.get("label_manager", str, USUAL[0]), configuration.get("preprocessor_name", str, USUAL[1])
+    for found, usual in zip(made_by, USUAL, strict=True):
+        if found != usual:
+            raise ValueError(f"{plans.path} names {found} in the place of nnU-Net's {usual}; predict it with nnU-Net")
     if axes is None:
         reader = plans.get("image_reader_writer", str)
         if reader not in READERS:

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from densevit import Predictor
+from densevit import Predictor, create_segmentor
 from densevit.checkpoint import build_model, open_checkpoint
 from densevit.cli import main
 from densevit.integrations.nnunet import import_nnunet
 from densevit.integrations.nnunet.architecture import describe_model
 from densevit.integrations.nnunet.plans import read_plans
+from densevit.weights import to_theirs
 from tools.peers import nnunet as peer
 from tools.peers.nnunet import DATASET, configuration, plans, states, write_folder
 
@@ -84,6 +85,10 @@ FAULTS = {
     "another normalisation": (
         dict(content=configuration(normalization_schemes=["Mine"])),
         "names the normalisation 'Mine'; did you mean|known",
+    ),
+    "another preprocessor": (
+        dict(content=configuration(preprocessor_name="Mine")),
+        "names Mine in the place of nnU-Net's DefaultPreprocessor",
     ),
     "a cascade": (
         dict(content=configuration(previous_stage="3d_lowres")),
@@ -219,3 +224,33 @@ def test_weights_of_another_network_than_the_plans_say_are_refused(tmp_path):
     folder = write_folder(tmp_path / "results", plans({"3d_fullres": configuration()}), states=weights)
     with pytest.raises(ValueError, match=r"conv.weight is 4x1x1x3x3, and 8x1x1x3x3 by the plans; its trainer nnUNetTr"):
         import_nnunet(folder, tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "name"),
+    [
+        ("nnUNet_Primus_S_Trainer", "primus_small"),
+        ("nnUNet_Primus_M_Trainer_BS8_2e4", "primus_medium"),
+        ("nnUNet_PrimusV2B_Trainer", "primus_v2_base"),
+        ("nnUNet_PrimusV3L_Trainer", "primus_v3_large"),
+    ],
+)
+def test_trainers_of_primus_name_our_own_networks(tmp_path, trainer, name):
+    made = described(tmp_path, configuration(), trainer=trainer)
+    assert (made["backbone"], made["decoder"]) == (name, "patch_decode")
+    assert made["backbone_options"] == dict(image_size=[8, 24, 16])
+
+
+def test_a_primus_has_the_weights_of_its_one_fold(tmp_path):
+    options = dict(image_size=[16, 16, 16])
+    shape = dict(num_classes=3, spatial_dims=3, in_channels=1)
+    model = create_segmentor("primus_small", "patch_decode", **shape, backbone_options=options)
+    state = to_theirs(model.state_dict(), "nnunet_primus")
+    content = plans({"3d_fullres": configuration(patch_size=[16, 16, 16])})
+    options = dict(folds=(0, 1), states=[state, {}], trainer="nnUNet_Primus_S_Trainer")
+    folder = write_folder(tmp_path / "results", content, **options)
+    with pytest.raises(ValueError, match=r"of a Primus, of which one fold is imported.*; give --folds 0"):
+        import_nnunet(folder, tmp_path / "ours")
+    opened = open_checkpoint(import_nnunet(folder, tmp_path / "ours", folds=[0]))
+    assert all(torch.equal(opened.tensors[name], tensor) for name, tensor in model.state_dict().items())
+    assert opened.header.model["backbone"] == "primus_small"
