@@ -22,7 +22,7 @@ from densevit.workers import Workers, drawing
 
 MOST = 10_000  # patches whose class is known, evenly many of each image
 Classify = Callable[[Tensor], Tensor]  # features (N, D) -> logits (N, K)
-OnImage = Callable[[int, int], object] | None
+OnImage = Callable[[int, int], bool | None] | None  # (done, total); True stops, and the result is then None
 
 
 def patch_features(backbone: Backbone, image: Tensor) -> Tensor:
@@ -47,14 +47,15 @@ def known_patches(
     num_workers: int = 0,
     most: int = MOST,
     on_image: OnImage = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor] | None:
     """Features and classes of up to `most` patches, always the same ones; a patch is of the class at its middle.
 
     Images are seen whole, or resized to `size`. Patches in which nothing is known at the middle are left out.
     """
     share = -(-most // len(samples))
     features, labels = [], []
-    for i, sample in _each(backbone, samples, num_workers=num_workers, on_image=on_image):
+    mine = _share(samples)
+    for done, (i, sample) in enumerate(_each(backbone, samples, mine, num_workers=num_workers), start=1):
         found = patch_features(backbone, _seen(sample, size, device)).float().cpu()
         label = sample.label[None, None].float()
         label = F.interpolate(label, size=found.shape[1:], mode="nearest-exact").flatten().long()
@@ -62,6 +63,8 @@ def known_patches(
         chosen = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(i))[:share]]
         features.append(found.flatten(1).T[chosen])
         labels.append(label[chosen])
+        if on_image is not None and on_image(done, len(mine)):
+            return None
     return join((torch.cat(features), torch.cat(labels)))
 
 
@@ -75,23 +78,30 @@ def score_patches(
     size: Sequence[int] | None = None,
     num_workers: int = 0,
     on_image: OnImage = None,
-) -> list[SegmentationScores]:
+) -> list[SegmentationScores] | None:
     """Scores of each way to classify patches: shares of classes are resized to the label map, then the largest wins."""
     num_classes = samples.dataset.num_classes
     matrices = [ConfusionMatrix(max(num_classes, 2), ignore_index=IGNORE) for _ in classify]
-    for _, sample in _each(backbone, samples, num_workers=num_workers, on_image=on_image):
+    mine = _share(samples)
+    for done, (_, sample) in enumerate(_each(backbone, samples, mine, num_workers=num_workers), start=1):
         found = patch_features(backbone, _seen(sample, size, device)).float().cpu()
         rows, grid = found.flatten(1).T, found.shape[1:]
         for ask, matrix in zip(classify, matrices, strict=True):
             shares = ask(rows).softmax(1).T.unflatten(1, grid)[None]
             matrix.update(nd.resize(shares, tuple(sample.label.shape))[0].argmax(0), sample.label)
+        if on_image is not None and on_image(done, len(mine)):
+            return None
     return [matrix.reduce().compute() for matrix in matrices]
 
 
-def _each(backbone: Backbone, samples: EvalSet, *, num_workers: int, on_image: OnImage) -> Iterator[tuple[int, Sample]]:
-    """Samples of this process with their numbers, while the backbone is in eval mode."""
+def _share(samples: EvalSet) -> range:
+    """The numbers of this process's samples."""
     rank, world = rank_and_size()
-    order = range(rank, len(samples), world)
+    return range(rank, len(samples), world)
+
+
+def _each(backbone: Backbone, samples: EvalSet, order: range, *, num_workers: int) -> Iterator[tuple[int, Sample]]:
+    """Samples of these numbers with them, while the backbone is in eval mode."""
     loader = DataLoader(
         samples,
         batch_size=None,
@@ -104,10 +114,7 @@ def _each(backbone: Backbone, samples: EvalSet, *, num_workers: int, on_image: O
     backbone.eval()
     try:
         with drawing(loader) as found:
-            for done, (i, sample) in enumerate(zip(order, found, strict=True), start=1):
-                yield i, sample
-                if on_image is not None:
-                    on_image(done, len(order))
+            yield from zip(order, found, strict=True)
     finally:
         backbone.train(was_training)
 

@@ -37,7 +37,7 @@ def probe(
     device: torch.device,
     k: int = 20,
     size: Sequence[int] | None = None,
-    on_image: Callable[[str], Callable[[int, int], object]] = lambda section: lambda done, total: None,
+    on_image: Callable[[str], Callable[[int, int], None]] = lambda section: lambda done, total: None,
 ) -> Means:
     """Means in percent of `val_data`, whose classes are told by those of `train_data`.
 

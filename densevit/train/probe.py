@@ -25,11 +25,12 @@ def frozen_features(
     device: torch.device,
     batch_size: int = 16,
     num_workers: int = 0,
-    on_image: Callable[[int, int], object] | None = None,
-) -> tuple[Tensor, Tensor]:
+    on_image: Callable[[int, int], bool | None] | None = None,
+) -> tuple[Tensor, Tensor] | None:
     """Features (N, C) and classes (N): the class token of the last level, or the mean of its grid without one.
 
-    Each process of a group looks at its share of the images, and all get those of all.
+    Each process of a group looks at its share of the images, and all get those of all. `on_image(done, total)` is
+    called after each batch and may return True to stop: the result is then None.
     """
     features, labels = [], []
     rank, size = rank_and_size()
@@ -41,8 +42,8 @@ def frozen_features(
                 image = torch.stack([sample.image for sample in batch]).to(device)
                 features.append(backbone.features(image).pooled.float().cpu())
                 labels.append(torch.stack([sample.label for sample in batch]))
-                if on_image is not None:
-                    on_image(sum(map(len, labels)), len(order))
+                if on_image is not None and on_image(sum(map(len, labels)), len(order)):
+                    return None
     finally:
         backbone.train(was_training)
     return join((torch.cat(features), torch.cat(labels)))

@@ -28,13 +28,20 @@ class PowerCut(Hook):
 class Scheduler(Hook):
     """Sends a signal to every process of the run, as a cluster's scheduler or a terminal does."""
 
-    def __init__(self, *, iteration, number):
-        self.iteration, self.number = iteration, number
+    def __init__(self, *, number, iteration=None, validation=False):
+        self.number, self.iteration, self.validation = number, iteration, validation
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.iteration:
-            for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
-                os.kill(process.pid, self.number)
+            self.send()
+
+    def before_val_epoch(self, runner):
+        if self.validation:
+            self.send()
+
+    def send(self):
+        for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+            os.kill(process.pid, self.number)
 
 
 @HOOKS.register_module()

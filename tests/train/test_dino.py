@@ -1,6 +1,7 @@
 """DINO as a task of the one loop: pictures and volumes without labels, its teacher, and what starts from it."""
 
 import json
+import signal
 from shutil import copytree, rmtree
 
 import nibabel
@@ -18,6 +19,7 @@ from densevit.train import check_config, train
 from densevit.train.schedules import cosine
 from densevit.train.task import kind_of
 from densevit.weights import load_weights, read_weights
+from tests.train.hooks import Scheduler
 
 SMALL = dict(dim=24, depth=2, num_heads=2, patch_size=8, image_size=32, taps=(0, 1))
 VIEWS = dict(global_size=(32, 32), local_size=(16, 16), num_locals=2)
@@ -201,19 +203,50 @@ def test_volumes_learn_by_the_same_task(tmp_path):
     assert (header.spatial_dims, header.in_channels, header.spacing) == (3, 1, (1.0, 1.0, 1.0))
 
 
-def test_classes_of_images_are_told_by_neighbours_on_the_way(tmp_path):
+@pytest.fixture
+def of_classes(tmp_path):
+    """A config that is validated by classes of images, of which there are four in each split."""
     for split, name, color in ((s, n, c) for s in ("train", "val") for n, c in (("dark", 30), ("light", 220))):
         (tmp_path / split / name).mkdir(parents=True)
         for i in range(2):
             Image.new("RGB", (40, 36), (color, color, color + i)).save(tmp_path / split / name / f"{i}.png")
     data = {split: dict(type="class_folder", root=str(tmp_path), split=split) for split in ("train", "val")}
-    options = config(
+    return config(
         tmp_path,
         train_data=dict(dataset=data["train"], augment=VIEWS, batch_size=2, num_workers=0),
-        val_data=dict(dataset=data["val"], num_workers=0),
+        val_data=dict(dataset=data["val"], num_workers=0, batch_size=1),
         view=dict(size=(32, 32)),
         neighbours=2,
     )
+
+
+def test_a_signal_ends_a_validation_and_then_the_run_with_its_last_checkpoint(scenes, tmp_path):
+    hook = dict(type=Scheduler.__name__, number=int(signal.SIGTERM), validation=True)
+    options = validated(scenes) | dict(custom_hooks=[hook])
+    options["train_cfg"] = options["train_cfg"] | dict(val_interval=1)
+    stopped = train(options, work_dir=tmp_path, device="cpu", progress=False)
+    assert (stopped.stopped, stopped.checkpoint.parent.name) == (signal.SIGTERM, "iter_2")
+    assert "validation at iteration 1 was stopped before its end" in (tmp_path / "log.txt").read_text()
+    assert stopped.best is None
+
+
+@pytest.mark.parametrize("kind", ["places", "images"])
+def test_a_validation_that_is_stopped_sees_no_further_image(scenes, of_classes, kind):
+    options = check_config(validated(scenes) if kind == "places" else of_classes | dict(train_cfg=dict(max_iters=1)))
+    task = kind_of("dino").open(options, torch.device("cpu"))
+    for last in (1, len(task.scores.known) + 1):  # of the images that are known, and of those that are asked
+        seen = []
+
+        def on_image(done, total, *, seen=seen, last=last):
+            seen.append(done)
+            return len(seen) == last
+
+        assert task.validate(on_image=on_image) is None
+        assert len(seen) == last
+
+
+def test_classes_of_images_are_told_by_neighbours_on_the_way(of_classes, tmp_path):
+    options = of_classes
     with pytest.raises(ValueError, match=r"train_cfg\.best must be 'top1' or 'mAcc'"):
         check_config(options)
     options["train_cfg"] = dict(max_iters=1, val_interval=1)

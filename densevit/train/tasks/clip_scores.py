@@ -67,7 +67,8 @@ def score_clip(
 ) -> ClipScores | None:
     """Score on pairs, and on images by class where there are any; other processes of a group take their share.
 
-    `on_image(done, total)` and `on_sample` are as `score_classifier` has them, of pairs; None if that was stopped.
+    `on_image(done, total)` is as `score_classifier` has it, of pairs and then of classes, and so is `on_sample`, of
+    pairs alone; None if that was stopped.
     """
     options, dataset = getattr(config, section), samples.dataset
     rank, size = rank_and_size()
@@ -93,7 +94,10 @@ def score_clip(
             vectors = class_embeddings(model, classes.classes, tokenizer, templates=config.templates)
             loading = dict(batch_size=config.zero_shot.batch_size, num_workers=config.zero_shot.num_workers)
             named = ZeroShotClassifier(model, vectors)
-            of_classes = score_classifier(named, EvalSet(classes), view=config.view, device=device, **loading)
+            seen = dict(view=config.view, device=device, on_image=on_image)
+            of_classes = score_classifier(named, EvalSet(classes), **seen, **loading)
+            if of_classes is None:
+                return None
     return ClipScores(recalls(images, texts, dataset.numbers), of_classes, () if classes is None else classes.classes)
 
 
