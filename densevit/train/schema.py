@@ -64,6 +64,11 @@ class ModelOptions:
         check_bools(takes, getattr(self, where), where=f"{where}.")
 
 
+def network_options(backbone_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that make the network: without the weights that it begins with, and without what training leaves alone."""
+    return {key: value for key, value in backbone_options.items() if key not in ("weights", "frozen")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoopOptions:
     """The section `train_cfg` of a config: the run itself.

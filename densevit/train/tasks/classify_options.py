@@ -14,7 +14,7 @@ from densevit.options import check_range, fit
 from densevit.registry import BACKBONES, check_known
 from densevit.train.distillation.options import ClassDistillationOptions
 from densevit.train.mixing import MixingOptions
-from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig
+from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig, network_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class ClassifierOptions:
 
     def create(self, *, trained: bool = False) -> Classifier:
         """The classifier; `trained` for one whose weights come later, so that none are loaded here."""
-        options = self.described()["backbone_options"] if trained else self.backbone_options
+        options = network_options(self.backbone_options) if trained else self.backbone_options
         try:
             return create_classifier(
                 self.backbone,
@@ -55,7 +55,7 @@ class ClassifierOptions:
 
     def described(self) -> dict[str, Any]:
         """What a header says of it."""
-        options = {k: v for k, v in self.backbone_options.items() if k not in ("weights", "frozen")}
+        options = network_options(self.backbone_options)
         of_head = dict(class_head=self.head, head_options=self.head_options)
         of_all = dict(num_classes=self.num_classes, in_channels=self.in_channels, spatial_dims=self.spatial_dims)
         return dict(backbone=self.backbone, backbone_options=options, **of_head, **of_all)

@@ -13,7 +13,7 @@ from densevit.data.pair_set import PAIR_DATASETS
 from densevit.data.view import ViewOptions
 from densevit.options import check_range, fit
 from densevit.registry import BACKBONES, check_known
-from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig
+from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig, network_options
 from densevit.train.tasks.classify_options import ClassEvalData
 
 
@@ -35,7 +35,7 @@ class ClipModelOptions:
 
     def create(self, *, vocab: int, trained: bool = False) -> Clip:
         """The model for so many tokens; `trained` for one whose weights come later, so that none are loaded here."""
-        options = self.described(vocab)["backbone_options"] if trained else self.backbone_options
+        options = network_options(self.backbone_options) if trained else self.backbone_options
         if self.text.get("vocab", vocab) != vocab:
             raise ValueError(f"model.text.vocab is {self.text['vocab']}, and the tokenizer has {vocab}; leave it out")
         try:
@@ -61,7 +61,7 @@ class ClipModelOptions:
             spatial_dims=self.spatial_dims,
             class_head=None,
             text={"dim": of_texts, **self.text, "vocab": vocab},
-            backbone_options={k: v for k, v in self.backbone_options.items() if k not in ("weights", "frozen")},
+            backbone_options=network_options(self.backbone_options),
         )
 
 

@@ -14,7 +14,14 @@ from densevit.options import check_range, fit
 from densevit.registry import BACKBONES, check_known
 from densevit.segmentor import create_backbone
 from densevit.train.dino.network import DinoHead, load_head
-from densevit.train.schema import WEIGHTS, EvalDataOptions, LoopOptions, RunConfig, TrainDataOptions
+from densevit.train.schema import (
+    WEIGHTS,
+    EvalDataOptions,
+    LoopOptions,
+    RunConfig,
+    TrainDataOptions,
+    network_options,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,7 @@ class DinoModelOptions:
 
     def described(self) -> dict[str, Any]:
         """What a header says of it."""
-        options = {key: value for key, value in self._options().items() if key not in ("weights", "frozen")}
+        options = network_options(self._options())
         of_all = dict(num_classes=1, in_channels=self.in_channels, spatial_dims=self.spatial_dims, features_only=True)
         return dict(backbone=self.backbone, backbone_options=options, **of_all)
 

@@ -18,7 +18,7 @@ from densevit.losses import create_loss
 from densevit.processes import share_buffers
 from densevit.segmentor import Segmentor, create_segmentor
 from densevit.train.data import named_sides, open_samples, open_stream, warn_of_shared_cases
-from densevit.train.schema import ConfigFile, ModelOptions
+from densevit.train.schema import ConfigFile, ModelOptions, network_options
 from densevit.train.task import NetworkTask, Validation, load_first, register_task
 from densevit.train.tasks.supervision import Supervision
 
@@ -89,7 +89,7 @@ def create_segment_model(config: ConfigFile, kind: type[SegmentModel] = SegmentM
 def make_header(config: ConfigFile, dataset: Dataset) -> Header:
     """The header of the model, the classes and the inference of a config."""
     model = {key: value for key, value in vars(config.model).items() if key != "weights"}
-    model["backbone_options"] = {k: v for k, v in model["backbone_options"].items() if k not in ("weights", "frozen")}
+    model["backbone_options"] = network_options(model["backbone_options"])
     imports = config.import_names
     return Header(
         model=model,
@@ -210,7 +210,7 @@ def create_model(options: ModelOptions, *, trained: bool = False) -> Segmentor:
     ValueError that begins with "model" for what its builders refuse.
     """
     if trained:
-        inner = {key: value for key, value in without_weights(options.backbone_options).items() if key != "frozen"}
+        inner = without_weights(network_options(options.backbone_options))
         options = replace(options, weights=None, backbone_options=inner)
     try:
         return create_segmentor(**vars(options))
