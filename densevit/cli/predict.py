@@ -13,7 +13,7 @@ own grid, OUT/NAME.nii.gz, with what was measured of every structure in NAME.jso
 labels.ctbl and labels.txt name the labels in 3D Slicer and ITK-SNAP. NAME is a path too where scans lie in subfolders.
 
 Videos, with a model of clips, or with one of pictures frame by frame: video files, folders of frames, folders of these
-and globs. Each frame is a PNG in the folder OUT/NAME, and with --format overlay all are OUT/NAME.mp4. OUT/NAME.json
+and globs. Each frame is a PNG in the folder OUT/NAME, and with --format overlay all are OUT/NAME.webm. OUT/NAME.json
 says how steady the label maps are.
 """
 

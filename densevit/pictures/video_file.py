@@ -3,10 +3,12 @@
 Legend: frame (C, H, W), video (C, T, H, W), uint8 in RGB.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Lock
 
 import cv2
@@ -16,6 +18,8 @@ from densevit.environment import environment_variable
 from densevit.pictures.picture import VIDEO_ENDINGS, naming
 from densevit.pictures.video import Frames, Video
 
+# By the ending: VP8, which browsers play, and MPEG-4 part 2, which is written far faster.
+CODECS = {".webm": "VP80", ".mp4": "mp4v"}
 EXACT = (".mp4", ".m4v", ".mov", ".avi")  # they say how many frames they have; others say how long they last
 _opening = Lock()
 USUAL_FPS = 25.0  # of folders, which do not say how fast their frames follow one another
@@ -65,6 +69,27 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
+def _without_tags() -> Iterator[None]:
+    """Without the line that OpenCV prints past its log where a codec has no tag in a container, which needs none."""
+    try:
+        before = os.dup(2)
+    except OSError:  # a process without standard error
+        yield
+        return
+    with TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            said.seek(0)
+            for line in said:  # others may have written meanwhile
+                if not line.startswith(b"OpenCV: FFMPEG: tag "):
+                    os.write(2, line)
+
+
+@contextmanager
 def _capture(path: Path, upright: bool) -> Iterator[cv2.VideoCapture]:
     with _quiet():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
@@ -79,7 +104,7 @@ def _capture(path: Path, upright: bool) -> Iterator[cv2.VideoCapture]:
 
 @contextmanager
 def writing_video(path: Path, *, size: tuple[int, int], fps: float | None) -> Iterator[Callable[[np.ndarray], None]]:
-    """Within the block a function takes one frame (H, W, 3) of `size` after another: MPEG-4 in the .mp4 at `path`.
+    """Within the block a function takes one frame (H, W, 3) of `size` after another, for the .webm or .mp4 at `path`.
 
     The last row and column of odd sizes are left out. OSError where the file cannot be written to its end.
     """
@@ -90,8 +115,9 @@ def writing_video(path: Path, *, size: tuple[int, int], fps: float | None) -> It
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         put += 1
 
-    with _quiet():
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps or USUAL_FPS, size[::-1])
+    with _quiet(), _without_tags():
+        codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix])
+        writer = cv2.VideoWriter(str(path), codec, fps or USUAL_FPS, size[::-1])
     try:
         if not writer.isOpened():
             raise OSError(f"{path} cannot be written as a video of {size[1]} x {size[0]} pixels")
@@ -100,7 +126,7 @@ def writing_video(path: Path, *, size: tuple[int, int], fps: float | None) -> It
         writer.release()
     try:
         with _capture(path, upright=True) as capture:
-            found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            found = sum(1 for _ in iter(capture.grab, False))
     except ValueError:
         found = 0
     if found < put:  # OpenCV raises nothing where a disk is full

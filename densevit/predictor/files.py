@@ -70,7 +70,7 @@ def predict(
     with colours) and "overlay" (colours over the picture); several lie in a folder each. Scans become NAME.nii.gz on
     their own grid, with measures of every structure in NAME.json and, of all scans, in volumes.csv; `dicom_seg` adds
     NAME.dcm for DICOM series, `preview` (`densevit.report.preview.save_preview`) NAME.png. Videos become a folder NAME
-    of such pictures, or for "overlay" NAME.mp4, and NAME.json; a model of pictures sees them frame by frame where an
+    of such pictures, or for "overlay" NAME.webm, and NAME.json; a model of pictures sees them frame by frame where an
     input is a video file, or `video` says that folders are. Names are those of `find_paths` and `name_inputs`.
 
     `resume` leaves alone the inputs whose outputs all exist and say that they were made from the same model, options

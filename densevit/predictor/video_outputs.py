@@ -55,7 +55,7 @@ class Steadiness:
 
 
 class VideoWriter:
-    """For each format a folder NAME with a PNG a frame, or for "overlay" NAME.mp4; and NAME.json beside them.
+    """For each format a folder NAME with a PNG a frame, or for "overlay" NAME.webm; and NAME.json beside them.
 
     Frames are written as they become final. `scores` are of the videos that were written, by their paths.
     """
@@ -69,7 +69,7 @@ class VideoWriter:
 
     def targets(self, source: Input) -> list[Path]:
         """A folder or a file for each format; what says how they were made comes last."""
-        endings = {name: ".mp4" if name == "overlay" else "" for name in self.pictures.folders}
+        endings = {name: ".webm" if name == "overlay" else "" for name in self.pictures.folders}
         written = [folder / f"{source.name}{endings[name]}" for name, folder in self.pictures.folders.items()]
         return [*written, self.path / f"{source.name}.json"]
 

@@ -51,8 +51,10 @@ def cut_off(content, share):
     return whole[: int(len(whole) * share)]
 
 
-def test_a_video_file_is_an_array_of_its_frames_that_is_read_forward(write, frames):
-    video = open_video(write())
+@pytest.mark.parametrize("name", ["v.mp4", "v.webm"])
+def test_a_video_file_is_an_array_of_its_frames_that_is_read_forward(write, frames, name, capfd):
+    video = open_video(write(name))
+    assert capfd.readouterr() == ("", "")
     assert (video.image.shape, video.fps, video.names[:2]) == ((3, 8, 32, 48), 12.5, ("000000", "000001"))
     whole = video.image[:]
     assert np.abs(whole.transpose(1, 2, 3, 0)[..., 20:, :].astype(int) - frames[..., 20:, :]).max() < 6
@@ -84,9 +86,10 @@ def test_a_video_that_was_cut_off_says_how_many_frames_are_missing(write, save, 
         open_video(save(path.with_suffix(".png"), np.zeros((8, 8, 3), np.uint8)))
 
 
-def test_a_full_disk_is_told_when_a_video_is_written(tmp_path):
+@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+def test_a_full_disk_is_told_when_a_video_is_written(tmp_path, ending):
     def write():
-        with writing_video(tmp_path / "v.mp4", size=(64, 64), fps=25) as put:
+        with writing_video(tmp_path / f"v{ending}", size=(64, 64), fps=25) as put:
             for seed in range(20):
                 put(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 

@@ -82,8 +82,8 @@ def test_a_video_file_is_predicted_from_the_command_line(folder, tmp_path, capsy
     out = tmp_path / "out"
     command = ["predict", str(folder / "run"), str(tmp_path / "drive.mp4"), "-o", str(out), "--device", "cpu"]
     assert main([*command, "--format", "overlay"]) == 0
-    assert files_below(out) == ["drive.json", "drive.mp4"]
-    assert open_video(out / "drive.mp4").fps == 10
+    assert files_below(out) == ["drive.json", "drive.webm"]
+    assert open_video(out / "drive.webm").fps == 10
     assert f"{tmp_path / 'drive.mp4'}: flicker" in capsys.readouterr().out
     assert main([*command, "--format", "overlay", "--resume"]) == 0
     assert "0 predicted, 1 done before" in capsys.readouterr().out
