@@ -1,6 +1,5 @@
 """A training run as its folder tells it: what was trained, how far it came, what it scored, and how it ended."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,6 @@ from densevit.files import sha256
 from densevit.runs.folder import (
     CLASSES,
     CONFIG,
-    FAILED,
     LOG,
     MOST,
     is_run,
@@ -22,18 +20,8 @@ from densevit.runs.folder import (
     read_settings,
     section,
 )
+from densevit.runs.log import read_beginning, read_end, read_resumptions
 from densevit.weights import read_config, tell_origins
-
-# What a run says of itself when it begins, when it goes on, and when it ends before its end.
-BEGUN = re.compile(
-    r"^\S+ INFO +(?P<model>\S.*), (?P<parameters>\d{1,9}\.\d+) M parameters; (?:[^;\n]*; )?"
-    r"(?P<train>\d{1,15}) training images, (?P<val>\d{1,15}|none) for validation(?:; [^;\n]*)?, "
-    r"on (?P<device>.+), (?P<precision>fp32|bf16|fp16)$",
-    re.MULTILINE,
-)
-RESUMED = re.compile(r"^\S+ INFO +resuming from \S.*iter_(\d{1,15})$", re.MULTILINE)
-STOPPED = re.compile(r"^\S+ WARNING +stopped at iteration \d+ of \d+", re.MULTILINE)
-BROKEN = re.compile(rf"^\S+ ERROR +{FAILED} (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,13 +57,12 @@ class Run:
     @cached_property
     def begun(self) -> Mapping[str, str]:
         """What the log says of the last beginning."""
-        found = list(BEGUN.finditer(self.log))
-        return found[-1].groupdict() if found else {}
+        return read_beginning(self.log)
 
     @property
     def resumed(self) -> list[int]:
         """The iterations from which it went on."""
-        return [int(number) for number in RESUMED.findall(self.log)]
+        return read_resumptions(self.log)
 
     @property
     def trained(self) -> list[Mapping[str, Any]]:
@@ -125,17 +112,16 @@ class Run:
     def state(self) -> str:
         """One phrase: finished, or how far it came and why it ended."""
         so_far = f"{self.iterations:,}" if self.planned is None else f"{self.iterations:,} of {self.planned:,}"
-        since = self.log[max((found.start() for found in BEGUN.finditer(self.log)), default=0) :]
-        broken = BROKEN.findall(since)
+        failure, stopped = read_end(self.log)
         if self.running:
             return f"still running, {so_far}"
-        if broken:
-            return f"failed at {so_far}: {broken[-1]}"
+        if failure is not None:
+            return f"failed at {so_far}: {failure}"
         if self.is_finished:
             asked = section(self.settings, "val_data") is not None
             there = any(row["iter"] == self.iterations for row in self.validated)
             return "finished" if there or not asked else "finished, but its last weights were not validated"
-        if STOPPED.search(since):
+        if stopped:
             return f"stopped by a signal at {so_far}"
         return f"ended at {so_far}, and its log does not say why"
 

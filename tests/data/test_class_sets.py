@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densevit.data.augment.options import ClassAugmentOptions, RandAugmentOptions
+from densevit.data.augment.class_options import ClassAugmentOptions, RandAugmentOptions
 from densevit.data.class_set import CLASS_DATASETS, ClassDataset
 from densevit.data.dataset import check_dataset_config
 from densevit.data.stream import TrainStream

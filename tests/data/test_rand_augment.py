@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densevit.data.augment.class_options import RandAugmentOptions
 from densevit.data.augment.extra_2d import A
-from densevit.data.augment.options import RandAugmentOptions
 from densevit.data.augment.rand_augment import changes, rand_augment
 from tools.peers import import_peer
 

@@ -14,7 +14,7 @@ from PIL import Image
 import densevit
 from densevit.checkpoint import open_checkpoint
 from densevit.cli.main import main
-from densevit.data.augment.options import CLASS_AUGMENTS
+from densevit.data.augment.class_options import CLASS_AUGMENTS
 from densevit.runs.run import open_runs
 from densevit.train import check_config, train
 from densevit.train.schema import RunConfig

@@ -7,8 +7,9 @@ from random import Random
 import numpy as np
 
 from densevit.data.augment.augment_2d import SidedFlip, check_mirrors, plain_fill
+from densevit.data.augment.class_options import ClassAugmentOptions
 from densevit.data.augment.extra_2d import A, create_extra
-from densevit.data.augment.options import NO_SIDES, ClassAugmentOptions
+from densevit.data.augment.options import NO_SIDES
 from densevit.data.augment.rand_augment import rand_augment
 from densevit.data.dataset import Sample
 from densevit.sides import Sides

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from densevit.data.augment.class_options import RandAugmentOptions
 from densevit.data.augment.extra_2d import A
-from densevit.data.augment.options import RandAugmentOptions
 from densevit.labels import IGNORE
 
 _ENHANCED = ("brightness", "contrast", "saturation")

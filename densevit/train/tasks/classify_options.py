@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from densevit.backbones.class_heads import HEADS
 from densevit.classifier import Classifier, create_classifier
-from densevit.data.augment.options import CLASS_AUGMENTS, ClassAugmentOptions, VolumeAugmentOptions
+from densevit.data.augment.class_options import CLASS_AUGMENTS, ClassAugmentOptions
+from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.class_set import CLASS_DATASETS
 from densevit.data.dataset import check_dataset_config
 from densevit.data.view import ViewOptions

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 from densevit.clip import Clip, create_clip
 from densevit.clip.model import WIDTHS
 from densevit.clip.prompts import TEMPLATES, check_templates
-from densevit.data.augment.options import CLASS_AUGMENTS, ClassAugmentOptions, VolumeAugmentOptions
+from densevit.data.augment.class_options import CLASS_AUGMENTS, ClassAugmentOptions
+from densevit.data.augment.options import VolumeAugmentOptions
 from densevit.data.dataset import check_dataset_config
 from densevit.data.pair_set import PAIR_DATASETS
 from densevit.data.view import ViewOptions
