@@ -19,7 +19,7 @@ from densevit.inference import ClipOptions
 from densevit.labels import IGNORE, Color
 from densevit.pictures.coding import LabelCoding
 from densevit.pictures.reading import read_label
-from densevit.pictures.video import Video, normalize_frames, open_video
+from densevit.pictures.video import Frames, SeenVideo, Video, normalize_frames, open_video
 from densevit.volumes.grid import Grid
 
 
@@ -71,7 +71,7 @@ class ClipDataset(PictureDataset):
     def __getitem__(self, index: int) -> Sample:
         """A whole video in its file's values, with its class numbers."""
         video = self._video(self.cases[index])
-        return self._sample(self.cases[index], video, np.arange(video.image.shape[1]))
+        return self._sample(self.cases[index], video, video.image.again(), np.arange(video.image.shape[1]))
 
     def train_sample(self, index: int, *, augment: Augment, rng: np.random.Generator) -> Sample:
         """A clip that holds a labelled frame; the number of its first frame, and the augmentation, come from `rng`."""
@@ -81,22 +81,37 @@ class ClipDataset(PictureDataset):
         middle, latest = labelled[rng.integers(len(labelled))], max(0, last - (frames - 1) * step)
         starts = [middle - i * step for i in range(frames) if 0 <= middle - i * step <= latest] or [min(middle, latest)]
         numbers = starts[rng.integers(len(starts))] + step * np.arange(frames)
-        return self._normalized(augment(self._sample(case, video, numbers.clip(max=last)), rng))
+        return self._normalized(augment(self._sample(case, video, video.image.again(), numbers.clip(max=last)), rng))
 
     def evaluation_sample(self, index: int) -> Sample:
         return self._normalized(self[index])
+
+    def seen_video(self, index: int) -> SeenVideo:
+        """What a network sees of a video, of which no more is read than is asked for."""
+        return SeenVideo(self._video(self.cases[index]).image.again(), self.normalize)
+
+    def evaluation_frames(self, index: int) -> Iterator[Sample]:
+        """The parts (C, 1, H, W) of `evaluation_sample`, a frame after another, read as they are asked for."""
+        case = self.cases[index]
+        video = self._video(case)
+        frames = video.image.again()
+        for number in range(video.image.shape[1]):
+            sample = self._normalized(self._sample(case, video, frames, np.array([number])))
+            yield replace(sample, meta=dict(sample.meta, frame=number))
+
+    def middle_frame(self, index: int) -> int:
+        """The number of the labelled frame in the middle."""
+        case = self.cases[index]
+        names = self._video(case).names
+        labelled = sorted(names.index(name) for name, _ in case.labels) or range(len(names))
+        return labelled[len(labelled) // 2]
 
     def shown(self, sample: Sample, prediction: Tensor) -> Shown:
         """The labelled frame in the middle."""
         labelled = np.arange(len(prediction)) if sample.label is None else np.flatnonzero(_is_labelled(sample.label))
         number = int(labelled[len(labelled) // 2]) if len(labelled) else 0
-        return next(self.shown_frames(sample, prediction, first=number))
-
-    def shown_frames(self, sample: Sample, prediction: Tensor, *, first: int = 0) -> Iterator[Shown]:
-        """One frame after another, from number `first` on."""
-        for number in range(first, len(prediction)):
-            label = None if sample.label is None else sample.label[number]
-            yield super().shown(replace(sample, image=sample.image[:, number], label=label), prediction[number])
+        label = None if sample.label is None else sample.label[number]
+        return super().shown(replace(sample, image=sample.image[:, number], label=label), prediction[number])
 
     def inspect(self, index: int) -> tuple[Facts, Sample]:
         """Pixels by class of all labels of a video, and the video whole."""
@@ -124,8 +139,9 @@ class ClipDataset(PictureDataset):
             self._videos[case.name] = video
         return self._videos[case.name]
 
-    def _sample(self, case: ClipCase, video: Video, numbers: np.ndarray) -> Sample:
-        image = video.image.again()[:, numbers[0] : numbers[-1] + 1][:, numbers - numbers[0]]
+    def _sample(self, case: ClipCase, video: Video, frames: Frames, numbers: np.ndarray) -> Sample:
+        """Of rising numbers of frames, which are read from `frames` of the video."""
+        image = frames[:, numbers[0] : numbers[-1] + 1][:, numbers - numbers[0]]
         label, paths = None, dict(case.labels)
         if case.label is not None:
             label = np.full(image.shape[1:], IGNORE, np.uint8)

@@ -4,7 +4,7 @@ A training sample depends on (seed, draw number) alone: not on workers, processe
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -137,6 +137,10 @@ class EvalSet(TorchDataset):
 
     def __getitem__(self, index: int) -> Sample:
         return _as_tensors(self.dataset.evaluation_sample(index))
+
+    def frames(self, index: int) -> Iterator[Sample]:
+        """The same of a video, frame by frame."""
+        return map(_as_tensors, self.dataset.evaluation_frames(index))
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def evaluate(
     """Score `model` on `samples`; `inference` is a config's section.
 
     `on_image(done, total)` is called after each image of this process and may return True to stop: the result is then
-    None; `on_prediction(sample, labels (*S))` before it. The first `num_pictures` images are kept for looking at.
+    None; `on_prediction(sample, labels (*S))` before it. The first `num_pictures` images are kept for looking at. Of a
+    video no more is held than windows in time need: `on_prediction` gets one frame after another, image (C, 1, H, W)
+    and labels (1, H, W).
     """
     rank, size = rank_and_size()
     order = range(rank, len(samples), size)
@@ -49,28 +51,35 @@ def evaluate(
     options = InferenceOptions.read(inference).for_classes(
         dataset.classes, spatial_dims=dataset.spatial_dims, slices=dataset.slices
     )
+    of_videos = getattr(dataset, "clips", None) is not None  # which data sets of one's own need not have
     counts = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
     counted = MeasureOptions(metrics=(), ignore_index=dataset.ignore_index, include_background=True)
     records: list[Record] = []
     pictures: list[Picture] = []
+
+    def take(sample: Sample, prediction: Tensor, *, case: int, is_shown: bool = True) -> None:
+        if dataset.has_cases:
+            records.extend(measure(prediction, sample.label, dataset.classes, None, counted, case=str(case)))
+        else:  # of many pictures and classes the records would be many
+            counts.update(prediction, sample.label)
+        if on_prediction is not None:
+            on_prediction(sample, prediction)
+        if is_shown and len(pictures) < num_pictures:
+            pictures.append(_thinned(dataset.shown(sample, prediction)))
+
     was_training = model.training
     model.eval()
     try:
-        with drawing(one_by_one(samples, num_workers=num_workers, order=order)) as drawn:
+        with drawing(order if of_videos else one_by_one(samples, num_workers=num_workers, order=order)) as drawn:
             for done, sample in enumerate(drawn, start=1):
-                # On the label's own grid: a volume may have been resampled, a picture never is.
-                seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
-                seen |= dict(clips=getattr(dataset, "clips", None))  # which data sets of one's own need not have
-                prediction = torch.from_numpy(label_image(model, sample.image, **seen))
-                if dataset.has_cases:
-                    case = str(order[done - 1])
-                    records += measure(prediction, sample.label, dataset.classes, None, counted, case=case)
-                else:  # of many pictures and classes the records would be many
-                    counts.update(prediction, sample.label)
-                if on_prediction is not None:
-                    on_prediction(sample, prediction)
-                if len(pictures) < num_pictures:
-                    pictures.append(_thinned(dataset.shown(sample, prediction)))
+                if of_videos:
+                    from densevit.evaluate.clips import predict_frames  # few sets are of clips
+
+                    predict_frames(model, samples, sample, take=take, options=options, device=device)
+                else:  # on the label's own grid: a volume may have been resampled, a picture never is
+                    seen = dict(options=options, size=sample.label.shape, slices=dataset.slices, device=device)
+                    prediction = torch.from_numpy(label_image(model, sample.image, **seen))
+                    take(sample, prediction, case=order[done - 1])
                 if on_image is not None and on_image(done, len(order)):
                     return None
     finally:

@@ -54,6 +54,20 @@ def normalize_frames(frames: np.ndarray, normalize: Normalization) -> np.ndarray
     return np.stack([normalize(frame) for frame in frames.swapaxes(0, 1)], axis=1)
 
 
+class SeenVideo:
+    """What the network sees of a video (C, T, H, W), of which only the frames that are asked for become float32.
+
+    Each frame is normalised by itself, as a picture is.
+    """
+
+    def __init__(self, image: Frames | np.ndarray, normalize: Normalization):
+        self.image, self.shape = image, image.shape
+        self.normalize = normalize
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return normalize_frames(self.image[index], self.normalize)
+
+
 @dataclass(frozen=True)
 class Video:
     """`image` is (C, T, H, W) and `names` are those of its frames; `fps` is None where nothing says it."""

@@ -1,7 +1,7 @@
 """What is written of a predicted video: a label map of each frame, an overlay video, and how steady the maps are."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from math import isnan
 from pathlib import Path
@@ -24,16 +24,17 @@ Take = Callable[[int, np.ndarray, np.ndarray], None]  # number of a frame, its p
 
 
 class FrameSink:
-    """Stores like an array (T, H, W) of class numbers, which come in order, and hands each on with its frame."""
+    """Stores like an array (T, H, W) of class numbers, which come in order, and hands each frame's on: `take(number,
+    labels (H, W))`.
+    """
 
-    def __init__(self, video: Video, *, num_classes: int, take: Take):
-        self.shape, self.dtype = video.image.shape[1:], label_type(num_classes)
-        self.frames, self.take, self.done = video.image.again(), take, 0
+    def __init__(self, shape: Sequence[int], *, num_classes: int, take: Callable[[int, np.ndarray], None]):
+        self.shape, self.dtype = tuple(shape), label_type(num_classes)
+        self.take, self.done = take, 0
 
     def __setitem__(self, index: Any, labels: np.ndarray) -> None:
         for label in labels:
-            frame = self.frames[:, self.done : self.done + 1][:, 0]
-            self.take(self.done, to_rgb(frame), label.astype(self.dtype, copy=False))
+            self.take(self.done, label.astype(self.dtype, copy=False))
             self.done += 1
 
 
@@ -97,16 +98,17 @@ class VideoWriter:
         with ExitStack() as files:
             asides = [files.enter_context(replacing(path)) for path in targets]
             named = zip(self.pictures.folders, asides, strict=True)
-            writes = [self._open(name, aside, video, files) for name, aside in named]
+            writes, frames = [self._open(name, aside, video, files) for name, aside in named], video.image.again()
 
-            def take(number: int, frame: np.ndarray, label: np.ndarray) -> None:
+            def take(number: int, label: np.ndarray) -> None:
+                frame = to_rgb(frames[:, number : number + 1][:, 0])
                 for write in writes:
                     write(number, frame, label)
                 steady(frame, label)
                 if self.on_frame is not None:
                     self.on_frame(number + 1, total)
 
-            yield FrameSink(video, num_classes=len(self.header.classes), take=take)
+            yield FrameSink(video.image.shape[1:], num_classes=len(self.header.classes), take=take)
         self.scores[source.path] = scores = steady.counts.compute()
         content = dict(
             video=str(source.path),

@@ -5,30 +5,15 @@ Legend: video (C, T, H, W) in the file's units, arrays (T, H, W, C).
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from densevit.checkpoint import Header
-from densevit.normalization import Normalization, create_normalization
+from densevit.normalization import create_normalization
 from densevit.pictures.picture import VIDEO_ENDINGS
-from densevit.pictures.video import Frames, Video, is_video_file, list_videos, normalize_frames, open_video
+from densevit.pictures.video import Frames, SeenVideo, Video, is_video_file, list_videos, open_video
 from densevit.predictor.inputs import Input, find_paths, name_inputs
-
-
-class SeenVideo:
-    """What the network sees of a video (C, T, H, W), of which only the frames that are asked for become float32.
-
-    Each frame is normalised by itself, as a picture is.
-    """
-
-    def __init__(self, image: Frames | np.ndarray, normalize: Normalization):
-        self.image, self.shape = image, image.shape
-        self.normalize = normalize
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return normalize_frames(self.image[index], self.normalize)
 
 
 class VideoReader:
