@@ -62,7 +62,8 @@ class Dataset(Protocol):
     lies beyond the border of a training sample. `label_values` are the files' values of the classes, None where those
     are the class numbers. `spacing`, in mm (D, H, W), is that of volumes and None for pictures, as is the `modality`
     that sets of volumes may have; `slices` says how a network of pictures sees volumes slice by slice, and is None for
-    all others; `clips`, which frames of videos a network sees together. Sets of photos have `exif` too, "ignore" where
+    all others; `clips`, which frames of videos a network sees together, in sets that give videos frame by frame too, as
+    `ClipDataset` does. Sets of photos have `exif` too, "ignore" where
     photos are seen as they are stored and not turned upright. With `has_cases` each sample is a case, which is also
     scored by itself.
     """
