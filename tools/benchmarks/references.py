@@ -15,6 +15,7 @@ from tools.peers import import_peer, import_torchvision_shim
 from tools.peers.cait import cait_pair
 from tools.peers.common import copy_weights, randomize, transformers_segformer
 from tools.peers.mvit import copy_mvit_weights, stages_of_timm, timm_pair
+from tools.peers.primus import STEMS, Primus
 from tools.peers.pvt import maps_of_transformers_pvt, transformers_pvt
 from tools.peers.swin import huggingface_pair
 from tools.peers.t2t import t2t_pair
@@ -145,28 +146,19 @@ def _eva02() -> Pair:
     return _modern("eva02_base", "eva02_base_patch14_448", **options)
 
 
-def _mixer() -> Pair:
-    theirs = randomize(import_peer("timm").create_model("mixer_s16_224"))
-    ours = densevit.create_classifier("mixer_small_p16", num_classes=1000)
-    return Pair(copy_weights(theirs, ours, source="timm_mixer"), theirs, _image(224, 224))
+def _logits(name: str, peer: str, source: str, num_classes: int) -> Pair:
+    """A whole classifier of timm's."""
+    theirs = randomize(import_peer("timm").create_model(peer)).eval()
+    ours = densevit.create_classifier(name, num_classes=num_classes)
+    return Pair(copy_weights(theirs, ours, source=source), theirs, _image(224, 224))
 
 
-def _convmixer() -> Pair:
-    theirs = randomize(import_peer("timm").create_model("convmixer_768_32")).eval()
-    ours = densevit.create_classifier("convmixer_768_32", num_classes=1000)
-    return Pair(copy_weights(theirs, ours, source="timm_convmixer"), theirs, _image(224, 224))
-
-
-def _bit() -> Pair:
-    theirs = randomize(import_peer("timm").create_model("resnetv2_50x1_bit"))
-    ours = densevit.create_classifier("bit_r50x1", num_classes=1000)
-    return Pair(copy_weights(theirs, ours, source="timm_bit"), theirs, _image(224, 224))
-
-
-def _hybrid_vit() -> Pair:
-    theirs = randomize(import_peer("timm").create_model("vit_small_r26_s32_224"))
-    ours = densevit.create_classifier("vit_small_r26_s32", num_classes=1000)
-    return Pair(copy_weights(theirs, ours, source="timm_hybrid_s32"), theirs, _image(224, 224))
+def _clip_vit() -> Pair:
+    transformers = import_peer("transformers")
+    theirs = randomize(transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(patch_size=16)))
+    ours = densevit.create_classifier("clip_vit_base_p16", num_classes=512)
+    copy_weights(theirs, ours, source="huggingface_clip")
+    return Pair(ours, Outputs(theirs, lambda m, x: m(x).image_embeds), _image(224, 224))
 
 
 def _last_map_of_timm(model: nn.Module, x: Tensor) -> Tensor:
@@ -202,12 +194,6 @@ def _timesformer() -> Pair:
     return Pair(ours, Outputs(theirs, lambda m, x: m(x.transpose(1, 2)).logits), _image(8, 224, 224))
 
 
-def _clip_resnet() -> Pair:
-    theirs = randomize(import_peer("timm").create_model("resnet50_clip"))
-    ours = densevit.create_classifier("clip_resnet50", num_classes=1024)
-    return Pair(copy_weights(theirs, ours, source="timm_clip_resnet"), theirs, _image(512, 512))
-
-
 def _t2t(*, performer: bool) -> Pair:
     theirs, ours = t2t_pair((512, 512), performer=performer, dim=256, depth=7, num_heads=4)
     maps = Outputs(theirs, lambda m, x: m.maps(x, (0, 2, 4, 6)))
@@ -218,6 +204,16 @@ def _unetr() -> Pair:
     size = (96, 96, 96)
     theirs = randomize(monai_unetr(size))
     return Pair(copy_weights(theirs, unetr(size), source="monai"), theirs, _image(*size, channels=1))
+
+
+def _primus() -> Pair:
+    size = (96, 96, 96)
+    theirs = randomize(Primus(3, size, embed_dim=396, eva_depth=12, eva_numheads=6, num_classes=3))
+    options = dict(image_size=size, stem_dims=STEMS[3])
+    ours = densevit.create_segmentor(
+        "primus_v3_small", "patch_decode", num_classes=3, spatial_dims=3, in_channels=1, backbone_options=options
+    )
+    return Pair(copy_weights(theirs, ours, source="nnunet_primus_v2"), theirs, _image(*size, channels=1))
 
 
 def _swin_unetr() -> Pair:
@@ -238,24 +234,29 @@ def _image(*size: int, channels: int = 3) -> Tensor:
     return torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
 
 
+CLASSIFIERS = {  # ours -> timm's, the key map, classes
+    "mixer_small_p16": ("mixer_s16_224", "timm_mixer", 1000),
+    "convmixer_768_32": ("convmixer_768_32", "timm_convmixer", 1000),
+    "resnet50": ("resnet50", "torchvision", 1000),
+    "bit_r50x1": ("resnetv2_50x1_bit", "timm_bit", 1000),
+    "vit_small_r26_s32": ("vit_small_r26_s32_224", "timm_hybrid_s32", 1000),
+    "clip_resnet50": ("resnet50_clip", "timm_clip_resnet", 1024),
+}
 REFERENCES = {
     "mit_b2": Reference("transformers", "transformers", _mit),
     "pvt_v2_b2": Reference("timm", "timm", _pvt_v2),
     "pvt_v1_small": Reference("transformers", "transformers", _pvt_v1),
     "swin_tiny": Reference("transformers", "transformers", _swin),
-    "mixer_small_p16": Reference("timm, logits", "timm", _mixer),
-    "convmixer_768_32": Reference("timm, logits", "timm", _convmixer),
+    **{name: Reference("timm, logits", "timm", partial(_logits, name, *row)) for name, row in CLASSIFIERS.items()},
+    "clip_vit_base_p16": Reference("transformers, embeddings", "transformers", _clip_vit),
     "mvit_v2_tiny": Reference("timm", "timm", _mvit_v2),
     "mvit_v1_base video": Reference("torchvision", "torchvision", _mvit_v1_video),
     "vit_base": Reference("timm", "timm", _vit),
-    "bit_r50x1": Reference("timm, logits", "timm", _bit),
-    "vit_small_r26_s32": Reference("timm, logits", "timm", _hybrid_vit),
     "cait_xxs24": Reference("timm", "timm", _cait),
     "xcit_tiny_12_p16": Reference("timm", "timm", partial(_xcit, 16)),
     "xcit_tiny_12_p8": Reference("timm", "timm", partial(_xcit, 8)),
     "timesformer_base video": Reference("transformers, logits", "transformers", _timesformer),
     "volo_d1": Reference("timm", "timm", _volo),
-    "clip_resnet50": Reference("timm, embeddings", "timm", _clip_resnet),
     "t2t_vit_7": Reference("written out", "torch", partial(_t2t, performer=True)),
     "t2t_vit_7, performer=False": Reference("written out", "torch", partial(_t2t, performer=False)),
     "dinov2_small": Reference("timm", "timm", _dinov2),
@@ -264,5 +265,6 @@ REFERENCES = {
     "eva02_base": Reference("timm", "timm", _eva02),
     "swin_tiny + uper": Reference("mmsegmentation", "mmseg", _swin_uper),
     "unetr_vit_base + unetr": Reference("MONAI", "monai", _unetr),
+    "primus_v3_small + patch_decode": Reference("timm's blocks", "timm", _primus),
     "swin_unetr_small + unetr": Reference("MONAI", "monai", _swin_unetr),
 }
