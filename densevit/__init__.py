@@ -30,6 +30,9 @@ _HOMES = {
     "Predictor": "predictor",
     "predict": "predictor",
     "ClassPredictor": "predictor.classes",
+    "save_pretrained": "sharing",
+    "from_pretrained": "sharing",
+    "push_to_hub": "sharing",
 }
 __all__ = sorted(_HOMES)
 

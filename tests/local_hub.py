@@ -1,9 +1,11 @@
 """A hub of this machine for the real clients: repositories of the Hugging Face hub, and files at plain addresses."""
 
 import hashlib
+import json
 import re
 import threading
 import urllib.request
+from base64 import b64decode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,6 +46,25 @@ class LocalHub:
         commit = revision if re.fullmatch("[0-9a-f]{40}", revision) else COMMIT
         return 200, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit}
 
+    def take(self, path: str, content: bytes) -> tuple[int, dict]:
+        """Status and answer of a POST: a repository is made, or files come, all of them within a commit."""
+        if path == "/api/validate-yaml":
+            return 200, {}
+        if path == "/api/repos/create":
+            said = json.loads(content)
+            name = f"{said['organization'] or 'someone'}/{said['name']}"
+            return (403, {}) if name in self.gated else (200, {"url": f"{self.endpoint}/{name}"})
+        name = "/".join(path.split("/")[3:5])
+        if "/preupload/" in path:
+            asked = [file["path"] for file in json.loads(content)["files"]]
+            return 200, {"files": [dict(path=each, uploadMode="regular", shouldIgnore=False) for each in asked]}
+        for line in filter(None, content.split(b"\n")):
+            said = json.loads(line)
+            if said["key"] == "file":
+                self.files[f"{name}/{said['value']['path']}"] = b64decode(said["value"]["content"])
+        address = f"{self.endpoint}/{name}/commit/{COMMIT}"
+        return 200, dict(success=True, commitOid=COMMIT, commitUrl=address, hookOutput="")
+
     def _problem(self, name: str, revision: str, file: str) -> str | None:
         if name in self.gated:
             return "GatedRepo"
@@ -74,6 +95,15 @@ def local_hub():
 
         def do_HEAD(self):
             self.do_GET(alone=False)
+
+        def do_POST(self):
+            status, said = hub.take(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+            content = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def log_message(self, *_):
             pass

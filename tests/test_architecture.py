@@ -30,6 +30,7 @@ LAYERS = [
     "predictor",
     "evaluate runs",
     "report",
+    "sharing",
     "doctor",
     "export train",
     "analyze",

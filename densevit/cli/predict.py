@@ -74,7 +74,9 @@ SCAN_OPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `predict`."""
     parser.usage = "densevit predict CHECKPOINT INPUTS... -o OUT [options]"
-    parser.add_argument("checkpoint", help="the folder of a run, or a weights.safetensors; it holds all that is needed")
+    parser.add_argument(
+        "checkpoint", help="the folder of a run, a weights.safetensors, or hf:USER/MODEL at the Hugging Face hub"
+    )
     parser.add_argument(
         "inputs", nargs="+", help="image files, folders or quoted globs such as 'data/**/*.png'; scans; or videos"
     )

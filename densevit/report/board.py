@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def board_pictures(folder: Path, *, iteration: int | None) -> dict[str, Triple]:
     chosen = found.get(max(found, default=0) if iteration is None else iteration, {})
     drawn = {name: _split(content) for name, content in sorted(chosen.items())}
     return {name: triple for name, triple in drawn.items() if triple is not None}
+
+
+def save_pictures(triples: Mapping[str, Triple], folder: Path) -> list[Path]:
+    """Write each as a PNG, image, truth and prediction side by side; their paths. No folder is made for none."""
+    paths = []
+    for number, triple in enumerate(triples.values(), 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        paths.append(folder / f"validation_{number}.png")
+        Image.fromarray(np.concatenate(triple, axis=1)).save(paths[-1])
+    return paths
 
 
 def _read_events(path: Path) -> list[tuple[int, str, bytes]]:

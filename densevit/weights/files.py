@@ -72,7 +72,14 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def find_weights(checkpoint: str | Path) -> Path:
-    """A file itself, that of a folder, or the best (else the last) of a run's folder; FileNotFoundError for none."""
+    """A file itself, that of a folder, or the best (else the last) of a run's folder; FileNotFoundError for none.
+
+    "hf:USER/MODEL" is that of a repository of the Hugging Face hub, see `fetch_weights`.
+    """
+    if str(checkpoint).startswith("hf:"):
+        from densevit.weights.named import fetch_weights  # here, for it needs the names of this file
+
+        return fetch_weights(str(checkpoint), file=WEIGHTS).path
     path = Path(checkpoint)
     if path.is_file():
         return path

@@ -76,13 +76,27 @@ def _in_words(repository: str, revision: str | None) -> Iterator[None]:
         raise ValueError(f"the repository {repository!r} has no revision {revision!r}; see {page}/commits") from error
     except errors.HfHubHTTPError as error:
         raise ValueError(
-            f"{page} refuses to give files ({error.response.status_code}); log in by `hf auth login` or set HF_TOKEN "
-            "to a token that may read them"
+            f"{page} refuses this ({error.response.status_code}); log in by `hf auth login` or set HF_TOKEN "
+            "to a token that may do it"
         ) from error
     except errors.HTTPError as error:  # of the client below: a proxy that refuses, a download that breaks off
         raise ConnectionError(f"{page} could not be read: {sentence(str(error))}; try again later") from error
     except errors.HFValidationError as error:
         raise ValueError(f"{repository!r} is no name of a repository: {sentence(str(error))}") from error
+
+
+def upload_folder(folder: Path, repository: str, *, private: bool, message: str) -> str:
+    """Upload the files of a folder as one commit, to a repository that is made where there is none; its address.
+
+    Raises ValueError where one is not logged in or may not write there, ConnectionError where the hub is not reached.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    with _in_words(repository, None):
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
+    return str(address)
 
 
 def fetch_address(address: str, *, sha256: str | None = None) -> Path:

@@ -13,7 +13,7 @@ from densevit.quoting import shown
 from densevit.weights.adapt import CHANNELS, INFLATIONS, adapt
 from densevit.weights.families import known_sources
 from densevit.weights.files import read_checkpoint
-from densevit.weights.named import Fetched, locate
+from densevit.weights.named import Fetched, fetch_weights, locate
 from densevit.weights.names import (
     CLASS_TOKENS,
     UNREAD,
@@ -131,7 +131,8 @@ def load_given(model: nn.Module, weights: Given, *, backbone: str | None = None,
     what short names such as "imagenet" are meant.
     """
     asked, choice, keywords = _read(weights)
-    fetched = locate(asked, backbone=backbone, decoder=decoder, **choice)
+    named = isinstance(weights, Mapping) and weights.get("name") is not None  # then no file of this name is meant
+    fetched = (fetch_weights if named else locate)(asked, backbone=backbone, decoder=decoder, **choice)
     report = load_weights(model, fetched, **keywords)
     vars(model).setdefault("load_reports", []).append((fetched.name, report))
 

@@ -14,6 +14,7 @@ from densevit.inference import InferenceOptions
 from densevit.metrics import ConfusionMatrix
 from densevit.predictor import Predictor
 from densevit.predictor.pictures import find_pictures
+from densevit.weights import read_weights, save_weights
 from tests.checkpoints import save_tiny_checkpoint
 from tests.cli.conftest import CLASSES
 from tests.predictor.common import read
@@ -94,6 +95,9 @@ def test_flags_of_train_are_those_of_openmmlab():
 
 def test_test_prints_and_writes_the_scores_of_its_own_predictions(checkpoint, config, tmp_path, capsys):
     out, work_dir = tmp_path / "out", tmp_path / "work"
+    state, header = read_weights(checkpoint)
+    begun = [dict(name="nvidia/mit-b0", licence="NVIDIA NSCL, non-commercial")]
+    save_weights(state, checkpoint, config=header | dict(started_from=begun))
     command = ["test", str(config), str(checkpoint), "--device", "cpu", "--out", str(out), "--work-dir", str(work_dir)]
     assert main([*command, "--show-dir", str(tmp_path / "shown"), "--json", str(tmp_path / "scores.json")]) == 0
     matrix = ConfusionMatrix(3)
@@ -107,7 +111,7 @@ def test_test_prints_and_writes_the_scores_of_its_own_predictions(checkpoint, co
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["mIoU"] == pytest.approx(100 * expected.mIoU)
     assert scores["num_images"] == 2
-    assert scores["started_from"] == []
+    assert scores["started_from"] == begun
     assert scores["checkpoint_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert json.loads((work_dir / "test_scores.json").read_text()) == scores
     out = capsys.readouterr().out

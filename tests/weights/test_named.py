@@ -121,6 +121,8 @@ def test_what_exists_is_a_path(hub, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="nvidia/mit-b0"):  # read as what it is: a file without a known ending
         load_weights(backbone(), "nvidia/mit-b0")
     assert hub.asked == []
+    with pytest.raises(ValueError, match="no repository 'nvidia/mit-b0'"):
+        create_backbone("mit_b0", weights=dict(name="nvidia/mit-b0"))  # no path is meant
 
 
 def test_any_repository_of_the_hub_by_its_address(hub):
