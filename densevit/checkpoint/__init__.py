@@ -7,6 +7,7 @@ from densevit.checkpoint.files import (
     build_clip,
     build_model,
     open_checkpoint,
+    without_weights,
     write_checkpoint,
 )
 from densevit.checkpoint.header import Header

@@ -47,8 +47,8 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """Whole or slide, windows, flips and scales."""
     parser.add_argument(
         "--mode",
-        choices=("whole", "slide", "slide_gaussian", "slide_nnunet"),
-        help="the image at once, or in windows: averaged, with more weight in their middle, or the same as nnU-Net",
+        choices=("whole", "slide", "slide_gaussian", "slide_nnunet", "slide_monai", "slide_monai_gaussian"),
+        help="the image at once, or in windows: averaged, with more weight in their middle, or as nnU-Net and MONAI do",
     )
     parser.add_argument(
         "--roi-size", type=int, nargs="+", metavar="N", help="window size, one number or one for each axis"

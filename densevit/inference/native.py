@@ -20,14 +20,16 @@ MOST_VALUES = 2**23  # interpolated at once, as long as one plane does not have 
 class NativeGrid:
     """A grid to give results on: its voxel x lies at `scale * x + offset` (per axis) on the network's grid.
 
-    Voxels beyond the network's grid get what lies at its border. Logits are linear between planes; along the axes of
-    `nearest` those of the nearest plane are taken.
+    Voxels beyond the network's grid get what lies at its border. Logits, or where it is asked for the `probabilities`
+    that softmax makes of them, are linear between planes; along the axes of `nearest` those of the nearest plane are
+    taken.
     """
 
     size: tuple[int, ...]
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     nearest: tuple[int, ...] = ()
+    probabilities: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.size) == len(self.scale) == len(self.offset) or min(self.size, default=0) < 1:
@@ -55,6 +57,10 @@ class NativeGrid:
         """The centres of both grids' first voxels coincide: MONAI's `Spacing` and its inverse. Spacings in mm."""
         scale = _ratios(spacing, working_spacing, what="spacings")
         return cls(tuple(size), scale, (0.0,) * len(scale))
+
+    def is_same(self, working_size: Sequence[int]) -> bool:
+        """Whether its voxels are those of the network's grid."""
+        return self.size == tuple(working_size) and set(self.scale) == {1.0} and not any(self.offset)
 
     def lines(self, working_size: Sequence[int]) -> list[Line]:
         """Where its voxels lie on the network's grid, along each axis."""
@@ -85,6 +91,7 @@ class Restorer:
         if len(working_size) != len(native.size):
             raise ValueError(f"the native grid {native.size} needs as many axes as the image, {tuple(working_size)}")
         self._lines = native.lines(working_size)
+        self._of_probabilities = native.probabilities
         self._axis = axis
         self._plane = prod(native.size) // native.size[axis]  # voxels
         self._reduce = reduce
@@ -100,6 +107,8 @@ class Restorer:
         `logits` are (K, *S), whole but for `axis`, and come once, in order, from plane 0. Interpolation is in at least
         float32. They are read until the iterator is exhausted, which must be before the next push.
         """
+        if self._of_probabilities:
+            logits = logits.softmax(0)
         if self._reduce is labels:
             labels(logits.amax()[None])  # refuses NaN, which bricks do not look for
         dim, line = self._axis + 1, self._lines[self._axis]

@@ -11,7 +11,13 @@ from densevit.sides import read_sides
 Flip = int | tuple[int, ...]
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (D, H, W), which point to superior, anterior and right
 # How windows of each mode are placed and weighed, see `Windows`.
-SLIDES = {"slide": ("mmseg", "constant"), "slide_gaussian": ("even", "gaussian"), "slide_nnunet": ("nnunet", "nnunet")}
+SLIDES = {
+    "slide": ("mmseg", "constant"),
+    "slide_gaussian": ("even", "gaussian"),
+    "slide_nnunet": ("nnunet", "nnunet"),
+    "slide_monai": ("monai", "constant"),
+    "slide_monai_gaussian": ("monai", "gaussian"),
+}  # the grid and the blend of windows
 SIZES = ("roi_size", "stride", "divisor", "base_size")  # one number, or one for each axis
 LARGEST, LARGEST_SCALE = 2**16, 16  # sizes and factors beyond which no memory holds what is asked for
 
@@ -63,7 +69,8 @@ class InferenceOptions:
     """What a config's `inference`, a checkpoint's header and the keywords of `Predictor` say, for every rank.
 
     `mode` is "whole", "slide" (windows on mmsegmentation's grid, averaged), "slide_gaussian" (evenly spaced windows
-    whose middle counts more, as is usual for volumes) or "slide_nnunet" (the same on nnU-Net's grid, view after view).
+    whose middle counts more, as is usual for volumes), "slide_nnunet" (the same on nnU-Net's grid, view after view),
+    "slide_monai" or "slide_monai_gaussian" (averaged on MONAI's grid, or with more weight in the middle).
     `roi_size` is the size of a window and `stride` the step from one to the next, half a window if None; an int stands
     for every axis. `batch_size` counts windows, or views of the whole image, and "auto" measures. Each window, or the
     whole image, is also seen once for every entry of `flips`, a spatial axis or several (-1 is the last, left to
@@ -81,7 +88,7 @@ class InferenceOptions:
     Raises ValueError, one sentence that begins with the name of a field, for what no image could be seen by.
     """
 
-    mode: Literal["whole", "slide", "slide_gaussian", "slide_nnunet"] = "whole"
+    mode: Literal["whole", "slide", "slide_gaussian", "slide_nnunet", "slide_monai", "slide_monai_gaussian"] = "whole"
     roi_size: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     batch_size: int | Literal["auto"] = 1

@@ -83,7 +83,7 @@ def label_image(
     *,
     options: InferenceOptions,
     size: Sequence[int] | None = None,
-    nearest: Sequence[int] = (),
+    native: NativeGrid | None = None,
     slices: SliceOptions | None = None,
     clips: ClipOptions | None = None,
     device: str | torch.device = "cpu",
@@ -94,8 +94,8 @@ def label_image(
 ) -> np.ndarray:
     """(C, *S) -> the most probable class of each place (*size): logits are interpolated, and become labels in slabs.
 
-    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default, and
-    along the axes of `nearest` it is reached by the nearest planes. With `slices` a model of pictures sees a volume
+    `model` is in eval mode and on `device`, and windows are brought there; `size` is the image's own by default, over
+    the same box; `native`, of `size`, says where else its voxels lie. With `slices` a model of pictures sees a volume
     slice by slice, and `options` speak of those; with `clips` the image is a video, and labels are made in the order of
     its frames. `amp` is "bf16" or "fp16"; `max_memory` ("4GB", or bytes) bounds what windows take. `out` takes the
     labels: an integer array of `size`, or what stores like one. `stopwatch` learns what the forwards took ("network")
@@ -105,11 +105,13 @@ def label_image(
     reduce = "regions" if options.overlapping else "labels"
     seen, image, windows = _by_windows(model, image, options, slices, clips)
     network = TimedNetwork(seen, device=device)
+    if native is None and size != tuple(image.shape[1:]):
+        native = NativeGrid.same_extent(size, image.shape[1:])
     groups = dict(windows=windows, placement=Placement(axis=0 if clips else None, window_device=device))
     if out is None:
         out = np.empty(size, label_type(model.num_classes))
     with autocast(device, amp):
-        if slices is None and max_memory is None and windows.roi_size == tuple(image.shape[1:]) == size:
+        if slices is None and max_memory is None and native is None and windows.roi_size == size:
             out[...] = REDUCTIONS[reduce](network(_finite(torch.as_tensor(image[:]))[None].to(device))[0]).cpu().numpy()
         else:
             planned: dict[str, Any] = {}
@@ -117,11 +119,6 @@ def label_image(
                 plan = plan_windows(network, image, **groups, max_memory=max_memory, new_tensor=False)
                 logger.info("%s", plan)
                 planned = plan.options
-            native = (
-                None
-                if tuple(image.shape[1:]) == size
-                else NativeGrid.same_extent(size, image.shape[1:], nearest=nearest)
-            )
             sliding_window(network, image, **groups, **planned, reduce=reduce, native=native, out=out)
     if stopwatch is not None:
         stopwatch.seconds["network"] += network.seconds()

@@ -141,15 +141,16 @@ class Predictor:
         how long. `out`, an array of `size` or what stores like one, takes class numbers, and is returned as it is; of a
         `SeenScan` it takes those of its part.
         """
-        stopwatch, header, nearest, seen = stopwatch or Stopwatch(), self.header, (), None
+        stopwatch, header, native, seen = stopwatch or Stopwatch(), self.header, None, None
         if isinstance(image, SeenScan):
-            seen, image, size, nearest = image, image.image, image.box_size, image.nearest
+            seen, image, size = image, image.image, image.native.size
+            native = None if seen.native.is_same(seen.shape[1:]) else seen.native
         label = label_image(
             self.model,
             torch.from_numpy(image) if isinstance(image, np.ndarray) else image,
             options=self._options,
             size=size,
-            nearest=nearest,
+            native=native,
             out=np.empty(tuple(size), label_type(header.num_classes)) if out is None else out,
             slices=header.slices,
             clips=header.clips,

@@ -77,22 +77,28 @@ def resampled_grid(grid: Grid, size: Sequence[int]) -> Grid:
 
 
 def resample_image(
-    image: np.ndarray, size: Sequence[int], *, cubic: bool = False, nearest: int | None = None
+    image: np.ndarray,
+    size: Sequence[int],
+    *,
+    cubic: bool = False,
+    nearest: int | None = None,
+    grid: NativeGrid | None = None,
 ) -> np.ndarray:
     """(C, D, H, W) -> float32 (C, *size); the array itself where it has that size.
 
-    `cubic` takes splines in the place of straight lines, `nearest` the nearest planes along that axis.
+    `cubic` takes splines in the place of straight lines, `nearest` the nearest planes along that axis. `grid`, of
+    `size`, says where the new voxels lie among the old ones, by default in the same box.
     """
-    if image.shape[1:] == tuple(size):
+    if image.shape[1:] == tuple(size) and (grid is None or grid.is_same(size)):
         return image
     out = np.empty((len(image), *size), np.float32)
     for channel, target in zip(image, out, strict=True):
         values = torch.from_numpy(np.ascontiguousarray(channel, np.float32))
         if cubic:
             target[...] = resample_cubic(values, size, nearest=nearest).numpy()
-        elif nearest is not None:
-            grid = NativeGrid.same_extent(size, values.shape, nearest=(nearest,))
-            target[...] = interpolate(values[None], grid.lines(values.shape))[0].numpy()
+        elif nearest is not None or grid is not None:
+            lone = grid or NativeGrid.same_extent(size, values.shape, nearest=(nearest,))
+            target[...] = interpolate(values[None], lone.lines(values.shape))[0].numpy()
         else:
             target[...] = _interpolate(values, size).numpy()
     return out

@@ -4,15 +4,17 @@ Legend: image (C, D, H, W) with axes to superior, anterior and right; seen (C, *
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
 import numpy as np
 
+from densevit.inference.native import NativeGrid
 from densevit.normalization import Normalize
 from densevit.options import check_range
 from densevit.texts import format_bytes
+from densevit.volumes.first_centre import lay_grids
 from densevit.volumes.grid import times
 from densevit.volumes.resample import lone_axis, resample_image
 from densevit.volumes.volume import Volume
@@ -23,12 +25,15 @@ class ScanOptions:
     """How scans become what a network sees, where that is another way than that of our own training.
 
     `axes` are "standard" (to superior, anterior and right) or those of the "file" (Z, Y, X), whatever they point to;
-    `order` says which of them the network sees first, second and third. `spacing` are millimetres between voxels along
-    the network's axes, None where an axis stays as it is. `crop` "nonzero" leaves out the border in which all channels
-    are 0: it becomes class 0. `masked` says of each channel whether it is normalised by the voxels inside the outline
-    of what is not 0 alone, the others staying as they are. `resampling` of images is "linear" or "cubic", see
-    `resample_cubic`; logits are linear. Beyond a ratio of `uneven` between the spacings of two axes, the coarsest is
-    resampled by itself, to nearest planes, see `lone_axis`.
+    `order` says which of them the network sees first, second and third, and `flipped` which of the network's axes run
+    back. `spacing` are millimetres between voxels along the network's axes, None where an axis stays as it is; grids of
+    two spacings share their box (`align` "extent") or, as MONAI's do, the centre of their first voxel ("origin").
+    `first` is what is done first, "normalization" or "spacing". `crop` "nonzero" leaves out the border in which all
+    channels are 0: it becomes class 0. `masked` says of each channel whether it is normalised by the voxels inside the
+    outline of what is not 0 alone, the others staying as they are. `resampling` of images is "linear" or "cubic", see
+    `resample_cubic`; what goes back to the scan's grid, logits or probabilities (`restored`), is linear. Beyond a ratio
+    of `uneven` between the spacings of two axes, the coarsest is resampled by itself, to nearest planes, see
+    `lone_axis`.
     """
 
     axes: Literal["standard", "file"] = "standard"
@@ -38,6 +43,10 @@ class ScanOptions:
     masked: tuple[bool, ...] = ()
     resampling: Literal["linear", "cubic"] = "linear"
     uneven: float | None = None
+    flipped: tuple[int, ...] = ()
+    align: Literal["extent", "origin"] = "extent"
+    first: Literal["normalization", "spacing"] = "normalization"
+    restored: Literal["logits", "probabilities"] = "logits"
 
     def __post_init__(self) -> None:
         if sorted(self.order) != [0, 1, 2]:
@@ -45,6 +54,13 @@ class ScanOptions:
         if any(mm is not None and not 1e-6 <= mm <= 1e4 for mm in self.spacing):
             raise ValueError(f"spacing must be from 1e-6 to 1e4 mm along each axis, or None, got {self.spacing}")
         check_range(self, ["uneven"], least=1)
+        check_range(self, ["flipped"], least=0, most=2)
+        if self.flipped and self.axes == "file":
+            raise ValueError(f"flipped is for standard axes, and those of the file run as they do, got {self.flipped}")
+        if self.align == "origin" and (self.crop or any(self.masked) or self.uneven or self.resampling != "linear"):
+            raise ValueError("align 'origin' is for linear resampling, without crop, masked and uneven; leave them out")
+        if self.first == "spacing" and any(self.masked):
+            raise ValueError("first must be 'normalization' where channels are masked; leave one of them out")
 
     @property
     def array_spacing(self) -> tuple[float, ...]:
@@ -57,8 +73,14 @@ class ScanOptions:
         image, spacing = turn.of(volume.image), turn.of_axes(volume.grid.spacing)
         mask = _nonzero(image) if self.crop is not None or any(self.masked) else None
         box = _box(mask) if self.crop is not None else tuple(slice(0, n) for n in image.shape[1:])
+        sizes = [part.stop - part.start for part in box]
         wanted = [mm or own for mm, own in zip(self.spacing, spacing, strict=True)]
-        size = _resized(box, spacing, wanted)
+        if self.align == "origin":
+            new, native = lay_grids(turn.of_columns(volume.grid.affine), sizes, self.spacing)
+            size = new.size
+        else:
+            new, size = None, _resized(sizes, spacing, wanted)
+            native = NativeGrid.same_extent(sizes, size)
         needed = 4 * len(image) * prod(size)
         if needed > max(max_bytes, image.nbytes):
             raise ValueError(
@@ -67,16 +89,28 @@ class ScanOptions:
                 f"{format_bytes(max_bytes)} are allowed; correct its spacing, or raise max_bytes"
             )
         inside = None if mask is None else mask[box]
-        image = self._normalized(image[(slice(None), *box)], inside, normalize)
-        first = self.uneven and lone_axis(spacing, wanted, ratio=self.uneven)
+        image = image[(slice(None), *box)]
+        if self.first == "normalization":
+            image = self._normalized(image, inside, normalize)
+        lone = self.uneven and lone_axis(spacing, wanted, ratio=self.uneven)
         back = self.uneven and lone_axis(wanted, spacing, ratio=self.uneven)
-        seen = resample_image(image, size, cubic=self.resampling == "cubic", nearest=first)
-        part = dict(size=turn.of(volume.image[0]).shape, box=box)
-        return SeenScan(image=seen, spacing=tuple(wanted), turn=turn, **part, nearest=() if back is None else (back,))
+        image = resample_image(image, size, cubic=self.resampling == "cubic", nearest=lone, grid=new)
+        if self.first == "spacing":
+            image = normalize(image)
+        return SeenScan(
+            image=np.ascontiguousarray(image),
+            spacing=tuple(wanted),
+            turn=turn,
+            size=turn.of(volume.image[0]).shape,
+            box=box,
+            native=replace(
+                native, nearest=() if back is None else (back,), probabilities=self.restored == "probabilities"
+            ),
+        )
 
     def _turn(self, volume: Volume) -> "Turn":
         if self.axes == "standard":
-            return Turn(self.order, ())
+            return Turn(self.order, self.flipped)
         places, flipped = volume.axes_of_file()
         order = tuple(places[axis] for axis in self.order)
         return Turn(order, tuple(k for k, axis in enumerate(self.order) if flipped[axis]))
@@ -112,6 +146,11 @@ class Turn:
         """Numbers of the axes (D, H, W), such as a spacing, in the network's order."""
         return tuple(values[axis] for axis in self.order)
 
+    def of_columns(self, affine: np.ndarray) -> np.ndarray:
+        """An affine (4, 4) of voxels (w, h, d) -> (3, 3): millimetres from voxel to voxel of the network's axes."""
+        signs = [-1 if axis in self.flipped else 1 for axis in range(len(self.order))]
+        return affine[:3, [len(self.order) - 1 - axis for axis in self.order]] * signs
+
     def back(self, array: np.ndarray) -> np.ndarray:
         """(*S) -> (D, H, W), a view."""
         return np.flip(array, self.flipped).transpose(np.argsort(self.order))
@@ -121,8 +160,7 @@ class Turn:
 class SeenScan:
     """`image` (C, *S) is what a network sees of the part `box` of a scan that has `size`, all in its order of axes.
 
-    `spacing` are the millimetres between its voxels. Logits go back to that part by their nearest planes along the axes
-    `nearest`, and linearly along the others.
+    `spacing` are the millimetres between its voxels; `native` is the grid of that part, to which logits go back.
     """
 
     image: np.ndarray
@@ -130,16 +168,11 @@ class SeenScan:
     turn: Turn
     size: tuple[int, ...]
     box: tuple[slice, ...]
-    nearest: tuple[int, ...]
+    native: NativeGrid
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.image.shape
-
-    @property
-    def box_size(self) -> tuple[int, ...]:
-        """Of the part, in voxels of the scan."""
-        return tuple(part.stop - part.start for part in self.box)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         return self.image[index]
@@ -168,7 +201,6 @@ def _box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _resized(box: Sequence[slice], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
-    """Voxels of the spacing that is wanted in a part of a scan, rounded as nnU-Net does."""
-    steps = zip(box, spacing, wanted, strict=True)
-    return tuple(max(1, round(own / mm * (part.stop - part.start))) for part, own, mm in steps)
+def _resized(size: Sequence[int], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
+    """Voxels of the spacing that is wanted in as much as `size` voxels, rounded as nnU-Net does."""
+    return tuple(max(1, round(own / mm * n)) for n, own, mm in zip(size, spacing, wanted, strict=True))

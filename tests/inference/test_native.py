@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -365,3 +366,15 @@ def test_along_an_axis_of_nearest_planes_logits_are_not_interpolated(size, nativ
 def test_nearest_planes_are_along_axes_that_there_are():
     with pytest.raises(ValueError, match=r"nearest must name axes, 0 to 1, got \(2,\)"):
         NativeGrid.same_extent((4, 4), (2, 2), nearest=(2,))
+
+
+def test_probabilities_may_be_interpolated_in_the_place_of_logits():
+    logits = torch.tensor([[0.0, 9.0], [4.0, 0.0]])[:, :, None]  # two classes at two places
+    grid = NativeGrid((4, 1), (1 / 3, 1.0), (0.0, 0.0))
+
+    def restore(grid):
+        restorer = Restorer(grid, working_size=(2, 1), axis=0, reduce=labels)
+        return torch.cat([part for _, part in restorer.push(0, logits)])[:, 0].tolist()
+
+    assert restore(grid) == [1, 0, 0, 0]  # 4 and 9 are far apart
+    assert restore(replace(grid, probabilities=True)) == [1, 1, 0, 0]  # both are nearly certain

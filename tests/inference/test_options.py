@@ -37,7 +37,7 @@ def test_one_number_stands_for_every_axis():
     [
         (dict(window=3), r"unknown key 'inference.window'; known: base_size"),
         (dict(mod="slide"), "did you mean mode"),
-        (dict(mode="slid"), "inference.mode must be 'whole' or 'slide' or 'slide_gaussian' or 'slide_nnunet', got"),
+        (dict(mode="slid"), "inference.mode must be 'whole' or 'slide' or 'slide_gaussian' or 'slide_nnunet'"),
         (dict(mode="slide"), "inference.mode 'slide' needs the size of its windows"),
         (dict(mode="slide", roi_size=[0, 16]), r"inference.roi_size must be from 1 to 65536, got \(0, 16\)"),
         (dict(batch_size=0), "inference.batch_size must be at least 1, got 0"),
@@ -57,6 +57,6 @@ def test_what_no_image_could_be_seen_by_is_told(given, sentence):
 
 @pytest.mark.parametrize("key", ["roi_size", "stride"])
 def test_windows_that_would_not_be_used_are_told(key):
-    with pytest.raises(ValueError, match=f"{key} belongs to modes 'slide', 'slide_gaussian', 'slide_nnunet'"):
+    with pytest.raises(ValueError, match=f"{key} belongs to modes 'slide', 'slide_gaussian', 'slide_nnunet', 'sl"):
         InferenceOptions().override(**{key: 32})
     assert InferenceOptions(roi_size=32).override(batch_size=2).mode == "whole"  # said before, and not asked for now

@@ -76,10 +76,13 @@ def test_half_precision_logits_come_back_in_float32():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(mode="slides"), "mode must be 'whole' or 'slide' or 'slide_gaussian' or 'slide_nnunet', got 'slides'"),
+        (
+            dict(mode="slides"),
+            "mode must be 'whole' or 'slide' or 'slide_gaussian' or 'slide_nnunet' or .*, got 'slides'",
+        ),
         (dict(mode="slide"), "mode 'slide' needs the size of its windows; give roi_size"),
         (dict(mode="slide_gaussian"), "mode 'slide_gaussian' needs the size of its windows"),
-        (dict(roi_size=8), "roi_size belongs to modes 'slide', 'slide_gaussian', 'slide_nnunet', but images are seen"),
+        (dict(roi_size=8), "roi_size belongs to modes 'slide', 'slide_gaussian', 'slide_nnunet', .*, but images"),
         (dict(mode="slide", roi_size=(8, 8, 8)), "roi_size must be one number for each of 2 axes"),
         (dict(flips=(2,)), "flips must name spatial axes, -2 to 1, each once, got 2"),
         (dict(flips=((0, 5),)), r"flips must name spatial axes, -2 to 1, each once, got \(0, 5\)"),

@@ -146,8 +146,8 @@ def test_the_axis_of_logits_is_chosen_by_the_networks_spacing_first():
     scan = made(values((4, 12, 12)), spacing=(5.0, 1.0, 1.0))
     both = ScanOptions(spacing=(1.0, 1.0, 5.0), uneven=3.0).see(scan, normalize=as_it_is, max_bytes=ENOUGH)
     one = ScanOptions(spacing=(1.0, 1.0, 1.0), uneven=3.0).see(scan, normalize=as_it_is, max_bytes=ENOUGH)
-    assert both.nearest == (2,)
-    assert one.nearest == (0,)
+    assert both.native.nearest == (2,)
+    assert one.native.nearest == (0,)
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,53 @@ def test_a_scan_that_would_outgrow_the_memory_is_refused():
     options = ScanOptions(spacing=(0.01, 0.01, 0.01))
     with pytest.raises(ValueError, match=r"made has voxels of 1.0 x 1.0 x 1.0 mm, and at 0.01 x .* are allowed"):
         options.see(made(values((3, 4, 5))), normalize=as_it_is, max_bytes=2**20)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            dict(flipped=(0,), axes="file"),
+            r"flipped is for standard axes, and those of the file run as they do, got \(0,\)",
+        ),
+        (dict(flipped=(3,)), r"flipped must be from 0 to 2, got \(3,\)"),
+        (
+            dict(align="origin", crop="nonzero"),
+            "align 'origin' is for linear resampling, without crop, masked and uneven",
+        ),
+        (dict(align="origin", resampling="cubic"), "align 'origin' is for linear resampling"),
+        (dict(first="spacing", masked=(True,)), "first must be 'normalization' where channels are masked"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_is_told(given, said):
+    with pytest.raises(ValueError, match=said):
+        ScanOptions(**given)
+
+
+def test_flipped_axes_run_back_and_labels_go_back_with_them():
+    image = values((5, 6, 7))
+    seen = ScanOptions(order=(2, 1, 0), flipped=(0, 2)).see(made(image), normalize=as_it_is, max_bytes=ENOUGH)
+    assert np.array_equal(seen.image, np.flip(image.transpose(0, 3, 2, 1), (1, 3)))
+    assert np.array_equal(seen.restore((seen.image[0] > 0).astype(np.uint8)), image[0] > 0)
+
+
+def test_a_scan_may_be_resampled_before_it_is_normalised():
+    window = create_normalization(dict(type="window", low=-0.3, high=0.3))
+    image, options = values((6, 8, 8)), dict(spacing=(1.0, 1.5, 0.8))
+    resampled = ScanOptions(**options).see(made(image), normalize=as_it_is, max_bytes=ENOUGH).image
+    after = ScanOptions(**options, first="spacing").see(made(image), normalize=window, max_bytes=ENOUGH).image
+    before = ScanOptions(**options).see(made(image), normalize=window, max_bytes=ENOUGH).image
+    assert np.array_equal(after, window(resampled))
+    assert not np.allclose(after, before, atol=0.01)
+
+
+def test_the_first_centres_of_both_grids_may_be_one():
+    ramp = np.broadcast_to(np.arange(9, dtype=np.float32), (1, 4, 5, 9))
+    options = ScanOptions(spacing=(None, 3.0, 0.4), align="origin", restored="probabilities")
+    seen = options.see(made(ramp, (2.0, 1.5, 1.0)), normalize=as_it_is, max_bytes=ENOUGH)
+    assert seen.shape == (1, 4, 3, 21)
+    np.testing.assert_allclose(seen.image[0, 0, 0], np.arange(21) * 0.4, atol=1e-6)
+    assert seen.native.size == (4, 5, 9)
+    assert seen.native.scale == pytest.approx((1.0, 0.5, 2.5))
+    assert (seen.native.offset, seen.native.probabilities) == ((0.0, 0.0, 0.0), True)

@@ -181,7 +181,7 @@ def test_of_regions_the_last_that_is_there_counts_on_the_scans_own_grid(tmp_path
     scan = save(tmp_path, spacing=(1.3, 0.9, 1.7), axes="RAS", channels=1)[0]
     predictor = Predictor(network, header)
     seen = predictor.reader.prepare(predictor.reader.open(scan))
-    logits = torch.nn.functional.interpolate(predictor(scan).logits[None], seen.box_size, mode="trilinear")[0]
+    logits = torch.nn.functional.interpolate(predictor(scan).logits[None], seen.native.size, mode="trilinear")[0]
     part = np.where(logits[2] > 0, 2, np.where(logits[1] > 0, 7, 0))
     found = predictor.label(scan)
     assert (found == seen.restore(part)).mean() > 0.9999
