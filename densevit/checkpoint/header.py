@@ -219,8 +219,7 @@ class Header:
         if type(version) is not int or version < 1:
             raise ValueError(f"{path} is damaged: header_version must be a whole number from 1, got {version!r}")
         if version > VERSION:
-            newer = content.get("version")
-            raise ValueError(f"{path} was written by densevit {newer}, a newer one than this; install that")
+            raise ValueError(f"{path} was written by densevit {content.get('version')}, a newer one; install that")
         content = _modern(content)
         known = {each.name for each in fields(cls)} - {"more"}
         more = {key: value for key, value in content.items() if key not in known and key != "header_version"}

@@ -83,7 +83,7 @@ def test_a_model_made_here_has_a_header_too():
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        (dict(header_version=3, version="9.0"), "was written by densevit 9.0, a newer one than this"),
+        (dict(header_version=3, version="9.0"), "was written by densevit 9.0, a newer one; install that"),
         (dict(spacing=[1.0, 1.0, 1.0]), "spacing has 3 entries, for 2 axes of its images"),
         (dict(label_values=[0, -1]), "label_values must be from 0 to 2147483647"),
         (dict(scans=dict(crop="nonzero")), "scans are volumes, and hold the spacing at which these are seen"),
