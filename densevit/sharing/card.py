@@ -16,7 +16,7 @@ from densevit.tables import format_table
 from densevit.weights import Origin, read_origins
 
 CARD, PICTURES = "README.md", "pictures"
-LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-NC-4.0": "cc-by-nc-4.0", "BSD-3-Clause": "bsd-3-clause"}
+LICENCES = ("Apache-2.0", "MIT", "CC-BY-NC-4.0", "BSD-3-Clause")  # which the hub writes in small letters
 PERMITTED = {
     True: "All of these licences permit commercial use.",
     False: "**These licences do not permit commercial use of this model.**",
@@ -54,8 +54,7 @@ def _metadata(header: Header, licence: str | None) -> str:
     task = "image-classification" if header.is_of_classifier else "image-segmentation"
     said = dict(library_name="densevit", pipeline_tag=task, tags=["densevit", str(header.model["backbone"])])
     if licence is not None:
-        said |= dict(license=LICENCES.get(licence, "other"))
-        said |= {} if licence in LICENCES else dict(license_name=licence)
+        said |= dict(license=licence.lower()) if licence in LICENCES else dict(license="other", license_name=licence)
     bases = [each.name for each in read_origins(header.started_from) or () if "/" in each.name]
     return f"---\n{yaml.safe_dump(said | (dict(base_model=bases) if bases else {}), sort_keys=False)}---\n"
 

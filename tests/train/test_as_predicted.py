@@ -35,6 +35,7 @@ SEEN = {
     "scales": dict(scales=(0.75, 1.25)),
     "divisor": dict(divisor=32),
     "base_size": dict(base_size=(64, 48)),
+    "overlapping": dict(overlapping=True),
 }
 NORMALIZED = [
     dict(type="zscore"),

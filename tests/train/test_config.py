@@ -196,7 +196,7 @@ def test_a_bool_in_place_of_a_number_is_refused_when_the_config_is_read(config, 
     ("section", "said"),
     [
         (dict(weights=dict(path="a.pth", strict=1)), "model.weights.strict must be True or False, got 1"),
-        (dict(weights=dict(path=True)), "model.weights.path must be text, got True"),
+        (dict(weights=dict(path=True)), "model.weights.path must be text or None, got True"),
         (dict(weights=True), "model.weights must be text or a dict or None, got True"),
         (
             dict(backbone_options=dict(weights=dict(path="a.pth", inflate=True))),

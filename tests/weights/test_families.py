@@ -23,6 +23,7 @@ DEFAULTS = {
     "predictor/clip_files.py": {"clip_vit_base_p16", "clip_resnet50"},
     "cli/fingerprint.py": {"swin_unetr_tiny"},
     "cli/models.py": {"mit_b0"},
+    "integrations/transformers/networks.py": {"resnet"},  # transformers' word
     "doctor/fingerprint/propose.py": {"swin_unetr_tiny"},
 }
 
