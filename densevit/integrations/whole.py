@@ -3,8 +3,9 @@
 Legend: B batch, C image channels, K classes, *S spatial size.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,3 +105,24 @@ def state_keywords(build: Callable[..., WholeNetwork], theirs: Iterable[Paramete
     named = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in theirs if p.kind is not Parameter.VAR_KEYWORD]
     ours = set(OURS).difference(p.name for p in named)
     build.__signature__ = Signature([*named, *(Parameter(key, Parameter.KEYWORD_ONLY) for key in sorted(ours))])
+
+
+def load_exactly(
+    network: nn.Module, state: Mapping[str, Tensor], *, path: Path, said_by: str, way: str = "the config"
+) -> None:
+    """Put the weights of a file into a network; ValueError where they are of another one than the file
+    `said_by` says; `way` ends the sentence.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    other = next((name for name in {**wanted, **found} if wanted.get(name) != found.get(name)), None)
+    if other is not None:
+        raise ValueError(
+            f"{path} holds another network than {said_by} says: {other} is {_shape(found.get(other))}, and "
+            f"{_shape(wanted.get(other))} by {way}"
+        )
+    network.load_state_dict(dict(state))
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "one number"

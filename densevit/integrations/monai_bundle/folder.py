@@ -12,9 +12,10 @@ from typing import Any
 
 from densevit.checkpoint import WEIGHTS, Header, build_model, open_checkpoint, without_weights, write_checkpoint
 from densevit.integrations.monai_bundle.config import BundleConfig, Component, read_config
-from densevit.integrations.monai_bundle.network import OURS, describe_network, load_state, read_state
+from densevit.integrations.monai_bundle.network import OURS, describe_network, read_state
 from densevit.integrations.monai_bundle.prediction import read_inferer, read_postprocessing
 from densevit.integrations.monai_bundle.preparation import read_preparation
+from densevit.integrations.whole import load_exactly
 from densevit.labels import check_classes
 from densevit.segmentor import create_segmentor
 from densevit.volumes.modality import modality_of_name
@@ -45,7 +46,7 @@ def import_monai_bundle(folder: str | Path, output: str | Path) -> Path:
         header = _read_header(config, metadata, network)
         model = create_segmentor(**without_weights(header.model))
         path, state = read_state(folder)
-        load_state(model.backbone.network, state, path=path)
+        load_exactly(model.backbone.network, state, path=path, said_by="network_def")
     output.mkdir(parents=True, exist_ok=True)
     write_checkpoint(output / WEIGHTS, model, header)
     return output / WEIGHTS
@@ -59,7 +60,7 @@ def _read_ours(folder: Path) -> tuple[Any, Header]:
     opened = open_checkpoint(path)
     model = build_model(opened)
     path, state = read_state(folder)
-    load_state(model, state, path=path)
+    load_exactly(model, state, path=path, said_by="network_def")
     return model, opened.header
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from densevit.integrations.monai_bundle.config import Component
 from densevit.registry import NETWORKS, check_known
@@ -77,20 +77,3 @@ def read_state(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     if broken:
         raise ValueError(f"{path} cannot be used: {broken}")
     return path, state
-
-
-def load_state(network: nn.Module, state: Mapping[str, Tensor], *, path: Path) -> None:
-    """Put weights into a network; ValueError where they are of another one than the config says."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    other = next((name for name in {**wanted, **found} if wanted.get(name) != found.get(name)), None)
-    if other is not None:
-        raise ValueError(
-            f"{path} holds another network than network_def says: {other} is {_shape(found.get(other))}, and "
-            f"{_shape(wanted.get(other))} by the config"
-        )
-    network.load_state_dict(dict(state))
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else "x".join(map(str, shape)) or "one number"

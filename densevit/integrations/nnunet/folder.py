@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from densevit.checkpoint import WEIGHTS, Header, write_checkpoint
 from densevit.integrations.nnunet.architecture import describe_model
 from densevit.integrations.nnunet.plans import Configuration, read_description, read_plans
 from densevit.integrations.nnunet.preparation import inference, normalization, scan_options, slices
+from densevit.integrations.whole import load_exactly
 from densevit.segmentor import create_segmentor
 from densevit.volumes.modality import modality_of_name
 from densevit.weights import find_broken, load_weights
@@ -82,7 +83,10 @@ def import_nnunet(
     network = create_segmentor(**model)
     if model["decoder"] is None:
         inner = network.backbone.network
-        _load(inner.network if description.regions else inner, read)
+        inner = inner.network if description.regions else inner
+        for fold, target in zip(read, [inner] if len(read) == 1 else inner.folds, strict=True):
+            way = f"the plans; its trainer {fold.trainer} may have changed it, which is not known here"
+            load_exactly(target, fold.weights, path=fold.path, said_by="plans.json", way=way)
     else:
         load_weights(network, first.path, state=first.weights)
     output = Path(output)
@@ -168,26 +172,6 @@ def _check_single_stage(configuration: Configuration) -> None:
             f"{configuration.path}: configurations.{configuration.name} sees the label maps of {previous} beside the "
             f"image, and a checkpoint holds one network; import the folder of {previous} or 3d_fullres"
         )
-
-
-def _load(network: nn.Module, folds: Sequence[Fold]) -> None:
-    """Put the weights of each fold into its network; ValueError where they are of another one than the plans say."""
-    networks = [network] if len(folds) == 1 else network.folds
-    for fold, target in zip(folds, networks, strict=True):
-        wanted = {name: tuple(tensor.shape) for name, tensor in target.state_dict().items()}
-        found = {name: tuple(tensor.shape) for name, tensor in fold.weights.items()}
-        other = next((name for name in {**wanted, **found} if wanted.get(name) != found.get(name)), None)
-        if other is not None:
-            raise ValueError(
-                f"{fold.path} holds another network than plans.json says: {other} is {_shape(found.get(other))}, and "
-                f"{_shape(wanted.get(other))} by the plans; its trainer {fold.trainer} may have changed it, which is "
-                "not known here"
-            )
-        target.load_state_dict(fold.weights)
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else "x".join(map(str, shape)) or "one number"
 
 
 def _origin(plans: Mapping[str, Any], first: Fold, folds: Sequence[Fold]) -> dict[str, Any]:
