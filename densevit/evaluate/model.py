@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densevit.data.dataset import Sample, Shown
+from densevit.data.dataset import Dataset, Sample
 from densevit.data.stream import EvalSet
 from densevit.inference import InferenceOptions
 from densevit.metrics import ConfusionMatrix, MeasureOptions, Record, SegmentationScores, measure, scores_from_records
@@ -53,20 +53,7 @@ def evaluate(
     )
     of_videos = getattr(dataset, "clips", None) is not None  # which data sets of one's own need not have
     counts = ConfusionMatrix(dataset.num_classes, ignore_index=dataset.ignore_index)
-    counted = MeasureOptions(metrics=(), ignore_index=dataset.ignore_index, include_background=True)
-    records: list[Record] = []
-    pictures: list[Picture] = []
-
-    def take(sample: Sample, prediction: Tensor, *, case: int, is_shown: bool = True) -> None:
-        if dataset.has_cases:
-            records.extend(measure(prediction, sample.label, dataset.classes, None, counted, case=str(case)))
-        else:  # of many pictures and classes the records would be many
-            counts.update(prediction, sample.label)
-        if on_prediction is not None:
-            on_prediction(sample, prediction)
-        if is_shown and len(pictures) < num_pictures:
-            pictures.append(_thinned(dataset.shown(sample, prediction)))
-
+    take = _Taken(dataset, counts, num_pictures, on_prediction)
     was_training = model.training
     model.eval()
     try:
@@ -84,14 +71,37 @@ def evaluate(
                     return None
     finally:
         model.train(was_training)
-    if dataset.has_cases:
-        scores = scores_from_records([record for part in gather(records) for record in part], by_case=True)
-    else:
-        scores = counts.reduce().compute()
-    return Evaluation(scores, pictures)
+    return Evaluation(take.scores(), take.pictures)
 
 
-def _thinned(shown: Shown) -> Picture:
-    """At most 1024 pixels a side: enough for the eye."""
-    step = -(-max(shown.label.shape) // 1024)
-    return shown.image[::step, ::step], shown.label[::step, ::step], shown.prediction[::step, ::step]
+@dataclass
+class _Taken:
+    """What is kept of the images that were predicted: counts, and the first `num_pictures` of them."""
+
+    dataset: Dataset
+    counts: ConfusionMatrix
+    num_pictures: int
+    on_prediction: Callable[[Sample, Tensor], None] | None
+    records: list[Record] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+    def __call__(self, sample: Sample, prediction: Tensor, *, case: int, is_shown: bool = True) -> None:
+        dataset = self.dataset
+        if dataset.has_cases:
+            counted = MeasureOptions(metrics=(), ignore_index=dataset.ignore_index, include_background=True)
+            self.records += measure(prediction, sample.label, dataset.classes, None, counted, case=str(case))
+        else:  # of many pictures and classes the records would be many
+            self.counts.update(prediction, sample.label)
+        if self.on_prediction is not None:
+            self.on_prediction(sample, prediction)
+        if is_shown and len(self.pictures) < self.num_pictures:
+            shown = dataset.shown(sample, prediction)
+            step = -(-max(shown.label.shape) // 1024)  # at most 1024 pixels a side: enough for the eye
+            seen = (shown.image, shown.label, shown.prediction)
+            self.pictures.append(tuple(each[::step, ::step] for each in seen))
+
+    def scores(self) -> SegmentationScores:
+        """Of all processes, which all call this."""
+        if self.dataset.has_cases:
+            return scores_from_records([record for part in gather(self.records) for record in part], by_case=True)
+        return self.counts.reduce().compute()
