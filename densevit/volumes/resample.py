@@ -60,11 +60,18 @@ def check_memory(name: object, grid: Grid, *, spacing: Sequence[float] | None, c
     size = working_size(grid, spacing)
     needed = 4 * channels * prod(size)
     if needed > max_bytes and size != tuple(grid.size):
-        raise ValueError(
-            f"{name} has voxels of {times(round(s, 4) for s in grid.spacing)} mm, and at {times(spacing)} mm it would "
-            f"take {format_bytes(needed)}, where {format_bytes(max_bytes)} are allowed; correct one of the spacings, "
-            "or raise max_bytes"
-        )
+        raise too_large(name, grid.spacing, spacing, needed=needed, max_bytes=max_bytes)
+
+
+def too_large(
+    name: object, spacing: Sequence[float], wanted: Sequence[float], *, needed: int, max_bytes: int
+) -> ValueError:
+    """The error for a scan that would take so many bytes at the spacing that is wanted."""
+    here, there = (times(round(mm, 4) for mm in each) for each in (spacing, wanted))
+    return ValueError(
+        f"{name} has voxels of {here} mm, and at {there} mm it would take {format_bytes(needed)}, where "
+        f"{format_bytes(max_bytes)} are allowed; correct one of the spacings, or raise max_bytes"
+    )
 
 
 def resampled_grid(grid: Grid, size: Sequence[int]) -> Grid:

@@ -13,10 +13,8 @@ import numpy as np
 from densevit.inference.native import NativeGrid
 from densevit.normalization import Normalize
 from densevit.options import check_range
-from densevit.texts import format_bytes
 from densevit.volumes.first_centre import lay_grids
-from densevit.volumes.grid import times
-from densevit.volumes.resample import lone_axis, resample_image
+from densevit.volumes.resample import lone_axis, resample_image, too_large
 from densevit.volumes.volume import Volume
 
 
@@ -83,11 +81,7 @@ class ScanOptions:
             native = NativeGrid.same_extent(sizes, size)
         needed = 4 * len(image) * prod(size)
         if needed > max(max_bytes, image.nbytes):
-            raise ValueError(
-                f"{volume.path} has voxels of {times(round(mm, 4) for mm in spacing)} mm, and at "
-                f"{times(round(mm, 4) for mm in wanted)} mm it would take {format_bytes(needed)}, where "
-                f"{format_bytes(max_bytes)} are allowed; correct its spacing, or raise max_bytes"
-            )
+            raise too_large(volume.path, spacing, wanted, needed=needed, max_bytes=max_bytes)
         inside = None if mask is None else mask[box]
         image = image[(slice(None), *box)]
         if self.first == "normalization":
