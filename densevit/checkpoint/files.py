@@ -16,13 +16,8 @@ from densevit.weights import find_broken, load_weights, read_weights, save_weigh
 from densevit.weights.files import find_weights
 
 Built = TypeVar("Built", Segmentor, Classifier, Clip, FeatureModel)
-PRETRAINED = (
-    "weights",
-    "pretrained",
-    "init_cfg",
-    "encoder_weights",
-    "use_pretrained_backbone",
-)  # options that name weights to begin with
+# Options that name weights to begin with.
+PRETRAINED = ("weights", "pretrained", "init_cfg", "encoder_weights", "use_pretrained_backbone")
 FEATURES_ONLY = "features_only"
 # What a file may hold that is no segmentor, by a key of its model's description, and what is done with it.
 OTHER_KINDS = {

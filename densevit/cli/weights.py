@@ -77,7 +77,7 @@ def _show(args: argparse.Namespace) -> int:
     found = find_published(args.name, backbone=args.backbone, decoder=args.decoder)
     if found is None:
         raise FileNotFoundError(unknown_name(args.name))
-    facts = _facts(_of_known(found.name))
+    facts = _facts(found)
     for key, value in facts.items():
         sys.stdout.write(f"{key:<14}{'-' if value is None else value}\n")
     sys.stdout.write(f"\n{loading_line(found)}\n")
@@ -113,12 +113,6 @@ def loading_line(file: "PublishedFile") -> str:
         f'densevit.create_segmentor("{file.backbone}", "{file.decoder}", num_classes={file.num_classes}{options}, '
         f'weights="{file.name}")'
     )
-
-
-def _of_known(name: str) -> "PublishedFile":
-    from densevit.weights import known_weights
-
-    return known_weights()[name]
 
 
 def _facts(file: "PublishedFile") -> dict[str, Any]:

@@ -10,14 +10,14 @@ from densevit.sides import read_sides
 
 Flip = int | tuple[int, ...]
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (D, H, W), which point to superior, anterior and right
-# How windows of each mode are placed and weighed, see `Windows`.
+# The grid and the blend of each mode's windows, see `Windows`.
 SLIDES = {
     "slide": ("mmseg", "constant"),
     "slide_gaussian": ("even", "gaussian"),
     "slide_nnunet": ("nnunet", "nnunet"),
     "slide_monai": ("monai", "constant"),
     "slide_monai_gaussian": ("monai", "gaussian"),
-}  # the grid and the blend of windows
+}
 SIZES = ("roi_size", "stride", "divisor", "base_size")  # one number, or one for each axis
 LARGEST, LARGEST_SCALE = 2**16, 16  # sizes and factors beyond which no memory holds what is asked for
 

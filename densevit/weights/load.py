@@ -32,9 +32,8 @@ from densevit.weights.rename import Translation, guess_source, to_ours
 from densevit.weights.report import LoadReport, differing_rules, explain
 
 logger = logging.getLogger("densevit")
-
-
 Given = str | Path | Mapping[str, Any]
+FETCHING = ("revision", "sha256", "file", "commercial")  # keywords of `fetch_weights` among those of `load_given`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,25 +129,16 @@ def load_given(model: nn.Module, weights: Given, *, backbone: str | None = None,
     `weights` may be a dictionary of the keywords of `fetch_weights` and `load_weights`; `backbone` and `decoder` say of
     what short names such as "imagenet" are meant.
     """
-    asked, choice, keywords = _read(weights)
-    named = isinstance(weights, Mapping) and weights.get("name") is not None  # then no file of this name is meant
-    fetched = (fetch_weights if named else locate)(asked, backbone=backbone, decoder=decoder, **choice)
-    report = load_weights(model, fetched, **keywords)
-    vars(model).setdefault("load_reports", []).append((fetched.name, report))
-
-
-def _read(weights: Given) -> tuple[str | Path, dict[str, Any], dict[str, Any]]:
-    """A file or name, keywords of `fetch_weights`, and keywords of `load_weights`."""
-    if not isinstance(weights, Mapping):
-        return weights, {}, {}
-    rest = {key: value for key, value in weights.items() if key not in ("path", "name")}
-    asked = [weights[key] for key in ("path", "name") if weights.get(key) is not None]
-    if len(asked) != 1:
+    given = dict(weights) if isinstance(weights, Mapping) else {"path": weights}
+    path, name = given.pop("path", None), given.pop("name", None)
+    if (path is None) is (name is None):
         raise ValueError(
             f"weights must hold the path of a file or the name of published weights, got {shown(dict(weights))}"
         )
-    choice = {key: rest.pop(key) for key in ("revision", "sha256", "file", "commercial") if key in rest}
-    return asked[0], choice, rest
+    choice = dict(backbone=backbone, decoder=decoder) | {key: given.pop(key) for key in FETCHING if key in given}
+    fetched = locate(path, **choice) if name is None else fetch_weights(name, **choice)  # no file is meant by a name
+    report = load_weights(model, fetched, **given)
+    vars(model).setdefault("load_reports", []).append((fetched.name, report))
 
 
 def find_broken(tensors: Mapping[str, Tensor]) -> str | None:

@@ -1,6 +1,5 @@
 """Published weights by name: which there are, which is meant, and fetching it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,7 +17,6 @@ from densevit.weights.origin import Origin, origin_of_path, origin_of_published
 from densevit.weights.published import PICKLE, SAFETENSORS, PublishedFile
 
 HUB = "hf:"  # before a repository of the hub that no record knows, then perhaps "@" and a revision
-_COMMIT_LIKE = re.compile(r"(?P<repository>[^@]+)(@(?P<revision>.+))?")
 
 
 @dataclass(frozen=True)
@@ -157,14 +155,14 @@ def fetch_weights(
 
 def _unrecorded(name: str) -> PublishedFile:
     """A repository of which nothing is known but where it lies; our own file first."""
-    parts = _COMMIT_LIKE.fullmatch(name.removeprefix(HUB))
-    if parts is None:
+    repository, at, revision = name.removeprefix(HUB).partition("@")
+    if not repository or (at and not revision):
         raise ValueError(f"expected hf:USER/MODEL or hf:USER/MODEL@REVISION, got {shown(name)}")
     return PublishedFile(
-        name=f"{HUB}{parts['repository']}",
+        name=f"{HUB}{repository}",
         backbone="",
         files=(WEIGHTS, SAFETENSORS, PICKLE),
-        revision=parts["revision"],
+        revision=revision or None,
         normalization=None,
     )
 

@@ -1,6 +1,5 @@
 """Archives of numpy arrays, as Google publishes weights of flax."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from densevit.weights.pickles import check_growth
 
-_STACKED = re.compile("/encoderblock/")  # of a network that was written as a loop over its blocks (flax's scan)
+STACKED = "/encoderblock/"  # of a network that was written as a loop over its blocks (flax's scan)
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
@@ -38,8 +37,8 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 def _single_blocks(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     """The tensors (L, ...) of all L blocks, `encoderblock/`, as those of `encoderblock_0/`, `encoderblock_1/`, ..."""
-    if not _STACKED.search(name):
+    if STACKED not in name:
         yield name, tensor
         return
     for k, of_block in enumerate(tensor):
-        yield _STACKED.sub(f"/encoderblock_{k}/", name), of_block
+        yield name.replace(STACKED, f"/encoderblock_{k}/"), of_block
